@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * cleanup: resources that release themselves at the end of their scope.
+ *
+ *	auto_fd fd = open(...);        closed when the scope ends, whatever way it ends
+ *	auto_free char *p = malloc(n); freed
+ *	return steal_fd(&fd);          hands the resource to the caller; nothing is released here
+ *
+ * A module with a resource of its own defines `auto_x` with DEFINE_AUTO next to its `x_free`.
+ * Every destructor accepts what is already released (NULL, -1).
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#define cleanup_with(f) __attribute__((cleanup(f)))
+
+static inline void cleanup_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static inline void cleanup_free(void *p)
+{
+	void **pp = p;
+	free(*pp);
+	*pp = NULL;
+}
+
+static inline int steal_fd(int *fd)
+{
+	int f = *fd;
+	*fd = -1;
+	return f;
+}
+
+static inline void *steal_ptr_(void *p)
+{
+	void **pp = p, *q = *pp;
+	*pp = NULL;
+	return q;
+}
+#define steal_ptr(pp) ((__typeof__(*(pp)))steal_ptr_(pp))
+
+#define auto_fd cleanup_with(cleanup_fd) int
+#define auto_free cleanup_with(cleanup_free)
+
+/* DEFINE_AUTO(struct store *, store, store_free) gives `auto_ptr(store) s = NULL;` */
+#define DEFINE_AUTO(type, name, free_fn)                                                                               \
+	typedef type auto_type_##name;                                                                                 \
+	static inline void auto_cleanup_##name(type *p)                                                                \
+	{                                                                                                              \
+		if (*p)                                                                                                \
+			free_fn(*p);                                                                                   \
+	}                                                                                                              \
+	_Static_assert(1, "")
+#define auto_ptr(name) cleanup_with(auto_cleanup_##name) auto_type_##name

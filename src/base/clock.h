@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * clock: time as engines see it, so that tests can turn it. Engines take a `const struct clock *`.
+ */
+#include "base/buf.h"
+#include <stdint.h>
+
+struct clock {
+	int64_t (*mono_ms)(const struct clock *c); /* monotonic, only differences mean something */
+	int64_t (*wall_ms)(const struct clock *c); /* milliseconds since 1970 UTC */
+};
+extern const struct clock clock_system;
+
+struct clock_fake {
+	struct clock base;
+	int64_t now_ms, wall_ms;
+};
+struct clock_fake clock_fake_at(int64_t mono_ms, int64_t wall_ms);
+
+/* 2026-11-21T04:41:44Z, and "2026-11-21 04:41:44" (UTC) for tables and conda's history. */
+void clock_put_iso(struct buf *b, int64_t wall_ms);
+void clock_put_table(struct buf *b, int64_t wall_ms);

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * fs: files and folders, the safe way. Paths are relative to a directory fd (AT_FDCWD for the working directory).
+ */
+#include "base/buf.h"
+#include "base/err.h"
+#include <sys/stat.h>
+
+/* Whole file into b (appended); ERR_LIMIT where it exceeds b's maximum, ERR_NOT_FOUND where it is not there. */
+int fs_read(int dirfd, const char *path, struct buf *b, struct err *e);
+/* All n bytes, across short writes and EINTR. `what` names the file in messages. */
+int fs_write_all(int fd, const void *p, size_t n, const char *what, struct err *e);
+
+enum fs_replace_flags {
+	FS_REPLACE_SYNC = 1 << 0, /* fsync file and folder: what must survive a power cut */
+	FS_REPLACE_EXEC = 1 << 1, /* mode 0755 in place of 0644 */
+	FS_REPLACE_EXCL = 1 << 2, /* ERR_EXISTS where the path is there already */
+};
+/* Puts n bytes at path: temporary file beside it, write, fsync, rename. At any moment path is old or new, whole. */
+int fs_replace(int dirfd, const char *path, const void *p, size_t n, enum fs_replace_flags flags, struct err *e);
+
+/* mkdir -p; existing folders are fine. */
+int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *e);
+/* Opens a folder (O_DIRECTORY|O_CLOEXEC); fs_open_dir_make makes it first, parents too. */
+int fs_open_dir(int dirfd, const char *path, struct err *e);
+int fs_open_dir_make(int dirfd, const char *path, struct err *e);
+/* Removes a file or a whole tree, without following symbolic links; what is not there is fine. Folders that lack write
+ * permission are given it first. */
+int fs_remove_tree(int dirfd, const char *path, struct err *e);
+int fs_sync_dir(int dirfd, const char *path, struct err *e);
+
+/* One folder's entries without . and .., sorted bytewise. Names live in the list. At most `max` entries (ERR_LIMIT). */
+struct fs_list {
+	char **name;
+	size_t n;
+};
+int fs_list(int dirfd, const char *path, size_t max, struct fs_list *ret, struct err *e);
+void fs_list_release(struct fs_list *l);
+#define auto_fs_list cleanup_with(fs_list_release) struct fs_list
+
+/* Walks a tree depth first, entries sorted; `rel` is relative to the start ("a/b"). Symbolic links are not followed.
+ * The callback returns 0 to go on, -1 (with *e) to stop. Folders are reported before their content. */
+typedef int fs_walk_fn(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e);
+int fs_walk(int dirfd, const char *path, fs_walk_fn *fn, void *ctx, struct err *e);
+
+bool fs_exists(int dirfd, const char *path); /* lstat succeeds */
+/* True where a path from outside stays inside its folder: relative, no "..", no empty or "." component, no NUL, no
+ * control byte, at most 4096 bytes. */
+bool fs_path_is_inside(struct str path);
+
+/* An exclusive lock on a file (made if needed), held until the fd is closed or the process ends. Waits up to wait_ms
+ * (0: not at all); ERR_BUSY then, with the holder's pid and command in the message where the holder wrote them.
+ * Returns the fd. */
+int fs_lock(int dirfd, const char *path, int64_t wait_ms, struct err *e);
