@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * channel: indexed collections of packages: their addresses, their metadata in and out, and the mapped index.
+ *
+ * The way of the data: a channel's name, URL or folder becomes a struct channel; channel_refresh brings its metadata in
+ * through a fetcher that the caller supplies (transfer's, or a test's) and makes one mapped index for each subdir;
+ * index_open maps it; solve reads it in place.
+ *
+ * Ecosystems are rows of a table, one file each: conda.c today.
+ */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/progress.h"
+#include "base/stream.h"
+#include "pkg/pkg.h"
+
+/* == 1. addresses ================================================================================================= */
+/* A channel's base URL without trailing slash, subdir or credentials in what is shown (CEP 26). A folder becomes
+ * file:///absolute/path. */
+struct channel {
+	struct str url;	     /* canonical, may hold credentials; never print it: use `shown` */
+	struct str shown;    /* without credentials: goes into records, logs and locks */
+	struct str name;     /* short name where it has one ("conda-forge"), else as shown */
+	char id[33];	     /* hex name of its folder in ROOT/index/ */
+	bool is_folder;	     /* file:// */
+};
+struct channel_config {
+	struct str alias;	     /* base URL for bare names; STR_NONE: a bare name is an error that says how to set it */
+	struct str cwd;		     /* for relative folders */
+	const struct str *known_subdirs; /* NULL: the built-in list */
+};
+/* `text` is a URL, a folder (it holds '/' or is "." or exists), or a name with optional /label/NAME. */
+int channel_parse(struct arena *a, struct str text, const struct channel_config *c, struct channel *ret, struct err *e);
+bool channel_is_subdir(struct str s); /* "linux-64", "noarch", … */
+struct str channel_host_subdir(void); /* of the machine this runs on */
+/* True where the channel part of a spec ("conda-forge", a URL) means this channel. */
+bool channel_matches(const struct channel *c, struct str wanted);
+
+/* == 2. the mapped index (doc/formats/index.md) =================================================================== */
+/*
+ * One file for each (channel, subdir), mapped and read in place: interned strings; packages grouped by name, each group
+ * sorted best first (no track_features, version descending, build number descending, timestamp descending); dependency
+ * lists and specs interned. Every offset is checked against the file when it is followed, and each 4 KiB block against
+ * its checksum when it is first touched, so that a damaged file gives ERR_VERIFY (once, from index_check after the
+ * reads) and is rebuilt, never trusted; readers meanwhile see empty values, never memory outside the file.
+ *
+ * Ids are dense from 0 within one index and mean nothing in another.
+ */
+struct index;
+struct ix_name { uint32_t n; };	 /* a package name that this index knows, as a package or only in a dependency */
+struct ix_pkg { uint32_t n; };
+struct ix_str { uint32_t n; };
+struct ix_version { uint32_t n; }; /* distinct version texts; NOT in order */
+struct ix_spec { uint32_t n; };	 /* distinct (name, rest) pairs */
+struct ix_list { uint32_t n; };	 /* distinct lists of specs; 0 is the empty list */
+
+int index_open(int dirfd, const char *path, struct index **ret, struct err *e);
+void index_free(struct index *ix);
+DEFINE_AUTO(struct index *, index, index_free);
+/* -1 with ERR_VERIFY where something read so far did not verify. */
+int index_check(const struct index *ix, struct err *e);
+
+struct index_info {
+	struct str subdir, base_url; /* base_url: where the files are; empty: beside the metadata (CEP 15) */
+	uint32_t names, packages, specs, removed;
+	bool partial;	   /* made from shards: holds only what was asked for (see index_has_name) */
+};
+struct index_info index_info(const struct index *ix);
+
+bool index_find_name(const struct index *ix, struct str name, struct ix_name *ret);
+struct str index_name(const struct index *ix, struct ix_name n);
+uint32_t index_name_count(const struct index *ix);
+/* The packages of a name: ids first.n, first.n+1, … best first. Returns how many. */
+uint32_t index_packages(const struct index *ix, struct ix_name n, struct ix_pkg *first);
+/* For a partial index: whether the name's packages were fetched at all. */
+bool index_has_name(const struct index *ix, struct ix_name n);
+
+/* What a solve needs of a package; index_record gives the rest. */
+struct index_pkg {
+	struct ix_name name;
+	struct ix_version version;
+	struct ix_str build;
+	uint32_t build_number;
+	uint32_t version_rank; /* order among the versions of this index: greater is newer, equal versions are equal */
+	uint64_t timestamp_ms;
+	struct ix_list depends, constrains;
+	bool track_features, noarch_python, is_conda; /* is_conda: .conda rather than .tar.bz2 */
+};
+struct index_pkg index_pkg(const struct index *ix, struct ix_pkg p);
+struct str index_str(const struct index *ix, struct ix_str s);
+struct str index_version(const struct index *ix, struct ix_version v);
+/* The specs of a list, in published order. Returns how many; *ret points into the map. */
+uint32_t index_list(const struct index *ix, struct ix_list l, const struct ix_spec **ret);
+struct ix_name index_spec_name(const struct index *ix, struct ix_spec s);
+struct str index_spec_text(const struct index *ix, struct ix_spec s); /* whole: "numpy >=1.8,<2" */
+uint32_t index_spec_count(const struct index *ix);
+/* The full record, nothing lost; views into the arena or the map. `c` gives channel and url. */
+int index_record(const struct index *ix, struct ix_pkg p, const struct channel *c, struct arena *a, struct pkg_record *ret,
+		 struct err *e);
+/* By file name, as @EXPLICIT and locks name them. */
+bool index_find_file(const struct index *ix, struct str fn, struct ix_pkg *ret);
+
+/* Making one. Feed metadata in any number of pieces, then finish: the file appears under its name by rename, whole.
+ *	struct index_builder *b = index_builder_new(dirfd, "linux-64.idx", subdir, e);
+ *	index_builder_json(b, stream, e)      a whole repodata.json, streamed; memory does not grow with its size
+ *	index_builder_shard(b, name, bytes, e) one CEP 16 shard (msgpack, already unpacked from zstd)
+ *	index_builder_record(b, &record, e)   one record (virtual packages, tests, locks)
+ *	index_builder_finish(b, e); index_builder_free(b)
+ * Of one package published as .conda and .tar.bz2 only the .conda is kept. Malformed records are an error with the
+ * offset and file name, the old index stays; specs that cannot be parsed are kept as text and make their package
+ * unusable only if it is reached. */
+struct index_builder;
+struct index_builder *index_builder_new(int dirfd, const char *path, struct str subdir, struct err *e);
+int index_builder_json(struct index_builder *b, struct istream *in, struct progress *p, struct err *e);
+int index_builder_shard(struct index_builder *b, struct str name, struct str msgpack, struct err *e);
+int index_builder_record(struct index_builder *b, const struct pkg_record *r, struct err *e);
+int index_builder_finish(struct index_builder *b, struct err *e);
+void index_builder_free(struct index_builder *b);
+DEFINE_AUTO(struct index_builder *, index_builder, index_builder_free);
+
+/* == 3. metadata in =============================================================================================== */
+/* The caller's way to the network. Each request is fetched into `fd` (positioned at 0, truncated first) unless its
+ * validators say that nothing changed. */
+struct channel_get {
+	const char *url;	  /* file://, http:// or https:// */
+	int fd;			  /* where the body goes */
+	uint64_t max_bytes;	  /* a longer body is ERR_LIMIT */
+	const uint8_t *sha256;	  /* expected, or NULL */
+	char etag[256], last_modified[64]; /* in: what we have, or ""; out: what the server said */
+	int64_t max_age_s;	  /* out: Cache-Control max-age, -1 where absent */
+	enum { GET_PENDING, GET_DONE, GET_UNCHANGED, GET_MISSING, GET_FAILED } state; /* MISSING: 404/410, no such file */
+	struct err err;		  /* for GET_FAILED */
+};
+struct channel_fetch {
+	/* Fetches all, several at once; -1 only where nothing could be tried. */
+	int (*get)(struct channel_fetch *f, struct channel_get *const *gets, size_t n, struct err *e);
+	void *ctx;
+};
+
+enum channel_refresh_flags {
+	CHANNEL_OFFLINE = 1 << 0,     /* what is held, however old; ERR_NOT_FOUND where nothing is */
+	CHANNEL_FORCE = 1 << 1,	      /* ask even if the metadata is still fresh by its max-age */
+	CHANNEL_NO_SHARDS = 1 << 2,   /* not CEP 16 */
+	CHANNEL_CURRENT_ONLY = 1 << 3, /* current_repodata.json first */
+};
+/* Keeps ROOT/index: refreshes one channel's subdirs and opens their indexes. */
+struct channel_cache {
+	int root_fd; /* ROOT */
+	struct channel_fetch *fetch;
+	const struct clock *clock;
+	struct progress *progress;
+	int64_t default_max_age_s; /* where the server gives none; folders are always looked at (mtime, size, inode) */
+};
+struct channel_index {
+	struct channel channel;
+	struct str subdir;
+	struct index *index; /* NULL where the channel has no such subdir */
+};
+/* Opens n channels × m subdirs; order is channel-major as given. `roots` are the names asked for: with shards the walk
+ * over names begins there (CEP 16); without, they are not looked at. A channel that has neither subdir nor noarch is an
+ * error that names the URLs tried. The indexes belong to the caller. */
+int channel_open_all(struct channel_cache *c, const struct channel *channels, size_t n, const struct str *subdirs, size_t m,
+		     const struct str *roots, size_t roots_n, enum channel_refresh_flags flags, struct arena *a,
+		     struct channel_index **ret, size_t *ret_n, struct err *e);
+
+/* == 4. virtual packages (CEP 30) ================================================================================= */
+/* What the host provides, as records of channel "virtual": __linux, __glibc, __unix, __archspec, __cuda, … for the subdir
+ * solved for; CONDA_OVERRIDE_* in `env` (getenv-like) win, an empty value removes one. */
+int channel_virtual(struct arena *a, struct str subdir, const char *(*env)(const char *), struct pkg_record **ret,
+		    size_t *ret_n, struct err *e);
+
+/* == 5. publishing ================================================================================================ */
+struct channel_publish_opts {
+	bool dry_run;
+	bool replace; /* a file name that is there with other content: replace it instead of refusing */
+};
+/* Copies package files into folder/<subdir>/ and writes repodata.json, repodata.json.zst and noarch/repodata.json, each by
+ * rename, under a lock. Incremental: records of files already listed are kept. */
+int channel_publish(const char *folder, const char *const *files, size_t n, const struct channel_publish_opts *o,
+		    struct progress *p, struct err *e);

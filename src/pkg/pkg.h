@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * pkg: names, versions, specs and package records of every ecosystem. Pure: no I/O, no clock, no locale.
+ *
+ * An ecosystem is one row of the scheme table: how its versions are ordered and its specs are read and matched.
+ *
+ *	const struct pkg_scheme *s = pkg_scheme_find(str_c("conda"));
+ *	const struct version *a = s->version_parse(&arena, str_c("1.0rc1"), e);
+ *	int c = s->version_cmp(a, b);                                              <0, 0, >0
+ *	const struct spec *m = s->spec_parse(&arena, str_c("numpy >=1.8,<2"), SPEC_DEPENDENCY, e);
+ *	bool yes = s->spec_match(m, &record);
+ *
+ * Sources: names CEP 26, versions CEP 33, specs CEP 29 (MatchSpec) with the keys of CEPs 43, 44, 45 and 48, records CEP 34
+ * and 36. Parsed things live in the arena they were given and never change.
+ */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/str.h"
+
+/* -- records ----------------------------------------------------------------------------------------------------- */
+/* One package of one channel as its index describes it. Views point into an arena or a mapped index. Absent text is
+ * STR_NONE, absent numbers are 0, absent digests have their flag unset. */
+struct pkg_record {
+	struct str name, version, build;
+	uint64_t build_number;
+	struct str channel; /* base URL of the channel, without the subdir */
+	struct str subdir, fn, url;
+	uint64_t size, timestamp_ms;
+	bool has_sha256, has_md5;
+	uint8_t sha256[SHA256_SIZE], md5[MD5_SIZE];
+	struct str noarch;	    /* "", "generic" or "python" */
+	struct str track_features;  /* as published: words separated by spaces or commas */
+	struct str features, license, license_family;
+	struct str python_site_packages_path; /* CEP 17 */
+	const struct str *depends, *constrains; /* specs as text */
+	uint32_t depends_n, constrains_n;
+	struct str extra_json; /* all other members of the record, as "\"k\":v,\"k\":v" JSON text; may be empty */
+};
+
+/* -- names (CEP 26) ---------------------------------------------------------------------------------------------- */
+int pkg_name_check(struct str name, struct err *e);
+int pkg_build_check(struct str build, struct err *e);
+int pkg_subdir_check(struct str subdir, struct err *e);
+/* "name-version-build.ext" apart; false where it is not of that form. ext is "conda" or "tar.bz2". */
+bool pkg_filename_split(struct str fn, struct str *name, struct str *version, struct str *build, struct str *ext);
+
+/* -- versions and specs, by scheme ------------------------------------------------------------------------------- */
+struct version; /* a parsed version; opaque */
+struct spec;	/* a parsed spec; opaque */
+
+enum spec_flags {
+	SPEC_DEPENDENCY = 1 << 0, /* from a package's depends or constrains: tolerant of what old channels really hold */
+	SPEC_REQUEST = 1 << 1,	  /* from a person: strict, with hints in the message */
+	SPEC_V3 = 1 << 2,	  /* name and brackets only, `when`, `extras`, `flags` allowed (CEP 43) */
+};
+
+struct pkg_scheme {
+	const char *name; /* "conda" */
+	/* NULL with *e on malformed text; the message quotes it and points at the place. */
+	const struct version *(*version_parse)(struct arena *a, struct str text, struct err *e);
+	int (*version_cmp)(const struct version *a, const struct version *b);
+	const struct spec *(*spec_parse)(struct arena *a, struct str text, enum spec_flags flags, struct err *e);
+	/* Whole match: name, version, build, channel, digests, every key. */
+	bool (*spec_match)(const struct spec *s, const struct pkg_record *r);
+	/* The solver's inner loop, for a candidate whose name is the spec's: the version part alone, and everything else.
+	 * spec_is_version_only tells that the second is always true, so that it need not be asked for each build. */
+	bool (*spec_match_version)(const struct spec *s, const struct version *v, struct str text);
+	bool (*spec_match_rest)(const struct spec *s, const struct pkg_record *r);
+	bool (*spec_is_version_only)(const struct spec *s);
+	/* The canonical form (CEP 29, appendix A). */
+	void (*spec_format)(const struct spec *s, struct buf *b);
+};
+const struct pkg_scheme *pkg_scheme_find(struct str name); /* NULL where there is none */
+extern const struct pkg_scheme pkg_conda;
+
+/* What other modules ask of a spec. */
+struct str spec_name(const struct spec *s);	/* lower case; STR_NONE where it is a pattern or "*" */
+struct str spec_channel(const struct spec *s);	/* as written, without subdir; STR_NONE where absent */
+struct str spec_subdir(const struct spec *s);
+struct str spec_text(const struct spec *s);	/* as it was given */
+struct str spec_version_text(const struct spec *s);
+struct str spec_build_text(const struct spec *s);
+struct str spec_when(const struct spec *s);	/* the condition of CEP 43's `when`; STR_NONE where absent */
+bool spec_sha256(const struct spec *s, uint8_t ret[SHA256_SIZE]);
+/* True where no version fits any more if the version part is read as CEP 29 says, but a looser, segment-prefix reading
+ * would have matched `text`: lets a message explain "openssl 1.1.1*" against 1.1.1k. */
+bool spec_would_match_loosely(const struct spec *s, struct str version);

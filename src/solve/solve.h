@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * solve: indexes + specs → the packages to install, or why there are none. Pure: no I/O, no clock.
+ *
+ * A conflict-driven clause-learning solver over the ids of the mapped indexes. Candidates are brought in only when their
+ * name is reached. It decides in the ecosystem's order of preference, so the first solution found is the preferred one.
+ *
+ *	struct solve_request r = SOLVE_REQUEST_INIT;
+ *	r.indexes = indexes; r.indexes_n = n; r.specs = specs; r.specs_n = k;
+ *	struct solve_result res;
+ *	int rc = solve(&r, &arena, &res, e);         0 solved, 1 no solution (res.explanation), -1 error
+ *
+ * Preference among candidates of one name: what is installed already and still fits (update mode decides); no
+ * track_features before some; [flexible priority] channel rank; version descending; build number descending; the one
+ * whose dependencies allow the highest versions; timestamp descending. Strict priority (the default): only the first
+ * channel that has the name is looked at.
+ */
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/err.h"
+#include "channel/channel.h"
+#include "pkg/pkg.h"
+
+enum solve_priority { SOLVE_STRICT, SOLVE_FLEXIBLE, SOLVE_DISABLED };
+enum solve_strategy { SOLVE_HIGHEST, SOLVE_LOWEST, SOLVE_LOWEST_DIRECT };
+
+struct solve_request {
+	const struct channel_index *indexes; /* channel-major, best channel first; entries without an index are skipped */
+	size_t indexes_n;
+	const struct pkg_record *virtuals; /* virtual packages of the host */
+	size_t virtuals_n;
+	const struct str *specs; /* what was asked for */
+	size_t specs_n;
+	const struct str *constraints; /* must hold for what is installed, but ask for nothing (pins) */
+	size_t constraints_n;
+	const struct pkg_record *installed; /* of the environment to be changed; kept where the specs allow */
+	size_t installed_n;
+	const struct str *update_names; /* names not held at what is installed; update_all: none is */
+	size_t update_names_n;
+	bool update_all;
+	enum solve_priority priority;
+	enum solve_strategy strategy;
+	int64_t exclude_newer_ms; /* ignore packages with a later timestamp; 0: none */
+	uint64_t max_conflicts;	  /* gives up with ERR_LIMIT; 0: 10 million */
+};
+#define SOLVE_REQUEST_INIT ((struct solve_request){0})
+
+struct solve_package {
+	struct pkg_record record; /* full, views live as long as arena and indexes */
+	uint32_t index;		  /* which of request.indexes; UINT32_MAX for an installed one that no index has */
+	struct ix_pkg pkg;
+	bool requested;		  /* named by a spec */
+	struct str requested_by;  /* that spec */
+};
+
+/* Why there is no solution, as a tree to print: short, in the words of the specs. */
+struct solve_reason {
+	struct str text; /* "numpy 1.26.* needs python >=3.9,<3.13, but python=3.8 was asked for" */
+	const struct solve_reason *child;
+	uint32_t child_n;
+};
+
+struct solve_result {
+	struct solve_package *packages; /* in link order: what a package needs comes before it; ties by name */
+	size_t packages_n;
+	struct solve_reason explanation; /* for no solution: root's children are the top-level conflicts */
+	const struct str *suggestions;	 /* nearest changes that would work, as text ("python=3.9 instead of python=3.8") */
+	uint32_t suggestions_n;
+	struct { /* for --verbose and tests */
+		uint64_t names, candidates, clauses, decisions, conflicts, learnt;
+	} stats;
+};
+int solve(const struct solve_request *r, struct arena *a, struct solve_result *ret, struct err *e);
+/* Appends the explanation as an indented tree and the suggestions. */
+void solve_explain(const struct solve_result *r, struct buf *b);
+
+/* A solve as a file that replays offline (doc/formats/solve-test.md): only what was reached, records and all. */
+int solve_dump(const struct solve_request *r, const struct solve_result *res, int rc, struct buf *b, struct err *e);
+/* Reads such a file: builds indexes in `dirfd` and a request; `expect` is what the file says should come out, or NULL. */
+struct solve_replay;
+int solve_replay_load(struct str text, const char *where, int dirfd, struct solve_replay **ret, struct err *e);
+const struct solve_request *solve_replay_request(const struct solve_replay *r);
+const struct json *solve_replay_expect(const struct solve_replay *r);
+void solve_replay_free(struct solve_replay *r);
+DEFINE_AUTO(struct solve_replay *, solve_replay, solve_replay_free);
+
+/* "why": the chains of requirements that lead from specs to a package among these records. Each chain is printed as text,
+ * shortest first, at most max. */
+int solve_why(const struct pkg_record *records, size_t n, const struct str *specs, size_t specs_n, struct str name,
+	      unsigned max, struct arena *a, const struct str **ret, size_t *ret_n, struct err *e);

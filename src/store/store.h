@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * store: the host's content-addressed cache of archives and unpacked packages.
+ *
+ *	ROOT/store/blob/sha256/ab/cdef…     an archive as downloaded; its name is its digest, verified before it got the name
+ *	ROOT/store/tree/<sha256>/           that archive unpacked; immutable once it has this name
+ *	ROOT/store/tmp/                     what is being written; emptied by gc when its owner is gone
+ *
+ * A tree gets its name by rename after every file is written, so a tree that is there is whole: a crash leaves rubbish in
+ * tmp/ only. A tree keeps the package's paths as they are in the archive, `info/` included, file modes reduced to
+ * 0755/0644 (0755 for folders), and `.slipway-tree` beside `info/` with a line "<sha256 of content listing> <files> <bytes>".
+ *
+ *	struct store *s;
+ *	store_open(root_fd, 0, &s, e)
+ *	store_has_tree(s, sha256)                           1: nothing to do
+ *	int fd = store_blob_create(s, &tmp, e); ... write ...; store_blob_commit(s, &tmp, sha256, e)
+ *	store_unpack(s, sha256, STORE_CONDA, &limits, e)    blob → tree; idempotent; safe from several threads and processes
+ *	int dir = store_tree_open(s, sha256, e)             a folder fd to link from
+ *	store_free(s)
+ *
+ * Hostile archives are refused with ERR_INPUT or ERR_LIMIT and leave nothing: paths that are absolute, hold "..", control
+ * bytes or pass through a symbolic link of the same archive; hard links to what is not an earlier file of it; symbolic
+ * links that leave the tree; devices, pipes and sockets; a path twice; more than limits allow; trailing rubbish in a
+ * .conda's ZIP that changes what is unpacked. Set-id bits are dropped.
+ */
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/progress.h"
+#include "base/str.h"
+
+struct store;
+enum store_open_flags { STORE_OPEN_RO = 1 << 0 };
+int store_open(int root_fd, enum store_open_flags flags, struct store **ret, struct err *e);
+void store_free(struct store *s);
+DEFINE_AUTO(struct store *, store, store_free);
+
+enum store_format { STORE_CONDA, STORE_TAR_BZ2, STORE_FORMAT_UNKNOWN };
+enum store_format store_format_of(struct str file_name); /* by its ending */
+
+struct store_limits {
+	uint64_t max_bytes;   /* sum of the unpacked files */
+	uint64_t max_entries; /* files, links and folders */
+	uint64_t max_path;    /* bytes of one path */
+};
+/* 64 GiB, 2,000,000 entries, 4096 bytes. */
+#define STORE_LIMITS_DEFAULT ((struct store_limits){(uint64_t)64 << 30, 2000000, 4096})
+
+/* -- blobs ------------------------------------------------------------------------------------------------------- */
+int store_has_blob(struct store *s, const uint8_t sha256[SHA256_SIZE]); /* 1 or 0 */
+/* Bytes already there of a blob whose download was cut off, for resuming: opens (and locks) the partial file of this
+ * digest, made if needed, positioned at its end. ERR_BUSY where another process downloads the same blob just now. */
+int store_partial_open(struct store *s, const uint8_t sha256[SHA256_SIZE], int *ret_fd, uint64_t *ret_size, struct err *e);
+/* The partial file is whole and verified by the caller while it streamed: gives it its name. */
+int store_partial_commit(struct store *s, const uint8_t sha256[SHA256_SIZE], int fd, struct err *e);
+/* The partial file cannot become this blob: removes it. */
+void store_partial_discard(struct store *s, const uint8_t sha256[SHA256_SIZE]);
+/* Brings in a file from a path (a local channel), verified against sha256 unless it is all zero, when it is computed into
+ * ret_sha256. A reflink or hard link is taken where the file system allows and the digest still is checked. */
+int store_add_file(struct store *s, int dirfd, const char *path, const uint8_t *want_sha256, uint8_t ret_sha256[SHA256_SIZE],
+		   struct err *e);
+int store_blob_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e); /* read-only fd */
+/* Absolute paths, for records that other tools read. */
+int store_blob_path(struct store *s, const uint8_t sha256[SHA256_SIZE], struct buf *ret, struct err *e);
+int store_tree_path(struct store *s, const uint8_t sha256[SHA256_SIZE], struct buf *ret, struct err *e);
+
+/* -- trees ------------------------------------------------------------------------------------------------------- */
+int store_has_tree(struct store *s, const uint8_t sha256[SHA256_SIZE]); /* 1 or 0 */
+int store_unpack(struct store *s, const uint8_t sha256[SHA256_SIZE], enum store_format format,
+		 const struct store_limits *limits, struct err *e);
+int store_tree_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e);
+
+/* -- keeping house ----------------------------------------------------------------------------------------------- */
+/* Trees and blobs that an environment's generation refers to are marked by the caller with store_keep before store_gc.
+ * Without keep_blobs, blobs whose tree is unpacked go too. What is younger than min_age_s stays. */
+struct store_gc_opts {
+	int64_t min_age_s;
+	bool keep_blobs, dry_run;
+	const uint8_t (*keep)[SHA256_SIZE]; /* digests in use, sorted bytewise */
+	size_t keep_n;
+};
+struct store_usage {
+	uint64_t blobs, blob_bytes, trees, tree_bytes, tmp_bytes;
+};
+int store_gc(struct store *s, const struct store_gc_opts *o, struct store_usage *ret_freed, struct err *e);
+int store_size(struct store *s, struct store_usage *ret, struct err *e);
+/* Reads everything again: each blob against its name, each tree against its listing. Damaged ones are reported through
+ * `found` and, with repair, moved away so that they are fetched again. Returns the number of damaged things. */
+typedef void store_damage_fn(void *ctx, const char *what, const char *why);
+int64_t store_verify(struct store *s, bool repair, struct progress *p, store_damage_fn *found, void *ctx, struct err *e);
