@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * link (private to env): lays the trees of a lock's packages into an empty prefix, as a conda client does.
+ *
+ * link_all makes every file of the new generation under prefix_fd, records each package in conda-meta/, and reports
+ * clobbered paths. Nothing outside prefix_fd is written. Work is spread over threads by package or by folder; what is
+ * written does not depend on timing. Durability is the caller's: it syncs the file system once at the end.
+ */
+#include "env/env.h"
+
+struct link_job {
+	int prefix_fd;
+	const char *prefix;	     /* absolute real path that goes into files */
+	struct store *store;
+	const struct env_spec_file *target; /* packages in link order; variables for conda-meta/state */
+	const char *requested_by;	    /* the command line, for history */
+	const struct env_opts *opts;
+};
+struct link_clobber { /* one path that two packages brought */
+	struct str path, winner, loser; /* package file names */
+};
+struct link_report {
+	uint64_t files, bytes, linked, copied, patched; /* linked: hard links and reflinks */
+	struct link_clobber *clobbers;
+	size_t clobbers_n;
+	struct str *scripts; /* link scripts seen: "NAME: bin/.NAME-post-link.sh (not run: not allowed)" */
+	size_t scripts_n;
+	struct str messages; /* what scripts wrote to .messages.txt */
+};
+int link_all(const struct link_job *job, struct arena *a, struct link_report *ret, struct err *e);

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * transfer: many downloads at once over kept connections (libcurl's multi interface, HTTP/2 where the server has it).
+ *
+ *	struct transfer *t;
+ *	transfer_new(&opts, &t, e)
+ *	transfer_add(t, &request)           as many as wanted; the request must live until its `done` was called
+ *	while ((rc = transfer_step(t, wait_ms, e)) > 0) ...     1: more to do; 0: all done; -1: the engine itself failed
+ *	transfer_free(t)
+ *
+ * or transfer_run(t, e), which steps until all are done. One request's failure is that request's: its `done` gets the
+ * error, the others go on. http, https and file URLs, nothing else; redirects only to http(s), at most 10, and never from
+ * https to http. Credentials in a URL are not sent on to another host and never appear in messages.
+ *
+ * Each body is written to `fd` from offset `have` on: with have > 0 a Range request resumes a partial file (guarded by
+ * If-Range where a validator is known); a server that answers 200 starts the file anew. Size and digest are checked while
+ * it streams: more bytes than `size` stop the transfer at once. A wrong digest truncates the file, and the download is
+ * tried once more from its beginning before it fails with ERR_VERIFY.
+ *
+ * Retries: connection failures, time-outs, 408, 425, 429, 500, 502, 503 and 504, up to `retries` times with exponential
+ * back-off and jitter (Retry-After is followed up to a minute). 404 and 410 are ERR_NOT_FOUND at once.
+ * Errors read "download 'URL': cause; what to do".
+ */
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/progress.h"
+
+struct transfer;
+struct transfer_opts {
+	unsigned max_parallel;	    /* 0: 8 */
+	unsigned max_per_host;	    /* 0: 6 */
+	unsigned retries;	    /* after the first try; 0: 4; UINT_MAX: none */
+	int64_t connect_timeout_ms; /* 0: 15 s */
+	int64_t stall_timeout_ms;   /* no byte for so long: 0: 30 s */
+	uint64_t max_bytes_per_s;   /* all together; 0: no limit */
+	const char *ca_file, *client_cert, *client_key; /* NULL: the system's */
+	const char *user_agent;
+	const char *netrc;	    /* file with credentials; NULL: ~/.netrc if it is there */
+	const struct clock *clock;
+	struct progress *progress;  /* events of phase "download" */
+};
+#define TRANSFER_OPTS_INIT ((struct transfer_opts){.clock = &clock_system})
+
+struct transfer_request {
+	const char *url;
+	const char *label; /* for progress and messages; NULL: the last part of the URL */
+	int fd;		   /* stays the caller's */
+	uint64_t have;	   /* bytes already in fd, to resume from */
+	uint64_t size;	   /* expected; 0 unknown */
+	uint64_t max_bytes; /* bound where size is unknown; 0: 64 GiB */
+	const uint8_t *sha256; /* expected; NULL none */
+	const uint8_t *md5;    /* looked at only without sha256 */
+	int priority;	       /* greater begins earlier; equal: in order of adding */
+	/* In and out: validators for a conditional request ("" none). */
+	char etag[256], last_modified[64];
+	/* Out: */
+	long status;	     /* last HTTP status; 304 means unchanged; 0 for file:// */
+	int64_t max_age_s;   /* of Cache-Control, -1 absent */
+	uint64_t got_bytes;  /* in fd now */
+	struct err err;	     /* code ERR_NONE: good */
+	/* Called once, from transfer_step, when the request ended either way. It may add further requests. */
+	void (*done)(struct transfer_request *r, void *ctx);
+	void *ctx;
+};
+
+int transfer_new(const struct transfer_opts *o, struct transfer **ret, struct err *e);
+void transfer_add(struct transfer *t, struct transfer_request *r);
+int transfer_step(struct transfer *t, int wait_ms, struct err *e);
+int transfer_run(struct transfer *t, struct err *e);
+/* Stops what is under way (their `done` get ERR_FAILED "interrupted"; bytes so far stay in fd). Safe from a signal
+ * handler by transfer_interrupt, which only sets a flag. */
+void transfer_cancel(struct transfer *t);
+void transfer_interrupt(struct transfer *t);
+void transfer_free(struct transfer *t);
+DEFINE_AUTO(struct transfer *, transfer, transfer_free);
+
+/* The URL without user, password and token, for messages: written into out, cut to fit. */
+void transfer_shown_url(const char *url, char *out, size_t size);
