@@ -17,10 +17,10 @@
 #include "base/cleanup.h"
 
 struct buf {
-	char *p;	/* never NULL */
-	size_t n;	/* bytes used, without the NUL */
-	size_t cap;	/* bytes allocated; 0 while p is the shared empty string */
-	size_t max;	/* bytes that n may reach */
+	char *p;    /* never NULL */
+	size_t n;   /* bytes used, without the NUL */
+	size_t cap; /* bytes allocated; 0 while p is the shared empty string */
+	size_t max; /* bytes that n may reach */
 	bool overflow;
 };
 

@@ -28,8 +28,8 @@ struct json {
 		bool boolean;
 		int64_t integer;
 		double number;
-		struct str string;	    /* unescaped, NUL-terminated */
-		const struct json *item;    /* array: n values */
+		struct str string;		  /* unescaped, NUL-terminated */
+		const struct json *item;	  /* array: n values */
 		const struct json_member *member; /* object: n members in their order */
 	};
 };
@@ -54,7 +54,7 @@ int json_opt_object(const struct json *j, const char *key, const struct json **r
 
 struct jw {
 	struct buf *b;
-	int indent;	   /* spaces a level; 0 writes one line */
+	int indent; /* spaces a level; 0 writes one line */
 	unsigned depth;
 	bool need_comma, after_key;
 };

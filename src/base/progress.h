@@ -15,9 +15,9 @@ enum progress_kind {
 };
 struct progress_event {
 	enum progress_kind kind;
-	const char *phase; /* "download", "unpack", "link", "index", "fetch" */
-	const char *id;	   /* what: a file name or URL */
-	const char *text;  /* note or reason */
+	const char *phase;    /* "download", "unpack", "link", "index", "fetch" */
+	const char *id;	      /* what: a file name or URL */
+	const char *text;     /* note or reason */
 	uint64_t done, total; /* bytes, or files for "link" */
 };
 struct progress {

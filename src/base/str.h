@@ -59,13 +59,13 @@ static inline struct str str_head(struct str s, size_t n)
 	return (struct str){s.p, n < s.n ? n : s.n};
 }
 
-int str_cmp(struct str a, struct str b);      /* bytewise, shorter first: <0, 0, >0 */
-int str_casecmp(struct str a, struct str b);  /* the same, ASCII letters as lower case */
-struct str str_trim(struct str s);	      /* without ASCII white space at both ends */
-ptrdiff_t str_find(struct str s, char c);     /* offset of the first c, or -1 */
-ptrdiff_t str_rfind(struct str s, char c);    /* offset of the last c, or -1 */
+int str_cmp(struct str a, struct str b);	     /* bytewise, shorter first: <0, 0, >0 */
+int str_casecmp(struct str a, struct str b);	     /* the same, ASCII letters as lower case */
+struct str str_trim(struct str s);		     /* without ASCII white space at both ends */
+ptrdiff_t str_find(struct str s, char c);	     /* offset of the first c, or -1 */
+ptrdiff_t str_rfind(struct str s, char c);	     /* offset of the last c, or -1 */
 ptrdiff_t str_search(struct str s, struct str what); /* offset of the first `what`, or -1 */
-char *str_dup(struct str s);		      /* a NUL-terminated heap copy; the caller frees it */
+char *str_dup(struct str s);			     /* a NUL-terminated heap copy; the caller frees it */
 /* Shell-style match where '*' is any run of bytes; nothing else is special. Linear in time for each '*'. */
 bool str_glob(struct str pattern, struct str s);
 

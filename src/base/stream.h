@@ -33,7 +33,7 @@ DEFINE_AUTO(struct istream *, istream, istream_free);
 
 struct istream *istream_fd(int fd, const char *name);
 struct istream *istream_mem(struct str bytes, const char *name); /* bytes must outlive it */
-struct istream *istream_zstd(struct istream *inner);		 /* all frames; window ≤ 128 MiB; a truncated frame is an error */
+struct istream *istream_zstd(struct istream *inner); /* all frames; window ≤ 128 MiB; a truncated frame is an error */
 struct istream *istream_bz2(struct istream *inner);
 struct istream *istream_limit(struct istream *inner, uint64_t max_bytes); /* ERR_LIMIT past it */
 /* Digest of what passes through; valid until the stream is freed. */

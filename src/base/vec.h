@@ -35,8 +35,7 @@ static inline void *vec_grow_(void *v, size_t *cap, size_t need, size_t size)
 
 #define vec_reserve(x, need)                                                                                           \
 	((need) > (x)->cap ? (void)((x)->v = vec_grow_((x)->v, &(x)->cap, (need), sizeof(*(x)->v))) : (void)0)
-#define vec_add(x)                                                                                                     \
-	(vec_reserve((x), (x)->n + 1), memset(&(x)->v[(x)->n], 0, sizeof(*(x)->v)), &(x)->v[(x)->n++])
+#define vec_add(x) (vec_reserve((x), (x)->n + 1), memset(&(x)->v[(x)->n], 0, sizeof(*(x)->v)), &(x)->v[(x)->n++])
 #define vec_push(x, value) (vec_reserve((x), (x)->n + 1), (void)((x)->v[(x)->n++] = (value)))
 #define vec_pop(x) ((x)->v[--(x)->n])
 #define vec_last(x) (&(x)->v[(x)->n - 1])

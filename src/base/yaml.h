@@ -35,7 +35,8 @@ struct yaml_pair {
 const struct yaml *yaml_parse(struct arena *a, struct str text, const char *where, struct err *e);
 const struct yaml *yaml_get(const struct yaml *map, const char *key); /* NULL where absent */
 bool yaml_is_null(const struct yaml *y);			      /* plain empty, ~ or null */
-int yaml_str(const struct yaml *y, const char *what, struct str *ret, struct err *e); /* "file:3: 'what' must be text" */
+int yaml_str(const struct yaml *y, const char *what, struct str *ret,
+	     struct err *e); /* "file:3: 'what' must be text" */
 /* -1 with "where:line: message", for checks of one's own. */
 int yaml_error(const struct yaml *y, struct err *e, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Appends s as a YAML scalar, quoted where a plain one would be read otherwise. */

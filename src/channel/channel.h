@@ -22,15 +22,15 @@
 /* A channel's base URL without trailing slash, subdir or credentials in what is shown (CEP 26). A folder becomes
  * file:///absolute/path. */
 struct channel {
-	struct str url;	     /* canonical, may hold credentials; never print it: use `shown` */
-	struct str shown;    /* without credentials: goes into records, logs and locks */
-	struct str name;     /* short name where it has one ("conda-forge"), else as shown */
-	char id[33];	     /* hex name of its folder in ROOT/index/ */
-	bool is_folder;	     /* file:// */
+	struct str url;	  /* canonical, may hold credentials; never print it: use `shown` */
+	struct str shown; /* without credentials: goes into records, logs and locks */
+	struct str name;  /* short name where it has one ("conda-forge"), else as shown */
+	char id[33];	  /* hex name of its folder in ROOT/index/ */
+	bool is_folder;	  /* file:// */
 };
 struct channel_config {
-	struct str alias;	     /* base URL for bare names; STR_NONE: a bare name is an error that says how to set it */
-	struct str cwd;		     /* for relative folders */
+	struct str alias; /* base URL for bare names; STR_NONE: a bare name is an error that says how to set it */
+	struct str cwd;	  /* for relative folders */
 	const struct str *known_subdirs; /* NULL: the built-in list */
 };
 /* `text` is a URL, a folder (it holds '/' or is "." or exists), or a name with optional /label/NAME. */
@@ -51,12 +51,24 @@ bool channel_matches(const struct channel *c, struct str wanted);
  * Ids are dense from 0 within one index and mean nothing in another.
  */
 struct index;
-struct ix_name { uint32_t n; };	 /* a package name that this index knows, as a package or only in a dependency */
-struct ix_pkg { uint32_t n; };
-struct ix_str { uint32_t n; };
-struct ix_version { uint32_t n; }; /* distinct version texts; NOT in order */
-struct ix_spec { uint32_t n; };	 /* distinct (name, rest) pairs */
-struct ix_list { uint32_t n; };	 /* distinct lists of specs; 0 is the empty list */
+struct ix_name {
+	uint32_t n;
+}; /* a package name that this index knows, as a package or only in a dependency */
+struct ix_pkg {
+	uint32_t n;
+};
+struct ix_str {
+	uint32_t n;
+};
+struct ix_version {
+	uint32_t n;
+}; /* distinct version texts; NOT in order */
+struct ix_spec {
+	uint32_t n;
+}; /* distinct (name, rest) pairs */
+struct ix_list {
+	uint32_t n;
+}; /* distinct lists of specs; 0 is the empty list */
 
 int index_open(int dirfd, const char *path, struct index **ret, struct err *e);
 void index_free(struct index *ix);
@@ -67,7 +79,7 @@ int index_check(const struct index *ix, struct err *e);
 struct index_info {
 	struct str subdir, base_url; /* base_url: where the files are; empty: beside the metadata (CEP 15) */
 	uint32_t names, packages, specs, removed;
-	bool partial;	   /* made from shards: holds only what was asked for (see index_has_name) */
+	bool partial; /* made from shards: holds only what was asked for (see index_has_name) */
 };
 struct index_info index_info(const struct index *ix);
 
@@ -99,8 +111,8 @@ struct ix_name index_spec_name(const struct index *ix, struct ix_spec s);
 struct str index_spec_text(const struct index *ix, struct ix_spec s); /* whole: "numpy >=1.8,<2" */
 uint32_t index_spec_count(const struct index *ix);
 /* The full record, nothing lost; views into the arena or the map. `c` gives channel and url. */
-int index_record(const struct index *ix, struct ix_pkg p, const struct channel *c, struct arena *a, struct pkg_record *ret,
-		 struct err *e);
+int index_record(const struct index *ix, struct ix_pkg p, const struct channel *c, struct arena *a,
+		 struct pkg_record *ret, struct err *e);
 /* By file name, as @EXPLICIT and locks name them. */
 bool index_find_file(const struct index *ix, struct str fn, struct ix_pkg *ret);
 
@@ -126,14 +138,20 @@ DEFINE_AUTO(struct index_builder *, index_builder, index_builder_free);
 /* The caller's way to the network. Each request is fetched into `fd` (positioned at 0, truncated first) unless its
  * validators say that nothing changed. */
 struct channel_get {
-	const char *url;	  /* file://, http:// or https:// */
-	int fd;			  /* where the body goes */
-	uint64_t max_bytes;	  /* a longer body is ERR_LIMIT */
-	const uint8_t *sha256;	  /* expected, or NULL */
+	const char *url;		   /* file://, http:// or https:// */
+	int fd;				   /* where the body goes */
+	uint64_t max_bytes;		   /* a longer body is ERR_LIMIT */
+	const uint8_t *sha256;		   /* expected, or NULL */
 	char etag[256], last_modified[64]; /* in: what we have, or ""; out: what the server said */
-	int64_t max_age_s;	  /* out: Cache-Control max-age, -1 where absent */
-	enum { GET_PENDING, GET_DONE, GET_UNCHANGED, GET_MISSING, GET_FAILED } state; /* MISSING: 404/410, no such file */
-	struct err err;		  /* for GET_FAILED */
+	int64_t max_age_s;		   /* out: Cache-Control max-age, -1 where absent */
+	enum {
+		GET_PENDING,
+		GET_DONE,
+		GET_UNCHANGED,
+		GET_MISSING,
+		GET_FAILED
+	} state;	/* MISSING: 404/410, no such file */
+	struct err err; /* for GET_FAILED */
 };
 struct channel_fetch {
 	/* Fetches all, several at once; -1 only where nothing could be tried. */
@@ -142,9 +160,9 @@ struct channel_fetch {
 };
 
 enum channel_refresh_flags {
-	CHANNEL_OFFLINE = 1 << 0,     /* what is held, however old; ERR_NOT_FOUND where nothing is */
-	CHANNEL_FORCE = 1 << 1,	      /* ask even if the metadata is still fresh by its max-age */
-	CHANNEL_NO_SHARDS = 1 << 2,   /* not CEP 16 */
+	CHANNEL_OFFLINE = 1 << 0,      /* what is held, however old; ERR_NOT_FOUND where nothing is */
+	CHANNEL_FORCE = 1 << 1,	       /* ask even if the metadata is still fresh by its max-age */
+	CHANNEL_NO_SHARDS = 1 << 2,    /* not CEP 16 */
 	CHANNEL_CURRENT_ONLY = 1 << 3, /* current_repodata.json first */
 };
 /* Keeps ROOT/index: refreshes one channel's subdirs and opens their indexes. */
@@ -163,9 +181,9 @@ struct channel_index {
 /* Opens n channels × m subdirs; order is channel-major as given. `roots` are the names asked for: with shards the walk
  * over names begins there (CEP 16); without, they are not looked at. A channel that has neither subdir nor noarch is an
  * error that names the URLs tried. The indexes belong to the caller. */
-int channel_open_all(struct channel_cache *c, const struct channel *channels, size_t n, const struct str *subdirs, size_t m,
-		     const struct str *roots, size_t roots_n, enum channel_refresh_flags flags, struct arena *a,
-		     struct channel_index **ret, size_t *ret_n, struct err *e);
+int channel_open_all(struct channel_cache *c, const struct channel *channels, size_t n, const struct str *subdirs,
+		     size_t m, const struct str *roots, size_t roots_n, enum channel_refresh_flags flags,
+		     struct arena *a, struct channel_index **ret, size_t *ret_n, struct err *e);
 
 /* == 4. virtual packages (CEP 30) ================================================================================= */
 /* What the host provides, as records of channel "virtual": __linux, __glibc, __unix, __archspec, __cuda, … for the subdir

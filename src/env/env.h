@@ -45,18 +45,18 @@ struct env_lock_package {
 struct env_variable {
 	struct str name, value;
 };
-struct env_spec_file { /* what any of the readable files says */
-	struct str name;		  /* environment's name, or STR_NONE */
-	const struct str *channels;	  /* as written */
+struct env_spec_file {		    /* what any of the readable files says */
+	struct str name;	    /* environment's name, or STR_NONE */
+	const struct str *channels; /* as written */
 	uint32_t channels_n;
-	const struct str *specs;	  /* what was asked for */
+	const struct str *specs; /* what was asked for */
 	uint32_t specs_n;
 	const struct env_variable *variables;
 	uint32_t variables_n;
-	struct str subdir;		  /* lock: the platform it is for */
+	struct str subdir;			 /* lock: the platform it is for */
 	const struct env_lock_package *packages; /* lock: exact packages in link order */
 	uint32_t packages_n;
-	bool is_lock;			  /* packages are exact: no solving */
+	bool is_lock; /* packages are exact: no solving */
 	bool nodefaults;
 };
 /* Reads .spr, @EXPLICIT text (CEP 23), a plain list of specs, or environment.yml (CEP 24), told apart by content. A `pip:`
@@ -69,7 +69,8 @@ void env_file_write_yml(const struct env_spec_file *f, bool with_builds, struct 
 /* == 2. state ===================================================================================================== */
 struct env_state;
 enum env_state_flags { ENV_STATE_RO = 1 << 0 };
-int env_state_open(int root_fd, const char *root_path, enum env_state_flags flags, struct env_state **ret, struct err *e);
+int env_state_open(int root_fd, const char *root_path, enum env_state_flags flags, struct env_state **ret,
+		   struct err *e);
 void env_state_free(struct env_state *st);
 DEFINE_AUTO(struct env_state *, env_state, env_state_free);
 
@@ -77,14 +78,15 @@ int env_name_check(struct str name, struct err *e); /* [A-Za-z0-9][A-Za-z0-9._-]
 
 struct env_info {
 	struct str name;
-	uint32_t current;	   /* generation, 0 none */
+	uint32_t current; /* generation, 0 none */
 	uint32_t generations_n;
 	int64_t created_ms, changed_ms;
 	uint32_t packages_n;
-	struct str prefix;	   /* real path of the current generation */
+	struct str prefix; /* real path of the current generation */
 };
 int env_list(struct env_state *st, struct arena *a, struct env_info **ret, size_t *ret_n, struct err *e);
-int env_get(struct env_state *st, struct arena *a, struct str name, struct env_info *ret, struct err *e); /* ERR_NOT_FOUND */
+int env_get(struct env_state *st, struct arena *a, struct str name, struct env_info *ret,
+	    struct err *e); /* ERR_NOT_FOUND */
 
 struct env_generation_info {
 	uint32_t number;
@@ -94,11 +96,11 @@ struct env_generation_info {
 	bool current;
 	uint32_t packages_n, added, removed, changed; /* against the generation before it */
 };
-int env_generations(struct env_state *st, struct arena *a, struct str name, struct env_generation_info **ret, size_t *ret_n,
-		    struct err *e);
+int env_generations(struct env_state *st, struct arena *a, struct str name, struct env_generation_info **ret,
+		    size_t *ret_n, struct err *e);
 /* What a generation consists of; number 0: the current one. */
-int env_generation_lock(struct env_state *st, struct arena *a, struct str name, uint32_t number, struct env_spec_file *ret,
-			struct err *e);
+int env_generation_lock(struct env_state *st, struct arena *a, struct str name, uint32_t number,
+			struct env_spec_file *ret, struct err *e);
 struct env_history_entry {
 	int64_t at_ms;
 	struct str operation, command, result; /* "done", "failed: …", "rolled back" */
@@ -107,7 +109,8 @@ struct env_history_entry {
 int env_history(struct env_state *st, struct arena *a, struct str name, struct env_history_entry **ret, size_t *ret_n,
 		struct err *e);
 /* Digests of everything that some generation still refers to, sorted, for store_gc. */
-int env_digests_in_use(struct env_state *st, struct arena *a, uint8_t (**ret)[SHA256_SIZE], size_t *ret_n, struct err *e);
+int env_digests_in_use(struct env_state *st, struct arena *a, uint8_t (**ret)[SHA256_SIZE], size_t *ret_n,
+		       struct err *e);
 
 /* Holds the environment against other commands; waits up to wait_ms, then ERR_BUSY names the holder. The environment need
  * not exist yet. Removes what a crashed command left of it. */
@@ -128,25 +131,28 @@ struct env_plan {
 	struct env_spec_file before, target;
 	const struct env_step *steps;
 	size_t steps_n;
-	uint32_t *added, *removed, *kept;	       /* into target, before, target */
-	struct { uint32_t from, to; } *changed;	       /* same name, other build: before, target */
+	uint32_t *added, *removed, *kept; /* into target, before, target */
+	struct {
+		uint32_t from, to;
+	} * changed; /* same name, other build: before, target */
 	size_t added_n, removed_n, kept_n, changed_n;
 	uint64_t download_bytes;
 };
 /* `before` NULL: a new environment. `store` tells what is there already; NULL: nothing is. */
-int env_plan(const struct env_spec_file *target, const struct env_spec_file *before, struct store *store, struct arena *a,
-	     struct env_plan *ret, struct err *e);
+int env_plan(const struct env_spec_file *target, const struct env_spec_file *before, struct store *store,
+	     struct arena *a, struct env_plan *ret, struct err *e);
 
 enum env_clobber { ENV_CLOBBER_WARN, ENV_CLOBBER_REFUSE };
 struct env_opts {
 	struct progress *progress;
 	const struct clock *clock;
-	const char *command;	      /* the command line, for history */
-	enum env_clobber clobber;     /* two packages with one path: the one linked later wins and it is reported, or refused */
-	bool allow_scripts;	      /* post-link scripts: not run unless allowed; reported either way */
-	bool no_pyc;		      /* do not compile noarch Python modules */
-	bool copy;		      /* never link */
-	unsigned threads;	      /* 0: one a processor */
+	const char *command; /* the command line, for history */
+	enum env_clobber
+		clobber;    /* two packages with one path: the one linked later wins and it is reported, or refused */
+	bool allow_scripts; /* post-link scripts: not run unless allowed; reported either way */
+	bool no_pyc;	    /* do not compile noarch Python modules */
+	bool copy;	    /* never link */
+	unsigned threads;   /* 0: one a processor */
 };
 /* Downloads (several at once, resuming), verifies and unpacks (in parallel with the downloads) whatever the plan needs. */
 int env_prepare(struct env_state *st, struct store *store, struct transfer *transfer, const struct env_plan *plan,
@@ -164,18 +170,19 @@ int env_remove(struct env_state *st, struct env_hold *l, struct err *e);
 /* Compares the current generation with what was laid out: missing, changed, added files. `sync_delete` puts it right (what
  * is not of the lock is removed, what is damaged is laid out again). Calls found() for each; returns their number. */
 typedef void env_difference_fn(void *ctx, const char *path, const char *what); /* "missing", "changed", "added" */
-int64_t env_verify(struct env_state *st, struct store *store, struct env_hold *l, bool sync_delete, const struct env_opts *o,
-		   env_difference_fn *found, void *ctx, struct err *e);
+int64_t env_verify(struct env_state *st, struct store *store, struct env_hold *l, bool sync_delete,
+		   const struct env_opts *o, env_difference_fn *found, void *ctx, struct err *e);
 
 /* == 4. use ======================================================================================================= */
 /* The environment block of a program that runs in the environment: PATH, CONDA_PREFIX, CONDA_DEFAULT_ENV, variables of
  * conda-meta/state and etc/conda/env_vars.d. activate.d scripts need a shell: *ret_needs_shell tells whether there are any. */
-int env_environ(const char *prefix, struct str name, char *const *base, struct arena *a, char ***ret, bool *ret_needs_shell,
-		struct err *e);
+int env_environ(const char *prefix, struct str name, char *const *base, struct arena *a, char ***ret,
+		bool *ret_needs_shell, struct err *e);
 /* Replaces this process by argv inside the environment; returns only on failure. */
 int env_exec(struct env_state *st, struct str name, char *const *argv, struct err *e);
 /* Shell text that activates (posix, bash, zsh, fish) for `eval "$(slipway env activate -n NAME)"`. */
-int env_activate_text(struct env_state *st, struct str name, const char *shell, bool deactivate, struct buf *b, struct err *e);
+int env_activate_text(struct env_state *st, struct str name, const char *shell, bool deactivate, struct buf *b,
+		      struct err *e);
 /* Writes one wrapper script for each program into dir: /usr/local/bin/silx runs the environment's silx. A file that is not a
  * wrapper of ours is not overwritten. */
 int env_wrap(struct env_state *st, struct str name, int dirfd, const char *const *programs, size_t n, struct err *e);

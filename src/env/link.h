@@ -11,13 +11,13 @@
 
 struct link_job {
 	int prefix_fd;
-	const char *prefix;	     /* absolute real path that goes into files */
+	const char *prefix; /* absolute real path that goes into files */
 	struct store *store;
 	const struct env_spec_file *target; /* packages in link order; variables for conda-meta/state */
 	const char *requested_by;	    /* the command line, for history */
 	const struct env_opts *opts;
 };
-struct link_clobber { /* one path that two packages brought */
+struct link_clobber {			/* one path that two packages brought */
 	struct str path, winner, loser; /* package file names */
 };
 struct link_report {

@@ -31,10 +31,10 @@ struct pkg_record {
 	uint64_t size, timestamp_ms;
 	bool has_sha256, has_md5;
 	uint8_t sha256[SHA256_SIZE], md5[MD5_SIZE];
-	struct str noarch;	    /* "", "generic" or "python" */
-	struct str track_features;  /* as published: words separated by spaces or commas */
+	struct str noarch;	   /* "", "generic" or "python" */
+	struct str track_features; /* as published: words separated by spaces or commas */
 	struct str features, license, license_family;
-	struct str python_site_packages_path; /* CEP 17 */
+	struct str python_site_packages_path;	/* CEP 17 */
 	const struct str *depends, *constrains; /* specs as text */
 	uint32_t depends_n, constrains_n;
 	struct str extra_json; /* all other members of the record, as "\"k\":v,\"k\":v" JSON text; may be empty */
@@ -52,9 +52,10 @@ struct version; /* a parsed version; opaque */
 struct spec;	/* a parsed spec; opaque */
 
 enum spec_flags {
-	SPEC_DEPENDENCY = 1 << 0, /* from a package's depends or constrains: tolerant of what old channels really hold */
-	SPEC_REQUEST = 1 << 1,	  /* from a person: strict, with hints in the message */
-	SPEC_V3 = 1 << 2,	  /* name and brackets only, `when`, `extras`, `flags` allowed (CEP 43) */
+	SPEC_DEPENDENCY = 1
+			  << 0, /* from a package's depends or constrains: tolerant of what old channels really hold */
+	SPEC_REQUEST = 1 << 1,	/* from a person: strict, with hints in the message */
+	SPEC_V3 = 1 << 2,	/* name and brackets only, `when`, `extras`, `flags` allowed (CEP 43) */
 };
 
 struct pkg_scheme {
@@ -77,13 +78,13 @@ const struct pkg_scheme *pkg_scheme_find(struct str name); /* NULL where there i
 extern const struct pkg_scheme pkg_conda;
 
 /* What other modules ask of a spec. */
-struct str spec_name(const struct spec *s);	/* lower case; STR_NONE where it is a pattern or "*" */
-struct str spec_channel(const struct spec *s);	/* as written, without subdir; STR_NONE where absent */
+struct str spec_name(const struct spec *s);    /* lower case; STR_NONE where it is a pattern or "*" */
+struct str spec_channel(const struct spec *s); /* as written, without subdir; STR_NONE where absent */
 struct str spec_subdir(const struct spec *s);
-struct str spec_text(const struct spec *s);	/* as it was given */
+struct str spec_text(const struct spec *s); /* as it was given */
 struct str spec_version_text(const struct spec *s);
 struct str spec_build_text(const struct spec *s);
-struct str spec_when(const struct spec *s);	/* the condition of CEP 43's `when`; STR_NONE where absent */
+struct str spec_when(const struct spec *s); /* the condition of CEP 43's `when`; STR_NONE where absent */
 bool spec_sha256(const struct spec *s, uint8_t ret[SHA256_SIZE]);
 /* True where no version fits any more if the version part is read as CEP 29 says, but a looser, segment-prefix reading
  * would have matched `text`: lets a message explain "openssl 1.1.1*" against 1.1.1k. */

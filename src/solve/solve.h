@@ -50,8 +50,8 @@ struct solve_package {
 	struct pkg_record record; /* full, views live as long as arena and indexes */
 	uint32_t index;		  /* which of request.indexes; UINT32_MAX for an installed one that no index has */
 	struct ix_pkg pkg;
-	bool requested;		  /* named by a spec */
-	struct str requested_by;  /* that spec */
+	bool requested;		 /* named by a spec */
+	struct str requested_by; /* that spec */
 };
 
 /* Why there is no solution, as a tree to print: short, in the words of the specs. */
@@ -65,7 +65,7 @@ struct solve_result {
 	struct solve_package *packages; /* in link order: what a package needs comes before it; ties by name */
 	size_t packages_n;
 	struct solve_reason explanation; /* for no solution: root's children are the top-level conflicts */
-	const struct str *suggestions;	 /* nearest changes that would work, as text ("python=3.9 instead of python=3.8") */
+	const struct str *suggestions; /* nearest changes that would work, as text ("python=3.9 instead of python=3.8") */
 	uint32_t suggestions_n;
 	struct { /* for --verbose and tests */
 		uint64_t names, candidates, clauses, decisions, conflicts, learnt;

@@ -52,15 +52,16 @@ struct store_limits {
 int store_has_blob(struct store *s, const uint8_t sha256[SHA256_SIZE]); /* 1 or 0 */
 /* Bytes already there of a blob whose download was cut off, for resuming: opens (and locks) the partial file of this
  * digest, made if needed, positioned at its end. ERR_BUSY where another process downloads the same blob just now. */
-int store_partial_open(struct store *s, const uint8_t sha256[SHA256_SIZE], int *ret_fd, uint64_t *ret_size, struct err *e);
+int store_partial_open(struct store *s, const uint8_t sha256[SHA256_SIZE], int *ret_fd, uint64_t *ret_size,
+		       struct err *e);
 /* The partial file is whole and verified by the caller while it streamed: gives it its name. */
 int store_partial_commit(struct store *s, const uint8_t sha256[SHA256_SIZE], int fd, struct err *e);
 /* The partial file cannot become this blob: removes it. */
 void store_partial_discard(struct store *s, const uint8_t sha256[SHA256_SIZE]);
 /* Brings in a file from a path (a local channel), verified against sha256 unless it is all zero, when it is computed into
  * ret_sha256. A reflink or hard link is taken where the file system allows and the digest still is checked. */
-int store_add_file(struct store *s, int dirfd, const char *path, const uint8_t *want_sha256, uint8_t ret_sha256[SHA256_SIZE],
-		   struct err *e);
+int store_add_file(struct store *s, int dirfd, const char *path, const uint8_t *want_sha256,
+		   uint8_t ret_sha256[SHA256_SIZE], struct err *e);
 int store_blob_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e); /* read-only fd */
 /* Absolute paths, for records that other tools read. */
 int store_blob_path(struct store *s, const uint8_t sha256[SHA256_SIZE], struct buf *ret, struct err *e);
@@ -89,4 +90,5 @@ int store_size(struct store *s, struct store_usage *ret, struct err *e);
 /* Reads everything again: each blob against its name, each tree against its listing. Damaged ones are reported through
  * `found` and, with repair, moved away so that they are fetched again. Returns the number of damaged things. */
 typedef void store_damage_fn(void *ctx, const char *what, const char *why);
-int64_t store_verify(struct store *s, bool repair, struct progress *p, store_damage_fn *found, void *ctx, struct err *e);
+int64_t store_verify(struct store *s, bool repair, struct progress *p, store_damage_fn *found, void *ctx,
+		     struct err *e);

@@ -30,37 +30,37 @@
 
 struct transfer;
 struct transfer_opts {
-	unsigned max_parallel;	    /* 0: 8 */
-	unsigned max_per_host;	    /* 0: 6 */
-	unsigned retries;	    /* after the first try; 0: 4; UINT_MAX: none */
-	int64_t connect_timeout_ms; /* 0: 15 s */
-	int64_t stall_timeout_ms;   /* no byte for so long: 0: 30 s */
-	uint64_t max_bytes_per_s;   /* all together; 0: no limit */
+	unsigned max_parallel;				/* 0: 8 */
+	unsigned max_per_host;				/* 0: 6 */
+	unsigned retries;				/* after the first try; 0: 4; UINT_MAX: none */
+	int64_t connect_timeout_ms;			/* 0: 15 s */
+	int64_t stall_timeout_ms;			/* no byte for so long: 0: 30 s */
+	uint64_t max_bytes_per_s;			/* all together; 0: no limit */
 	const char *ca_file, *client_cert, *client_key; /* NULL: the system's */
 	const char *user_agent;
-	const char *netrc;	    /* file with credentials; NULL: ~/.netrc if it is there */
+	const char *netrc; /* file with credentials; NULL: ~/.netrc if it is there */
 	const struct clock *clock;
-	struct progress *progress;  /* events of phase "download" */
+	struct progress *progress; /* events of phase "download" */
 };
 #define TRANSFER_OPTS_INIT ((struct transfer_opts){.clock = &clock_system})
 
 struct transfer_request {
 	const char *url;
-	const char *label; /* for progress and messages; NULL: the last part of the URL */
-	int fd;		   /* stays the caller's */
-	uint64_t have;	   /* bytes already in fd, to resume from */
-	uint64_t size;	   /* expected; 0 unknown */
-	uint64_t max_bytes; /* bound where size is unknown; 0: 64 GiB */
+	const char *label;     /* for progress and messages; NULL: the last part of the URL */
+	int fd;		       /* stays the caller's */
+	uint64_t have;	       /* bytes already in fd, to resume from */
+	uint64_t size;	       /* expected; 0 unknown */
+	uint64_t max_bytes;    /* bound where size is unknown; 0: 64 GiB */
 	const uint8_t *sha256; /* expected; NULL none */
 	const uint8_t *md5;    /* looked at only without sha256 */
 	int priority;	       /* greater begins earlier; equal: in order of adding */
 	/* In and out: validators for a conditional request ("" none). */
 	char etag[256], last_modified[64];
 	/* Out: */
-	long status;	     /* last HTTP status; 304 means unchanged; 0 for file:// */
-	int64_t max_age_s;   /* of Cache-Control, -1 absent */
-	uint64_t got_bytes;  /* in fd now */
-	struct err err;	     /* code ERR_NONE: good */
+	long status;	    /* last HTTP status; 304 means unchanged; 0 for file:// */
+	int64_t max_age_s;  /* of Cache-Control, -1 absent */
+	uint64_t got_bytes; /* in fd now */
+	struct err err;	    /* code ERR_NONE: good */
 	/* Called once, from transfer_step, when the request ended either way. It may add further requests. */
 	void (*done)(struct transfer_request *r, void *ctx);
 	void *ctx;

@@ -48,14 +48,14 @@ static int test_skip_fd = -1;
 
 enum { TEST_SKIPPED = 77, TEST_TIMEOUT_S = 120 };
 
-#define TEST(id)                                                      \
-	static void test_##id(void);                                  \
-	__attribute__((constructor)) static void test_add_##id(void)  \
-	{                                                             \
-		static struct test_case c = { #id, test_##id, NULL }; \
-		*test_last = &c;                                      \
-		test_last = &c.next;                                  \
-	}                                                             \
+#define TEST(id)                                                                                                       \
+	static void test_##id(void);                                                                                   \
+	__attribute__((constructor)) static void test_add_##id(void)                                                   \
+	{                                                                                                              \
+		static struct test_case c = {#id, test_##id, NULL};                                                    \
+		*test_last = &c;                                                                                       \
+		test_last = &c.next;                                                                                   \
+	}                                                                                                              \
 	static void test_##id(void)
 
 #define CHECK(cond) ((cond) ? (void)0 : test_fail(__FILE__, __LINE__, "%s", #cond))
