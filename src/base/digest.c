@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/digest.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+
+struct digest {
+	EVP_MD_CTX *ctx;
+	enum digest_kind kind;
+};
+
+/* Fetched once, from a library context of our own: a fetch walks the providers under a lock, and the default context
+ * would read the system's configuration file first. TLS keeps the default context and that file. */
+static EVP_MD *md[2];
+static pthread_once_t md_once = PTHREAD_ONCE_INIT;
+
+static void md_fetch(void)
+{
+	OSSL_LIB_CTX *lib = OSSL_LIB_CTX_new();
+	md[DIGEST_SHA256] = EVP_MD_fetch(lib, "SHA256", NULL);
+	md[DIGEST_MD5] = EVP_MD_fetch(lib, "MD5", NULL);
+	if (!md[DIGEST_SHA256] || !md[DIGEST_MD5])
+		panic("libcrypto offers no SHA-256 or MD5");
+}
+
+struct digest *digest_new(enum digest_kind kind)
+{
+	pthread_once(&md_once, md_fetch);
+	struct digest *d = xmalloc(sizeof(*d));
+	*d = (struct digest){.ctx = EVP_MD_CTX_new(), .kind = kind};
+	if (!d->ctx)
+		panic("out of memory");
+	digest_reset(d);
+	return d;
+}
+
+void digest_update(struct digest *d, const void *p, size_t n)
+{
+	if (EVP_DigestUpdate(d->ctx, p, n) != 1)
+		panic("libcrypto failed to digest");
+}
+
+size_t digest_final(struct digest *d, uint8_t out[DIGEST_MAX])
+{
+	unsigned n = 0;
+	if (EVP_DigestFinal_ex(d->ctx, out, &n) != 1)
+		panic("libcrypto failed to digest");
+	return n;
+}
+
+void digest_reset(struct digest *d)
+{
+	if (EVP_DigestInit_ex(d->ctx, md[d->kind], NULL) != 1)
+		panic("libcrypto failed to start a digest");
+}
+
+void digest_free(struct digest *d)
+{
+	if (!d)
+		return;
+	EVP_MD_CTX_free(d->ctx);
+	free(d);
+}
+
+void sha256(const void *p, size_t n, uint8_t out[SHA256_SIZE])
+{
+	auto_ptr(digest) d = digest_new(DIGEST_SHA256);
+	digest_update(d, p, n);
+	digest_final(d, out);
+}
+
+int sha256_fd(int fd, uint8_t out[SHA256_SIZE], struct err *e)
+{
+	enum { CHUNK = 1 << 17 };
+	auto_ptr(digest) d = digest_new(DIGEST_SHA256);
+	auto_free uint8_t *chunk = xmalloc(CHUNK);
+	off_t at = 0;
+	for (;;) {
+		ssize_t n = pread(fd, chunk, CHUNK, at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "read for its digest");
+		if (n == 0)
+			break;
+		digest_update(d, chunk, (size_t)n);
+		at += n;
+	}
+	digest_final(d, out);
+	return 0;
+}
+
+void hex_encode(const uint8_t *p, size_t n, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	for (size_t i = 0; i < n; i++) {
+		out[2 * i] = digits[p[i] >> 4];
+		out[2 * i + 1] = digits[p[i] & 15];
+	}
+	out[2 * n] = '\0';
+}
