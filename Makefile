@@ -8,4 +8,6 @@ asan fault fuzz: %: build-%
 	ninja -C build-$* && meson test -C build-$* --no-rebuild --print-errorlogs
 build build-asan build-fault build-fuzz:
 	tools/setup $@
-.PHONY: all check asan fault fuzz
+fmt:
+	tools/sort-includes $$(git ls-files 'src/*.c' 'src/*.h') && tools/check-format --fix
+.PHONY: all check asan fault fuzz fmt

@@ -15,6 +15,8 @@
  */
 #pragma once
 
+#include <alloca.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -12,9 +12,10 @@
  * What does not fit the maximum is not stored, and `overflow` stays set from then on: one check after a chain of writes
  * is enough. Buffers filled from outside get a maximum that fits their purpose; BUF_MAX is for our own output.
  */
-#include "base/str.h"
 #include <stdarg.h>
+
 #include "base/cleanup.h"
+#include "base/str.h"
 
 struct buf {
 	char *p;    /* never NULL */

@@ -3,8 +3,9 @@
 /*
  * clock: time as engines see it, so that tests can turn it. Engines take a `const struct clock *`.
  */
-#include "base/buf.h"
 #include <stdint.h>
+
+#include "base/buf.h"
 
 struct clock {
 	int64_t (*mono_ms)(const struct clock *c); /* monotonic, only differences mean something */

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/fs.h"
-#include "base/sys.h"
-#include "base/vec.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,6 +8,9 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <time.h>
+
+#include "base/sys.h"
+#include "base/vec.h"
 
 enum {
 	REMOVE_DEPTH = 32,    /* folders open at once while a tree is removed */

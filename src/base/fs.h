@@ -3,9 +3,10 @@
 /*
  * fs: files and folders, the safe way. Paths are relative to a directory fd (AT_FDCWD for the working directory).
  */
+#include <sys/stat.h>
+
 #include "base/buf.h"
 #include "base/err.h"
-#include <sys/stat.h>
 
 /* Whole file into b (appended); ERR_LIMIT where it exceeds b's maximum, ERR_NOT_FOUND where it is not there. */
 int fs_read(int dirfd, const char *path, struct buf *b, struct err *e);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/proc.h"
-#include "base/fs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +11,8 @@
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
+
+#include "base/fs.h"
 
 /*
  * posix_spawn rather than fork: glibc's uses CLONE_VFORK, so the cost does not grow with the caller's memory, no handler

@@ -8,10 +8,11 @@
  *	ssize_t n = istream_read(s, p, size, e);                        0 at the end, -1 once and for ever on error
  *	istream_free(s);                                                frees the stack
  */
+#include <sys/types.h>
+
 #include "base/cleanup.h"
 #include "base/digest.h"
 #include "base/err.h"
-#include <sys/types.h>
 
 struct istream;
 struct istream_ops {

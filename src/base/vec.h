@@ -10,8 +10,9 @@
  *
  * Elements move when the vector grows: keep indexes, not pointers.
  */
-#include "base/err.h"
 #include <string.h>
+
+#include "base/err.h"
 
 #define VEC(type)                                                                                                      \
 	struct {                                                                                                       \

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/work.h"
-#include "base/vec.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+
+#include "base/vec.h"
 
 enum { THREADS_MAX = 64 };
 

@@ -17,8 +17,8 @@
  * channel that has the name is looked at.
  */
 #include "base/arena.h"
-#include "base/json.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "channel/channel.h"
 #include "pkg/pkg.h"
 

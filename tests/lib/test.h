@@ -49,14 +49,14 @@ static int test_skip_fd = -1;
 enum { TEST_SKIPPED = 77, TEST_TIMEOUT_S = 120 };
 
 #define TEST(id)                                                                                                       \
-	static void test_##id(void);                                                                                   \
+	static void test_case_##id(void);                                                                              \
 	__attribute__((constructor)) static void test_add_##id(void)                                                   \
 	{                                                                                                              \
-		static struct test_case c = {#id, test_##id, NULL};                                                    \
+		static struct test_case c = {#id, test_case_##id, NULL};                                               \
 		*test_last = &c;                                                                                       \
 		test_last = &c.next;                                                                                   \
 	}                                                                                                              \
-	static void test_##id(void)
+	static void test_case_##id(void)
 
 #define CHECK(cond) ((cond) ? (void)0 : test_fail(__FILE__, __LINE__, "%s", #cond))
 #define CHECK_MSG(cond, ...) ((cond) ? (void)0 : test_fail(__FILE__, __LINE__, __VA_ARGS__))
@@ -188,11 +188,14 @@ int main(int argc, char **argv)
 			failed++;
 			printf("not ok %u %s\n", n, c->name);
 			if (WIFSIGNALED(status))
-				printf("# killed by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
+				fprintf(stderr, "# %s: killed by signal %d (%s)\n", c->name, WTERMSIG(status),
+					strsignal(WTERMSIG(status)));
 			else
-				printf("# exit status %d\n", WEXITSTATUS(status));
+				fprintf(stderr, "# %s: exit status %d\n", c->name, WEXITSTATUS(status));
 		}
 	}
 	printf("1..%u\n", n);
-	return failed > 0;
+	if (n == 0)
+		fprintf(stderr, "no test has '%s' in its name\n", argc > 1 ? argv[1] : "");
+	return failed > 0 || n == 0;
 }

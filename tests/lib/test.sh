@@ -32,9 +32,10 @@ mkdir -p "$HOME"
 cd "$T" || exit 1
 test_n=0 test_failed=0
 
+# Diagnostics go to standard error, where meson's --print-errorlogs finds them.
 diag()
 {
-	sed 's/^/# /'
+	sed 's/^/# /' >&2
 }
 
 # pass NAME, fail NAME
@@ -51,7 +52,7 @@ fail()
 	echo "not ok $test_n $1"
 }
 
-# t NAME COMMAND...: one test; passes if the command succeeds.
+# t NAME COMMAND...: one test; passes if the command succeeds. Exit code 77 skips it, with the first line as reason.
 t()
 {
 	test_name=$1
@@ -60,9 +61,15 @@ t()
 		pass "$test_name"
 	else
 		test_rc=$?
+		if [ "$test_rc" = 77 ]; then
+			skip "$test_name" "$(head -n 1 "$T/.out")"
+			return
+		fi
 		fail "$test_name"
-		echo "# exit status $test_rc: $*"
-		diag <"$T/.out"
+		{
+			echo "$test_name: exit status $test_rc: $*"
+			cat "$T/.out"
+		} | diag
 	fi
 }
 
