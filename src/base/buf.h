@@ -9,8 +9,8 @@
  *	...
  *	buf_release(&b);                           or declare it `auto_buf b = BUF_INIT(max);`
  *
- * What does not fit the maximum is not stored, and `overflow` stays set from then on: one check after a chain of writes
- * is enough. Buffers filled from outside get a maximum that fits their purpose; BUF_MAX is for our own output.
+ * What does not fit the maximum is not stored, nothing after it is, and `overflow` stays set: one check after a chain of
+ * writes is enough. Buffers filled from outside get a maximum that fits their purpose; BUF_MAX is for our own output.
  */
 #include <stdarg.h>
 
@@ -31,6 +31,7 @@ extern char buf_empty[1];
 
 void buf_release(struct buf *b); /* frees and makes it empty again */
 void buf_clear(struct buf *b);	 /* empty, memory and maximum kept, overflow reset */
+/* Room for `extra` more bytes and the NUL, to be written at b->p + b->n; where the maximum forbids it, overflow. */
 void buf_reserve(struct buf *b, size_t extra);
 void buf_put(struct buf *b, const void *p, size_t n);
 void buf_put_str(struct buf *b, struct str s);

@@ -11,6 +11,7 @@
  * Every destructor accepts what is already released (NULL, -1).
  */
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define cleanup_with(f) __attribute__((cleanup(f)))
@@ -24,9 +25,9 @@ static inline void cleanup_fd(int *fd)
 
 static inline void cleanup_free(void *p)
 {
-	void **pp = p;
-	free(*pp);
-	*pp = NULL;
+	void *q; /* read as bytes: p points to a pointer of any type */
+	memcpy(&q, p, sizeof(q));
+	free(q);
 }
 
 static inline int steal_fd(int *fd)
@@ -36,13 +37,12 @@ static inline int steal_fd(int *fd)
 	return f;
 }
 
-static inline void *steal_ptr_(void *p)
-{
-	void **pp = p, *q = *pp;
-	*pp = NULL;
-	return q;
-}
-#define steal_ptr(pp) ((__typeof__(*(pp)))steal_ptr_(pp))
+#define steal_ptr(pp)                                                                                                  \
+	({                                                                                                             \
+		__typeof__(*(pp)) *steal_from_ = (pp), steal_value_ = *steal_from_;                                    \
+		*steal_from_ = NULL;                                                                                   \
+		steal_value_;                                                                                          \
+	})
 
 #define auto_fd cleanup_with(cleanup_fd) int
 #define auto_free cleanup_with(cleanup_free)

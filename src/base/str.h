@@ -44,15 +44,17 @@ static inline bool str_eq_c(struct str a, const char *z)
 }
 static inline bool str_starts(struct str s, struct str prefix)
 {
-	return s.n >= prefix.n && memcmp(s.p, prefix.p, prefix.n) == 0;
+	return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
 }
 static inline bool str_ends(struct str s, struct str suffix)
 {
-	return s.n >= suffix.n && memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0;
+	return s.n >= suffix.n && (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 static inline struct str str_skip(struct str s, size_t n)
 {
-	return n > s.n ? (struct str){s.p + s.n, 0} : (struct str){s.p + n, s.n - n};
+	if (n > s.n)
+		n = s.n;
+	return (struct str){n ? s.p + n : s.p, s.n - n};
 }
 static inline struct str str_head(struct str s, size_t n)
 {

@@ -10,6 +10,7 @@
  *
  * Elements move when the vector grows: keep indexes, not pointers.
  */
+#include <stdint.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -29,7 +30,7 @@ static inline void *vec_grow_(void *v, size_t *cap, size_t need, size_t size)
 {
 	size_t c = *cap ? *cap : 8;
 	while (c < need)
-		c *= 2;
+		c = c > SIZE_MAX / 2 ? need : c * 2;
 	*cap = c;
 	return xreallocarray(v, c, size);
 }
