@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lib/test.h"
+
+#include "base/digest.h"
+
+#include <fcntl.h>
+
+static const char *hex(const uint8_t *p, size_t n)
+{
+	static char out[2 * DIGEST_MAX + 1];
+	hex_encode(p, n, out);
+	return out;
+}
+
+/* the examples of FIPS 180 and RFC 1321 */
+static const char sha_abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+static const char sha_empty[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+TEST(sha256_of_known_texts)
+{
+	uint8_t out[SHA256_SIZE];
+	sha256("abc", 3, out);
+	CHECK_STR(hex(out, sizeof(out)), sha_abc);
+	sha256("", 0, out);
+	CHECK_STR(hex(out, sizeof(out)), sha_empty);
+}
+
+TEST(streaming_in_pieces_and_reset)
+{
+	uint8_t out[DIGEST_MAX];
+	auto_ptr(digest) d = digest_new(DIGEST_SHA256);
+	digest_update(d, "xyz", 3);
+	digest_reset(d);
+	digest_update(d, "a", 1);
+	digest_update(d, "", 0);
+	digest_update(d, "bc", 2);
+	CHECK_INT(digest_final(d, out), SHA256_SIZE);
+	CHECK_STR(hex(out, SHA256_SIZE), sha_abc);
+}
+
+TEST(md5_of_known_text)
+{
+	uint8_t out[DIGEST_MAX];
+	auto_ptr(digest) d = digest_new(DIGEST_MD5);
+	digest_update(d, "abc", 3);
+	CHECK_INT(digest_final(d, out), MD5_SIZE);
+	CHECK_STR(hex(out, MD5_SIZE), "900150983cd24fb0d6963f7d28e17f72");
+}
+
+TEST(file_is_read_from_its_start)
+{
+	uint8_t out[SHA256_SIZE];
+	struct err e = ERR_INIT;
+	char path[256];
+	snprintf(path, sizeof(path), "%s/f", test_tmp());
+	auto_fd fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	CHECK_INT(write(fd, "abc", 3), 3);
+	CHECK_INT(sha256_fd(fd, out, &e), 0);
+	CHECK_STR(hex(out, sizeof(out)), sha_abc);
+	CHECK_INT(sha256_fd(-1, out, &e), -1);
+	CHECK_INT(e.sys, EBADF);
+}
+
+TEST(digest_free_accepts_null)
+{
+	digest_free(NULL);
+}
