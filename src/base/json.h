@@ -11,6 +11,9 @@
  *	struct str name;
  *	if (json_get_str(j, "name", &name, e) < 0) ...            "info/index.json: offset 17: 'name' is not a string"
  *
+ * Numbers without fraction and exponent that fit are JSON_INT, exactly; others are JSON_DOUBLE. A text of 1 GiB is the
+ * largest accepted, and its tree takes up to 20 times the text: callers bound what they read.
+ *
  * Writing: a struct jw appends to a buf, puts commas itself, escapes, and indents where asked.
  */
 #include "base/arena.h"
@@ -38,6 +41,7 @@ struct json_member {
 	struct json value;
 };
 
+#define JSON_TEXT_MAX ((size_t)1 << 30)
 const struct json *json_parse(struct arena *a, struct str text, const char *where, struct err *e);
 /* A member of an object; NULL where it is absent (or j is no object). */
 const struct json *json_get(const struct json *j, const char *key);
@@ -68,6 +72,7 @@ void jw_key_str(struct jw *w, struct str key);
 void jw_str(struct jw *w, struct str s); /* invalid UTF-8 becomes U+FFFD */
 void jw_c(struct jw *w, const char *s);	 /* NULL writes null */
 void jw_int(struct jw *w, int64_t v);
+void jw_double(struct jw *w, double v); /* what is not finite becomes null */
 void jw_bool(struct jw *w, bool v);
 void jw_null(struct jw *w);
 void jw_raw(struct jw *w, struct str json); /* text that is JSON already */

@@ -198,3 +198,40 @@ bool str_unhex(struct str s, uint8_t *out, size_t n)
 	}
 	return true;
 }
+
+size_t utf8_take(struct str s, uint32_t *ret)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	if (s.n == 0)
+		return 0;
+	if (p[0] < 0x80) {
+		*ret = p[0];
+		return 1;
+	}
+	size_t n = p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+	if (n == 0 || n > s.n)
+		return 0;
+	uint32_t c = p[0] & (0x7fu >> n);
+	for (size_t i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (p[i] & 0x3f);
+	}
+	if ((n == 3 && c < 0x800) || (n == 4 && c < 0x10000) || (c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff)
+		return 0;
+	*ret = c;
+	return n;
+}
+
+size_t utf8_put(char *out, uint32_t c)
+{
+	if (c < 0x80) {
+		out[0] = (char)c;
+		return 1;
+	}
+	size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+	for (size_t i = n - 1; i > 0; i--, c >>= 6)
+		out[i] = (char)(0x80 | (c & 0x3f));
+	out[0] = (char)((0xf00u >> n) | c);
+	return n;
+}

@@ -87,3 +87,9 @@ bool str_to_u64(struct str s, uint64_t *ret);
 bool str_to_i64(struct str s, int64_t *ret);
 /* Lower- or upper-case hex of exactly 2*n digits into out[n]. */
 bool str_unhex(struct str s, uint8_t *out, size_t n);
+
+/* The UTF-8 character at the front of s: its length in bytes, or 0 where there is none (empty, overlong, a surrogate,
+ * beyond U+10FFFF, cut off). */
+size_t utf8_take(struct str s, uint32_t *ret);
+/* Writes one character that is not a surrogate; returns its length, 1 to 4. */
+size_t utf8_put(char *out, uint32_t c);

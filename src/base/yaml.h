@@ -8,7 +8,7 @@
  * callers decide what 1.10 or no means.
  *
  *	const struct yaml *y = yaml_parse(&arena, text, "environment.yml", e);      NULL on error, "environment.yml:3: ..."
- *	vec...: for (uint32_t i = 0; i < y->n; i++) y->pair[i].key / y->pair[i].value
+ *	for (uint32_t i = 0; i < y->n; i++) y->pair[i].key / y->pair[i].value
  */
 #include "base/arena.h"
 #include "base/buf.h"
