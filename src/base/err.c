@@ -38,7 +38,7 @@ static void trim_partial_char(char *s, size_t n)
 }
 
 /* Formats into out[ERR_MSG_SIZE]; returns the length stored. */
-static size_t format(char *out, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static size_t format(char *out, const char *fmt, va_list ap)
 {
 	int n = vsnprintf(out, ERR_MSG_SIZE, fmt, ap);
 	if (n < 0)
@@ -82,7 +82,7 @@ static enum err_code code_of_errno(int errnum)
 	return errnum == EWOULDBLOCK ? ERR_BUSY : ERR_FAILED;
 }
 
-static int system_error(struct err *e, int errnum, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static int system_error(struct err *e, int errnum, const char *fmt, va_list ap)
 {
 	char msg[ERR_MSG_SIZE], text[128];
 	size_t n = format(msg, fmt, ap);

@@ -151,6 +151,8 @@ void map_release(struct map *m)
 
 struct map_slot *map_next(const struct map *m, struct map_slot *prev)
 {
+	if (m->n == 0)
+		return NULL;
 	for (struct map_slot *s = prev ? prev + 1 : m->slot; s < m->slot + m->cap; s++)
 		if (s->used)
 			return s;
