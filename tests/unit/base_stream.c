@@ -61,7 +61,6 @@ static void check_codec(pack_fn *pack, unpack_fn *unpack)
 {
 	auto_buf text = BUF_INIT(BUF_MAX);
 	auto_buf packed = BUF_INIT(BUF_MAX);
-	auto_buf twice = BUF_INIT(BUF_MAX);
 	make_text(&text, 700000);
 	size_t half = text.n / 2;
 	pack(&packed, str_head(buf_str(&text), half));
