@@ -37,6 +37,9 @@ struct channel_config {
 int channel_parse(struct arena *a, struct str text, const struct channel_config *c, struct channel *ret, struct err *e);
 bool channel_is_subdir(struct str s); /* "linux-64", "noarch", … */
 struct str channel_host_subdir(void); /* of the machine this runs on */
+/* A reference of the channel's metadata (base_url, shards_base_url) against the URL of the folder it came from, which
+ * ends in '/': absolute, "/rooted" or relative, "." and ".." resolved. */
+struct str channel_url_join(struct arena *a, struct str folder, struct str ref);
 /* True where the channel part of a spec ("conda-forge", a URL) means this channel. */
 bool channel_matches(const struct channel *c, struct str wanted);
 
@@ -48,7 +51,7 @@ bool channel_matches(const struct channel *c, struct str wanted);
  * its checksum when it is first touched, so that a damaged file gives ERR_VERIFY (once, from index_check after the
  * reads) and is rebuilt, never trusted; readers meanwhile see empty values, never memory outside the file.
  *
- * Ids are dense from 0 within one index and mean nothing in another.
+ * Ids are dense from 0 within one index (but those of strings, which are offsets) and mean nothing in another.
  */
 struct index;
 struct ix_name {
@@ -78,7 +81,8 @@ int index_check(const struct index *ix, struct err *e);
 
 struct index_info {
 	struct str subdir, base_url; /* base_url: where the files are; empty: beside the metadata (CEP 15) */
-	uint32_t names, packages, specs, removed;
+	struct str relation_base, relation_overrides; /* info.channel_relations (CEP 42), as published; or empty */
+	uint32_t names, packages, specs, lists, versions, removed;
 	bool partial; /* made from shards: holds only what was asked for (see index_has_name) */
 };
 struct index_info index_info(const struct index *ix);
@@ -97,16 +101,20 @@ struct index_pkg {
 	struct ix_version version;
 	struct ix_str build;
 	uint32_t build_number;
-	uint32_t version_rank; /* order among the versions of this index: greater is newer, equal versions are equal */
+	/* Order among the versions of this index: greater is newer, equal versions are equal; 0 is no version at all. */
+	uint32_t version_rank;
 	uint64_t timestamp_ms;
 	struct ix_list depends, constrains;
-	bool track_features, noarch_python, is_conda; /* is_conda: .conda rather than .tar.bz2 */
+	bool track_features, noarch_python;
+	bool is_conda; /* .conda rather than .tar.bz2 */
+	bool is_v3;    /* published under "v3" (CEP 48): its specs are to be read with SPEC_V3 */
 };
 struct index_pkg index_pkg(const struct index *ix, struct ix_pkg p);
 struct str index_str(const struct index *ix, struct ix_str s);
 struct str index_version(const struct index *ix, struct ix_version v);
 /* The specs of a list, in published order. Returns how many; *ret points into the map. */
 uint32_t index_list(const struct index *ix, struct ix_list l, const struct ix_spec **ret);
+/* The name a spec asks for, lower case; the name "" where it asks for no single one (a pattern, a digest). */
 struct ix_name index_spec_name(const struct index *ix, struct ix_spec s);
 struct str index_spec_text(const struct index *ix, struct ix_spec s); /* whole: "numpy >=1.8,<2" */
 uint32_t index_spec_count(const struct index *ix);
@@ -115,6 +123,8 @@ int index_record(const struct index *ix, struct ix_pkg p, const struct channel *
 		 struct pkg_record *ret, struct err *e);
 /* By file name, as @EXPLICIT and locks name them. */
 bool index_find_file(const struct index *ix, struct str fn, struct ix_pkg *ret);
+/* Listed in the channel's "removed": it was there once. */
+bool index_is_removed(const struct index *ix, struct str fn);
 
 /* Making one. Feed metadata in any number of pieces, then finish: the file appears under its name by rename, whole.
  *	struct index_builder *b = index_builder_new(dirfd, "linux-64.idx", subdir, e);
