@@ -44,6 +44,8 @@ struct pkg_record {
 int pkg_name_check(struct str name, struct err *e);
 int pkg_build_check(struct str build, struct err *e);
 int pkg_subdir_check(struct str subdir, struct err *e);
+bool pkg_subdir_known(
+	struct str s); /* a platform that is in use: "linux-64", "noarch" … (a channel may end in others) */
 /* "name-version-build.ext" apart; false where it is not of that form. ext is "conda" or "tar.bz2". */
 bool pkg_filename_split(struct str fn, struct str *name, struct str *version, struct str *build, struct str *ext);
 
@@ -75,6 +77,10 @@ struct pkg_scheme {
 	void (*spec_format)(const struct spec *s, struct buf *b);
 };
 const struct pkg_scheme *pkg_scheme_find(struct str name); /* NULL where there is none */
+
+/* A conda version as CEPs 26 and 33 allow it to be published: ≤ 64 characters, numbers ≤ 2^31-1. version_parse reads more (up
+ * to 256 characters, numbers up to 2^64-1), because channels are older than the rule and one odd record must not hide. */
+int pkg_version_check(struct str version, struct err *e);
 extern const struct pkg_scheme pkg_conda;
 
 /* What other modules ask of a spec. */
@@ -85,6 +91,17 @@ struct str spec_text(const struct spec *s); /* as it was given */
 struct str spec_version_text(const struct spec *s);
 struct str spec_build_text(const struct spec *s);
 struct str spec_when(const struct spec *s); /* the condition of CEP 43's `when`; STR_NONE where absent */
+uint32_t spec_extras(const struct spec *s, const struct str **ret); /* CEP 44: groups asked for; returns how many */
+bool spec_matches_name(const struct spec *s, struct str name);	    /* for patterns and "*" too */
+
+/* `when` as a tree; the spec counts only where it is true. NULL where there is none. */
+enum spec_condition_op { SPEC_CONDITION_SPEC, SPEC_CONDITION_AND, SPEC_CONDITION_OR };
+struct spec_condition {
+	enum spec_condition_op op;
+	const struct spec *spec; /* SPEC_CONDITION_SPEC: true where a chosen or virtual package matches it */
+	const struct spec_condition *left, *right; /* AND, OR */
+};
+const struct spec_condition *spec_condition(const struct spec *s);
 bool spec_sha256(const struct spec *s, uint8_t ret[SHA256_SIZE]);
 /* True where no version fits any more if the version part is read as CEP 29 says, but a looser, segment-prefix reading
  * would have matched `text`: lets a message explain "openssl 1.1.1*" against 1.1.1k. */
