@@ -6,23 +6,34 @@
  *	ROOT/store/blob/sha256/ab/cdef…     an archive as downloaded; its name is its digest, verified before it got the name
  *	ROOT/store/tree/<sha256>/           that archive unpacked; immutable once it has this name
  *	ROOT/store/tmp/                     what is being written; emptied by gc when its owner is gone
+ *	ROOT/store/unsynced/                one empty file for each blob or tree that may not be on disk yet
+ *	ROOT/store/lock                     held shared by whoever may add, exclusively by gc
  *
  * A tree gets its name by rename after every file is written, so a tree that is there is whole: a crash leaves rubbish in
  * tmp/ only. A tree keeps the package's paths as they are in the archive, `info/` included, file modes reduced to
- * 0755/0644 (0755 for folders), and `.slipway-tree` beside `info/` with a line "<sha256 of content listing> <files> <bytes>".
+ * 0755/0644 (0755 for folders), the times of files kept, and `.slipway-tree` beside `info/`, whose first line is "<sha256
+ * of the listing below it> <files and links> <bytes>" (the listing: doc/formats/store.md).
+ *
+ * Power cuts: nothing is synced file by file. Before a blob or tree gets its name, unsynced/ records it with the boot's
+ * id; store_sync, called once by whoever makes a lasting record that needs it, syncs the file system and removes the
+ * records. What is recorded under an older boot's id was perhaps not on disk when the power went: the next store_open
+ * checks it against its digest or listing and removes what does not match. A killed process needs none of that, because
+ * the kernel still holds what it wrote.
  *
  *	struct store *s;
  *	store_open(root_fd, 0, &s, e)
  *	store_has_tree(s, sha256)                           1: nothing to do
- *	int fd = store_blob_create(s, &tmp, e); ... write ...; store_blob_commit(s, &tmp, sha256, e)
- *	store_unpack(s, sha256, STORE_CONDA, &limits, e)    blob → tree; idempotent; safe from several threads and processes
+ *	store_partial_open(s, sha256, &fd, &have, e); ... write and digest ...; store_partial_commit(s, sha256, fd, e)
+ *	store_unpack(s, sha256, STORE_CONDA, NULL, e)       blob → tree; idempotent; safe from several threads and processes
+ *	store_sync(s, e)                                    before a generation that links from the trees is made current
  *	int dir = store_tree_open(s, sha256, e)             a folder fd to link from
  *	store_free(s)
  *
  * Hostile archives are refused with ERR_INPUT or ERR_LIMIT and leave nothing: paths that are absolute, hold "..", control
  * bytes or pass through a symbolic link of the same archive; hard links to what is not an earlier file of it; symbolic
- * links that leave the tree; devices, pipes and sockets; a path twice; more than limits allow; trailing rubbish in a
- * .conda's ZIP that changes what is unpacked. Set-id bits are dropped.
+ * links that leave the tree or are absolute; devices, pipes and sockets; a path twice (folders may repeat); sparse files;
+ * more than limits allow; anything in or around a .conda's ZIP that two readers could read differently. Set-id bits are
+ * dropped.
  */
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -32,10 +43,12 @@
 #include "base/str.h"
 
 struct store;
-enum store_open_flags { STORE_OPEN_RO = 1 << 0 };
+enum store_open_flags { STORE_OPEN_RO = 1 << 0 }; /* changes nothing, holds no lock; a missing store reads as empty */
 int store_open(int root_fd, enum store_open_flags flags, struct store **ret, struct err *e);
 void store_free(struct store *s);
 DEFINE_AUTO(struct store *, store, store_free);
+/* What this store holds is on disk when it returns. One syncfs, none where nothing was added. */
+int store_sync(struct store *s, struct err *e);
 
 enum store_format { STORE_CONDA, STORE_TAR_BZ2, STORE_FORMAT_UNKNOWN };
 enum store_format store_format_of(struct str file_name); /* by its ending */
@@ -54,12 +67,13 @@ int store_has_blob(struct store *s, const uint8_t sha256[SHA256_SIZE]); /* 1 or 
  * digest, made if needed, positioned at its end. ERR_BUSY where another process downloads the same blob just now. */
 int store_partial_open(struct store *s, const uint8_t sha256[SHA256_SIZE], int *ret_fd, uint64_t *ret_size,
 		       struct err *e);
-/* The partial file is whole and verified by the caller while it streamed: gives it its name. */
+/* The partial file is whole and verified by the caller while it streamed: gives it its name. The caller closes fd. */
 int store_partial_commit(struct store *s, const uint8_t sha256[SHA256_SIZE], int fd, struct err *e);
 /* The partial file cannot become this blob: removes it. */
 void store_partial_discard(struct store *s, const uint8_t sha256[SHA256_SIZE]);
-/* Brings in a file from a path (a local channel), verified against sha256 unless it is all zero, when it is computed into
- * ret_sha256. A reflink or hard link is taken where the file system allows and the digest still is checked. */
+/* Brings in a file from a path (a local channel), verified against want_sha256 unless that is NULL or all zero, and computes
+ * its digest into ret_sha256 (which may be NULL). A reflink where the file system has them, else a copy; never a hard link,
+ * because a channel's file may be overwritten in place. */
 int store_add_file(struct store *s, int dirfd, const char *path, const uint8_t *want_sha256,
 		   uint8_t ret_sha256[SHA256_SIZE], struct err *e);
 int store_blob_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e); /* read-only fd */
@@ -69,13 +83,15 @@ int store_tree_path(struct store *s, const uint8_t sha256[SHA256_SIZE], struct b
 
 /* -- trees ------------------------------------------------------------------------------------------------------- */
 int store_has_tree(struct store *s, const uint8_t sha256[SHA256_SIZE]); /* 1 or 0 */
+/* ERR_NOT_FOUND without the blob. `limits` NULL: STORE_LIMITS_DEFAULT. STORE_FORMAT_UNKNOWN: by the first bytes. */
 int store_unpack(struct store *s, const uint8_t sha256[SHA256_SIZE], enum store_format format,
 		 const struct store_limits *limits, struct err *e);
 int store_tree_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e);
 
 /* -- keeping house ----------------------------------------------------------------------------------------------- */
-/* Trees and blobs that an environment's generation refers to are marked by the caller with store_keep before store_gc.
- * Without keep_blobs, blobs whose tree is unpacked go too. What is younger than min_age_s stays. */
+/* Trees and blobs in `keep` stay; without keep_blobs, blobs whose tree is unpacked go all the same. What was added, or opened
+ * with store_tree_open, less than min_age_s ago stays, and so does a download cut off so recently. ERR_BUSY while another
+ * process has the store open for writing. */
 struct store_gc_opts {
 	int64_t min_age_s;
 	bool keep_blobs, dry_run;

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Reads archives with libarchive, which sees nothing but blocks of tar: decompression is base/stream.h's, the outer ZIP
+ * of a .conda is zip.c's, and what may be written where is tree.c's. Loaded at first use.
+ */
+#include "store/tree.h"
+#include "store/zip.h"
+#include "base/dl.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <locale.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+enum { BLOCK_SIZE = 1 << 17, TRAILER_MAX = 1 << 20 };
+
+static struct {
+	struct archive *(*read_new)(void);
+	int (*read_support_format_tar)(struct archive *);
+	int (*read_open)(struct archive *, void *, archive_open_callback *, archive_read_callback *,
+			 archive_close_callback *);
+	int (*read_next_header)(struct archive *, struct archive_entry **);
+	int (*read_data_block)(struct archive *, const void **, size_t *, la_int64_t *);
+	int (*read_free)(struct archive *);
+	const char *(*error_string)(struct archive *);
+	const char *(*pathname)(struct archive_entry *);
+	const char *(*hardlink)(struct archive_entry *);
+	const char *(*symlink)(struct archive_entry *);
+	__LA_MODE_T (*filetype)(struct archive_entry *);
+	__LA_MODE_T (*perm)(struct archive_entry *);
+	time_t (*mtime)(struct archive_entry *);
+	la_int64_t (*size)(struct archive_entry *);
+} la;
+
+static const struct dl_symbol la_symbols[] = {
+	{"archive_read_new", &la.read_new},
+	{"archive_read_support_format_tar", &la.read_support_format_tar},
+	{"archive_read_open", &la.read_open},
+	{"archive_read_next_header", &la.read_next_header},
+	{"archive_read_data_block", &la.read_data_block},
+	{"archive_read_free", &la.read_free},
+	{"archive_error_string", &la.error_string},
+	{"archive_entry_pathname", &la.pathname},
+	{"archive_entry_hardlink", &la.hardlink},
+	{"archive_entry_symlink", &la.symlink},
+	{"archive_entry_filetype", &la.filetype},
+	{"archive_entry_perm", &la.perm},
+	{"archive_entry_mtime", &la.mtime},
+	{"archive_entry_size", &la.size},
+	{NULL, NULL},
+};
+static pthread_once_t la_once = PTHREAD_ONCE_INIT;
+static struct err la_err;
+static int la_result;
+static locale_t la_locale; /* names in pax headers are UTF-8: without it libarchive could not give them back */
+
+static void la_load(void)
+{
+	la_result = dl_load("libarchive.so.13", la_symbols, &la_err);
+	la_locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+}
+
+static void free_archive(struct archive **a)
+{
+	if (*a)
+		la.read_free(*a);
+}
+#define auto_archive cleanup_with(free_archive) struct archive
+
+static void leave_locale(locale_t *old)
+{
+	uselocale(*old);
+}
+
+struct source {
+	struct istream *s;
+	struct err *e;
+	bool failed; /* *e is filled */
+	char block[BLOCK_SIZE];
+};
+
+static la_ssize_t source_read(struct archive *a, void *ctx, const void **ret)
+{
+	(void)a;
+	struct source *src = ctx;
+	*ret = src->block;
+	size_t n = 0;
+	/* whole blocks: libarchive copies what lies across two of them */
+	while (n < BLOCK_SIZE) {
+		ssize_t r = istream_read(src->s, src->block + n, BLOCK_SIZE - n, src->e);
+		if (r < 0) {
+			src->failed = true;
+			return -1;
+		}
+		if (r == 0)
+			break;
+		n += (size_t)r;
+	}
+	return (la_ssize_t)n;
+}
+
+static int read_failed(struct tree *t, struct source *src, struct archive *a, struct err *e)
+{
+	if (src->failed)
+		return err_ctx(e, "unpack '%s'", t->what);
+	const char *text = la.error_string(a);
+	return err_new(e, ERR_INPUT, "'%s' is refused: bad tar data: %s", t->what, text ? text : "no reason given");
+}
+
+static int add_file(struct tree *t, struct source *src, struct archive *a, struct archive_entry *entry,
+		    const char *path, struct err *e)
+{
+	la_int64_t size = la.size(entry);
+	cleanup_with(tree_file_release) struct tree_file f;
+	if (tree_file_begin(t, path, la.perm(entry) & 0111, size < 0 ? 0 : (uint64_t)size, &f, e) < 0)
+		return -1;
+	for (;;) {
+		const void *p;
+		size_t n;
+		la_int64_t at;
+		int r = la.read_data_block(a, &p, &n, &at);
+		if (r == ARCHIVE_EOF)
+			break;
+		if (r != ARCHIVE_OK)
+			return read_failed(t, src, a, e);
+		if (at < 0 || (uint64_t)at != f.entry->size)
+			return err_new(e, ERR_INPUT, "'%s' is refused: '%s' is a sparse file", t->what,
+				       f.entry->path.p);
+		if (tree_file_write(&f, p, n, e) < 0)
+			return -1;
+	}
+	return tree_file_end(&f, la.mtime(entry), e);
+}
+
+static int add_entry(struct tree *t, struct source *src, struct archive *a, struct archive_entry *entry, struct err *e)
+{
+	const char *path = la.pathname(entry);
+	if (!path)
+		return err_new(e, ERR_INPUT, "'%s' is refused: entry %zu has no readable name", t->what,
+			       t->entries.n + 1);
+	const char *hard = la.hardlink(entry);
+	if (hard)
+		return tree_add_hard_link(t, path, hard, e);
+	const char *target;
+	switch (la.filetype(entry)) {
+	case AE_IFREG:
+		return add_file(t, src, a, entry, path, e);
+	case AE_IFDIR:
+		return tree_add_dir(t, path, e);
+	case AE_IFLNK:
+		target = la.symlink(entry);
+		return tree_add_link(t, path, target ? target : "", e);
+	default:
+		return err_new(e, ERR_INPUT, "'%s' is refused: it holds a device, pipe or socket", t->what);
+	}
+}
+
+/* What follows the end of the archive is padding: read on, so that a damaged end is noticed, but not for ever. */
+static int drain(struct tree *t, struct source *src, struct err *e)
+{
+	size_t total = 0;
+	for (;;) {
+		ssize_t n = istream_read(src->s, src->block, BLOCK_SIZE, e);
+		if (n <= 0)
+			return n < 0 ? err_ctx(e, "unpack '%s'", t->what) : 0;
+		total += (size_t)n;
+		if (total > TRAILER_MAX)
+			return err_new(e, ERR_INPUT, "'%s' is refused: more data follow the end of its archive",
+				       t->what);
+	}
+}
+
+static int read_tar(struct tree *t, struct source *src, struct err *e)
+{
+	auto_archive *a = la.read_new();
+	if (!a)
+		panic("out of memory");
+	if (la.read_support_format_tar(a) != ARCHIVE_OK || la.read_open(a, src, NULL, source_read, NULL) != ARCHIVE_OK)
+		return read_failed(t, src, a, e);
+	for (;;) {
+		struct archive_entry *entry;
+		int r = la.read_next_header(a, &entry);
+		if (r == ARCHIVE_EOF)
+			return drain(t, src, e);
+		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
+			return read_failed(t, src, a, e);
+		if (add_entry(t, src, a, entry, e) < 0)
+			return -1;
+	}
+}
+
+/* All a tar of this size and number of entries can need, names and padding included. */
+static uint64_t tar_bytes_max(const struct store_limits *l)
+{
+	uint64_t overhead = l->max_entries > UINT64_MAX / (1 << 14) / 2 ? UINT64_MAX / 2 : (l->max_entries + 64) << 14;
+	return l->max_bytes > UINT64_MAX / 2 ? UINT64_MAX : l->max_bytes + overhead;
+}
+
+int tree_add_tar(struct tree *t, struct istream *tar, struct err *e)
+{
+	auto_ptr(istream) s = istream_limit(tar, tar_bytes_max(&t->limits));
+	pthread_once(&la_once, la_load);
+	if (la_result < 0) {
+		*e = la_err;
+		return -1;
+	}
+	cleanup_with(leave_locale) locale_t old = uselocale(la_locale);
+	auto_free struct source *src = xmalloc(sizeof(*src));
+	src->s = s;
+	src->e = e;
+	src->failed = false;
+	return read_tar(t, src, e);
+}
+
+static int add_conda(struct tree *t, int fd, struct err *e)
+{
+	struct zip_conda z;
+	if (zip_conda_find(fd, t->what, &z, e) < 0)
+		return -1;
+	if (tree_add_tar(t, istream_zstd(istream_range(fd, z.info, t->what)), e) < 0)
+		return -1;
+	return tree_add_tar(t, istream_zstd(istream_range(fd, z.pkg, t->what)), e);
+}
+
+static int add_tar_bz2(struct tree *t, int fd, struct err *e)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, "stat '%s'", t->what);
+	struct zip_range all = {.size = (uint64_t)st.st_size};
+	return tree_add_tar(t, istream_bz2(istream_range(fd, all, t->what)), e);
+}
+
+int tree_add_archive(struct tree *t, int fd, enum store_format format, struct err *e)
+{
+	char magic[4] = {0};
+	if (format == STORE_FORMAT_UNKNOWN) {
+		if (pread(fd, magic, sizeof(magic), 0) < 0)
+			return err_sys(e, "read '%s'", t->what);
+		if (memcmp(magic, "PK\3\4", 4) == 0)
+			format = STORE_CONDA;
+		else if (memcmp(magic, "BZh", 3) == 0)
+			format = STORE_TAR_BZ2;
+	}
+	switch (format) {
+	case STORE_CONDA:
+		return add_conda(t, fd, e);
+	case STORE_TAR_BZ2:
+		return add_tar_bz2(t, fd, e);
+	case STORE_FORMAT_UNKNOWN:
+		break;
+	}
+	return err_new(e, ERR_UNSUPPORTED, "'%s' is neither a .conda nor a .tar.bz2 package", t->what);
+}
