@@ -3,15 +3,15 @@
  * Reads archives with libarchive, which sees nothing but blocks of tar: decompression is base/stream.h's, the outer ZIP
  * of a .conda is zip.c's, and what may be written where is tree.c's. Loaded at first use.
  */
-#include "store/tree.h"
-#include "store/zip.h"
-#include "base/dl.h"
-
 #include <archive.h>
 #include <archive_entry.h>
 #include <locale.h>
 #include <pthread.h>
 #include <sys/stat.h>
+
+#include "base/dl.h"
+#include "store/tree.h"
+#include "store/zip.h"
 
 enum { BLOCK_SIZE = 1 << 17, TRAILER_MAX = 1 << 20 };
 

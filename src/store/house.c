@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Keeping house: gc, size, verify. */
-#include "base/fs.h"
-#include "base/sys.h"
-#include "store/internal.h"
-#include "store/tree.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/file.h>
 #include <time.h>
+
+#include "base/fs.h"
+#include "base/sys.h"
+#include "store/internal.h"
+#include "store/tree.h"
 
 /* Visits every blob (or tree) by name, sorted; what has another name is none of ours and left alone. */
 typedef int visit_fn(void *ctx, const struct blob_name *n, struct err *e);

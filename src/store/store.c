@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/store.h"
-#include "base/fs.h"
-#include "base/sys.h"
-#include "store/internal.h"
-#include "store/tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +7,11 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <time.h>
+
+#include "base/fs.h"
+#include "base/sys.h"
+#include "store/internal.h"
+#include "store/tree.h"
 
 enum { USE_STAMP_S = 60 }; /* a tree's last use is kept no more exactly than this */
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/tree.h"
-#include "base/digest.h"
-#include "base/fs.h"
-#include "base/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <xxhash.h>
+
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/sys.h"
 
 void tree_init(struct tree *t, int dirfd, const struct store_limits *limits, const char *what)
 {

@@ -8,10 +8,10 @@
  * the file, the central directory lies right before it (or before its zip64 form), names come once, and each local
  * header repeats what the directory says. Everything else is ERR_INPUT.
  */
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/stream.h"
-
-#include <stdbool.h>
 
 struct zip_range {
 	uint64_t offset, size;

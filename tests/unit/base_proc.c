@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "lib/test.h"
-
-#include "base/proc.h"
-
 #include <fcntl.h>
 #include <time.h>
+
+#include "base/proc.h"
+#include "lib/test.h"
 
 static struct err e;
 
@@ -99,16 +98,16 @@ TEST(deadline_kills_the_group)
 {
 	char script[512];
 	auto_buf out = BUF_INIT(1000);
-	snprintf(script, sizeof(script), "(sleep 2; touch %s/alive) & echo begun; sleep 60", test_tmp());
-	struct proc_opts o = {.argv = SH(script), .out = &out, .deadline_ms = 300};
+	snprintf(script, sizeof(script), "(sleep 1; touch %s/alive) & echo begun; sleep 60", test_tmp());
+	struct proc_opts o = {.argv = SH(script), .out = &out, .deadline_ms = 200};
 	int64_t start = now_ms();
 	CHECK_INT(proc_run(&o, &e), -1);
-	CHECK(now_ms() - start < 1900);
-	CHECK_MSG(strstr(e.msg, "300 ms") != NULL, "%s", e.msg);
+	CHECK(now_ms() - start < 950);
+	CHECK_MSG(strstr(e.msg, "200 ms") != NULL, "%s", e.msg);
 	CHECK_STR(out.p, "begun\n");
 	char path[256];
 	snprintf(path, sizeof(path), "%s/alive", test_tmp());
-	while (now_ms() - start < 2500)
+	while (now_ms() - start < 1300)
 		usleep(50000);
 	CHECK_INT(access(path, F_OK), -1);
 }
@@ -116,10 +115,10 @@ TEST(deadline_kills_the_group)
 TEST(a_background_child_does_not_hold_us)
 {
 	auto_buf out = BUF_INIT(1000);
-	struct proc_opts o = {.argv = SH("sleep 5 & echo begun"), .out = &out};
+	struct proc_opts o = {.argv = SH("sleep 2 & echo begun"), .out = &out};
 	int64_t start = now_ms();
 	CHECK_INT(proc_run(&o, &e), 0);
-	CHECK(now_ms() - start < 4000);
+	CHECK(now_ms() - start < 1900);
 	CHECK_STR(out.p, "begun\n");
 }
 
