@@ -19,6 +19,7 @@ struct link_job {
 };
 struct link_clobber {			/* one path that two packages brought */
 	struct str path, winner, loser; /* package file names */
+	bool same; /* the same content: nobody can tell the difference, and ENV_CLOBBER_REFUSE does not mind */
 };
 struct link_report {
 	uint64_t files, bytes, linked, copied, patched; /* linked: hard links and reflinks */
@@ -26,6 +27,8 @@ struct link_report {
 	size_t clobbers_n;
 	struct str *scripts; /* link scripts seen: "NAME: bin/.NAME-post-link.sh (not run: not allowed)" */
 	size_t scripts_n;
-	struct str messages; /* what scripts wrote to .messages.txt */
+	struct str messages;   /* what scripts wrote to .messages.txt */
+	struct str copied_why; /* why files were copied where links were wanted; STR_NONE where they were not */
+	uint64_t compiled, not_compiled; /* noarch Python modules */
 };
 int link_all(const struct link_job *job, struct arena *a, struct link_report *ret, struct err *e);

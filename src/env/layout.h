@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * layout (private to env): the parts that link_all is made of.
+ *
+ *	paths.c    what a package holds, read from its tree's info/
+ *	noarch.c   where a noarch Python package's files go; entry points
+ *	clobber.c  one table of all destinations: folders to make, paths that several packages bring
+ *	place.c    one file into the prefix: link, copy, patch
+ *	prefix.c   the patching: placeholder → prefix in text and binary content
+ *	scripts.c  pre-link and post-link scripts
+ *	pyc.c      compiled Python modules
+ *	record.c   conda-meta/: a record for each package, history, state
+ *
+ * The order of a lay-out: read every package (threads), plan every destination (one thread, so that the outcome does
+ * not depend on timing), make the folders, place the files (threads), compile, run scripts, write records (threads).
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/vec.h"
+#include "env/link.h"
+
+/* == what a package holds ========================================================================================= */
+enum path_type { PATH_HARD, PATH_SOFT, PATH_DIR, PATH_PYC, PATH_ENTRY_POINT };
+
+struct path_entry {
+	struct str path;	/* in the package; of what is generated: in the prefix */
+	struct str dest;	/* in the prefix, symbolic links of other packages resolved */
+	struct str placeholder; /* empty: nothing to replace */
+	struct str target;	/* PATH_SOFT: where it points. PATH_ENTRY_POINT: "module:function" */
+	uint64_t size;
+	uint8_t sha256[SHA256_SIZE], sha256_prefix[SHA256_SIZE];
+	enum path_type type;
+	bool binary, no_link;
+	bool has_sha256, has_sha256_prefix, has_size;
+	bool lost;    /* another package's file, or a file of its own that replaces it, has the path */
+	bool compile; /* a module that is to be compiled */
+};
+VEC_TYPE(path_entry_vec, struct path_entry);
+
+/* One package of the job. Its arena is its own, so that packages may be read by several threads. */
+struct link_pkg {
+	const struct env_lock_package *lock;
+	struct pkg_record record; /* the lock's, completed from info/ where the lock knows nothing but a file name */
+	struct arena arena;
+	struct path_entry_vec entries;
+	struct str *entry_points;
+	uint32_t entry_points_n;
+	bool noarch_python;
+};
+void link_pkg_clear(struct link_pkg *p);
+
+enum { PATHS_JSON_MAX = 256 << 20, INFO_FILE_MAX = 16 << 20, PATHS_MAX = 2000000, PLACEHOLDER_MAX = 4096 };
+
+/* Reads info/paths.json, or info/files, has_prefix and no_link, or the tree itself; info/link.json and info/index.json.
+ * p->lock is set. Everything is checked: types, sizes, digests, that no path leaves the package or is conda-meta/. */
+int paths_read(int tree_fd, struct link_pkg *p, struct err *e);
+/* The parser alone, for tests and the fuzzer: `text` is a paths.json. */
+int paths_parse_json(struct str text, struct link_pkg *p, struct err *e);
+int paths_parse_has_prefix(struct str text, struct link_pkg *p, struct err *e);
+
+/* == noarch Python ================================================================================================ */
+struct python_info {
+	bool present;
+	unsigned major, minor;
+	struct str site_packages; /* "lib/python3.12/site-packages" */
+};
+/* Looks for the package 'python' among n. A python_site_packages_path that leaves the prefix is ERR_INPUT. */
+int python_find(const struct link_pkg *p, size_t n, struct arena *a, struct python_info *ret, struct err *e);
+/* Sets dest of every entry (for all packages), adds entry points as entries, marks what is to be compiled. */
+int noarch_map(struct link_pkg *p, const struct python_info *py, struct err *e);
+/* "name = module:function [extra]" apart; refuses what is not a file name or not dotted names. */
+int entry_point_parse(struct str text, struct str *ret_name, struct str *ret_target, struct err *e);
+/* The script's text. `python` is relative to the prefix. */
+void entry_point_text(struct str target, const char *prefix, const char *python, struct buf *b);
+
+/* == the table of destinations ==================================================================================== */
+struct clobber_table;
+struct clobber_table *clobber_new(struct link_pkg *p, size_t n, struct arena *a);
+void clobber_free(struct clobber_table *t);
+DEFINE_AUTO(struct clobber_table *, clobber, clobber_free);
+/* Decides who has each path. Afterwards every entry's dest is final and `lost` is set where another one won. */
+int clobber_plan(struct clobber_table *t, enum env_clobber mode, struct err *e);
+/* The folders to make, parents first. */
+size_t clobber_dirs(const struct clobber_table *t, struct arena *a, struct str **ret);
+/* The entry that has a path, or NULL. */
+struct path_entry *clobber_find(const struct clobber_table *t, struct str path);
+const struct link_clobber *clobber_list(const struct clobber_table *t, size_t *ret_n);
+/* dirname(dest)/target without "." and ".."; false where it is absolute or leaves the prefix. */
+bool link_target_resolve(struct str dest, struct str target, struct arena *a, struct str *ret);
+
+/* == patching ===================================================================================================== */
+enum { SHEBANG_MAX = 127 }; /* bytes of a first line that every supported kernel reads, "#!" included */
+
+/* Bytes out: to a file, a digest, a buffer. Returns -1 with *e filled. */
+typedef int prefix_sink_fn(void *ctx, const void *p, size_t n, struct err *e);
+/* Every occurrence of the placeholder becomes the prefix; a first line that the kernel could not read is rewritten. */
+int prefix_text(struct str in, struct str placeholder, struct str prefix, prefix_sink_fn *sink, void *ctx,
+		struct err *e);
+/* In each NUL-terminated string; the string is filled up with NULs, so that nothing moves. A prefix longer than the
+ * placeholder is ERR_INPUT, with the longest that would do. */
+int prefix_binary(struct str in, struct str placeholder, struct str prefix, prefix_sink_fn *sink, void *ctx,
+		  struct err *e);
+/* "#!<interpreter><args>\n", or a line (for Python: two languages at once) that does the same where the kernel would
+ * cut the line or split it at a space. */
+void prefix_shebang(struct str interpreter, struct str args, struct buf *b);
+
+/* == placing ====================================================================================================== */
+enum place_how { PLACE_REFLINK, PLACE_HARD, PLACE_COPY };
+struct layer { /* shared by the threads of one link_all */
+	const struct link_job *job;
+	struct str prefix;
+	struct link_pkg *pkg;
+	size_t pkg_n;
+	struct python_info python;
+	struct clobber_table *clobber;
+	const char *entry_point_python; /* "bin/python3.12" */
+	atomic_int how;			/* enum place_how; only ever falls */
+	struct link_report *report;	/* counters: under the mutex */
+	struct arena *arena;		/* the caller's; one thread at a time */
+	pthread_mutex_t mutex;
+	uint64_t files_done, files_total; /* under the mutex */
+};
+/* Finds out once which kind of link the file systems allow. `tree_fd`: any package's tree. */
+void place_probe(struct layer *l, int tree_fd);
+struct place_count {
+	uint64_t files, bytes, linked, copied, patched;
+};
+int place_entry(struct layer *l, int tree_fd, struct path_entry *en, struct place_count *count, struct err *e);
+/* A line for a person, through job->opts->progress. Any thread. */
+void layer_note(struct layer *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* == afterwards =================================================================================================== */
+/* Compiles what is marked; adds what came of it to the entries. Fails only where the prefix cannot be read. */
+int pyc_compile(struct layer *l, struct err *e);
+
+/* Lists the scripts in report->scripts; runs those of `when` where they are allowed. */
+enum script_when { SCRIPT_PRE_LINK, SCRIPT_POST_LINK };
+int scripts_run(struct layer *l, enum script_when when, struct err *e);
+/* .messages.txt into report->messages; the file goes. */
+int scripts_messages(struct layer *l, struct err *e);
+
+int record_write(struct layer *l, const struct link_pkg *p, struct err *e);
+int record_history(struct layer *l, struct err *e);
+int record_state(struct layer *l, struct err *e);

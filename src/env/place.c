@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * One file into the prefix.
+ *
+ * A reflink shares the data and nothing else, so that a program that writes into its own files harms nobody; a hard link
+ * shares the file. So hard links are the second choice, and files below etc/, which people edit in place, are copied in
+ * place of them (doc/decisions/links.md).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/sys.h"
+#include "env/layout.h"
+
+enum { COPY_BUFFER = 128 << 10, PATCH_BUFFER = 64 << 10 };
+
+void layer_note(struct layer *l, const char *fmt, ...)
+{
+	auto_buf text = BUF_INIT(8192);
+	va_list ap;
+	va_start(ap, fmt);
+	buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&l->mutex);
+	progress_send(l->job->opts->progress,
+		      (struct progress_event){.kind = PROGRESS_NOTE, .phase = "link", .text = text.p});
+	pthread_mutex_unlock(&l->mutex);
+}
+
+/* == copies ======================================================================================================= */
+static int copy_slow(int from, int to, struct err *e)
+{
+	auto_free char *b = xmalloc(COPY_BUFFER);
+	for (;;) {
+		ssize_t n = read(from, b, COPY_BUFFER);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? err_sys(e, "read") : 0;
+		if (fs_write_all(to, b, (size_t)n, "copy", e) < 0)
+			return -1;
+	}
+}
+
+static int copy_data(int from, int to, uint64_t size, struct err *e)
+{
+	uint64_t done = 0;
+	while (done < size) {
+		size_t n = size - done < (uint64_t)1 << 30 ? (size_t)(size - done) : (size_t)1 << 30;
+		ssize_t got = sys_copy_file_range(from, NULL, to, NULL, n);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0) {
+			bool cannot = got == 0 || errno == EXDEV || errno == EINVAL || errno == ENOSYS ||
+				      errno == EOPNOTSUPP || errno == EPERM;
+			if (done == 0 && cannot)
+				return copy_slow(from, to, e);
+			return got < 0 ? err_sys(e, "copy") : err_new(e, ERR_VERIFY, "file is shorter than it was");
+		}
+		done += (uint64_t)got;
+	}
+	return 0;
+}
+
+static int open_source(int tree_fd, const char *path, struct stat *st, struct err *e)
+{
+	auto_fd fd = openat(tree_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, st) < 0)
+		return err_sys(e, "open it in the store");
+	if (!S_ISREG(st->st_mode))
+		return err_new(e, ERR_INPUT, "it is no regular file in the store");
+	return steal_fd(&fd);
+}
+
+static int open_dest(struct layer *l, const struct path_entry *en, const struct stat *st, struct err *e)
+{
+	mode_t mode = st->st_mode & 0111 ? 0755 : 0644;
+	auto_fd fd = sys_openat(l->job->prefix_fd, en->dest.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	if (fd < 0 || sys_fchmod(fd, mode) < 0)
+		return err_sys(e, "create it in the environment");
+	return steal_fd(&fd);
+}
+
+/* The time of a copy is the original's, for the sake of compiled modules that came with it. */
+static int keep_time(int fd, const struct stat *st, struct err *e)
+{
+	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT}, st->st_mtim};
+	return sys_futimens(fd, t) < 0 ? err_sys(e, "set its time") : 0;
+}
+
+/* Some builders list a symbolic link as if it were the file that it leads to. */
+static int place_unlisted_link(struct layer *l, int tree_fd, const struct path_entry *en, struct err *e)
+{
+	char target[4097];
+	ssize_t n = readlinkat(tree_fd, en->path.p, target, sizeof(target) - 1);
+	if (n < 0)
+		return err_sys(e, "read the link in the store");
+	target[n] = '\0';
+	return sys_symlinkat(target, l->job->prefix_fd, en->dest.p) < 0 ? err_sys(e, "create the link") : 0;
+}
+
+static int place_copy(struct layer *l, int tree_fd, const struct path_entry *en, struct place_count *c, struct err *e)
+{
+	struct stat st;
+	struct err mine = ERR_INIT;
+	auto_fd from = open_source(tree_fd, en->path.p, &st, &mine);
+	if (from < 0 && mine.sys == ELOOP)
+		return place_unlisted_link(l, tree_fd, en, e);
+	if (from < 0) {
+		*e = mine;
+		return -1;
+	}
+	auto_fd to = open_dest(l, en, &st, e);
+	if (to < 0)
+		return -1;
+	if (atomic_load(&l->how) == PLACE_REFLINK && sys_ficlone(to, from) == 0) {
+		c->linked++;
+	} else {
+		if (copy_data(from, to, (uint64_t)st.st_size, e) < 0)
+			return -1;
+		c->copied++;
+	}
+	c->bytes += (uint64_t)st.st_size;
+	return keep_time(to, &st, e);
+}
+
+/* == links ======================================================================================================== */
+static void fall_back(struct layer *l, int to, const char *why)
+{
+	int from = atomic_load(&l->how);
+	while (from < to) {
+		if (!atomic_compare_exchange_weak(&l->how, &from, to))
+			continue;
+		if (to != PLACE_COPY)
+			return;
+		pthread_mutex_lock(&l->mutex);
+		l->report->copied_why = str_c(
+			arena_printf(l->arena,
+				     "the store's files cannot be linked into '%s' (%s): they are copied, which takes "
+				     "time and space; keep store and environments on one file system",
+				     l->job->prefix, why));
+		pthread_mutex_unlock(&l->mutex);
+		layer_note(l, "%s", l->report->copied_why.p);
+		return;
+	}
+}
+
+void place_probe(struct layer *l, int tree_fd)
+{
+	static const char probe[] = "conda-meta/.probe";
+	static const char *const sources[] = {".slipway-tree", "info/index.json", "info/paths.json"};
+	int prefix = l->job->prefix_fd, saved = 0;
+	bool cloned = false;
+	for (size_t i = 0; i < sizeof(sources) / sizeof(*sources) && saved == 0; i++) {
+		auto_fd from = openat(tree_fd, sources[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (from < 0)
+			continue;
+		auto_fd to = sys_openat(prefix, probe, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		cloned = to >= 0 && sys_ficlone(to, from) == 0;
+		sys_unlinkat(prefix, probe, 0);
+		if (cloned)
+			return;
+		saved = sys_linkat(tree_fd, sources[i], prefix, probe, 0) < 0 ? errno : -1;
+		sys_unlinkat(prefix, probe, 0);
+	}
+	fall_back(l, saved > 0 ? PLACE_COPY : PLACE_HARD, strerror(saved > 0 ? saved : 0));
+}
+
+static bool links_are_impossible(int error)
+{
+	return error == EXDEV || error == EPERM || error == EOPNOTSUPP || error == ENOSYS || error == EACCES;
+}
+
+static int place_link(struct layer *l, int tree_fd, const struct path_entry *en, struct place_count *c, struct err *e)
+{
+	if (sys_linkat(tree_fd, en->path.p, l->job->prefix_fd, en->dest.p, 0) == 0) {
+		c->linked++;
+		c->bytes += en->size;
+		return 0;
+	}
+	int error = errno;
+	if (links_are_impossible(error))
+		fall_back(l, PLACE_COPY, strerror(error));
+	else if (error != EMLINK)
+		return err_sys(e, "link it from the store");
+	return place_copy(l, tree_fd, en, c, e);
+}
+
+/* == patches ====================================================================================================== */
+struct patch { /* bytes on their way to the new file and its digest */
+	int fd;
+	struct digest *digest;
+	uint64_t size;
+	char *buffer;
+	size_t n;
+};
+
+static int patch_flush(struct patch *p, struct err *e)
+{
+	size_t n = p->n;
+	p->n = 0;
+	return fs_write_all(p->fd, p->buffer, n, "patched file", e);
+}
+
+static int patch_write(void *ctx, const void *data, size_t n, struct err *e)
+{
+	struct patch *p = ctx;
+	if (n == 0)
+		return 0;
+	digest_update(p->digest, data, n);
+	p->size += n;
+	if (n >= PATCH_BUFFER - p->n && patch_flush(p, e) < 0)
+		return -1;
+	if (n >= PATCH_BUFFER)
+		return fs_write_all(p->fd, data, n, "patched file", e);
+	memcpy(p->buffer + p->n, data, n);
+	p->n += n;
+	return 0;
+}
+
+static int patch_content(struct layer *l, struct path_entry *en, struct str in, int to, struct place_count *c,
+			 struct err *e)
+{
+	auto_ptr(digest) d = digest_new(DIGEST_SHA256);
+	auto_free char *buffer = xmalloc(PATCH_BUFFER);
+	struct patch p = {.fd = to, .digest = d, .buffer = buffer};
+	int r = en->binary ? prefix_binary(in, en->placeholder, l->prefix, patch_write, &p, e)
+			   : prefix_text(in, en->placeholder, l->prefix, patch_write, &p, e);
+	if (r < 0 || patch_flush(&p, e) < 0)
+		return -1;
+	digest_final(d, en->sha256_prefix);
+	en->has_sha256_prefix = true;
+	en->size = p.size;
+	en->has_size = true;
+	c->bytes += p.size;
+	c->patched++;
+	return 0;
+}
+
+/* The new file keeps the time at which it is written: compiled modules that came with the package and hold the
+ * placeholder no longer fit it, and Python sees that. */
+static int place_patched(struct layer *l, int tree_fd, struct path_entry *en, struct place_count *c, struct err *e)
+{
+	struct stat st;
+	auto_fd from = open_source(tree_fd, en->path.p, &st, e);
+	if (from < 0)
+		return -1;
+	auto_fd to = open_dest(l, en, &st, e);
+	if (to < 0)
+		return -1;
+	size_t size = (size_t)st.st_size;
+	if (size == 0)
+		return patch_content(l, en, STR(""), to, c, e);
+	void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, from, 0);
+	if (map == MAP_FAILED)
+		return err_sys(e, "map it");
+	int r = patch_content(l, en, str_of(map, size), to, c, e);
+	munmap(map, size);
+	return r;
+}
+
+/* == everything else ============================================================================================== */
+static int place_entry_point(struct layer *l, struct path_entry *en, struct err *e)
+{
+	auto_buf text = BUF_INIT(1 << 20);
+	entry_point_text(en->target, l->job->prefix, l->entry_point_python, &text);
+	struct stat st = {.st_mode = 0755};
+	auto_fd to = open_dest(l, en, &st, e);
+	if (to < 0 || fs_write_all(to, text.p, text.n, en->dest.p, e) < 0)
+		return -1;
+	sha256(text.p, text.n, en->sha256_prefix);
+	en->has_sha256_prefix = en->has_size = true;
+	en->size = text.n;
+	return 0;
+}
+
+/* Old packages do not tell the digest of a file; the record shall. */
+static int digest_source(int tree_fd, struct path_entry *en, struct err *e)
+{
+	struct stat st;
+	auto_fd fd = open_source(tree_fd, en->path.p, &st, e);
+	if (fd < 0 || sha256_fd(fd, en->sha256, e) < 0)
+		return -1;
+	en->has_sha256 = en->has_size = true;
+	en->size = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int place_hard(struct layer *l, int tree_fd, struct path_entry *en, struct place_count *c, struct err *e)
+{
+	if (!en->has_sha256 && digest_source(tree_fd, en, e) < 0)
+		return -1;
+	if (en->placeholder.n > 0)
+		return place_patched(l, tree_fd, en, c, e);
+	memcpy(en->sha256_prefix, en->sha256, SHA256_SIZE);
+	en->has_sha256_prefix = true;
+	int how = atomic_load_explicit(&l->how, memory_order_relaxed);
+	if (how == PLACE_HARD && !en->no_link && !str_starts(en->dest, STR("etc/")))
+		return place_link(l, tree_fd, en, c, e);
+	return place_copy(l, tree_fd, en, c, e);
+}
+
+int place_entry(struct layer *l, int tree_fd, struct path_entry *en, struct place_count *c, struct err *e)
+{
+	int r = 0;
+	switch (en->type) {
+	case PATH_HARD:
+		r = place_hard(l, tree_fd, en, c, e);
+		break;
+	case PATH_SOFT:
+		if (sys_symlinkat(en->target.p, l->job->prefix_fd, en->dest.p) < 0)
+			r = err_sys(e, "create the link");
+		break;
+	case PATH_ENTRY_POINT:
+		r = place_entry_point(l, en, e);
+		break;
+	case PATH_DIR: /* made with the others */
+	case PATH_PYC: /* made later */
+		return 0;
+	}
+	c->files++;
+	return r < 0 ? err_ctx(e, "'%s'", en->dest.p) : 0;
+}

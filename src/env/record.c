@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+/* conda-meta/: what conda, mamba and pixi read of an environment (CEP 32). */
+#include <fcntl.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/sys.h"
+#include "env/layout.h"
+#include "version.h"
+
+enum { LINK_HARD = 1, LINK_COPY = 3 };
+
+/* Keys that the record itself decides; the channel's other members are handed on. */
+static const char *const own_keys[] = {
+	"build",
+	"build_number",
+	"channel",
+	"constrains",
+	"depends",
+	"extracted_package_dir",
+	"features",
+	"files",
+	"fn",
+	"license",
+	"license_family",
+	"link",
+	"md5",
+	"name",
+	"noarch",
+	"package_tarball_full_path",
+	"paths_data",
+	"python_site_packages_path",
+	"requested_spec",
+	"requested_specs",
+	"sha256",
+	"size",
+	"subdir",
+	"timestamp",
+	"track_features",
+	"url",
+	"version",
+};
+
+/* Nothing is synced here: the generation is not in use before the whole file system is. */
+static int write_new(int dirfd, const char *path, const struct buf *b, struct err *e)
+{
+	auto_fd fd = sys_openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return err_sys(e, "create '%s'", path);
+	return fs_write_all(fd, b->p, b->n, path, e);
+}
+
+/* == the record of a package ====================================================================================== */
+static void put_opt(struct jw *w, const char *key, struct str s)
+{
+	if (s.n > 0)
+		jw_kv_str(w, key, s);
+}
+
+static void put_digest(struct jw *w, const char *key, const uint8_t *p, size_t n)
+{
+	char hex[SHA256_HEX_SIZE];
+	hex_encode(p, n, hex);
+	jw_kv_str(w, key, str_of(hex, 2 * n));
+}
+
+static void put_list(struct jw *w, const char *key, const struct str *s, uint32_t n)
+{
+	jw_key(w, key);
+	jw_array(w);
+	for (uint32_t i = 0; i < n; i++)
+		jw_str(w, s[i]);
+	jw_array_end(w);
+}
+
+static bool is_own(struct str key)
+{
+	for (size_t i = 0; i < sizeof(own_keys) / sizeof(*own_keys); i++) {
+		if (str_eq_c(key, own_keys[i]))
+			return true;
+	}
+	return false;
+}
+
+static void put_extra(struct jw *w, struct str extra)
+{
+	auto_arena a = ARENA_INIT;
+	auto_buf text = BUF_INIT(BUF_MAX);
+	struct err ignored = ERR_INIT;
+	if (extra.n == 0)
+		return;
+	buf_printf(&text, "{");
+	buf_put_str(&text, extra);
+	buf_put_char(&text, '}');
+	const struct json *j = json_parse(&a, buf_str(&text), "record", &ignored);
+	for (uint32_t i = 0; j && j->type == JSON_OBJECT && i < j->n; i++) {
+		if (is_own(j->member[i].key))
+			continue;
+		jw_key_str(w, j->member[i].key);
+		jw_value(w, &j->member[i].value);
+	}
+}
+
+static void put_repodata(struct jw *w, const struct pkg_record *r)
+{
+	jw_kv_str(w, "name", r->name);
+	jw_kv_str(w, "version", r->version);
+	jw_kv_str(w, "build", r->build);
+	jw_kv_int(w, "build_number", (int64_t)r->build_number);
+	jw_kv_str(w, "channel", r->channel);
+	jw_kv_str(w, "subdir", r->subdir);
+	jw_kv_str(w, "fn", r->fn);
+	jw_kv_str(w, "url", r->url);
+	if (r->has_sha256)
+		put_digest(w, "sha256", r->sha256, SHA256_SIZE);
+	if (r->has_md5)
+		put_digest(w, "md5", r->md5, MD5_SIZE);
+	if (r->size > 0)
+		jw_kv_int(w, "size", (int64_t)r->size);
+	if (r->timestamp_ms > 0)
+		jw_kv_int(w, "timestamp", (int64_t)r->timestamp_ms);
+	put_list(w, "depends", r->depends, r->depends_n);
+	put_list(w, "constrains", r->constrains, r->constrains_n);
+	put_opt(w, "noarch", r->noarch);
+	put_opt(w, "track_features", r->track_features);
+	put_opt(w, "features", r->features);
+	put_opt(w, "license", r->license);
+	put_opt(w, "license_family", r->license_family);
+	put_opt(w, "python_site_packages_path", r->python_site_packages_path);
+	put_extra(w, r->extra_json);
+}
+
+static const char *type_name(enum path_type t)
+{
+	static const char *const names[] = {"hardlink", "softlink", "directory", "pyc_file", "unix_python_entry_point"};
+	return names[t];
+}
+
+static void put_path(struct jw *w, const struct path_entry *en)
+{
+	jw_object(w);
+	jw_kv_str(w, "_path", en->dest);
+	jw_kv_c(w, "path_type", type_name(en->type));
+	if (en->placeholder.n > 0) {
+		jw_kv_str(w, "prefix_placeholder", en->placeholder);
+		jw_kv_c(w, "file_mode", en->binary ? "binary" : "text");
+	}
+	if (en->no_link)
+		jw_kv_bool(w, "no_link", true);
+	if (en->has_sha256)
+		put_digest(w, "sha256", en->sha256, SHA256_SIZE);
+	if (en->has_sha256_prefix)
+		put_digest(w, "sha256_in_prefix", en->sha256_prefix, SHA256_SIZE);
+	if (en->has_size)
+		jw_kv_int(w, "size_in_bytes", (int64_t)en->size);
+	jw_object_end(w);
+}
+
+static void put_paths(struct jw *w, const struct link_pkg *p)
+{
+	jw_key(w, "files");
+	jw_array(w);
+	vec_foreach(en, &p->entries) {
+		if (!en->lost && en->type != PATH_DIR)
+			jw_str(w, en->dest);
+	}
+	jw_array_end(w);
+	jw_key(w, "paths_data");
+	jw_object(w);
+	jw_kv_int(w, "paths_version", 1);
+	jw_key(w, "paths");
+	jw_array(w);
+	vec_foreach(en, &p->entries) {
+		if (!en->lost)
+			put_path(w, en);
+	}
+	jw_array_end(w);
+	jw_object_end(w);
+}
+
+/* A path that another package has won is not in the record: whoever removes this package by its record must not take the
+ * winner's file away. */
+static void record_text(const struct link_pkg *p, struct str tree_path, struct str blob_path, bool hard, struct buf *b)
+{
+	struct jw w = JW_INIT(b, 0);
+	jw_object(&w);
+	put_repodata(&w, &p->record);
+	if (p->lock->requested) {
+		jw_kv_str(&w, "requested_spec", p->lock->requested_spec);
+		put_list(&w, "requested_specs", &p->lock->requested_spec, 1);
+	} else {
+		put_list(&w, "requested_specs", NULL, 0);
+	}
+	jw_kv_str(&w, "extracted_package_dir", tree_path);
+	jw_kv_str(&w, "package_tarball_full_path", blob_path);
+	jw_key(&w, "link");
+	jw_object(&w);
+	jw_kv_str(&w, "source", tree_path);
+	jw_kv_int(&w, "type", hard ? LINK_HARD : LINK_COPY);
+	jw_object_end(&w);
+	put_paths(&w, p);
+	jw_object_end(&w);
+	buf_put_char(b, '\n');
+}
+
+static bool name_part_ok(struct str s)
+{
+	return s.n > 0 && s.n <= 128 && fs_path_is_inside(s) && str_find(s, '/') < 0;
+}
+
+int record_write(struct layer *l, const struct link_pkg *p, struct err *e)
+{
+	const struct pkg_record *r = &p->record;
+	auto_buf text = BUF_INIT(BUF_MAX), tree = BUF_INIT(8192), blob = BUF_INIT(8192);
+	if (!name_part_ok(r->name) || !name_part_ok(r->version) || !name_part_ok(r->build))
+		return err_new(e, ERR_INPUT, "package '%.*s': its name, version or build is no part of a file name",
+			       STR_ARG(r->fn));
+	if (store_tree_path(l->job->store, r->sha256, &tree, e) < 0 ||
+	    store_blob_path(l->job->store, r->sha256, &blob, e) < 0)
+		return -1;
+	record_text(p, buf_str(&tree), buf_str(&blob), atomic_load(&l->how) == PLACE_HARD, &text);
+	auto_free char *path =
+		xasprintf("conda-meta/%.*s-%.*s-%.*s.json", STR_ARG(r->name), STR_ARG(r->version), STR_ARG(r->build));
+	return write_new(l->job->prefix_fd, path, &text, e);
+}
+
+/* == history ====================================================================================================== */
+static void put_line(struct buf *b, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		buf_put_char(b, (unsigned char)s.p[i] < ' ' ? ' ' : s.p[i]);
+}
+
+/* As Python shows a list of strings, which is what conda reads back. */
+static void put_python_string(struct buf *b, struct str s, bool *first)
+{
+	buf_put_c(b, *first ? "'" : ", '");
+	*first = false;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\'' || s.p[i] == '\\')
+			buf_put_char(b, '\\');
+		put_line(b, str_of(s.p + i, 1));
+	}
+	buf_put_char(b, '\'');
+}
+
+static void put_specs(struct buf *b, const struct env_spec_file *t)
+{
+	bool first = true;
+	buf_put_c(b, "# update specs: [");
+	for (uint32_t i = 0; i < t->specs_n; i++)
+		put_python_string(b, t->specs[i], &first);
+	for (uint32_t i = 0; t->specs_n == 0 && i < t->packages_n; i++) {
+		if (t->packages[i].requested)
+			put_python_string(b, t->packages[i].requested_spec, &first);
+	}
+	buf_put_c(b, "]\n");
+}
+
+int record_history(struct layer *l, struct err *e)
+{
+	const struct clock *clock = l->job->opts->clock ? l->job->opts->clock : &clock_system;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	buf_put_c(&b, "==> ");
+	clock_put_table(&b, clock->wall_ms(clock));
+	buf_put_c(&b, " <==\n# cmd: ");
+	put_line(&b, str_c(l->job->requested_by ? l->job->requested_by : "slipway"));
+	buf_put_c(&b, "\n# slipway version: " SLIPWAY_VERSION "\n");
+	for (size_t i = 0; i < l->pkg_n; i++) {
+		const struct pkg_record *r = &l->pkg[i].record;
+		buf_put_char(&b, '+');
+		put_line(&b, r->channel);
+		buf_put_char(&b, '/');
+		put_line(&b, r->subdir);
+		buf_put_c(&b, "::");
+		put_line(&b, r->name);
+		buf_put_char(&b, '-');
+		put_line(&b, r->version);
+		buf_put_char(&b, '-');
+		put_line(&b, r->build);
+		buf_put_char(&b, '\n');
+	}
+	put_specs(&b, l->job->target);
+	return write_new(l->job->prefix_fd, "conda-meta/history", &b, e);
+}
+
+/* == state ======================================================================================================== */
+int record_state(struct layer *l, struct err *e)
+{
+	const struct env_spec_file *t = l->job->target;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct jw w = JW_INIT(&b, 2);
+	if (t->variables_n == 0)
+		return 0;
+	jw_object(&w);
+	jw_key(&w, "env_vars");
+	jw_object(&w);
+	for (uint32_t i = 0; i < t->variables_n; i++) {
+		jw_key_str(&w, t->variables[i].name);
+		jw_str(&w, t->variables[i].value);
+	}
+	jw_object_end(&w);
+	jw_object_end(&w);
+	buf_put_char(&b, '\n');
+	return write_new(l->job->prefix_fd, "conda-meta/state", &b, e);
+}
