@@ -124,6 +124,8 @@ struct layer { /* shared by the threads of one link_all */
 };
 /* Finds out once which kind of link the file systems allow. `tree_fd`: any package's tree. */
 void place_probe(struct layer *l, int tree_fd);
+/* From now on what would be a hard link is a copy; `why` is for the report. */
+void place_without_links(struct layer *l, const char *why);
 struct place_count {
 	uint64_t files, bytes, linked, copied, patched;
 };
@@ -137,6 +139,7 @@ int pyc_compile(struct layer *l, struct err *e);
 
 /* Lists the scripts in report->scripts; runs those of `when` where they are allowed. */
 enum script_when { SCRIPT_PRE_LINK, SCRIPT_POST_LINK };
+bool scripts_will_run(const struct layer *l);
 int scripts_run(struct layer *l, enum script_when when, struct err *e);
 /* .messages.txt into report->messages; the file goes. */
 int scripts_messages(struct layer *l, struct err *e);

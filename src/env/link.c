@@ -227,6 +227,10 @@ static int probe(struct layer *l, struct err *e)
 	if (tree < 0)
 		return -1;
 	place_probe(l, tree);
+	if (scripts_will_run(l))
+		place_without_links(l,
+				    "link scripts are to run, which may write into any file: files are copied in place "
+				    "of hard links, so that they cannot reach the store");
 	return 0;
 }
 

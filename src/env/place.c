@@ -139,15 +139,26 @@ static void fall_back(struct layer *l, int to, const char *why)
 		if (to != PLACE_COPY)
 			return;
 		pthread_mutex_lock(&l->mutex);
-		l->report->copied_why = str_c(
-			arena_printf(l->arena,
-				     "the store's files cannot be linked into '%s' (%s): they are copied, which takes "
-				     "time and space; keep store and environments on one file system",
-				     l->job->prefix, why));
+		l->report->copied_why = str_c(arena_strdup(l->arena, str_c(why)));
 		pthread_mutex_unlock(&l->mutex);
 		layer_note(l, "%s", l->report->copied_why.p);
 		return;
 	}
+}
+
+static void links_fail(struct layer *l, int error)
+{
+	auto_free char *why =
+		xasprintf("the store's files cannot be linked into '%s' (%s): they are copied, which takes time "
+			  "and space; keep store and environments on one file system",
+			  l->job->prefix, strerror(error));
+	fall_back(l, PLACE_COPY, why);
+}
+
+void place_without_links(struct layer *l, const char *why)
+{
+	if (atomic_load(&l->how) == PLACE_HARD)
+		fall_back(l, PLACE_COPY, why);
 }
 
 void place_probe(struct layer *l, int tree_fd)
@@ -168,7 +179,9 @@ void place_probe(struct layer *l, int tree_fd)
 		saved = sys_linkat(tree_fd, sources[i], prefix, probe, 0) < 0 ? errno : -1;
 		sys_unlinkat(prefix, probe, 0);
 	}
-	fall_back(l, saved > 0 ? PLACE_COPY : PLACE_HARD, strerror(saved > 0 ? saved : 0));
+	fall_back(l, PLACE_HARD, "");
+	if (saved > 0)
+		links_fail(l, saved);
 }
 
 static bool links_are_impossible(int error)
@@ -185,7 +198,7 @@ static int place_link(struct layer *l, int tree_fd, const struct path_entry *en,
 	}
 	int error = errno;
 	if (links_are_impossible(error))
-		fall_back(l, PLACE_COPY, strerror(error));
+		links_fail(l, error);
 	else if (error != EMLINK)
 		return err_sys(e, "link it from the store");
 	return place_copy(l, tree_fd, en, c, e);

@@ -28,6 +28,15 @@ static const struct path_entry *find_script(const struct link_pkg *p, enum scrip
 	return NULL;
 }
 
+bool scripts_will_run(const struct layer *l)
+{
+	for (size_t i = 0; l->job->opts->allow_scripts && i < l->pkg_n; i++) {
+		if (find_script(&l->pkg[i], SCRIPT_PRE_LINK) || find_script(&l->pkg[i], SCRIPT_POST_LINK))
+			return true;
+	}
+	return false;
+}
+
 static void add_seen(struct layer *l, const struct link_pkg *p, const struct path_entry *en, const char *what)
 {
 	struct link_report *r = l->report;

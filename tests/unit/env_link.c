@@ -854,6 +854,23 @@ TEST(a_failing_post_link_script_fails_the_lay_out)
 	lay_out_fails(&w, ERR_FAILED, "post-link script of package 'a-1.0-0.conda': it exits with 9: no luck");
 }
 
+TEST(a_script_that_writes_into_a_file_does_not_reach_the_store)
+{
+	auto_world w = {0};
+	world(&w);
+	struct package *a = package(&w, "a", "1.0");
+	file(a, "bin/file", "old\n");
+	file(package(&w, "b", "1.0"), "bin/.b-post-link.sh", "echo new >$PREFIX/bin/file\n");
+	w.opts.allow_scripts = true;
+	lay_out_ok(&w);
+	CHECK_STR(slurp(&w, "bin/file", NULL), "new\n");
+	char store[2 * PATH_MAX];
+	auto_buf text = BUF_INIT(64);
+	snprintf(store, sizeof(store), "%s/bin/file", a->dir);
+	CHECK(fs_read(AT_FDCWD, store, &text, &w.err) == 0);
+	CHECK_STR(text.p, "old\n");
+}
+
 /* == records ====================================================================================================== */
 TEST(the_record_holds_what_the_channel_says)
 {
