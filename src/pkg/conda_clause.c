@@ -84,7 +84,7 @@ static int read_operator(struct spec_reader *r, struct scan *s, enum vexpr_op *r
 /* -- clauses ------------------------------------------------------------------------------------------------------ */
 static const struct version *read_literal(struct spec_reader *r, struct str text, bool prefix)
 {
-	struct version_key k;
+	union version_key k;
 	size_t at;
 	const char *fault = version_read(text, prefix ? VERSION_PREFIX : 0, &k, &at);
 	if (!fault)

@@ -212,7 +212,7 @@ static bool conda_spec_match(const struct spec *s, const struct pkg_record *r)
 		return false;
 	if (!s->version)
 		return true;
-	struct version_key k;
+	union version_key k;
 	size_t at;
 	return !version_read(r->version, 0, &k, &at) && vexpr_match(s->version, &k.v, r->version);
 }
@@ -238,7 +238,7 @@ static bool loosely(const struct vexpr *x, const struct version *v, struct str t
 
 bool spec_would_match_loosely(const struct spec *s, struct str version)
 {
-	struct version_key k;
+	union version_key k;
 	size_t at;
 	if (!s->version || version_read(version, 0, &k, &at) || vexpr_match(s->version, &k.v, version))
 		return false;
@@ -338,6 +338,12 @@ static bool is_positional(const struct pattern *p)
 	return is_plain(p) && *p->text.p != '^' && !needs_quotes(p->text) && !memchr(p->text.p, '#', p->text.n);
 }
 
+static bool is_build_string(const struct pattern *p)
+{
+	struct err ignored = ERR_INIT;
+	return is_plain(p) && pkg_build_check(p->text, &ignored) == 0;
+}
+
 static void put_version_key(struct keys *k, const struct spec *s)
 {
 	if (s->version && s->version->op != VX_EQ && s->version->op != VX_STARTS)
@@ -366,7 +372,7 @@ static void conda_spec_format(const struct spec *s, struct buf *b)
 	bool subdir_first = channel_first && is_plain(s->subdir_pattern) && pkg_subdir_known(s->subdir);
 	bool any_channel = !s->channel_pattern || s->channel_pattern->kind == PATTERN_ANY;
 	bool exact = s->version && s->version->op == VX_EQ, fuzzy = s->version && s->version->op == VX_STARTS;
-	bool has_build = s->build.kind != PATTERN_ANY, build_first = has_build && exact && is_plain(&s->build);
+	bool has_build = s->build.kind != PATTERN_ANY, build_first = has_build && exact && is_build_string(&s->build);
 	if (channel_first)
 		buf_put_str(b, s->channel);
 	if (subdir_first) {

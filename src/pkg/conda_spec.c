@@ -477,6 +477,21 @@ static int unknown_key(struct spec_reader *r, struct str key)
 		STR_ARG(key));
 }
 
+/* Spaces mean nothing in a version, but in a regular expression. */
+static struct str without_spaces(struct arena *a, struct str s)
+{
+	size_t i = 0, n = 0;
+	while (i < s.n && !is_space(s.p[i]))
+		i++;
+	if (i == s.n || memchr(s.p, '^', s.n))
+		return s;
+	char *out = arena_alloc(a, s.n + 1);
+	for (i = 0; i < s.n; i++)
+		if (!is_space(s.p[i]))
+			out[n++] = s.p[i];
+	return str_of(out, n);
+}
+
 /* Keys that structure the spec; the rest are plain fields. What brackets say overrides what stands before them. */
 static int set_key(struct spec_reader *r, struct spec *s, enum spec_key key, const struct value *v)
 {
@@ -487,7 +502,7 @@ static int set_key(struct spec_reader *r, struct spec *s, enum spec_key key, con
 	case KEY_NAMESPACE:
 		return 0;
 	case KEY_VERSION:
-		s->version_text = v->text;
+		s->version_text = without_spaces(r->a, v->text);
 		return spec_read_version(r, v->text, &s->version);
 	case KEY_BUILD:
 		return set_build(r, s, v->text, v->at);
@@ -706,20 +721,6 @@ static void drop_separator(struct str *version)
 	*version = str_trim(str_skip(*version, 1));
 }
 
-static struct str without_spaces(struct arena *a, struct str s)
-{
-	size_t i = 0, n = 0;
-	while (i < s.n && !is_space(s.p[i]))
-		i++;
-	if (i == s.n)
-		return s;
-	char *out = arena_alloc(a, s.n + 1);
-	for (i = 0; i < s.n; i++)
-		if (!is_space(s.p[i]))
-			out[n++] = s.p[i];
-	return str_of(out, n);
-}
-
 static int split_build_by_equal(struct spec_reader *r, struct str *version, struct str *build)
 {
 	size_t at = build_separator(*version);
@@ -883,7 +884,7 @@ static bool read_file_url(struct spec_reader *r, struct spec *s, struct str text
 	    !pkg_filename_split(str_skip(text, (size_t)slash + 1), &name, &version, &build, &ext))
 		return false;
 	struct vexpr *x = arena_new(r->a, struct vexpr);
-	struct version_key k;
+	union version_key k;
 	size_t at;
 	struct err ignored = ERR_INIT;
 	if (text.p[0] == '^' || memchr(text.p, ' ', text.n) || version_read(version, 0, &k, &at) ||

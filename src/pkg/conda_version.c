@@ -28,6 +28,7 @@ struct reader {
 	const uint8_t *tail; /* a trailing '_' that belongs to the word before it; else end */
 	uint8_t *out;
 	uint8_t *kept; /* after the last token that is not VK_END */
+	enum version_last last;
 	bool strict;
 };
 
@@ -83,6 +84,7 @@ static const char *read_number(struct reader *r)
 	}
 	if (r->strict && n > CEP33_NUMBER_MAX)
 		return "number larger than 2147483647";
+	r->last = n ? VERSION_LAST_NUMBER : VERSION_LAST_ZERO;
 	if (n > 0)
 		put_number(r, n);
 	else if (class_at(r, r->p) == C_LETTER)
@@ -93,11 +95,13 @@ static const char *read_number(struct reader *r)
 static void read_word(struct reader *r)
 {
 	size_t n = word_length(r);
+	r->last = VERSION_LAST_SPECIAL;
 	if (n == 4 && word_is(r->p, 4, "post")) {
 		*r->out++ = VK_POST;
 	} else if (n == 3 && word_is(r->p, 3, "dev")) {
 		*r->out++ = VK_DEV;
 	} else {
+		r->last = VERSION_LAST_WORD;
 		*r->out++ = VK_WORD;
 		for (size_t i = 0; i < n; i++)
 			*r->out++ = class_of[r->p[i]] == C_SEPARATOR ? '_' : r->p[i] | 0x20;
@@ -171,7 +175,7 @@ static void set_head(struct version *v)
 	v->head = h;
 }
 
-static const char *read_all(struct str t, unsigned flags, struct version_key *k, struct reader *r)
+static const char *read_all(struct str t, unsigned flags, union version_key *k, struct reader *r)
 {
 	const char *end = t.p + t.n, *at = t.p;
 	const char *bang = memchr(t.p, '!', t.n), *plus = memchr(t.p, '+', t.n);
@@ -196,7 +200,7 @@ static const char *read_all(struct str t, unsigned flags, struct version_key *k,
 	return fault;
 }
 
-const char *version_read(struct str text, unsigned flags, struct version_key *ret, size_t *ret_at)
+const char *version_read(struct str text, unsigned flags, union version_key *ret, size_t *ret_at)
 {
 	struct reader r = {0};
 	struct str t = str_trim(text);
@@ -210,11 +214,12 @@ const char *version_read(struct str text, unsigned flags, struct version_key *re
 		*ret_at = (size_t)((const char *)r.p - text.p);
 		return fault;
 	}
+	ret->v.last = (uint8_t)r.last;
 	set_head(&ret->v);
 	return NULL;
 }
 
-const struct version *version_keep(struct arena *a, const struct version_key *k)
+const struct version *version_keep(struct arena *a, const union version_key *k)
 {
 	size_t size = offsetof(struct version, key) + k->v.n;
 	struct version *v = arena_alloc(a, size);
@@ -272,15 +277,12 @@ bool version_starts(const struct version *v, const struct version *p)
 	       key_starts(v->key + v->main_n, v->n - v->main_n, p->key + p->main_n, p->n - p->main_n);
 }
 
-static bool key_starts_loosely(const uint8_t *v, size_t vn, const uint8_t *p, size_t pn)
+static bool key_starts_loosely(const uint8_t *v, size_t vn, const uint8_t *p, size_t pn, enum version_last last)
 {
-	if (pn == 0 || key_starts(v, vn, p, pn))
-		return true;
-	pn--; /* the VK_END of the last segment */
-	bool zero = pn == 0 || p[pn - 1] == VK_END;
-	if (zero) /* the last segment is 0: what follows in v must begin with a 0 too */
+	pn--;			       /* the VK_END of the last segment */
+	if (last == VERSION_LAST_ZERO) /* what follows in v must begin with a 0 too, or be missing */
 		return key_starts(v, vn, p, pn) && (vn <= pn || (v[pn] >= VK_ZERO_LOW && v[pn] <= VK_ZERO_HIGH));
-	if (p[pn - 1] == VK_WORD_END)
+	if (last == VERSION_LAST_WORD)
 		pn--; /* a word need only begin with this one */
 	return vn >= pn && memcmp(v, p, pn) == 0;
 }
@@ -288,9 +290,10 @@ static bool key_starts_loosely(const uint8_t *v, size_t vn, const uint8_t *p, si
 bool version_starts_loosely(const struct version *v, const struct version *p)
 {
 	if (p->n == p->main_n)
-		return key_starts_loosely(v->key, v->main_n, p->key, p->main_n);
+		return key_starts_loosely(v->key, v->main_n, p->key, p->main_n, (enum version_last)p->last);
 	return compare_keys(v->key, v->main_n, p->key, p->main_n) == 0 &&
-	       key_starts_loosely(v->key + v->main_n, v->n - v->main_n, p->key + p->main_n, p->n - p->main_n);
+	       key_starts_loosely(v->key + v->main_n, v->n - v->main_n, p->key + p->main_n, p->n - p->main_n,
+				  (enum version_last)p->last);
 }
 
 struct str version_without_last_segment(struct str text)
@@ -313,7 +316,7 @@ static int fail(struct err *e, struct str text, size_t at, const char *fault)
 
 const struct version *conda_version_parse(struct arena *a, struct str text, struct err *e)
 {
-	struct version_key k;
+	union version_key k;
 	size_t at;
 	const char *fault = version_read(text, 0, &k, &at);
 	if (!fault)
@@ -324,7 +327,7 @@ const struct version *conda_version_parse(struct arena *a, struct str text, stru
 
 int pkg_version_check(struct str text, struct err *e)
 {
-	struct version_key k;
+	union version_key k;
 	size_t at;
 	const char *fault = version_read(text, VERSION_STRICT, &k, &at);
 	return fault ? fail(e, text, at, fault) : 0;

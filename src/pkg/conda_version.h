@@ -28,16 +28,19 @@ enum {
 	VERSION_KEY_MAX = 3 * VERSION_TEXT_MAX + 8,
 };
 
+enum version_last { VERSION_LAST_ZERO, VERSION_LAST_NUMBER, VERSION_LAST_WORD, VERSION_LAST_SPECIAL };
+
 struct version {
 	uint64_t head;	    /* the first 8 bytes of the main key, highest first, filled up with VK_END */
 	uint16_t main_n, n; /* bytes of the main key, of both */
+	uint8_t last;	    /* enum version_last: what the last component is, "dev" and "post" being special */
 	uint8_t key[];	    /* main, then local */
 };
 
 /* Room for one version on the stack. */
-struct version_key {
+union version_key {
 	struct version v;
-	uint8_t room[VERSION_KEY_MAX];
+	uint8_t room[sizeof(struct version) + VERSION_KEY_MAX];
 };
 
 enum version_read {
@@ -45,8 +48,8 @@ enum version_read {
 	VERSION_STRICT = 1 << 1, /* CEP 33's bound of 2^31-1 for a number, and CEP 26's of 64 characters */
 };
 /* NULL where it was read; else what is wrong, and *ret_at says at which byte. */
-const char *version_read(struct str text, unsigned flags, struct version_key *ret, size_t *ret_at);
-const struct version *version_keep(struct arena *a, const struct version_key *k);
+const char *version_read(struct str text, unsigned flags, union version_key *ret, size_t *ret_at);
+const struct version *version_keep(struct arena *a, const union version_key *k);
 
 int version_compare(const struct version *a, const struct version *b);
 /* Whether all segments of `prefix` (read with VERSION_PREFIX) equal the first ones of v (CEP 29, fuzzy equality). */

@@ -15,7 +15,7 @@ static void must(bool ok)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct str rest = str_of((const char *)data, size), first;
-	struct version_key a, b, p;
+	union version_key a, b, p;
 	size_t at;
 	if (!str_take_until(&rest, '\n', &first)) {
 		first = rest;

@@ -142,7 +142,7 @@ TEST(what_may_be_published_is_narrower)
 
 static bool starts(const char *v, const char *prefix, bool loosely)
 {
-	struct version_key a, b;
+	union version_key a, b;
 	size_t at;
 	CHECK(!version_read(str_c(v), 0, &a, &at));
 	CHECK(!version_read(str_c(prefix), VERSION_PREFIX, &b, &at));
@@ -178,6 +178,18 @@ TEST(looser_prefix_lets_the_last_segment_go_on)
 	CHECK(starts("1.0", "1.0", true));
 	CHECK(starts("1.0rc1", "1.0", true));
 	CHECK(starts("1.8alpha", "1.8a", true));
+	CHECK(starts("1", "1.0", true));
+	CHECK(starts("1.257a", "1.257", true));
+	CHECK(!starts("1.256", "1.257", true));
+	CHECK(!starts("1.289", "1.288", true));
+	CHECK(starts("1a", "1a0", true));
+	CHECK(starts("1a0b", "1a0", true));
+	CHECK(!starts("1a5", "1a0", true));
+	CHECK(!starts("1alpha", "1a0", true));
+	CHECK(starts("1.0.post2", "1.0.post", true));
+	CHECK(!starts("1.0.poster", "1.0.post", true));
+	CHECK(!starts("1.0", "1.0.post", true));
+	CHECK(starts("1+a.1b", "1+a.1", true));
 	CHECK(!starts("1.5", "1.0", true));
 	CHECK(!starts("1.10", "1.1", true));
 	CHECK(!starts("1.1k.1", "1.1.1", true));
