@@ -151,7 +151,7 @@ int build_name_whole(struct index_builder *b, struct str name, struct err *e)
 	uint32_t id;
 	if (intern_name(b, name, &id, e) < 0)
 		return -1;
-	b->names.v[id].whole = 1;
+	b->names.v[id].whole |= IX_WHOLE;
 	return 0;
 }
 
@@ -213,6 +213,8 @@ int build_list_add(struct index_builder *b, struct str spec, struct err *e)
 		vec_push(&b->specs, s);
 		table_set(&b->spec_table, at, id, tag);
 	}
+	if (b->list_is_depends)
+		b->names.v[b->specs.v[id].name].whole |= IX_NEEDED;
 	vec_push(&b->list, id);
 	return 0;
 }

@@ -53,6 +53,7 @@ struct index_builder {
 	struct cold cold;
 	uint32_t base_url, relation_base, relation_overrides; /* strings */
 	bool partial;
+	bool list_is_depends; /* the list in work makes its names needed */
 	uint32_t last_name;
 	struct buf scratch, spec, extra; /* of the record in work */
 	VEC(uint32_t) list;

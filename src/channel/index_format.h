@@ -66,9 +66,13 @@ struct ix_cold {
 };
 _Static_assert(sizeof(struct ix_cold) == 64, "packed by hand");
 
+enum ix_name_flags {
+	IX_WHOLE = 1 << 0,  /* its packages are all here (always, but in an index made from shards) */
+	IX_NEEDED = 1 << 1, /* some package depends on it; only while an index is made from shards */
+};
 struct ix_name_entry {
 	uint32_t str, first, count;
-	uint32_t whole; /* its packages are all here (always, but in an index made from shards) */
+	uint32_t whole; /* enum ix_name_flags */
 };
 struct ix_version_entry {
 	uint32_t str, rank; /* rank 0: not a version of the scheme */

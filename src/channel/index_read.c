@@ -271,7 +271,7 @@ uint32_t index_packages(const struct index *ix, struct ix_name n, struct ix_pkg 
 
 bool index_has_name(const struct index *ix, struct ix_name n)
 {
-	return name_entry(ix, n).whole != 0;
+	return name_entry(ix, n).whole & IX_WHOLE;
 }
 
 static struct ix_hot hot_entry(const struct index *ix, struct ix_pkg p)

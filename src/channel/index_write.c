@@ -187,7 +187,7 @@ static uint32_t *order_packages(struct index_builder *b)
 		if (n->count > largest)
 			largest = n->count;
 		n->count = 0;
-		n->whole |= !b->partial;
+		n->whole = !b->partial || n->whole & IX_WHOLE ? IX_WHOLE : 0;
 	}
 	for (uint32_t slot = 0; slot < b->rec.n; slot++) {
 		struct ix_name_entry *n = &b->names.v[b->rec.v[slot].name];

@@ -38,13 +38,14 @@ static int shard_digest(struct mp *m, uint8_t *out, size_t n, uint32_t flag, str
 	return 0;
 }
 
-static int shard_list(struct index_builder *b, struct mp *m, uint32_t *ret, struct err *e)
+static int shard_list(struct index_builder *b, struct mp *m, bool depends, uint32_t *ret, struct err *e)
 {
 	uint32_t n;
 	struct str spec;
 	if (mp_array(m, &n, e) < 0)
 		return -1;
 	build_list_begin(b);
+	b->list_is_depends = depends;
 	for (uint32_t i = 0; i < n; i++)
 		if (mp_str(m, &spec, e) < 0 || build_list_add(b, spec, e) < 0)
 			return -1;
@@ -96,9 +97,9 @@ static int shard_member(struct index_builder *b, struct mp *m, struct str key, s
 	if (str_eq(key, STR("md5")))
 		return shard_digest(m, r->cold.md5, MD5_SIZE, IX_HAS_MD5, r, e);
 	if (str_eq(key, STR("depends")))
-		return shard_list(b, m, &r->depends, e);
+		return shard_list(b, m, true, &r->depends, e);
 	if (str_eq(key, STR("constrains")))
-		return shard_list(b, m, &r->constrains, e);
+		return shard_list(b, m, false, &r->constrains, e);
 	if (str_eq(key, STR("fn")) || str_eq(key, STR("url")) || str_eq(key, STR("channel")))
 		return mp_skip(m, e);
 	return shard_extra(b, m, key, r, e);
