@@ -435,6 +435,7 @@ TEST(gc_spares_what_is_used_and_what_is_written)
 	struct timespec old[2] = {{1000, 0}, {1000, 0}};
 	CHECK_INT(utimensat(AT_FDCWD, path.p, old, 0), 0);
 	auto_fd used = store_tree_open(s, sha, &e);
+	CHECK(used >= 0);
 	struct store_gc_opts o = {.min_age_s = 3600};
 	struct store_usage u;
 	CHECK_INT(store_gc(s, &o, &u, &e), 0);
@@ -453,6 +454,7 @@ TEST(gc_spares_what_is_used_and_what_is_written)
 	CHECK_INT(count_in("store/tmp"), 0);
 	CHECK_INT(store_has_tree(s, sha), 0);
 	auto_ptr(store) second = open_store();
+	CHECK(second != s);
 	CHECK_INT(store_gc(s, &o, &u, &e), -1);
 	CHECK_INT(e.code, ERR_BUSY);
 }

@@ -393,6 +393,7 @@ TEST(damage_is_found)
 	CHECK_INT(tree_verify(dir, &why, &e), 1);
 	CHECK_INT(fchmod(fd, 0755), 0);
 	auto_fd more = openat(dir, "new", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	CHECK(more >= 0);
 	buf_clear(&why);
 	CHECK_INT(tree_verify(dir, &why, &e), 1);
 	CHECK_MSG(strstr(why.p, "found 'f 644 0 99aa06d3014798d86001c324468d497f new'") != NULL, "%s", why.p);
