@@ -187,7 +187,8 @@ static int source_look_offline(struct source *s, struct err *e)
 		known_missing = s->state.what == STATE_MISSING;
 	}
 	s->missing = true;
-	if (known_missing)
+	/* a folder without this subdir leaves nothing behind that would say so */
+	if (known_missing || s->channel->is_folder)
 		return 0;
 	return err_new(
 		e, ERR_NOT_FOUND,
@@ -400,11 +401,15 @@ static void opened_release(struct opened_vec *o)
 	vec_release(o);
 }
 
-static int channel_empty(struct source *s, size_t m, const struct channel *c, struct err *e)
+static int channel_empty(struct source *s, size_t m, const struct channel *c, enum channel_refresh_flags flags,
+			 struct err *e)
 {
 	for (size_t i = 0; i < m; i++)
 		if (!s[i].missing)
 			return 0;
+	if (flags & CHANNEL_OFFLINE)
+		return err_new(e, ERR_NOT_FOUND, "nothing is held of channel '%.*s'; use it once without --offline",
+			       STR_ARG(c->shown));
 	auto_buf tried = BUF_INIT(1024);
 	for (size_t i = 0; i < m; i++) {
 		/* it may be an address that works in a minute: not remembered */
@@ -529,7 +534,7 @@ static int open_related(struct opening *o, struct err *e)
 		source = o->sources.n;
 		for (size_t end = o->channels.n; channel < end; channel++) {
 			struct source *s = &o->sources.v[o->channels.v[channel].source];
-			if (channel_empty(s, o->m, &o->channels.v[channel].channel, e) < 0 ||
+			if (channel_empty(s, o->m, &o->channels.v[channel].channel, o->flags, e) < 0 ||
 			    read_relation(&o->channels.v[channel], s, o->m, o->a, e) < 0)
 				return -1;
 			struct relation r = o->channels.v[channel].relation;
