@@ -102,17 +102,37 @@ static int recover_one(struct store *s, const char *record, struct err *e)
 	return r;
 }
 
-/* Checks what an earlier boot left unsynced. */
+static bool is_stale(const struct store *s, const char *record)
+{
+	return !*s->boot_id || !str_starts(str_c(record), str_c(s->boot_id));
+}
+
+static int lock_store(struct store *s, int how, struct err *e)
+{
+	while (flock(s->lock, how) < 0)
+		if (errno != EINTR)
+			return err_sys(e, "lock 'store/lock'");
+	return 0;
+}
+
+/* Checks what an earlier boot left unsynced. Alone: another process may just have removed a damaged tree and unpacked it
+ * anew, which must not be taken for the old one. */
 static int unsynced_recover(struct store *s, struct err *e)
 {
-	auto_fs_list l = {0};
-	if (fs_list(s->unsynced, ".", STORE_FOLDER_MAX, &l, e) < 0)
-		return -1;
-	for (size_t i = 0; i < l.n; i++) {
-		if (*s->boot_id && str_starts(str_c(l.name[i]), str_c(s->boot_id)))
-			continue;
-		if (recover_one(s, l.name[i], e) < 0)
-			return err_ctx(e, "check what was written before the last start of the system");
+	size_t stale = 0;
+	for (int alone = 0; alone < 2; alone++) {
+		auto_fs_list l = {0};
+		if (alone && lock_store(s, LOCK_EX, e) < 0)
+			return -1;
+		if (fs_list(s->unsynced, ".", STORE_FOLDER_MAX, &l, e) < 0)
+			return -1;
+		for (size_t i = 0; i < l.n; i++) {
+			stale += is_stale(s, l.name[i]);
+			if (alone && is_stale(s, l.name[i]) && recover_one(s, l.name[i], e) < 0)
+				return err_ctx(e, "check what was written before the last start of the system");
+		}
+		if (stale == 0)
+			break;
 	}
 	return 0;
 }
@@ -151,10 +171,9 @@ static int open_for_writing(struct store *s, struct err *e)
 	s->lock = sys_openat(s->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (s->lock < 0)
 		return err_sys(e, "open 'store/lock'");
-	while (flock(s->lock, LOCK_SH) < 0) /* waits while a gc decides; it removes things without the lock */
-		if (errno != EINTR)
-			return err_sys(e, "lock 'store/lock'");
-	return unsynced_recover(s, e);
+	if (unsynced_recover(s, e) < 0)
+		return -1;
+	return lock_store(s, LOCK_SH, e); /* waits while a gc decides; it removes things without the lock */
 }
 
 int store_open(int root_fd, enum store_open_flags flags, struct store **ret, struct err *e)

@@ -85,6 +85,56 @@ TEST(replace_leaves_no_temporary)
 	CHECK_INT(above.n, 1);
 }
 
+#ifdef SLIPWAY_FAULT
+
+/* fs_replace in a child with a fault at its nth call; its exit status, 0 where it succeeded. */
+static int replace_with_fault(int dir, const char *mode, int n, enum err_code *code)
+{
+	int status, p[2];
+	char fault[32];
+	CHECK_INT(pipe(p), 0);
+	snprintf(fault, sizeof(fault), "%s:%d", mode, n);
+	pid_t child = fork();
+	if (child == 0) {
+		setenv("FAULT", fault, 1);
+		e = ERR_INIT;
+		int r = fs_replace(dir, "f", "new", 3, FS_REPLACE_SYNC, &e);
+		(void)!write(p[1], &e.code, sizeof(e.code));
+		_exit(r < 0);
+	}
+	CHECK_INT(waitpid(child, &status, 0), child);
+	close(p[1]);
+	*code = ERR_NONE;
+	(void)!read(p[0], code, sizeof(*code));
+	close(p[0]);
+	CHECK(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+TEST(replace_is_old_or_new_at_every_fault)
+{
+	auto_fd dir = tmp_dir();
+	for (int n = 1; n <= 6; n++) {
+		enum err_code code;
+		put(dir, "f", "old");
+		int r = replace_with_fault(dir, "fail", n, &code);
+		CHECK_INT(r, n < 6); /* create, write, fsync, rename, fsync of the folder */
+		check_content(dir, "f", n < 5 ? "old" : "new");
+		CHECK_INT(code == ERR_UNCERTAIN, n == 5);
+		auto_fs_list l = {0};
+		CHECK_INT(fs_list(dir, ".", 10, &l, &e), 0);
+		CHECK_INT(l.n, 1);
+	}
+	for (int n = 1; n <= 5; n++) {
+		enum err_code code;
+		put(dir, "f", "old");
+		CHECK_INT(replace_with_fault(dir, "stop", n, &code), 99);
+		check_content(dir, "f", n < 5 ? "old" : "new");
+	}
+}
+
+#endif
+
 TEST(mkdirs)
 {
 	auto_fd dir = tmp_dir();
