@@ -215,6 +215,16 @@ static int read_document(struct reader *r, struct yaml *out)
 	return 0;
 }
 
+/* libyaml compares each %TAG directive with all before it, which takes seconds for a text of nothing else. */
+static int refuse_tag_directives(struct reader *r, struct str text)
+{
+	struct str l;
+	for (size_t line = 1; str_take_line(&text, &l); line++)
+		if (str_starts(l, STR("%TAG")))
+			return fail(r, line, ERR_UNSUPPORTED, "'%%TAG' is not supported; remove it");
+	return 0;
+}
+
 const struct yaml *yaml_parse(struct arena *a, struct str text, const char *where, struct err *e)
 {
 	cleanup_with(reader_release) struct reader r = {.a = a, .e = e};
@@ -225,6 +235,8 @@ const struct yaml *yaml_parse(struct arena *a, struct str text, const char *wher
 		err_new(e, ERR_LIMIT, "%s: larger than 1 MiB", where);
 		return NULL;
 	}
+	if (refuse_tag_directives(&r, text) < 0)
+		return NULL;
 	str_take_str(&text, STR("\xef\xbb\xbf")); /* a byte order mark, which some editors leave */
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text.p ? text.p : ""), text.n);

@@ -3,8 +3,8 @@
 /*
  * yaml: documents people write (environment.yml, .spr, configuration), read with libyaml into a tree with line numbers.
  *
- * Bounded: 1 MiB of text, depth 32, 100,000 nodes. Anchors, aliases and tags of one's own are refused (no billion
- * laughs), as are duplicate keys and a second document. Scalars stay text: `plain` tells an unquoted one, so that
+ * Bounded: 1 MiB of text, depth 32, 100,000 nodes. Anchors, aliases, %TAG and tags of one's own are refused
+ * (no billion laughs), as are duplicate keys and a second document. Scalars stay text: `plain` tells an unquoted one, so that
  * callers decide what 1.10 or no means.
  *
  *	const struct yaml *y = yaml_parse(&arena, text, "environment.yml", e);      NULL on error, "environment.yml:3: ..."

@@ -9,20 +9,9 @@
 
 enum { URL_MAX = 4096, SUBDIR_MAX = 32, LABEL_MAX = 128 };
 
-static const char *const known_subdirs[] = {
-	"noarch",	 "linux-64",	  "linux-32",	 "linux-aarch64", "linux-armv6l",
-	"linux-armv7l",	 "linux-ppc64le", "linux-ppc64", "linux-s390x",	  "linux-riscv32",
-	"linux-riscv64", "osx-64",	  "osx-arm64",	 "win-64",	  "win-32",
-	"win-arm64",	 "zos-z",	  "freebsd-64",	 "emscripten-32", "emscripten-wasm32",
-	"wasi-wasm32",
-};
-
 bool channel_is_subdir(struct str s)
 {
-	for (size_t i = 0; i < sizeof(known_subdirs) / sizeof(known_subdirs[0]); i++)
-		if (str_eq_c(s, known_subdirs[i]))
-			return true;
-	return false;
+	return pkg_subdir_known(s);
 }
 
 struct str channel_host_subdir(void)

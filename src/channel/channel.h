@@ -197,7 +197,9 @@ int channel_open_all(struct channel_cache *c, const struct channel *channels, si
 
 /* == 4. virtual packages (CEP 30) ================================================================================= */
 /* What the host provides, as records of channel "virtual": __linux, __glibc, __unix, __archspec, __cuda, … for the subdir
- * solved for; CONDA_OVERRIDE_* in `env` (getenv-like) win, an empty value removes one. */
+ * solved for; CONDA_OVERRIDE_* in `env` (getenv-like; NULL: none) win, an empty value removes __cuda, __cuda_arch and __glibc.
+ * An override that is no version is ERR_USAGE. For another machine's subdir: __glibc 2.17, __osx and __win 0, no __cuda. A GPU
+ * driver is asked in a child, for 3 s at most, and only where one is to be seen. */
 int channel_virtual(struct arena *a, struct str subdir, const char *(*env)(const char *), struct pkg_record **ret,
 		    size_t *ret_n, struct err *e);
 

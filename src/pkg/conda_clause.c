@@ -144,6 +144,7 @@ static enum vexpr_op with_trailing_glob(enum vexpr_op op, bool dot)
 static int set_versions(struct spec_reader *r, struct str text, struct vexpr *x)
 {
 	x->literal = text;
+	x->loose = !spec_strict(r) && !(r->flags & SPEC_V3);
 	if (x->op == VX_STARTS || x->op == VX_NOT_STARTS)
 		return (x->prefix = read_literal(r, text, true)) ? 0 : -1;
 	if (!(x->version = read_literal(r, text, false)))
@@ -305,6 +306,11 @@ static bool match_list(const struct vexpr *x, const struct version *v, struct st
 	return !want;
 }
 
+static bool starts(const struct vexpr *x, const struct version *v)
+{
+	return x->loose ? version_starts_loosely(v, x->prefix) : version_starts(v, x->prefix);
+}
+
 bool vexpr_match(const struct vexpr *x, const struct version *v, struct str text)
 {
 	switch (x->op) {
@@ -323,11 +329,11 @@ bool vexpr_match(const struct vexpr *x, const struct version *v, struct str text
 	case VX_GE:
 		return version_compare(v, x->version) >= 0;
 	case VX_STARTS:
-		return version_starts(v, x->prefix);
+		return starts(x, v);
 	case VX_NOT_STARTS:
-		return !version_starts(v, x->prefix);
+		return !starts(x, v);
 	case VX_COMPATIBLE:
-		return version_compare(v, x->version) >= 0 && version_starts(v, x->prefix);
+		return version_compare(v, x->version) >= 0 && starts(x, v);
 	case VX_TEXT:
 		return pattern_match(x->pattern, text);
 	case VX_NOT_TEXT:

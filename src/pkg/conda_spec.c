@@ -886,7 +886,9 @@ static bool read_file_url(struct spec_reader *r, struct spec *s, struct str text
 	struct vexpr *x = arena_new(r->a, struct vexpr);
 	union version_key k;
 	size_t at;
-	if (version_read(version, 0, &k, &at))
+	struct err ignored = ERR_INIT;
+	if (text.p[0] == '^' || memchr(text.p, ' ', text.n) || version_read(version, 0, &k, &at) ||
+	    pkg_name_check(name, &ignored) < 0 || pkg_build_check(build, &ignored) < 0)
 		return false;
 	*x = (struct vexpr){.op = VX_EQ, .version = version_keep(r->a, &k), .literal = version};
 	s->version = x;

@@ -38,6 +38,7 @@ enum vexpr_op {
 struct vexpr {
 	enum vexpr_op op;
 	const struct version *version, *prefix;
+	bool loose; /* prefix: its last segment need only begin that of the version (dependencies) */
 	const struct pattern *pattern;
 	struct str literal; /* without operator and trailing glob */
 	const struct vexpr *first;

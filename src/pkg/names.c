@@ -110,6 +110,7 @@ bool pkg_subdir_known(struct str s)
 		"freebsd-arm64",
 		"netbsd-64",
 		"emscripten-wasm32",
+		"emscripten-32",
 		"wasi-wasm32",
 		"zos-z",
 	};

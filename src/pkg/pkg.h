@@ -103,6 +103,8 @@ struct spec_condition {
 };
 const struct spec_condition *spec_condition(const struct spec *s);
 bool spec_sha256(const struct spec *s, uint8_t ret[SHA256_SIZE]);
-/* True where no version fits any more if the version part is read as CEP 29 says, but a looser, segment-prefix reading
- * would have matched `text`: lets a message explain "openssl 1.1.1*" against 1.1.1k. */
+/* CEP 29 wants all segments before a '*' to be equal, so that "openssl 1.1.1*" is not 1.1.1k. Requests are read so. In a
+ * dependency the last segment need only begin that of the version, as every client has read them since there are channels:
+ * the packages of 2012 to 2018 that need "openssl 1.0.2*", each Python among them, cannot be installed otherwise.
+ * True where a request does not match `version`, but would if it were read like a dependency: lets a message say so. */
 bool spec_would_match_loosely(const struct spec *s, struct str version);

@@ -205,7 +205,7 @@ int tree_add_tar(struct tree *t, struct istream *tar, struct err *e)
 		*e = la_err;
 		return -1;
 	}
-	cleanup_with(leave_locale) locale_t old = uselocale(la_locale);
+	cleanup_with(leave_locale) __attribute__((unused)) locale_t old = uselocale(la_locale);
 	auto_free struct source *src = xmalloc(sizeof(*src));
 	src->s = s;
 	src->e = e;

@@ -100,6 +100,8 @@ TEST(refused)
 	REJECTED("a: !own {x: 1}\n", ERR_UNSUPPORTED, "1: tag '!own' is not supported; remove it");
 	REJECTED("a: 1\nb: 2\na: 3\n", ERR_INPUT, "3: key 'a' comes twice, first at line 1");
 	REJECTED("a: 1\n---\nb: 2\n", ERR_INPUT, "2: a second document begins; only one is allowed");
+	REJECTED("%TAG ! tag:x,2000:\n---\na\n", ERR_UNSUPPORTED, "1: '%TAG' is not supported; remove it");
+	REJECTED("a\n...\n%TAG ! tag:x,2000:\n", ERR_UNSUPPORTED, "3: '%TAG' is not supported; remove it");
 	REJECTED("[a]: 1\n", ERR_INPUT, "1: a key must be plain text");
 }
 

@@ -475,12 +475,30 @@ TEST(dependencies_are_read_tolerantly)
 TEST(looser_reading_is_told)
 {
 	auto_arena a = ARENA_INIT;
-	CHECK(spec_would_match_loosely(parse(&a, "openssl 1.1.1*", SPEC_DEPENDENCY), STR("1.1.1k")));
-	CHECK(spec_would_match_loosely(parse(&a, "openssl >=1,1.1.1*|3.*", SPEC_DEPENDENCY), STR("1.1.1k")));
-	CHECK(!spec_would_match_loosely(parse(&a, "openssl 1.1.1*", SPEC_DEPENDENCY), STR("1.1.1")));
-	CHECK(!spec_would_match_loosely(parse(&a, "openssl 1.1.1*", SPEC_DEPENDENCY), STR("1.1.2k")));
-	CHECK(!spec_would_match_loosely(parse(&a, "openssl", SPEC_DEPENDENCY), STR("1.1.1k")));
-	CHECK(!spec_would_match_loosely(parse(&a, "openssl >=3", SPEC_DEPENDENCY), STR("1.1.1k")));
+	CHECK(spec_would_match_loosely(parse(&a, "openssl 1.1.1*", SPEC_REQUEST), STR("1.1.1k")));
+	CHECK(spec_would_match_loosely(parse(&a, "openssl >=1,1.1.1*|3.*", SPEC_REQUEST), STR("1.1.1k")));
+	CHECK(!spec_would_match_loosely(parse(&a, "openssl 1.1.1*", SPEC_REQUEST), STR("1.1.1")));
+	CHECK(!spec_would_match_loosely(parse(&a, "openssl 1.1.1*", SPEC_REQUEST), STR("1.1.2k")));
+	CHECK(!spec_would_match_loosely(parse(&a, "openssl", SPEC_REQUEST), STR("1.1.1k")));
+	CHECK(!spec_would_match_loosely(parse(&a, "openssl >=3", SPEC_REQUEST), STR("1.1.1k")));
+}
+
+TEST(dependencies_are_read_loosely)
+{
+	enum spec_flags d = SPEC_DEPENDENCY;
+	CHECK(matches("pkg 1.0.2*", d, "1.0.2l", "0"));
+	CHECK(matches("pkg 1.0.2.*", d, "1.0.2l", "0"));
+	CHECK(matches("pkg =1.0.2", d, "1.0.2", "0"));
+	CHECK(matches("pkg 9*", d, "9b", "0"));
+	CHECK(matches("pkg 1.1.1*", d, "1.1.1a.3", "0"));
+	CHECK(matches("pkg ~=1.1.0", d, "1.1rc2.0", "0") == matches("pkg >=1.1.0,1.1.*", d, "1.1rc2.0", "0"));
+	CHECK(!matches("pkg 1.0.2*", d, "1.0.20", "0"));
+	CHECK(!matches("pkg 1.0.2*", d, "1.0.1l", "0"));
+	CHECK(!matches("pkg 1.1.1*", d, "1.1c.1", "0")); /* only the last segment may go on */
+	CHECK(!matches("pkg 1.1.1*", d, "1.1", "0"));
+	CHECK(!matches("pkg !=1.0.2*", d, "1.0.2l", "0"));
+	CHECK(!matches("pkg 1.0.2*", SPEC_REQUEST, "1.0.2l", "0"));
+	CHECK(!matches("pkg[version='1.0.2*']", d | SPEC_V3, "1.0.2l", "0"));
 }
 
 /* -- regular expressions ------------------------------------------------------------------------------------------- */

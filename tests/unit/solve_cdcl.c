@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The engine against a brute-force oracle on small random worlds. */
-#include "solve/cdcl.h"
-
 #include "lib/test.h"
+#include "solve/cdcl.h"
 
 enum { GROUPS = 6, SIZE = 4, DEPS = 3, ROOTS = 3 };
 
@@ -305,6 +304,58 @@ TEST(gives_up_at_the_limit)
 	struct err e = ERR_INIT;
 	CHECK_INT(solve_pigeons(12, 50, &e), -1);
 	CHECK_INT(e.code, ERR_LIMIT);
+}
+
+/* A hard sudoku: candidate d of group 9*row+column is the digit d+1 there. */
+struct sudoku {
+	struct cdcl *s;
+	uint32_t root, first;
+	const char *given;
+};
+static int expand_sudoku(void *ctx, uint32_t var, struct err *e)
+{
+	struct sudoku *u = ctx;
+	uint32_t v[81];
+	(void)e;
+	if (var == u->root) {
+		for (uint32_t cell = 0; cell < 81; cell++) {
+			for (uint32_t d = 0; d < 9; d++)
+				v[d] = u->first + cell * 9 + d;
+			bool given = u->given[cell] != '.';
+			uint32_t from = given ? (uint32_t)(u->given[cell] - '1') : 0;
+			cdcl_imply(u->s, var, cdcl_add_choice(u->s, v + from, given ? 1 : 9));
+		}
+		return 0;
+	}
+	uint32_t cell = (var - u->first) / 9, d = (var - u->first) % 9, n = 0;
+	for (uint32_t o = 0; o < 81; o++) {
+		bool box = o / 27 == cell / 27 && o % 9 / 3 == cell % 9 / 3;
+		if (o != cell && (box || o / 9 == cell / 9 || o % 9 == cell % 9))
+			v[n++] = u->first + o * 9 + d;
+	}
+	cdcl_imply(u->s, var, cdcl_add_ban(u->s, v, n));
+	return 0;
+}
+
+TEST(sudoku)
+{
+	struct sudoku u = {.given =
+				   "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4.."};
+	struct cdcl_ops ops = {.ctx = &u, .expand = expand_sudoku};
+	struct err e = ERR_INIT;
+	char is[82] = "";
+	auto_ptr(cdcl) s = u.s = cdcl_new(&ops);
+	u.root = cdcl_add_group(s, 1);
+	for (uint32_t cell = 0; cell < 81; cell++) {
+		uint32_t f = cdcl_add_group(s, 9);
+		u.first = cell ? u.first : f;
+	}
+	CHECK_INT(cdcl_solve(s, u.root, 1000000, &e), 0);
+	printf("# %u conflicts\n", (unsigned)cdcl_stats(s).conflicts);
+	for (uint32_t i = 0; i < 81 * 9; i++)
+		if (cdcl_is_true(s, u.first + i))
+			is[i / 9] = (char)('1' + i % 9);
+	CHECK_STR(is, "812753649943682175675491283154237896369845721287169534521974368438526917796318452");
 }
 
 /* What is never considered is never expanded. */

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "base/fs.h"
+#include "base/vec.h"
+#include "base/yaml.h"
+
+enum { FILE_MAX = 1 << 20, FILES_MAX = 1000 };
+
+struct loader {
+	struct arena *a;
+	struct config *c;
+	VEC(const char *) warnings;
+	bool conda; /* the file being read is conda's */
+	uint32_t seen;
+	struct err *e;
+};
+
+struct key {
+	const char *name;
+	int (*read)(struct loader *l, const struct yaml *y, struct err *e);
+	bool conda;
+};
+
+/* -- values ---------------------------------------------------------------------------------------------------------- */
+
+static struct config_text text_of(const struct yaml *y)
+{
+	return (struct config_text){y->scalar, y->where, y->line};
+}
+
+static int read_text(const struct yaml *y, const char *key, struct config_text *ret, struct err *e)
+{
+	struct str s;
+	if (yaml_str(y, key, &s, e) < 0)
+		return -1;
+	if (s.n == 0 || memchr(s.p, '\n', s.n))
+		return yaml_error(y, e, "'%s' must be one line of text", key);
+	*ret = text_of(y);
+	return 0;
+}
+
+/* A list of texts; one text alone is a list of one. */
+static int read_list(struct loader *l, const struct yaml *y, const char *key, struct config_list *ret, struct err *e)
+{
+	const struct yaml *item = y->type == YAML_LIST ? y->item : y;
+	size_t n = y->type == YAML_LIST ? y->n : 1;
+	struct config_text *v = arena_array(l->a, struct config_text, n);
+	if (y->type == YAML_MAP)
+		return yaml_error(y, e, "'%s' must be a list", key);
+	for (size_t i = 0; i < n; i++)
+		if (read_text(&item[i], key, &v[i], e) < 0)
+			return -1;
+	*ret = (struct config_list){v, n};
+	return 0;
+}
+
+static int read_base_url(const struct yaml *y, const char *key, struct loader *l, struct config_text *ret,
+			 struct err *e)
+{
+	struct config_text t;
+	if (read_text(y, key, &t, e) < 0)
+		return -1;
+	if (t.s.p[0] != '/' && str_search(t.s, STR("://")) <= 0)
+		return yaml_error(y, e, "'%s' must be a URL or an absolute folder, not '%.*s'", key, STR_ARG(t.s));
+	while (t.s.n > 1 && t.s.p[t.s.n - 1] == '/')
+		t.s.n--;
+	t.s = arena_str(l->a, t.s);
+	*ret = t;
+	return 0;
+}
+
+static int read_channels(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_list(l, y, "channels", &l->c->channels, e);
+}
+
+static int read_default_channels(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_list(l, y, "default_channels", &l->c->default_channels, e);
+}
+
+static int read_channel_alias(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_base_url(y, "channel_alias", l, &l->c->channel_alias, e);
+}
+
+static int read_custom_channels(struct loader *l, const struct yaml *y, struct err *e)
+{
+	if (y->type != YAML_MAP)
+		return yaml_error(y, e, "'custom_channels' must be a map from names to URLs");
+	struct config_custom *v = arena_array(l->a, struct config_custom, y->n);
+	for (uint32_t i = 0; i < y->n; i++) {
+		v[i].name = (struct config_text){y->pair[i].key, y->where, y->pair[i].line};
+		if (read_base_url(&y->pair[i].value, y->pair[i].key.p, l, &v[i].url, e) < 0)
+			return -1;
+	}
+	l->c->custom_channels = v;
+	l->c->custom_channels_n = y->n;
+	return 0;
+}
+
+static int read_channel_priority(struct loader *l, const struct yaml *y, struct err *e)
+{
+	static const struct {
+		const char *word;
+		enum config_priority priority;
+	} words[] = {
+		{"strict", CONFIG_STRICT}, {"flexible", CONFIG_FLEXIBLE}, {"disabled", CONFIG_DISABLED},
+		{"true", CONFIG_FLEXIBLE}, {"false", CONFIG_DISABLED},
+	};
+	struct config_text t;
+	if (read_text(y, "channel_priority", &t, e) < 0)
+		return -1;
+	for (size_t i = 0; i < (l->conda ? 5 : 3); i++)
+		if (str_casecmp(t.s, str_c(words[i].word)) == 0) {
+			l->c->channel_priority = words[i].priority;
+			return 0;
+		}
+	return yaml_error(y, e, "'channel_priority' must be strict, flexible or disabled, not '%.*s'", STR_ARG(t.s));
+}
+
+static int read_subdir(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_text(y, "subdir", &l->c->subdir, e);
+}
+
+static int read_always_copy(struct loader *l, const struct yaml *y, struct err *e)
+{
+	bool yes = str_eq_c(y->scalar, "true"), no = str_eq_c(y->scalar, "false");
+	if (y->type != YAML_SCALAR || !y->plain || (!yes && !no))
+		return yaml_error(y, e, "'always_copy' must be true or false");
+	l->c->always_copy = yes;
+	return 0;
+}
+
+static const struct key keys[] = {
+	{"always_copy", read_always_copy, false},
+	{"channel_alias", read_channel_alias, true},
+	{"channel_priority", read_channel_priority, true},
+	{"channels", read_channels, true},
+	{"custom_channels", read_custom_channels, true},
+	{"default_channels", read_default_channels, true},
+	{"subdir", read_subdir, false},
+};
+enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
+_Static_assert(KEYS <= 32, "loader.seen has a bit for each");
+
+/* -- files ----------------------------------------------------------------------------------------------------------- */
+
+static void warn(struct loader *l, const struct err *e)
+{
+	vec_push(&l->warnings, arena_printf(l->a, "%s; left out", e->msg));
+}
+
+static int unknown_key(const struct yaml *y, const struct yaml_pair *p, struct err *e)
+{
+	auto_buf known = BUF_INIT(1000);
+	for (size_t i = 0; i < KEYS; i++)
+		buf_printf(&known, "%s%s", i ? ", " : "", keys[i].name);
+	return err_new(e, ERR_INPUT, "%s:%u: unknown key '%.*s'; known are %s", y->where, (unsigned)p->line,
+		       STR_ARG(p->key), known.p);
+}
+
+static int read_pair(struct loader *l, const struct yaml *y, const struct yaml_pair *p, struct err *e)
+{
+	size_t i = 0;
+	while (i < KEYS && !str_eq_c(p->key, keys[i].name))
+		i++;
+	if (i == KEYS)
+		return l->conda ? 0 : unknown_key(y, p, e);
+	if ((l->conda && !keys[i].conda) || yaml_is_null(&p->value) || (l->seen >> i & 1))
+		return 0;
+	if (keys[i].read(l, &p->value, e) < 0)
+		return -1;
+	l->seen |= 1u << i;
+	return 0;
+}
+
+static int read_pairs(struct loader *l, const struct yaml *y, struct err *e)
+{
+	if (yaml_is_null(y))
+		return 0;
+	if (y->type != YAML_MAP)
+		return yaml_error(y, e, "expected lines of 'key: value'");
+	for (uint32_t i = 0; i < y->n; i++) {
+		struct err own = ERR_INIT;
+		if (read_pair(l, y, &y->pair[i], &own) == 0)
+			continue;
+		if (!l->conda) {
+			*e = own;
+			return -1;
+		}
+		warn(l, &own);
+	}
+	return 0;
+}
+
+static int read_file(struct loader *l, const char *path, struct err *e)
+{
+	auto_buf text = BUF_INIT(FILE_MAX);
+	if (fs_read(AT_FDCWD, path, &text, e) < 0)
+		return -1;
+	const struct yaml *y = yaml_parse(l->a, buf_str(&text), path, e);
+	return y ? read_pairs(l, y, e) : -1;
+}
+
+/* A file that is not there is fine. */
+static int try_file(struct loader *l, const char *path)
+{
+	struct err own = ERR_INIT;
+	if (read_file(l, path, &own) == 0 || own.code == ERR_NOT_FOUND || own.sys == ENOTDIR)
+		return 0;
+	if (l->conda) {
+		warn(l, &own);
+		return 0;
+	}
+	*l->e = own;
+	return -1;
+}
+
+static void try_folder(struct loader *l, const char *path)
+{
+	struct fs_list list = {0};
+	struct err own = ERR_INIT;
+	if (fs_list(AT_FDCWD, path, FILES_MAX, &list, &own) < 0) {
+		if (own.code != ERR_NOT_FOUND && own.sys != ENOTDIR)
+			warn(l, &own);
+		return;
+	}
+	for (size_t i = list.n; i-- > 0;) /* of two files the later name counts, as it does for conda */
+		if (str_ends(str_c(list.name[i]), STR(".yml")) || str_ends(str_c(list.name[i]), STR(".yaml")))
+			try_file(l, arena_printf(l->a, "%s/%s", path, list.name[i]));
+	fs_list_release(&list);
+}
+
+/* `folder`/`rest` where the folder is known and absolute. */
+static const char *join(struct loader *l, const char *folder, const char *rest)
+{
+	return folder && folder[0] == '/' ? arena_printf(l->a, "%s/%s", folder, rest) : NULL;
+}
+
+static void read_conda_files(struct loader *l, const struct config_sources *s)
+{
+	const char *home = s->environment("HOME"), *xdg = s->environment("XDG_CONFIG_HOME");
+	const char *config = xdg && xdg[0] == '/' ? xdg : join(l, home, ".config");
+	const char *const files[] = {
+		s->environment("CONDARC"),	    join(l, home, ".condarc"),
+		join(l, home, ".conda/.condarc"),   join(l, home, ".conda/condarc"),
+		join(l, home, ".conda/condarc.d"),  join(l, config, "conda/.condarc"),
+		join(l, s->etc, "conda/.condarc"),  join(l, s->etc, "conda/condarc"),
+		join(l, s->etc, "conda/condarc.d"),
+	};
+	l->conda = true;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		if (!files[i] || !files[i][0])
+			continue;
+		if (str_ends(str_c(files[i]), STR("/condarc.d")))
+			try_folder(l, files[i]);
+		else
+			try_file(l, files[i]);
+	}
+}
+
+/* "defaults" and "nodefaults" are words of conda's, not channels. */
+static void expand_channels(struct loader *l)
+{
+	struct config *c = l->c;
+	VEC(struct config_text) v = {0};
+	bool set = c->channels.v != NULL;
+	for (size_t i = 0; i < c->channels.n; i++) {
+		const struct config_text *t = &c->channels.v[i];
+		if (str_eq_c(t->s, "nodefaults"))
+			continue;
+		if (str_eq_c(t->s, "defaults") && c->default_channels.n) {
+			for (size_t k = 0; k < c->default_channels.n; k++)
+				vec_push(&v, c->default_channels.v[k]);
+			continue;
+		}
+		vec_push(&v, *t);
+	}
+	if (set) {
+		struct config_text *copy = arena_array(l->a, struct config_text, v.n);
+		if (v.n)
+			memcpy(copy, v.v, v.n * sizeof(*copy));
+		c->channels = (struct config_list){copy, v.n};
+	} else {
+		c->channels = c->default_channels;
+	}
+	vec_release(&v);
+}
+
+int config_load(struct arena *a, const struct config_sources *sources, struct config *ret, struct err *e)
+{
+	struct loader l = {.a = a, .c = ret, .e = e};
+	*ret = (struct config){0};
+	const char *own[] = {
+		sources->root ? arena_printf(a, "%s/config.yml", sources->root) : NULL,
+		sources->etc ? arena_printf(a, "%s/slipway/config.yml", sources->etc) : NULL,
+	};
+	for (size_t i = 0; i < 2; i++)
+		if (own[i] && try_file(&l, own[i]) < 0)
+			return -1;
+	read_conda_files(&l, sources);
+	expand_channels(&l);
+	const char **warnings = arena_array(a, const char *, l.warnings.n);
+	if (l.warnings.n)
+		memcpy(warnings, l.warnings.v, l.warnings.n * sizeof(*warnings));
+	ret->warnings = warnings;
+	ret->warnings_n = l.warnings.n;
+	vec_release(&l.warnings);
+	return 0;
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * config: the little that is configured, read from YAML files.
+ *
+ *	struct config_sources s = {.root = root_path, .etc = "/etc", .environment = getenv};
+ *	struct config c;
+ *	if (config_load(&arena, &s, &c, e) < 0) ...               "/etc/slipway/config.yml:3: unknown key 'chanels'; ..."
+ *	for (size_t i = 0; i < c.warnings_n; i++) out_warn(&o, "%s", c.warnings[i]);
+ *	if (c.channel_alias.s.n) ...                              where it was set: c.channel_alias.file and .line
+ *
+ * Files, each key from the first of them that has it (a list is not put together from several):
+ *
+ *	ROOT/config.yml             Slipway's own: an unknown key or a wrong value is an error
+ *	/etc/slipway/config.yml
+ *	$CONDARC, ~/.condarc, ~/.conda/.condarc, ~/.conda/condarc, ~/.conda/condarc.d/NAME.yml (or .yaml),
+ *	$XDG_CONFIG_HOME/conda/.condarc (default ~/.config), /etc/conda/.condarc, /etc/conda/condarc,
+ *	/etc/conda/condarc.d/NAME.yml
+ *	                            conda's: only the keys marked with * are read, others pass; what cannot be read or
+ *	                            understood there is a warning, and the file or key is left out
+ *
+ * Keys:
+ *
+ *	channels:          *  what to look in where a command names no channel, best first; "defaults" in it stands for
+ *	                      default_channels, "nodefaults" for nothing; not set: default_channels
+ *	default_channels:  *  list of channels
+ *	channel_alias:     *  base URL (or absolute folder) for bare channel names. There is no built-in one: without it a
+ *	                      bare name is an error
+ *	custom_channels:   *  map from a bare name to the base URL it lies under: NAME is then URL/NAME
+ *	channel_priority:  *  strict, flexible or disabled (conda's true is flexible, false is disabled)
+ *	subdir:               the platform to solve for, in place of the host's
+ *	always_copy:          true or false: copy files into environments, never link them
+ *
+ * A value that is null (channels: ~) counts as not there. All results live in the arena.
+ */
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct config_sources {
+	const char *root;			/* NULL: none */
+	const char *etc;			/* "/etc"; NULL: none */
+	char *(*environment)(const char *name); /* getenv, or a stand-in */
+};
+
+/* A value and its origin; file is NULL where it is not set. */
+struct config_text {
+	struct str s; /* NUL-terminated */
+	const char *file;
+	uint32_t line;
+};
+struct config_list {
+	const struct config_text *v;
+	size_t n;
+};
+struct config_custom {
+	struct config_text name, url; /* url without a slash at its end */
+};
+enum config_priority { CONFIG_PRIORITY_UNSET, CONFIG_STRICT, CONFIG_FLEXIBLE, CONFIG_DISABLED };
+
+struct config {
+	struct config_list channels, default_channels;
+	struct config_text channel_alias; /* without a slash at its end */
+	const struct config_custom *custom_channels;
+	size_t custom_channels_n;
+	enum config_priority channel_priority;
+	struct config_text subdir;
+	bool always_copy;
+	const char *const *warnings;
+	size_t warnings_n;
+};
+int config_load(struct arena *a, const struct config_sources *sources, struct config *ret, struct err *e);
