@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 
 #include "base/dl.h"
+#include "base/zip.h"
 #include "store/tree.h"
-#include "store/zip.h"
 
 enum { BLOCK_SIZE = 1 << 17, TRAILER_MAX = 1 << 20 };
 

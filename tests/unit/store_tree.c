@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What an archive may and may not do: each hostile one is refused with its reason and leaves nothing outside. */
-#include "lib/test.h"
+#include <fcntl.h>
+#include <sys/mman.h>
 
 #include "base/cleanup.h"
 #include "base/fs.h"
+#include "base/zip.h"
+#include "lib/test.h"
 #include "store/tree.h"
-#include "store/zip.h"
-
 #include "lib/archive.h"
-
-#include <fcntl.h>
-#include <sys/mman.h>
 
 static struct err e;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/zip.h"
+#include "base/zip.h"
 
 #include <endian.h>
 #include <errno.h>
