@@ -259,13 +259,19 @@ static bool needs_quotes(struct str v)
 	return false;
 }
 
+/* What after a backslash would be read as more than itself; control characters are written as escapes. */
+static bool begins_escape(char c)
+{
+	return (unsigned char)c < ' ' || (c >= '0' && c <= '7') || strchr("\\'\"abfnrtvxuU", c) != NULL;
+}
+
 /* A backslash is doubled only where it would begin an escape: so a regular expression stays readable. */
 static void put_quoted(struct buf *b, struct str v)
 {
 	buf_put_char(b, '\'');
 	for (size_t i = 0; i < v.n; i++) {
 		char c = v.p[i], next = i + 1 < v.n ? v.p[i + 1] : '\'';
-		if (c == '\'' || (c == '\\' && (strchr("\\'\"abfnrtvxuU", next) || (next >= '0' && next <= '7'))))
+		if (c == '\'' || (c == '\\' && begins_escape(next)))
 			buf_put_char(b, '\\');
 		if ((unsigned char)c < ' ')
 			buf_printf(b, "\\x%02x", (unsigned)c);

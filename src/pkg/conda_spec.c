@@ -874,30 +874,38 @@ static void drop_comment(struct str *text)
 	}
 }
 
+/* "https://host/…": no spaces, and something behind the scheme. */
+static bool is_url(struct str s)
+{
+	ptrdiff_t at = str_search(s, STR("://"));
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] <= ' ' || one_of(s.p[i], "[]'\"^#*,="))
+			return false;
+	return at > 0 && (size_t)at + 3 < s.n && s.p[s.n - 1] != '/';
+}
+
 /* The address of a package file is a spec that nothing else fits (CEP 29, appendix C). */
 static bool read_file_url(struct spec_reader *r, struct spec *s, struct str text)
 {
 	ptrdiff_t slash = str_rfind(text, '/');
-	struct str name, version, build, ext;
-	if (slash <= 0 || (r->flags & (SPEC_DEPENDENCY | SPEC_V3)) || memchr(text.p, '[', text.n) ||
-	    str_search(text, STR("://")) <= 0 ||
-	    !pkg_filename_split(str_skip(text, (size_t)slash + 1), &name, &version, &build, &ext))
-		return false;
-	struct vexpr *x = arena_new(r->a, struct vexpr);
+	struct str name, version, build, ext, head = str_head(text, slash > 0 ? (size_t)slash : 0);
+	struct err ignored = ERR_INIT;
 	union version_key k;
 	size_t at;
-	struct err ignored = ERR_INIT;
-	if (text.p[0] == '^' || memchr(text.p, ' ', text.n) || version_read(version, 0, &k, &at) ||
-	    pkg_name_check(name, &ignored) < 0 || pkg_build_check(build, &ignored) < 0)
+	if ((r->flags & (SPEC_DEPENDENCY | SPEC_V3)) || !is_url(head) ||
+	    !pkg_filename_split(str_skip(text, (size_t)slash + 1), &name, &version, &build, &ext) ||
+	    pkg_name_check(name, &ignored) < 0 || pkg_build_check(build, &ignored) < 0 ||
+	    str_trim(version).n != version.n || version_read(version, 0, &k, &at))
 		return false;
+	struct vexpr *x = arena_new(r->a, struct vexpr);
 	*x = (struct vexpr){.op = VX_EQ, .version = version_keep(r->a, &k), .literal = version};
 	s->version = x;
-	s->name = lower_case(r->a, name);
+	s->name = name;
 	s->version_text = version;
 	s->build_text = build;
 	s->name_pattern = (struct pattern){.kind = PATTERN_TEXT, .text = s->name};
 	s->build = (struct pattern){.kind = PATTERN_TEXT, .text = build};
-	return set_channel(r, s, str_head(text, (size_t)slash), text.p) == 0;
+	return set_channel(r, s, head, text.p) == 0;
 }
 
 static int finish_subdir(struct spec_reader *r, struct spec *s)
