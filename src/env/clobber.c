@@ -321,10 +321,14 @@ static int add_package(struct clobber_table *t, size_t pkg, struct err *e)
 static int refuse(const struct clobber_table *t, struct err *e)
 {
 	const struct link_clobber *first = NULL;
+	struct str last = STR_NONE;
 	size_t n = 0;
 	vec_foreach(c, &t->clobbers) {
 		if (c->same)
 			continue;
+		if (first && str_eq(last, c->path))
+			continue;
+		last = c->path;
 		if (n++ == 0)
 			first = c;
 	}

@@ -74,6 +74,7 @@ static int plan(struct layer *l, struct err *e)
 static void report_clobbers(struct layer *l)
 {
 	size_t n, different = 0;
+	const struct link_clobber *last = NULL;
 	const struct link_clobber *c = clobber_list(l->clobber, &n);
 	l->report->clobbers = arena_array(l->arena, struct link_clobber, n);
 	l->report->clobbers_n = n;
@@ -84,7 +85,10 @@ static void report_clobbers(struct layer *l)
 			.loser = arena_str(l->arena, c[i].loser),
 			.same = c[i].same,
 		};
-		different += !c[i].same;
+		/* sorted by path: one that three packages bring counts once */
+		bool again = !c[i].same && last && str_eq(last->path, c[i].path);
+		different += !c[i].same && !again;
+		last = c[i].same ? last : &c[i];
 	}
 	if (different > 0)
 		layer_note(l, "%zu path%s brought by more than one package; the package linked last has %s", different,

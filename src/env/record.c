@@ -101,6 +101,20 @@ static void put_extra(struct jw *w, struct str extra)
 	}
 }
 
+/* Readers refuse what is not an absolute URL. */
+static void put_url(struct jw *w, const struct pkg_record *r)
+{
+	auto_buf url = BUF_INIT(1 << 20);
+	if (str_search(r->url, STR("://")) > 0) {
+		jw_kv_str(w, "url", r->url);
+		return;
+	}
+	buf_put_c(&url, str_search(r->channel, STR("://")) > 0 ? "" : "file:///");
+	buf_put_str(&url, r->channel);
+	buf_printf(&url, "/%.*s/%.*s", STR_ARG(r->subdir), STR_ARG(r->fn));
+	jw_kv_str(w, "url", buf_str(&url));
+}
+
 static void put_repodata(struct jw *w, const struct pkg_record *r)
 {
 	jw_kv_str(w, "name", r->name);
@@ -110,7 +124,7 @@ static void put_repodata(struct jw *w, const struct pkg_record *r)
 	jw_kv_str(w, "channel", r->channel);
 	jw_kv_str(w, "subdir", r->subdir);
 	jw_kv_str(w, "fn", r->fn);
-	jw_kv_str(w, "url", r->url);
+	put_url(w, r);
 	if (r->has_sha256)
 		put_digest(w, "sha256", r->sha256, SHA256_SIZE);
 	if (r->has_md5)

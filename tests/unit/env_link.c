@@ -571,7 +571,7 @@ TEST(the_package_linked_last_has_a_path)
 	check_clobber(&w, 0, "d/x", "c", "a");
 	check_clobber(&w, 1, "d/x", "c", "b");
 	CHECK(!record_path(&w, "a-1.0-0", "d/x") && record_path(&w, "c-1.0-0", "d/x"));
-	CHECK_STR(w.notes, "2 paths are brought by more than one package; the package linked last has them\n");
+	CHECK_STR(w.notes, "1 path is brought by more than one package; the package linked last has it\n");
 }
 
 TEST(clobbering_can_be_refused)
@@ -913,6 +913,7 @@ TEST(a_bare_lock_is_completed_from_the_package)
 	world(&w);
 	struct package *p = package(&w, "a", "1.0");
 	p->lock->record.timestamp_ms = 0;
+	p->lock->record.url = STR_NONE;
 	info(p, "index.json", "{\"depends\":[\"x 1\"],\"license\":\"BSD\",\"timestamp\":5,\"build_number\":3}");
 	file(p, "x", "1");
 	lay_out_ok(&w);
@@ -920,6 +921,7 @@ TEST(a_bare_lock_is_completed_from_the_package)
 	CHECK_STR(json_get(j, "depends")->item[0].string.p, "x 1");
 	CHECK_INT(json_get(j, "build_number")->integer, 3);
 	CHECK_STR(member(j, "license"), "BSD");
+	CHECK_STR(member(j, "url"), "https://example.org/ch/linux-64/a-1.0-0.conda");
 }
 
 TEST(history_and_state)
