@@ -14,7 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define cleanup_with(f) __attribute__((cleanup(f)))
+/* unused: a lock or a guard is only ever held */
+#define cleanup_with(f) __attribute__((cleanup(f), unused))
 
 static inline void cleanup_fd(int *fd)
 {
