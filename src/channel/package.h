@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * package: what a package file says of itself, for publishing. Private to channel/.
+ */
+#include "base/json.h"
+#include "channel/channel.h"
+
+struct package_file {
+	const char *path;
+	struct str fn, name, version, build, subdir; /* in the arena */
+	bool is_conda, is_v3;			     /* is_v3: schema_version 3 or newer (CEP 48) */
+	uint64_t size;
+	uint8_t sha256[SHA256_SIZE], md5[MD5_SIZE];
+	const struct json *index; /* info/index.json */
+};
+/* Reads and checks a package: its name, and that info/index.json agrees with it and keeps to CEP 34. */
+int package_read(const char *path, struct arena *a, struct package_file *ret, struct err *e);

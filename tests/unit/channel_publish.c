@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "channel/channel.h"
+
+#include <bzlib.h>
+#include <fcntl.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "channel/package.h"
+#include "lib/test.h"
+
+static struct arena a;
+static struct channel_publish_opts plain;
+
+static const char *in_tmp(const char *path)
+{
+	return arena_printf(&a, "%s/%s", test_tmp(), path);
+}
+
+static void tar_entry(struct buf *b, const char *name, char type, struct str content)
+{
+	char head[512] = {0};
+	unsigned sum = 0;
+	snprintf(head, 100, "%s", name);
+	snprintf(head + 100, 8, "0000644");
+	snprintf(head + 124, 12, "%011zo", content.n);
+	memset(head + 148, ' ', 8);
+	head[156] = type;
+	for (size_t i = 0; i < sizeof(head); i++)
+		sum += (unsigned char)head[i];
+	snprintf(head + 148, 8, "%06o", sum);
+	buf_put(b, head, sizeof(head));
+	buf_put_str(b, content);
+	static const char zero[512];
+	buf_put(b, zero, (512 - content.n % 512) % 512);
+}
+
+static void tar_end(struct buf *b)
+{
+	static const char zero[1024];
+	buf_put(b, zero, sizeof(zero));
+}
+
+static const char *write_bz2(const char *fn, const struct buf *tar)
+{
+	unsigned n = (unsigned)(tar->n + tar->n / 50 + 1000);
+	char *p = arena_alloc(&a, n);
+	struct err e = ERR_INIT;
+	CHECK_INT(BZ2_bzBuffToBuffCompress(p, &n, tar->p, (unsigned)tar->n, 1, 0, 0), BZ_OK);
+	CHECK_INT(fs_replace(AT_FDCWD, in_tmp(fn), p, n, 0, &e), 0);
+	return in_tmp(fn);
+}
+
+/* A package whose info/index.json is this, behind other entries. */
+static const char *package(const char *fn, const char *index, const char *payload)
+{
+	auto_buf tar = BUF_INIT(1 << 20);
+	tar_entry(&tar, "bin/tool", '0', str_c(payload));
+	tar_entry(&tar, "././@LongLink", 'L', str_of("lib/a-long-name-that-says-info/index.json", 42));
+	tar_entry(&tar, "lib/a-long", '0', STR("no"));
+	tar_entry(&tar, "pax", 'x', STR("26 path=lib/\xc3\xa9/index.json\n"));
+	tar_entry(&tar, "lib/x", '0', STR("no"));
+	tar_entry(&tar, "./info/index.json", '0', str_c(index));
+	tar_end(&tar);
+	return write_bz2(fn, &tar);
+}
+
+#define INDEX(version, more)                                                                                           \
+	"{\"version\":\"" version "\",\"name\":\"tool\",\"build\":\"0\",\"build_number\":0,\"subdir\":\"linux-64\","   \
+	"\"depends\":[\"lib >=1\"],\"license\":\"MIT\"" more "}"
+
+static int publish(const char *file, const struct channel_publish_opts *o, struct err *e)
+{
+	*e = ERR_INIT;
+	return channel_publish(in_tmp("c"), &file, 1, o, NULL, e);
+}
+
+static void publish_ok(const char *file)
+{
+	struct err e;
+	if (publish(file, &plain, &e) < 0)
+		test_fail(__FILE__, __LINE__, "%s", e.msg);
+}
+
+static struct str read_file(const char *path)
+{
+	auto_buf b = BUF_INIT(64 << 20);
+	struct err e = ERR_INIT;
+	if (fs_read(AT_FDCWD, in_tmp(path), &b, &e) < 0)
+		test_fail(__FILE__, __LINE__, "%s", e.msg);
+	return arena_str(&a, buf_str(&b));
+}
+
+static const struct json *metadata(const char *path)
+{
+	struct err e = ERR_INIT;
+	const struct json *j = json_parse(&a, read_file(path), path, &e);
+	CHECK_MSG(j, "%s", e.msg);
+	return j;
+}
+
+TEST(a_package_is_published)
+{
+	publish_ok(package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x"));
+	CHECK_STR(read_file("c/noarch/repodata.json").p,
+		  "{\n \"info\": {\n  \"subdir\": \"noarch\"\n },\n \"packages\": {},\n"
+		  " \"packages.conda\": {},\n \"removed\": [],\n \"repodata_version\": 1\n}\n");
+	const struct json *j = metadata("c/linux-64/repodata.json");
+	const struct json *r = json_get(json_get(j, "packages"), "tool-1.0-0.tar.bz2");
+	CHECK(r);
+	static const char *const keys[] = {"build", "build_number", "depends", "license", "md5",
+					   "name",  "sha256",	    "size",    "subdir",  "version"};
+	CHECK_INT(r->n, 10);
+	for (uint32_t i = 0; i < r->n; i++)
+		CHECK_STR(r->member[i].key.p, keys[i]);
+	struct str bytes = read_file("c/linux-64/tool-1.0-0.tar.bz2");
+	uint8_t digest[SHA256_SIZE];
+	char hex[SHA256_HEX_SIZE];
+	sha256(bytes.p, bytes.n, digest);
+	hex_encode(digest, SHA256_SIZE, hex);
+	CHECK_STR(json_get(r, "sha256")->string.p, hex);
+	CHECK_INT(json_get(r, "size")->integer, bytes.n);
+	struct err e = ERR_INIT;
+	auto_buf b = BUF_INIT(1 << 20);
+	char piece[4096];
+	auto_ptr(istream) z = istream_zstd(istream_mem(read_file("c/linux-64/repodata.json.zst"), "zst"));
+	for (ssize_t n; (n = istream_read(z, piece, sizeof(piece), &e)) > 0;)
+		buf_put(&b, piece, (size_t)n);
+	CHECK_STR(b.p, read_file("c/linux-64/repodata.json").p);
+}
+
+TEST(the_order_of_publishing_does_not_matter)
+{
+	const char *one = package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x");
+	const char *two = package("tool-2.0-0.tar.bz2", INDEX("2.0", ""), "y");
+	publish_ok(one);
+	publish_ok(two);
+	struct str first = read_file("c/linux-64/repodata.json");
+	struct err e = ERR_INIT;
+	const char *both[] = {two, one};
+	CHECK_INT(channel_publish(in_tmp("d"), both, 2, &plain, NULL, &e), 0);
+	CHECK_STR(read_file("d/linux-64/repodata.json").p, first.p);
+	publish_ok(one); /* again: nothing changes */
+	CHECK_STR(read_file("c/linux-64/repodata.json").p, first.p);
+}
+
+TEST(a_name_is_given_once)
+{
+	struct err e;
+	struct channel_publish_opts replace = {.replace = true};
+	publish_ok(package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x"));
+	struct str before = read_file("c/linux-64/repodata.json");
+	const char *other = package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "other");
+	CHECK(publish(other, &plain, &e) < 0);
+	CHECK_INT(e.code, ERR_EXISTS);
+	CHECK_MSG(strstr(e.msg, "raise its build number"), "%s", e.msg);
+	CHECK_STR(read_file("c/linux-64/repodata.json").p, before.p);
+	CHECK_INT(publish(other, &replace, &e), 0);
+	CHECK(strcmp(read_file("c/linux-64/repodata.json").p, before.p) != 0);
+	CHECK_INT(metadata("c/linux-64/repodata.json")->n, 5);
+}
+
+TEST(what_others_wrote_is_kept)
+{
+	struct err e = ERR_INIT;
+	CHECK_INT(fs_mkdirs(AT_FDCWD, in_tmp("c/linux-64"), 0755, &e), 0);
+	const char *old =
+		"{\"info\":{\"base_url\":\"../x\",\"subdir\":\"linux-64\"},\"packages\":{\"zz-1-0.tar.bz2\":{\"name\":\"zz\","
+		"\"edited\":[1.5]}},\"removed\":[\"gone-1-0.conda\",\"tool-1.0-0.tar.bz2\"],\"repodata_version\":2,"
+		"\"v3\":{\"whl\":{\"w\":{}}},\"signatures\":{\"a\":1}}";
+	CHECK_INT(fs_replace(AT_FDCWD, in_tmp("c/linux-64/repodata.json"), old, strlen(old), 0, &e), 0);
+	CHECK_INT(fs_replace(AT_FDCWD, in_tmp("c/linux-64/current_repodata.json"), "{}", 2, 0, &e), 0);
+	publish_ok(package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x"));
+	const struct json *j = metadata("c/linux-64/repodata.json");
+	CHECK(json_get(json_get(j, "info"), "base_url"));
+	CHECK_INT(json_get(j, "packages")->n, 2);
+	CHECK(json_get(json_get(json_get(j, "packages"), "zz-1-0.tar.bz2"), "edited"));
+	CHECK_INT(json_get(j, "removed")->n, 1);
+	CHECK_INT(json_get(j, "repodata_version")->integer, 2);
+	CHECK(json_get(json_get(j, "v3"), "whl"));
+	CHECK(json_get(j, "signatures"));
+	CHECK(access(in_tmp("c/linux-64/current_repodata.json"), F_OK) < 0);
+}
+
+TEST(new_kinds_of_records_go_under_v3)
+{
+	struct err e;
+	const char *old_spec = package("tool-1.0-0.tar.bz2", INDEX("1.0", ",\"schema_version\":3"), "x");
+	CHECK(publish(old_spec, &plain, &e) < 0);
+	CHECK_MSG(strstr(e.msg, "in brackets"), "%s", e.msg);
+	publish_ok(package(
+		"tool-1.0-0.tar.bz2",
+		"{\"name\":\"tool\",\"version\":\"1.0\",\"build\":\"0\",\"build_number\":0,\"subdir\":\"linux-64\","
+		"\"depends\":[\"lib[version='>=1']\"],\"schema_version\":3}",
+		"x"));
+	const struct json *j = metadata("c/linux-64/repodata.json");
+	CHECK_INT(json_get(j, "packages")->n, 0);
+	CHECK(json_get(json_get(json_get(j, "v3"), "tar.bz2"), "tool-1.0-0"));
+}
+
+TEST(bad_packages_are_refused)
+{
+	static const struct {
+		const char *fn, *index, *message;
+	} cases[] = {
+		{"tool-1.1-0.tar.bz2", INDEX("1.0", ""), "its file name says version '1.1', its info/index.json '1.0'"},
+		{"tool.tar.bz2", INDEX("1.0", ""), "is not named like a package"},
+		{"tool-1.0-0.tar.bz2", "{\"name\":\"tool\"", "info/index.json: offset"},
+		{"tool-1.0-0.tar.bz2", "{\"name\":\"tool\"}", "version"},
+		{"tool-1.0-0.tar.bz2", "{\"name\":\"tool\",\"version\":\"1.0\",\"build\":\"0\",\"build_number\":0}",
+		 "subdir"},
+		{"tool-1.0-0.tar.bz2", "{\"name\":\"tool\",\"version\":\"1.0\",\"build\":\"0\",\"build_number\":-1}",
+		 "out of range"},
+		{"tool-1.0-0.tar.bz2",
+		 "{\"name\":\"tool\",\"version\":\"1.0\",\"build\":\"0\",\"build_number\":0,\"subdir\":\"../x\"}",
+		 "../x"},
+		{"tool-1.0-0.tar.bz2",
+		 "{\"name\":\"tool\",\"version\":\"1.0\",\"build\":\"0\",\"build_number\":0,\"depends\":[\"a >=\"]}",
+		 "depends"},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct err e;
+		CHECK_MSG(publish(package(cases[i].fn, cases[i].index, "x"), &plain, &e) < 0, "accepted: case %zu", i);
+		CHECK_MSG(strstr(e.msg, cases[i].message), "case %zu: %s", i, e.msg);
+		CHECK(access(in_tmp("c"), F_OK) < 0); /* nothing has changed */
+	}
+}
+
+TEST(a_cut_package_is_refused)
+{
+	const char *path = package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x");
+	struct err e = ERR_INIT;
+	struct str bytes = read_file("tool-1.0-0.tar.bz2");
+	for (size_t n = 0; n < bytes.n - 60; n += 29) {
+		CHECK_INT(fs_replace(AT_FDCWD, path, bytes.p, n, 0, &e), 0);
+		CHECK(publish(path, &plain, &e) < 0);
+		e = ERR_INIT;
+	}
+	CHECK(publish(in_tmp("none-1-0.conda"), &plain, &e) < 0);
+	CHECK_INT(e.code, ERR_NOT_FOUND);
+}
+
+TEST(a_dry_run_changes_nothing)
+{
+	struct err e;
+	struct channel_publish_opts dry = {.dry_run = true};
+	const char *path = package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x");
+	CHECK_INT(publish(path, &dry, &e), 0);
+	CHECK(access(in_tmp("c"), F_OK) < 0);
+	publish_ok(path);
+	CHECK(publish(package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "other"), &dry, &e) < 0);
+	CHECK_INT(e.code, ERR_EXISTS);
+}
+
+/* What is published can be opened; both formats, real packages. */
+TEST(real_packages)
+{
+	const char *files[] = {test_shared("data/conda/packages/zlib-1.2.11-h7b6447c_3.conda"),
+			       test_shared("data/conda/packages/zlib-1.2.11-h7b6447c_3.tar.bz2"),
+			       test_shared("data/conda/packages/ca-certificates-2024.7.4-hbcca054_0.conda"),
+			       in_tmp("noarch/zip64-test-1.0.0-0.conda")};
+	auto_buf zip64 = BUF_INIT(1 << 20);
+	struct err e = ERR_INIT;
+	const char *no_subdir = test_shared("data/conda/packages/zip64-test-1.0.0-0.conda");
+	CHECK(channel_publish(in_tmp("c"), &no_subdir, 1, &plain, NULL, &e) < 0);
+	CHECK_MSG(strstr(e.msg, "names no 'subdir'"), "%s", e.msg);
+	e = ERR_INIT;
+	CHECK_INT(fs_read(AT_FDCWD, no_subdir, &zip64, &e), 0);
+	CHECK_INT(fs_mkdirs(AT_FDCWD, in_tmp("noarch"), 0755, &e), 0);
+	CHECK_INT(fs_replace(AT_FDCWD, files[3], zip64.p, zip64.n, 0, &e), 0);
+	if (channel_publish(in_tmp("c"), files, 4, &plain, NULL, &e) < 0)
+		test_fail(__FILE__, __LINE__, "%s", e.msg);
+	const struct json *j = metadata("c/linux-64/repodata.json");
+	CHECK_INT(json_get(j, "packages")->n, 1);
+	CHECK(json_get(json_get(j, "packages.conda"), "zlib-1.2.11-h7b6447c_3.conda"));
+	struct channel_config config = {.cwd = str_c(test_tmp())};
+	struct channel_cache cache = {.root_fd = open(test_tmp(), O_RDONLY | O_DIRECTORY), .clock = &clock_system};
+	struct channel c;
+	struct channel_index *ix;
+	size_t n;
+	struct str subdirs[] = {STR("linux-64")};
+	CHECK_INT(channel_parse(&a, STR("./c"), &config, &c, &e), 0);
+	if (channel_open_all(&cache, &c, 1, subdirs, 1, NULL, 0, 0, &a, &ix, &n, &e) < 0)
+		test_fail(__FILE__, __LINE__, "%s", e.msg);
+	struct ix_pkg p;
+	CHECK(index_find_file(ix[0].index, STR("zlib-1.2.11-h7b6447c_3.conda"), &p));
+	CHECK(!index_find_file(ix[0].index, STR("zlib-1.2.11-h7b6447c_3.tar.bz2"), &p));
+	index_free(ix[0].index);
+}
