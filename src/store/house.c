@@ -252,22 +252,33 @@ static int gc_tmp(struct gc *g, struct err *e)
 	return 0;
 }
 
-int store_gc(struct store *s, const struct store_gc_opts *o, struct store_usage *ret_freed, struct err *e)
+int store_gc_begin(struct store *s, struct err *e)
 {
-	struct store_usage freed = {0};
-	struct gc g = {s, o, &freed, (int64_t)time(NULL)};
 	if (s->read_only)
 		return err_new(e, ERR_FAILED, "the store is open for reading only");
+	if (s->gc_begun)
+		return 0;
 	if (flock(s->lock, LOCK_EX | LOCK_NB) < 0) {
 		int busy = errno;
-		flock(s->lock, LOCK_SH);
+		flock(s->lock, LOCK_SH); /* the attempt gave the shared lock up */
 		return busy == EWOULDBLOCK
 			       ? err_new(e, ERR_BUSY, "another process works with the store; try again when it is done")
 			       : err_errno(e, busy, "lock 'store/lock'");
 	}
+	s->gc_begun = true;
+	return 0;
+}
+
+int store_gc(struct store *s, const struct store_gc_opts *o, struct store_usage *ret_freed, struct err *e)
+{
+	struct store_usage freed = {0};
+	struct gc g = {s, o, &freed, (int64_t)time(NULL)};
+	if (store_gc_begin(s, e) < 0)
+		return -1;
 	int r = visit_trees(s, gc_tree, &g, e);
 	r = r < 0 ? r : visit_blobs(s, gc_blob, &g, e);
 	flock(s->lock, LOCK_SH);
+	s->gc_begun = false;
 	r = r < 0 ? r : gc_tmp(&g, e);
 	if (r < 0)
 		return err_ctx(e, "collect garbage");

@@ -5,10 +5,11 @@
 
 enum { HEX_SIZE = 2 * SHA256_SIZE, BOOT_ID_MAX = 40, STORE_FOLDER_MAX = 1 << 24 };
 
-/* Read-only after store_open, so threads may share it. Folder fds are -1 where a store opened read-only lacks them. */
+/* Read-only after store_open but for gc_begun, so threads may share it. Folder fds are -1 where a store opened read-only lacks them. */
 struct store {
 	int dir, blob, tree, tmp, unsynced, lock;
 	bool read_only;
+	bool gc_begun;		   /* `lock` is held exclusively; by one thread, like all of gc */
 	char boot_id[BOOT_ID_MAX]; /* empty where the host does not tell: everything is synced at once then */
 };
 

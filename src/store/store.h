@@ -101,6 +101,9 @@ struct store_gc_opts {
 struct store_usage {
 	uint64_t blobs, blob_bytes, trees, tree_bytes, tmp_bytes;
 };
+/* Keeps everybody else out until store_gc (or store_free). Call it before `keep` is gathered, so that no environment can be
+ * made in between; store_gc alone does it too late for that. ERR_BUSY as above. */
+int store_gc_begin(struct store *s, struct err *e);
 int store_gc(struct store *s, const struct store_gc_opts *o, struct store_usage *ret_freed, struct err *e);
 int store_size(struct store *s, struct store_usage *ret, struct err *e);
 /* Reads everything again: each blob against its name, each tree against its listing. Damaged ones are reported through

@@ -459,6 +459,33 @@ TEST(gc_spares_what_is_used_and_what_is_written)
 	CHECK_INT(e.code, ERR_BUSY);
 }
 
+TEST(gc_keeps_others_out_from_its_beginning)
+{
+	auto_ptr(store) s = open_store();
+	CHECK_INT(store_gc_begin(s, &e), 0);
+	CHECK_INT(store_gc_begin(s, &e), 0);
+	int p[2];
+	CHECK_INT(pipe(p), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		store_free(open_store()); /* waits */
+		(void)!write(p[1], "x", 1);
+		_exit(0);
+	}
+	close(p[1]);
+	CHECK_INT(fcntl(p[0], F_SETFL, O_NONBLOCK), 0);
+	char c;
+	usleep(100000);
+	CHECK_INT(read(p[0], &c, 1), -1);
+	struct store_gc_opts o = {0};
+	struct store_usage u;
+	CHECK_INT(store_gc(s, &o, &u, &e), 0);
+	int status;
+	CHECK_INT(waitpid(child, &status, 0), child);
+	CHECK_INT(status, 0);
+	CHECK_INT(read(p[0], &c, 1), 1);
+}
+
 static int damages;
 static void note_damage(void *ctx, const char *what, const char *why)
 {
