@@ -119,18 +119,6 @@ int activation_read(int prefix_fd, const char *suffix, struct arena *a, struct a
 	return 0;
 }
 
-void activation_quote_sh(struct str s, struct buf *b)
-{
-	buf_put_char(b, '\'');
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\'')
-			buf_put_c(b, "'\\''");
-		else
-			buf_put_char(b, s.p[i]);
-	}
-	buf_put_char(b, '\'');
-}
-
 /* == an environment block ========================================================================================= */
 struct block {
 	struct arena *arena;

@@ -18,5 +18,18 @@ struct activation {
 
 /* `suffix`: ".sh" or ".fish". */
 int activation_read(int prefix_fd, const char *suffix, struct arena *a, struct activation *ret, struct err *e);
+/* Shell text that activates or deactivates a prefix: shell is "posix", "sh", "bash", "zsh", "dash" or "fish". Activating
+ * defines a function slipway_deactivate, which the next activation calls first. */
+int activation_text(const char *prefix, struct str name, const char *shell, bool deactivate, struct buf *b,
+		    struct err *e);
+/* What a wrapper sources, from conda-meta/ of each generation: activation for one program, nothing to be undone. */
+#define ACTIVATION_FILE "conda-meta/slipway-activate.sh"
+int activation_file_text(int prefix_fd, const char *prefix, struct buf *b, struct err *e);
+/* Writes the wrappers; `prefix` is the generation in which the programs must be, `current` the link that is followed when
+ * a wrapper runs. */
+int wrap_programs(const char *prefix, const char *current, struct str name, int dirfd, const char *const *programs,
+		  size_t n, struct err *e);
+/* Replaces this process by argv in the prefix. */
+int activation_exec(const char *prefix, struct str name, char *const *argv, struct err *e);
 /* s as one word of a POSIX shell. */
 void activation_quote_sh(struct str s, struct buf *b);

@@ -146,4 +146,6 @@ int scripts_messages(struct layer *l, struct err *e);
 
 int record_write(struct layer *l, const struct link_pkg *p, struct err *e);
 int record_history(struct layer *l, struct err *e);
+/* conda-meta/slipway-activate.sh, which wrappers source. */
+int record_activation(struct layer *l, struct err *e);
 int record_state(struct layer *l, struct err *e);

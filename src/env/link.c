@@ -247,7 +247,8 @@ static int lay_out(struct layer *l, struct err *e)
 	    make_dirs(l, e) < 0 || scripts_run(l, SCRIPT_PRE_LINK, e) < 0 || place_all(l, e) < 0)
 		return -1;
 	digest_links(l);
-	if (pyc_compile(l, e) < 0 || scripts_run(l, SCRIPT_POST_LINK, e) < 0 || scripts_messages(l, e) < 0)
+	if (pyc_compile(l, e) < 0 || scripts_run(l, SCRIPT_POST_LINK, e) < 0 || scripts_messages(l, e) < 0 ||
+	    record_activation(l, e) < 0)
 		return -1;
 	return record_all(l, e);
 }

@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/sys.h"
+#include "env/activate.h"
 #include "env/layout.h"
 #include "version.h"
 
@@ -296,6 +297,15 @@ int record_history(struct layer *l, struct err *e)
 	}
 	put_specs(&b, l->job->target);
 	return write_new(l->job->prefix_fd, "conda-meta/history", &b, e);
+}
+
+/* == for wrappers ================================================================================================= */
+int record_activation(struct layer *l, struct err *e)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	if (activation_file_text(l->job->prefix_fd, l->job->prefix, &b, e) < 0)
+		return -1;
+	return write_new(l->job->prefix_fd, ACTIVATION_FILE, &b, e);
 }
 
 /* == state ======================================================================================================== */
