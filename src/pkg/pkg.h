@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/str.h"
 
 /* -- records ----------------------------------------------------------------------------------------------------- */
@@ -39,6 +40,14 @@ struct pkg_record {
 	uint32_t depends_n, constrains_n;
 	struct str extra_json; /* all other members of the record, as "\"k\":v,\"k\":v" JSON text; may be empty */
 };
+
+/* The record as JSON members of the object that w has open (name, version, …, url, sha256, and extra_json last), and back.
+ * Reading wants name, version and build (fn and url fill in for each other); it is strict about types and bounds and keeps unknown members in
+ * extra_json. Views point into j's arena or into a. */
+void pkg_record_write(struct jw *w, const struct pkg_record *r);
+int pkg_record_read(struct arena *a, const struct json *j, struct pkg_record *ret, struct err *e);
+/* Same package: digest where both have one, else channel-independent name, version, build and subdir. */
+bool pkg_record_same(const struct pkg_record *x, const struct pkg_record *y);
 
 /* -- names (CEP 26) ---------------------------------------------------------------------------------------------- */
 int pkg_name_check(struct str name, struct err *e);
