@@ -123,7 +123,7 @@ struct layer { /* shared by the threads of one link_all */
 	uint64_t files_done, files_total; /* under the mutex */
 };
 /* Finds out once which kind of link the file systems allow. `tree_fd`: any package's tree. */
-void place_probe(struct layer *l, int tree_fd);
+int place_probe(struct layer *l, int tree_fd, struct err *e);
 /* From now on what would be a hard link is a copy; `why` is for the report. */
 void place_without_links(struct layer *l, const char *why);
 struct place_count {

@@ -228,9 +228,8 @@ static int probe(struct layer *l, struct err *e)
 		return 0;
 	}
 	auto_fd tree = store_tree_open(l->job->store, l->pkg[0].record.sha256, e);
-	if (tree < 0)
+	if (tree < 0 || place_probe(l, tree, e) < 0)
 		return -1;
-	place_probe(l, tree);
 	if (scripts_will_run(l))
 		place_without_links(l,
 				    "link scripts are to run, which may write into any file: files are copied in place "

@@ -161,32 +161,47 @@ void place_without_links(struct layer *l, const char *why)
 		fall_back(l, PLACE_COPY, why);
 }
 
-void place_probe(struct layer *l, int tree_fd)
-{
-	static const char probe[] = "conda-meta/.probe";
-	static const char *const sources[] = {".slipway-tree", "info/index.json", "info/paths.json"};
-	int prefix = l->job->prefix_fd, saved = 0;
-	bool cloned = false;
-	for (size_t i = 0; i < sizeof(sources) / sizeof(*sources) && saved == 0; i++) {
-		auto_fd from = openat(tree_fd, sources[i], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-		if (from < 0)
-			continue;
-		auto_fd to = sys_openat(prefix, probe, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		cloned = to >= 0 && sys_ficlone(to, from) == 0;
-		sys_unlinkat(prefix, probe, 0);
-		if (cloned)
-			return;
-		saved = sys_linkat(tree_fd, sources[i], prefix, probe, 0) < 0 ? errno : -1;
-		sys_unlinkat(prefix, probe, 0);
-	}
-	fall_back(l, PLACE_HARD, "");
-	if (saved > 0)
-		links_fail(l, saved);
-}
-
 static bool links_are_impossible(int error)
 {
 	return error == EXDEV || error == EPERM || error == EOPNOTSUPP || error == ENOSYS || error == EACCES;
+}
+
+/* 1: cloned; 0: not, *ret_linked is 0 or the error of a hard link. */
+static int probe_with(int prefix_fd, int tree_fd, const char *source, int *ret_linked, struct err *e)
+{
+	static const char probe[] = "conda-meta/.probe";
+	auto_fd from = openat(tree_fd, source, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (from < 0)
+		return err_sys(e, "open '%s' in the store", source);
+	auto_fd to = sys_openat(prefix_fd, probe, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (to < 0)
+		return err_sys(e, "create '%s'", probe);
+	bool cloned = sys_ficlone(to, from) == 0;
+	if (sys_unlinkat(prefix_fd, probe, 0) < 0)
+		return err_sys(e, "remove '%s'", probe);
+	if (cloned)
+		return 1;
+	*ret_linked = sys_linkat(tree_fd, source, prefix_fd, probe, 0) < 0 ? errno : 0;
+	if (*ret_linked == 0 && sys_unlinkat(prefix_fd, probe, 0) < 0)
+		return err_sys(e, "remove '%s'", probe);
+	return 0;
+}
+
+int place_probe(struct layer *l, int tree_fd, struct err *e)
+{
+	static const char *const sources[] = {".slipway-tree", "info/index.json", "info/paths.json"};
+	size_t i = 0;
+	int error = 0;
+	while (i < sizeof(sources) / sizeof(*sources) && !fs_exists(tree_fd, sources[i]))
+		i++;
+	int r = i == sizeof(sources) / sizeof(*sources) ? 0
+							: probe_with(l->job->prefix_fd, tree_fd, sources[i], &error, e);
+	if (r != 0)
+		return r < 0 ? -1 : 0;
+	fall_back(l, PLACE_HARD, "");
+	if (links_are_impossible(error))
+		links_fail(l, error);
+	return 0;
 }
 
 static int place_link(struct layer *l, int tree_fd, const struct path_entry *en, struct place_count *c, struct err *e)

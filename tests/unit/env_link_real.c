@@ -228,3 +228,36 @@ TEST(a_library_finds_its_prefix)
 	CHECK_MSG(strstr(pc, w.prefix) && !strstr(pc, "placehold"), "%s", pc);
 	CHECK(w.report.patched > 0);
 }
+
+TEST(another_client_reads_the_records)
+{
+	auto_world w = {0};
+	char command[2048];
+	const char *peers = getenv("SLIPWAY_PEERS");
+	if (!peers)
+		SKIP("no py-rattler (SLIPWAY_PEERS names a venv that has it)");
+	snprintf(command, sizeof(command), "%s/bin/python -c 'import rattler'", peers);
+	if (system(command) != 0)
+		SKIP("no py-rattler in '%s'", peers);
+	world(&w);
+	next(&w);
+	add(&w, "conda-test-recipes/python-3.99.99-0.conda");
+	add(&w, "conda-test-recipes/sample_noarch_python-1.0-py_0.conda");
+	add(&w, "cph/mock-2.0.0-py37_1000.tar.bz2");
+	add(&w, "conda-test-recipes/small-executable-1.0-0.conda");
+	w.lock[3].requested = true;
+	w.lock[3].requested_spec = STR("small-executable >=1");
+	CHECK_MSG(lay_out(&w) == 0, "%s", w.err.msg);
+	snprintf(command, sizeof(command),
+		 "%s/bin/python -c '\n"
+		 "import glob, sys\n"
+		 "from rattler import PrefixRecord\n"
+		 "r = [PrefixRecord.from_path(p) for p in sorted(glob.glob(sys.argv[1] + \"/conda-meta/*.json\"))]\n"
+		 "assert [x.name.normalized for x in r] == [\"mock\", \"python\", \"sample_noarch_python\", "
+		 "\"small-executable\"], r\n"
+		 "assert all(len(x.files) == len(x.paths_data.paths) for x in r)\n"
+		 "assert str(r[3].version) == \"1.0\" and len(r[3].files) == 5, r[3].files\n"
+		 "' %s",
+		 peers, w.prefix);
+	CHECK_INT(system(command), 0);
+}
