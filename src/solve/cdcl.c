@@ -893,12 +893,11 @@ static uint32_t next_choice(struct cdcl *s)
 	if (s->open >= s->gates.n)
 		return NONE;
 	uint32_t best = s->gates.v[s->open];
-	if (!s->active)
+	if (!s->active || s->open < s->root_gates)
 		return best;
 	double activity = activity_of(s, best);
 	uint32_t count = count_open(s, best, UINT32_MAX);
-	size_t end = s->open < s->root_gates ? s->root_gates : s->gates.n;
-	for (size_t i = s->open + 1; i < end && count > 1; i++) {
+	for (size_t i = s->open + 1; i < s->gates.n && count > 1; i++) {
 		uint32_t g = s->gates.v[i];
 		double a = activity_of(s, g);
 		if (a <= activity || is_satisfied(s, g))

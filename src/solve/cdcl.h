@@ -22,10 +22,11 @@
  *
  * How it goes: the choices that must hold wait in the order in which they came up (so the root's come first, then what
  * they need, breadth first). The first one that is open is decided: its best candidate that is not yet excluded is made
- * true. After conflicts, a later open choice goes first if its group had more to do with conflicts and it has fewer
- * candidates left; but never before one of the root's. A conflict is resolved to the first unique implication point, the
+ * true. Those of the root keep their order. Of the others, after conflicts, a later one goes first if its group had more to
+ * do with conflicts and it has fewer candidates left. A conflict is resolved to the first unique implication point, the
  * clause is learnt, and the search jumps back to where it would have been of use. Because decisions are always the best
- * candidate left, a candidate that is passed over is one that cannot be had together with what was decided before it.
+ * candidate left, a candidate that is passed over is one that cannot be had together with what was decided before it: so the
+ * root's first choice gets the best there is, its second the best that goes with the first, and so on.
  */
 #include <stdbool.h>
 #include <stdint.h>

@@ -250,6 +250,17 @@ static void suggest_version(struct suggester *s, uint32_t spec)
 	if (!spec_version_text(is).n && !spec_build_text(is).n)
 		return;
 	struct str name = p->name.v[p->spec.v[spec].name].text;
+	struct str loose = world_members(p, spec)->member_n
+				   ? STR_NONE
+				   : loose_version(p, &p->spec.v[spec], world_load(p, p->spec.v[spec].name));
+	if (loose.n) {
+		char *exact = arena_printf(p->a, "%.*s=%.*s", STR_ARG(name), STR_ARG(loose));
+		if (try_without(s, spec, world_spec_of_text(p, str_c(exact), SPEC_REQUEST)).n) {
+			buf_printf(&b, "%s instead of '%.*s'", exact, STR_ARG(p->spec.v[spec].text));
+			suggest(s, &b);
+			return;
+		}
+	}
 	struct str found = try_without(s, spec, world_spec_of_text(p, name, SPEC_DEPENDENCY));
 	if (!found.n)
 		return;

@@ -263,7 +263,6 @@ static uint32_t add_spec(struct world *p, struct str text, enum spec_flags flags
 	struct world_spec s = {
 		.text = text, .name = WORLD_NONE, .choice = WORLD_NONE, .ban = WORLD_NONE, .best = WORLD_NONE};
 	s.spec = p->scheme->spec_parse(p->a, text, flags, e);
-	s.dependency = flags & SPEC_DEPENDENCY;
 	if (s.spec && spec_name(s.spec).p)
 		s.name = world_name(p, spec_name(s.spec));
 	else
@@ -320,36 +319,6 @@ static bool rest_matches(const struct world *p, const struct world_spec *s, uint
 	return p->scheme->spec_match_rest(s->spec, &r);
 }
 
-/* Whether a spec has a part like "1.0.2*", "=1.0.2" or "~=1.0.2", which can be read loosely. */
-static bool has_prefix_match(struct str v)
-{
-	for (size_t i = 0; i < v.n; i++) {
-		char before = i ? v.p[i - 1] : ' ', after = i + 1 < v.n ? v.p[i + 1] : ' ';
-		if (v.p[i] == '*' || v.p[i] == '~' || (v.p[i] == '=' && !strchr("<>=!", before) && after != '='))
-			return true;
-	}
-	return false;
-}
-
-static bool has_letter(struct str v)
-{
-	for (size_t i = 0; i < v.n; i++)
-		if ((v.p[i] | 0x20) >= 'a' && (v.p[i] | 0x20) <= 'z')
-			return true;
-	return false;
-}
-
-/* A dependency's "openssl 1.0.2*" means 1.0.2l too: so read those who published it (doc/decisions, the solver). */
-static bool version_fits(struct world *p, const struct world_spec *s, uint32_t version, bool loose)
-{
-	const struct version *parsed = world_version_of(p, version);
-	struct str text = p->version.v[version].text;
-	if (!parsed)
-		return false;
-	return p->scheme->spec_match_version(s->spec, parsed, text) ||
-	       (loose && has_letter(text) && spec_would_match_loosely(s->spec, text));
-}
-
 static void list_members(struct world *p, struct world_spec *s)
 {
 	const struct world_name *n = &p->name.v[s->name];
@@ -357,9 +326,11 @@ static void list_members(struct world *p, struct world_spec *s)
 	auto_arena tmp = ARENA_INIT;
 	auto_free bool *fits = xmalloc(n->version_n + 1u);
 	VEC(uint32_t) found = {0};
-	bool loose = s->dependency && has_prefix_match(spec_version_text(s->spec));
-	for (uint32_t v = 0; v < n->version_n; v++)
-		fits[v] = any || version_fits(p, s, n->version + v, loose);
+	for (uint32_t v = 0; v < n->version_n; v++) {
+		const struct version *parsed = any ? NULL : world_version_of(p, n->version + v);
+		struct str text = p->version.v[n->version + v].text;
+		fits[v] = any || (parsed && p->scheme->spec_match_version(s->spec, parsed, text));
+	}
 	for (uint32_t c = n->first; c < n->first + n->n; c++)
 		if (fits[p->cand.v[c].version - n->version] && (version_only || rest_matches(p, s, c, &tmp)))
 			vec_push(&found, c);

@@ -46,7 +46,7 @@ struct world_spec {
 	struct str text;
 	uint32_t name;
 	const struct spec *spec; /* NULL: it cannot be read; such a package is never chosen */
-	bool listed, dependency; /* dependency: of a package, not asked for by a person */
+	bool listed;
 	uint32_t member_n;
 	const uint32_t *member; /* candidates, best first */
 	uint32_t choice, ban;	/* the engine's variables, or WORLD_NONE */

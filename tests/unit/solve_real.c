@@ -51,16 +51,6 @@ struct world_view {
 	size_t n;
 };
 
-static bool matches(const struct spec *s, const struct pkg_record *r)
-{
-	if (pkg_conda.spec_match(s, r))
-		return true;
-	struct pkg_record bare = *r; /* a dependency's prefix is read loosely */
-	bare.channel = STR_NONE;
-	return spec_matches_name(s, r->name) && pkg_conda.spec_match_rest(s, &bare) &&
-	       spec_would_match_loosely(s, r->version);
-}
-
 static const struct pkg_record *by_name(const struct world_view *w, struct str name)
 {
 	for (size_t i = 0; i < w->n; i++)
@@ -77,8 +67,8 @@ static void check_specs(const struct world_view *w, const struct pkg_record *r, 
 		const struct spec *s = pkg_conda.spec_parse(a, texts[i], SPEC_DEPENDENCY, &e);
 		CHECK_MSG(s, "%s", e.msg);
 		const struct pkg_record *is = by_name(w, spec_name(s));
-		CHECK_MSG(is ? matches(s, is) : constrains, "%.*s %.*s: '%.*s' does not hold", STR_ARG(r->name),
-			  STR_ARG(r->version), STR_ARG(texts[i]));
+		CHECK_MSG(is ? pkg_conda.spec_match(s, is) : constrains, "%.*s %.*s: '%.*s' does not hold",
+			  STR_ARG(r->name), STR_ARG(r->version), STR_ARG(texts[i]));
 	}
 }
 
@@ -112,7 +102,7 @@ static void check_solution(const struct solve_request *r, const struct solve_res
 		struct err e = ERR_INIT;
 		const struct spec *s = pkg_conda.spec_parse(&a, r->specs[i], SPEC_REQUEST, &e);
 		const struct pkg_record *is = by_name(&w, spec_name(s));
-		CHECK_MSG(is && matches(s, is), "'%.*s' does not hold", STR_ARG(r->specs[i]));
+		CHECK_MSG(is && pkg_conda.spec_match(s, is), "'%.*s' does not hold", STR_ARG(r->specs[i]));
 		for (size_t k = 0; k < w.n; k++)
 			if (w.r[k] == is && !needed[k]) {
 				needed[k] = true;
