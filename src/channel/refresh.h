@@ -62,6 +62,8 @@ int shards_close(struct channel_cache *c, struct source *v, size_t n, const stru
 		 enum channel_refresh_flags flags, struct err *e);
 /* The relations that the shard index declares, as published. */
 int shards_relations(struct source *s, struct str *base, struct str *overrides, struct err *e);
+/* Takes the text over; NULL with *e where it is no shard index. */
+struct shard_index *shard_index_parse(struct buf *text, const char *where, struct err *e);
 void shard_index_free(struct shard_index *x);
 int source_lock(struct source *s, struct err *e);
 

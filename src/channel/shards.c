@@ -22,6 +22,7 @@
 #include "channel/refresh.h"
 
 enum {
+	INDEX_PACKED_MAX = 256 << 20,
 	INDEX_UNPACKED_MAX = 512 << 20,
 	SHARD_PACKED_MAX = 64 << 20,
 	SHARD_UNPACKED_MAX = 256 << 20,
@@ -148,17 +149,25 @@ static int unpack(struct str packed, const char *name, struct buf *to, struct er
 	}
 }
 
+struct shard_index *shard_index_parse(struct buf *text, const char *where, struct err *e)
+{
+	auto_ptr(shard_index) x = xcalloc(1, sizeof(*x));
+	x->text = *text;
+	*text = BUF_INIT(0);
+	return read_shard_index(x, where, e) < 0 ? NULL : steal_ptr(&x);
+}
+
 static int load_shard_index(struct source *s, struct err *e)
 {
 	const char *name = variant_file(s, "msgpack.zst");
-	auto_buf packed = BUF_INIT(SHARD_PACKED_MAX * 4u);
-	auto_ptr(shard_index) x = xcalloc(1, sizeof(*x));
-	x->text = BUF_INIT(INDEX_UNPACKED_MAX);
-	if (fs_read(s->dir_fd, name, &packed, e) < 0 || unpack(buf_str(&packed), name, &x->text, e) < 0 ||
-	    read_shard_index(x, name, e) < 0)
+	auto_buf packed = BUF_INIT(INDEX_PACKED_MAX), text = BUF_INIT(INDEX_UNPACKED_MAX);
+	struct shard_index *x = NULL;
+	if (fs_read(s->dir_fd, name, &packed, e) == 0 && unpack(buf_str(&packed), name, &text, e) == 0)
+		x = shard_index_parse(&text, name, e);
+	if (!x)
 		return err_ctx(e, "shard index of '%.*s/%s'", STR_ARG(s->channel->shown), s->sub);
 	shard_index_free(s->shards);
-	s->shards = steal_ptr(&x);
+	s->shards = x;
 	return 0;
 }
 
