@@ -27,6 +27,14 @@ t 'counts what passes' counts '3 0 0'
 program 'unit / c' 'exit status 1' 'ok 1 x' 'not ok 2 y' 'not ok 3 z' '1..3' >>log
 t 'counts each failure' counts '4 2 0'
 t 'names a failure' has '^FAIL unit / c: not ok 2 y' counted
+program 'unit / said' 'exit status 1' 'not ok 1 x' '1..1' \
+	'----------------------------------- stderr -----------------------------------' '# x.c:1: why' >log
+program 'unit / quiet' 'exit status 0' 'ok 1 x' '1..1' \
+	'----------------------------------- stderr -----------------------------------' '# chatter' >>log
+t 'counts past what programs say' counts '1 1 0'
+t 'shows what a failing program said' has '^    # x.c:1: why' counted
+t 'and not what a good one did' hasnt 'chatter' counted
+program 'unit / c' 'exit status 1' 'ok 1 w' 'ok 2 w' 'ok 3 w' 'ok 4 x' 'not ok 5 y' 'not ok 6 z' '1..6' >log
 program 'unit / d' 'killed by signal 11 SIGSEGV' >>log
 t 'a crash without output is a failure' counts '4 3 0'
 program 'unit / e' 'exit status 0' 'ok 1 x' >>log
