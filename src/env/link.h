@@ -6,6 +6,13 @@
  * link_all makes every file of the new generation under prefix_fd, records each package in conda-meta/, and reports
  * clobbered paths. Nothing outside prefix_fd is written. Work is spread over threads by package or by folder; what is
  * written does not depend on timing. Durability is the caller's: it syncs the file system once at the end.
+ *
+ * `prefix` must lead to prefix_fd while this runs: link scripts and the interpreter that compiles are given it, and both
+ * happen in place. After a failure the prefix holds rubbish, which the caller removes.
+ *
+ * Errors: ERR_INPUT and ERR_LIMIT for what a package says, naming package and path; ERR_NOT_FOUND where a tree lacks a file
+ * that its package lists; ERR_EXISTS where clobbering is refused; ERR_FAILED for a link script and for system calls.
+ * What is written, file by file: doc/formats/prefix.md.
  */
 #include "env/env.h"
 
