@@ -174,7 +174,7 @@ TEST(noarch_packages_meet_in_site_packages)
 		     PACKAGES("conda-test-recipes/python-3.99.99-0.conda",
 			      C "clobber-pynoarch-1-0.1.0-pyh4616a5c_0.tar.bz2",
 			      C "clobber-pynoarch-2-0.1.0-pyh4616a5c_0.tar.bz2"),
-		     "lib/python3.99t/site-packages/clobber/clobber.py", "clobber-pynoarch-2", 1);
+		     "lib/python3.99t/site-packages/clobber/clobber.py", "print('hello world')", 1);
 	CHECK_INT(w.report.not_compiled, 1);
 }
 
