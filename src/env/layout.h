@@ -116,12 +116,15 @@ struct layer { /* shared by the threads of one link_all */
 	struct python_info python;
 	struct clobber_table *clobber;
 	const char *entry_point_python; /* "bin/python3.12" */
-	atomic_int how;			/* enum place_how; only ever falls */
-	struct link_report *report;	/* counters: under the mutex */
-	struct arena *arena;		/* the caller's; one thread at a time */
+	mode_t umask;
+	atomic_int how;		    /* enum place_how; only ever falls */
+	struct link_report *report; /* counters: under the mutex */
+	struct arena *arena;	    /* the caller's; one thread at a time */
 	pthread_mutex_t mutex;
 	uint64_t files_done, files_total; /* under the mutex */
 };
+/* Bits that may be missing from what is created. */
+mode_t place_umask(void);
 /* Finds out once which kind of link the file systems allow. `tree_fd`: any package's tree. */
 int place_probe(struct layer *l, int tree_fd, struct err *e);
 /* From now on what would be a hard link is a copy; `why` is for the report. */

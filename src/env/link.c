@@ -271,6 +271,7 @@ int link_all(const struct link_job *job, struct arena *a, struct link_report *re
 			  .pkg_n = n,
 			  .report = &report,
 			  .arena = a,
+			  .umask = place_umask(),
 			  .mutex = PTHREAD_MUTEX_INITIALIZER};
 	int r = lay_out(&l, e);
 	progress_send(job->opts->progress, (struct progress_event){.kind = r < 0 ? PROGRESS_FAILED : PROGRESS_DONE,

@@ -32,6 +32,27 @@ void layer_note(struct layer *l, const char *fmt, ...)
 	pthread_mutex_unlock(&l->mutex);
 }
 
+/* The umask cannot be asked for without changing it for every thread; the kernel shows it. */
+mode_t place_umask(void)
+{
+	auto_buf text = BUF_INIT(1 << 16);
+	struct err ignored = ERR_INIT;
+	struct str rest, line;
+	mode_t mask = 0;
+	if (fs_read(AT_FDCWD, "/proc/self/status", &text, &ignored) < 0)
+		return 07777;
+	rest = buf_str(&text);
+	while (str_take_line(&rest, &line)) {
+		if (!str_take_str(&line, STR("Umask:")))
+			continue;
+		line = str_trim(line);
+		for (size_t i = 0; i < line.n && line.p[i] >= '0' && line.p[i] <= '7'; i++)
+			mask = mask << 3 | (mode_t)(line.p[i] - '0');
+		return mask & 07777;
+	}
+	return 07777; /* unknown: every mode is set again */
+}
+
 /* == copies ======================================================================================================= */
 static int copy_slow(int from, int to, struct err *e)
 {
@@ -81,7 +102,8 @@ static int open_dest(struct layer *l, const struct path_entry *en, const struct 
 {
 	mode_t mode = st->st_mode & 0111 ? 0755 : 0644;
 	auto_fd fd = sys_openat(l->job->prefix_fd, en->dest.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	if (fd < 0 || sys_fchmod(fd, mode) < 0)
+	/* a change of mode is a transaction of its own on most file systems: only where the umask has taken something away */
+	if (fd < 0 || ((mode & l->umask) != 0 && sys_fchmod(fd, mode) < 0))
 		return err_sys(e, "create it in the environment");
 	return steal_fd(&fd);
 }

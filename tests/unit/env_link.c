@@ -306,6 +306,25 @@ TEST(copy_never_links)
 	CHECK(!w.report.copied_why.p);
 }
 
+TEST(modes_do_not_depend_on_the_umask)
+{
+	for (unsigned mask = 0; mask <= 077; mask += 077) {
+		auto_world w = {0};
+		world(&w);
+		snprintf(w.prefix, sizeof(w.prefix), "%s/env/e/%u", test_tmp(), mask + 2);
+		mkdirs(w.prefix);
+		struct package *p = package(&w, "a", "1.0");
+		file_bytes(p, "bin/tool", "x", 1, 0755, "");
+		file(p, "share/data", "y");
+		w.opts.copy = true;
+		umask(mask);
+		lay_out_ok(&w);
+		umask(022);
+		CHECK_INT(lstat_of(w.prefix, "bin/tool").st_mode & 0777, 0755);
+		CHECK_INT(lstat_of(w.prefix, "share/data").st_mode & 0777, 0644);
+	}
+}
+
 TEST(another_file_system_means_copies_and_one_note)
 {
 	auto_world w = {0};
