@@ -110,6 +110,21 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 	return z;
 }
 
+void arena_join(struct arena *a, struct arena *from)
+{
+	struct arena_block **tail = &from->block;
+	while (*tail)
+		tail = &(*tail)->next;
+	a->total_bytes += from->total_bytes;
+	if (!a->block) {
+		*a = *from;
+	} else {
+		*tail = a->block->next; /* behind the newest of a, which goes on being filled */
+		a->block->next = from->block;
+	}
+	*from = ARENA_INIT;
+}
+
 void arena_release(struct arena *a)
 {
 	while (a->block) {

@@ -28,6 +28,8 @@ void *arena_zalloc_n(struct arena *a, size_t n, size_t size); /* n*size checked 
 char *arena_strdup(struct arena *a, struct str s);	      /* NUL-terminated */
 struct str arena_str(struct arena *a, struct str s);	      /* a copy as a view, NUL-terminated too */
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Takes over everything of `from`, which is empty afterwards: what lives there now lives as long as a. */
+void arena_join(struct arena *a, struct arena *from);
 void arena_release(struct arena *a);
 
 #define arena_array(a, type, n) ((type *)arena_zalloc_n((a), (n), sizeof(type)))

@@ -72,3 +72,21 @@ TEST(release_is_repeatable)
 	arena_release(&a);
 	CHECK(a.block == NULL && a.total_bytes == 0);
 }
+
+TEST(join_takes_over_everything)
+{
+	struct arena a = ARENA_INIT, b = ARENA_INIT, empty = ARENA_INIT;
+	char *x = arena_strdup(&b, STR("of b"));
+	char *big = arena_alloc(&b, 3000000);
+	memset(big, 'z', 3000000);
+	arena_join(&a, &b);
+	CHECK(!b.block && b.total_bytes == 0);
+	char *y = arena_strdup(&a, STR("of a"));
+	arena_join(&a, &empty);
+	arena_strdup(&b, STR("of b again"));
+	arena_join(&a, &b);
+	CHECK_STR(x, "of b");
+	CHECK_STR(y, "of a");
+	CHECK(big[2999999] == 'z');
+	arena_release(&a);
+}
