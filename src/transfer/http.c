@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One try of an http(s) request: what is asked for, what the headers say, what it came to (RFC 9110, 9111). */
+#include <stdio.h>
+#include <strings.h>
+
+#include "transfer/job.h"
+
+enum { MAX_REDIRECTS = 10, MAX_RETRY_AFTER_S = 60 };
+
+/* -- what comes back --------------------------------------------------------------------------------------------- */
+
+static void keep(char *out, size_t size, struct str value)
+{
+	if (value.n < size && !memchr(value.p, '\0', value.n)) {
+		memcpy(out, value.p, value.n);
+		out[value.n] = '\0';
+	}
+}
+
+static void take_max_age(struct job *j, struct str value)
+{
+	ptrdiff_t at = str_search(value, STR("max-age="));
+	uint64_t seconds;
+	if (str_search(value, STR("no-cache")) >= 0 || str_search(value, STR("no-store")) >= 0) {
+		j->r->max_age_s = 0;
+	} else if (at >= 0) {
+		struct str rest = str_skip(value, (size_t)at + 8);
+		if (str_take_u64(&rest, &seconds))
+			j->r->max_age_s = seconds < 31536000 ? (int64_t)seconds : 31536000;
+	}
+}
+
+static void take_range(struct job *j, struct str value)
+{
+	uint64_t start;
+	if (str_take_str(&value, STR("bytes ")) && str_take_u64(&value, &start))
+		j->range_start = (int64_t)start;
+}
+
+static void take_field(struct job *j, struct str name, struct str value)
+{
+	uint64_t n;
+	if (str_casecmp(name, STR("etag")) == 0)
+		keep(j->r->etag, sizeof(j->r->etag), value);
+	else if (str_casecmp(name, STR("last-modified")) == 0)
+		keep(j->r->last_modified, sizeof(j->r->last_modified), value);
+	else if (str_casecmp(name, STR("cache-control")) == 0)
+		take_max_age(j, value);
+	else if (str_casecmp(name, STR("content-range")) == 0)
+		take_range(j, value);
+	else if (str_casecmp(name, STR("retry-after")) == 0 && str_to_u64(value, &n))
+		j->retry_after_s = n < MAX_RETRY_AFTER_S ? (int64_t)n : MAX_RETRY_AFTER_S;
+}
+
+static size_t on_header(char *p, size_t size, size_t n, void *ctx)
+{
+	struct job *j = ctx;
+	struct str line = str_of(p, size * n), name;
+	uint64_t status;
+	if (str_starts(line, STR("HTTP/"))) { /* a new response: after a redirect too */
+		struct str rest = line, version;
+		j->status = str_take_word(&rest, &version) && str_take_char(&rest, ' ') && str_take_u64(&rest, &status)
+				    ? (long)status
+				    : 0;
+		j->range_start = -1;
+		j->retry_after_s = -1;
+		j->r->max_age_s = -1;
+		if (j->status == 200 || j->status == 206)
+			j->r->etag[0] = j->r->last_modified[0] = '\0';
+	} else if (str_take_until(&line, ':', &name)) {
+		take_field(j, name, str_trim(line));
+	}
+	return size * n;
+}
+
+/* The first bytes of the body: do they continue the file, or begin it anew? */
+static int check_start(struct job *j, struct err *e)
+{
+	j->body_checked = true;
+	if (j->status == 206 && j->range_start == (int64_t)j->at)
+		return 0;
+	if (j->status == 206)
+		return err_new(e, ERR_NETWORK, "the server sent another part than asked for");
+	return j->at ? job_truncate(j, e) : 0;
+}
+
+static bool may_take(struct transfer *t, size_t n)
+{
+	if (!t->o.max_bytes_per_s)
+		return true;
+	if (t->tokens <= 0)
+		return false;
+	t->tokens -= (int64_t)n;
+	return true;
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *ctx)
+{
+	struct job *j = ctx;
+	size_t bytes = size * n;
+	if (j->status != 200 && j->status != 206)
+		return bytes; /* an error page: not the file */
+	if (!may_take(j->t, bytes)) {
+		j->paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	if ((!j->body_checked && check_start(j, &j->abort) < 0) || job_write(j, p, bytes, &j->abort) < 0)
+		return 0;
+	job_tell(j, PROGRESS_UPDATE, NULL);
+	return bytes;
+}
+
+/* -- what is asked ----------------------------------------------------------------------------------------------- */
+
+static void add_header(struct job *j, const char *name, const char *value)
+{
+	auto_free char *line = xasprintf("%s: %s", name, value);
+	j->headers = j->t->curl->slist_append(j->headers, line);
+}
+
+static void ask_for_rest_or_change(struct job *j)
+{
+	struct transfer_request *r = j->r;
+	if (j->at) {
+		/* not RESUME_FROM, which takes a server without ranges for a failure */
+		char range[32];
+		snprintf(range, sizeof(range), "%llu-", (unsigned long long)j->at);
+		j->t->curl->easy_setopt(j->easy, CURLOPT_RANGE, range);
+		if (r->etag[0] && r->etag[0] != 'W')
+			add_header(j, "If-Range", r->etag);
+		return;
+	}
+	if (r->etag[0])
+		add_header(j, "If-None-Match", r->etag);
+	if (r->last_modified[0])
+		add_header(j, "If-Modified-Since", r->last_modified);
+}
+
+static void set_trust(struct job *j)
+{
+	const struct curl_api *c = j->t->curl;
+	const struct transfer_opts *o = &j->t->o;
+	c->easy_setopt(j->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	if (o->ca_file)
+		c->easy_setopt(j->easy, CURLOPT_CAINFO, o->ca_file);
+	if (o->client_cert)
+		c->easy_setopt(j->easy, CURLOPT_SSLCERT, o->client_cert);
+	if (o->client_key)
+		c->easy_setopt(j->easy, CURLOPT_SSLKEY, o->client_key);
+	c->easy_setopt(j->easy, CURLOPT_NETRC, (long)CURL_NETRC_OPTIONAL);
+	if (o->netrc)
+		c->easy_setopt(j->easy, CURLOPT_NETRC_FILE, o->netrc);
+}
+
+static void set_route(struct job *j)
+{
+	const struct curl_api *c = j->t->curl;
+	const struct transfer_opts *o = &j->t->o;
+	bool tls = strncasecmp(j->r->url, "https:", 6) == 0;
+	long stall_s = (long)((o->stall_timeout_ms ? o->stall_timeout_ms : 30000) + 999) / 1000;
+	c->easy_setopt(j->easy, CURLOPT_URL, j->r->url);
+	c->easy_setopt(j->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	c->easy_setopt(j->easy, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
+	c->easy_setopt(j->easy, CURLOPT_FOLLOWLOCATION, 1L);
+	c->easy_setopt(j->easy, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
+	c->easy_setopt(j->easy, CURLOPT_NOSIGNAL, 1L);
+	c->easy_setopt(j->easy, CURLOPT_CONNECTTIMEOUT_MS,
+		       (long)(o->connect_timeout_ms ? o->connect_timeout_ms : 15000));
+	c->easy_setopt(j->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	c->easy_setopt(j->easy, CURLOPT_LOW_SPEED_TIME, stall_s);
+	c->easy_setopt(j->easy, CURLOPT_PIPEWAIT, 1L); /* rather share a connection than open one more */
+	c->easy_setopt(j->easy, CURLOPT_USERAGENT, o->user_agent ? o->user_agent : "slipway");
+	c->easy_setopt(j->easy, CURLOPT_BUFFERSIZE, 256L << 10);
+}
+
+int job_begin(struct job *j, struct err *e)
+{
+	const struct curl_api *c = j->t->curl;
+	j->easy = c->easy_init();
+	if (!j->easy)
+		return err_new(e, ERR_FAILED, "libcurl cannot begin a transfer");
+	j->status = 0;
+	j->body_checked = j->paused = false;
+	j->range_start = j->retry_after_s = j->r->max_age_s = -1;
+	j->abort = ERR_INIT;
+	j->reason[0] = '\0';
+	set_route(j);
+	set_trust(j);
+	ask_for_rest_or_change(j);
+	c->easy_setopt(j->easy, CURLOPT_HTTPHEADER, j->headers);
+	c->easy_setopt(j->easy, CURLOPT_HEADERFUNCTION, on_header);
+	c->easy_setopt(j->easy, CURLOPT_HEADERDATA, (void *)j);
+	c->easy_setopt(j->easy, CURLOPT_WRITEFUNCTION, on_body);
+	c->easy_setopt(j->easy, CURLOPT_WRITEDATA, (void *)j);
+	c->easy_setopt(j->easy, CURLOPT_ERRORBUFFER, j->reason);
+	c->easy_setopt(j->easy, CURLOPT_PRIVATE, (void *)j);
+	return 0;
+}
+
+void job_end_try(struct job *j)
+{
+	if (!j->easy)
+		return;
+	j->t->curl->easy_cleanup(j->easy);
+	j->t->curl->slist_free_all(j->headers);
+	j->easy = NULL;
+	j->headers = NULL;
+}
+
+/* -- what it came to --------------------------------------------------------------------------------------------- */
+
+static bool is_worth_another_try(CURLcode code)
+{
+	switch ((int)code) {
+	case CURLE_UNSUPPORTED_PROTOCOL:
+	case CURLE_URL_MALFORMAT:
+	case CURLE_TOO_MANY_REDIRECTS:
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+	case CURLE_LOGIN_DENIED:
+	case CURLE_BAD_FUNCTION_ARGUMENT:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static const char *advice(CURLcode code)
+{
+	switch ((int)code) {
+	case CURLE_COULDNT_RESOLVE_HOST:
+		return "; check the name, or the network";
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_OPERATION_TIMEDOUT:
+		return "; is the server up, and is a proxy needed (https_proxy)?";
+	case CURLE_PEER_FAILED_VERIFICATION:
+		return "; if the site has its own CA, name its file (ca_file in config.yml)";
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		return "; only file, http and https URLs are followed";
+	default:
+		return "";
+	}
+}
+
+static enum job_verdict judge_failure(struct job *j, CURLcode code)
+{
+	if (j->abort.code != ERR_NONE) { /* one of our callbacks said no */
+		j->r->err = j->abort;
+		return j->abort.code == ERR_NETWORK ? JOB_START_OVER : JOB_FAILED;
+	}
+	err_new(&j->r->err, ERR_NETWORK, "%s%s", j->reason[0] ? j->reason : j->t->curl->easy_strerror(code),
+		advice(code));
+	return is_worth_another_try(code) ? JOB_TRY_AGAIN : JOB_FAILED;
+}
+
+static enum job_verdict judge_status(struct job *j)
+{
+	struct err *e = &j->r->err;
+	switch (j->status) {
+	case 200:
+	case 206:
+		/* an empty body never came to on_body */
+		if (!j->body_checked && j->status == 200 && j->at && job_truncate(j, e) < 0)
+			return JOB_FAILED;
+		return job_check_body(j);
+	case 304:
+		return JOB_GOOD;
+	case 404:
+	case 410:
+		err_new(e, ERR_NOT_FOUND, "the server has no such file (HTTP %ld)", j->status);
+		return JOB_FAILED;
+	case 401:
+	case 403:
+	case 407:
+		err_new(e, ERR_FAILED, "the server refuses it (HTTP %ld); check the credentials (~/.netrc)", j->status);
+		return JOB_FAILED;
+	case 416:
+		err_new(e, ERR_NETWORK, "the server has no such part (HTTP 416)");
+		return JOB_START_OVER;
+	case 408:
+	case 425:
+	case 429:
+	case 500:
+	case 502:
+	case 503:
+	case 504:
+		err_new(e, ERR_NETWORK, "the server answered HTTP %ld; try again later", j->status);
+		return JOB_TRY_AGAIN;
+	default:
+		err_new(e, ERR_NETWORK, "the server answered HTTP %ld", j->status);
+		return JOB_FAILED;
+	}
+}
+
+enum job_verdict job_judge(struct job *j, CURLcode code)
+{
+	j->r->status = j->status;
+	return code == CURLE_OK ? judge_status(j) : judge_failure(j, code);
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * job (private to transfer): one request while it is queued, under way, or waiting for its next try.
+ */
+#include "base/buf.h"
+#include "base/vec.h"
+#include "transfer/curl.h"
+#include "transfer/transfer.h"
+
+enum job_state { JOB_QUEUED, JOB_ACTIVE, JOB_WAITING };
+
+struct job {
+	struct transfer *t;
+	struct transfer_request *r;
+	enum job_state state;
+	uint64_t serial; /* order of adding */
+	unsigned tries;	 /* that failed */
+	bool digest_retried, started;
+	int64_t retry_at_ms, told_at_ms;
+	/* of the current try: */
+	CURL *easy;
+	struct curl_slist *headers;
+	struct digest *digest;
+	uint64_t at; /* bytes in fd */
+	bool body_checked, paused;
+	long status;
+	int64_t retry_after_s, range_start;
+	struct err abort; /* why a callback stopped the transfer */
+	char reason[CURL_ERROR_SIZE];
+};
+
+struct transfer {
+	struct transfer_opts o;
+	const struct curl_api *curl; /* NULL until the first http(s) request */
+	CURLM *multi;
+	VEC(struct job *) jobs;
+	unsigned active;
+	uint64_t serial;
+	volatile int interrupted;
+	/* the common throttle: bytes that may be taken now */
+	int64_t tokens, tokens_at_ms;
+	unsigned jitter;
+};
+
+/* What a try came to. */
+enum job_verdict { JOB_GOOD, JOB_FAILED, JOB_TRY_AGAIN, JOB_START_OVER };
+
+/* Prepares the easy handle of an http(s) job: request headers, resuming, callbacks. */
+int job_begin(struct job *j, struct err *e);
+enum job_verdict job_judge(struct job *j, CURLcode code);
+void job_end_try(struct job *j);
+/* A file:// request, done on the spot. */
+enum job_verdict job_copy_file(struct job *j);
+/* Digest and size of what is in fd against what is expected. */
+enum job_verdict job_check_body(struct job *j);
+/* Hashes what is in fd already, and forgets it where it cannot be resumed. */
+int job_prepare_body(struct job *j, struct err *e);
+int job_truncate(struct job *j, struct err *e);
+int job_write(struct job *j, const void *p, size_t n, struct err *e);
+void job_tell(struct job *j, enum progress_kind kind, const char *text);

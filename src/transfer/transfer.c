@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The queue: which job runs when, and how often. */
+#include "transfer/transfer.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "transfer/job.h"
+
+enum {
+	DEFAULT_PARALLEL = 8,
+	DEFAULT_PER_HOST = 6,
+	DEFAULT_RETRIES = 4,
+	BACKOFF_FIRST_MS = 250,
+	BACKOFF_MAX_MS = 20000,
+	TELL_MS = 100,
+	MAX_WAIT_MS = 1000,
+};
+
+static int64_t now_ms(const struct transfer *t)
+{
+	return t->o.clock->mono_ms(t->o.clock);
+}
+
+int transfer_new(const struct transfer_opts *o, struct transfer **ret, struct err *e)
+{
+	(void)e;
+	struct transfer *t = xcalloc(1, sizeof(*t));
+	t->o = *o;
+	if (!t->o.clock)
+		t->o.clock = &clock_system;
+	if (!t->o.max_parallel)
+		t->o.max_parallel = DEFAULT_PARALLEL;
+	if (!t->o.max_per_host)
+		t->o.max_per_host = DEFAULT_PER_HOST;
+	t->o.retries = !t->o.retries ? DEFAULT_RETRIES : t->o.retries == UINT32_MAX ? 0 : t->o.retries;
+	t->tokens_at_ms = now_ms(t);
+	t->jitter = (unsigned)now_ms(t) | 1;
+	*ret = t;
+	return 0;
+}
+
+static int need_curl(struct transfer *t, struct err *e)
+{
+	if (t->multi)
+		return 0;
+	t->curl = curl_load(e);
+	if (!t->curl)
+		return -1;
+	t->multi = t->curl->multi_init();
+	if (!t->multi)
+		return err_new(e, ERR_FAILED, "libcurl cannot be started");
+	t->curl->multi_setopt(t->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)t->o.max_per_host);
+	t->curl->multi_setopt(t->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)t->o.max_parallel * 2);
+	t->curl->multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)t->o.max_parallel * 2);
+	t->curl->multi_setopt(t->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+	return 0;
+}
+
+void transfer_shown_url(const char *url, char *out, size_t size)
+{
+	const char *scheme = strstr(url, "://"), *host = scheme ? scheme + 3 : url;
+	size_t authority = strcspn(host, "/?#");
+	const char *at = memrchr(host, '@', authority);
+	auto_buf b = BUF_INIT(8192);
+	buf_put(&b, url, (size_t)(host - url));
+	struct str rest = str_c(at ? at + 1 : host);
+	ptrdiff_t token = str_search(rest, STR("/t/"));
+	if (token >= 0) { /* /t/TOKEN/ is how channels carry access tokens */
+		struct str tail = str_skip(rest, (size_t)token + 3), ignored;
+		buf_put_str(&b, str_head(rest, (size_t)token));
+		rest = str_take_until(&tail, '/', &ignored) ? str_of(tail.p - 1, tail.n + 1) : STR("");
+	}
+	ptrdiff_t query = str_find(rest, '?');
+	buf_put_str(&b, query >= 0 ? str_head(rest, (size_t)query) : rest);
+	snprintf(out, size, "%s", b.p);
+}
+
+static const char *label_of(const struct transfer_request *r)
+{
+	const char *slash = strrchr(r->url, '/');
+	return r->label ? r->label : slash && slash[1] ? slash + 1 : r->url;
+}
+
+void job_tell(struct job *j, enum progress_kind kind, const char *text)
+{
+	int64_t now = now_ms(j->t);
+	if (kind == PROGRESS_UPDATE && now - j->told_at_ms < TELL_MS)
+		return;
+	j->told_at_ms = now;
+	progress_send(j->t->o.progress, (struct progress_event){.kind = kind,
+								.phase = "download",
+								.id = label_of(j->r),
+								.text = text,
+								.done = j->at,
+								.total = j->r->size});
+}
+
+void transfer_add(struct transfer *t, struct transfer_request *r)
+{
+	struct job *j = xcalloc(1, sizeof(*j));
+	*j = (struct job){.t = t, .r = r, .state = JOB_QUEUED, .serial = t->serial++};
+	r->err = ERR_INIT;
+	r->status = 0;
+	r->max_age_s = -1;
+	r->got_bytes = 0;
+	vec_push(&t->jobs, j);
+}
+
+/* -- the end of a job -------------------------------------------------------------------------------------------- */
+
+static void forget(struct transfer *t, struct job *j)
+{
+	for (size_t i = 0; i < t->jobs.n; i++) {
+		if (t->jobs.v[i] != j)
+			continue;
+		memmove(&t->jobs.v[i], &t->jobs.v[i + 1], (t->jobs.n - i - 1) * sizeof(struct job *));
+		t->jobs.n--;
+		return;
+	}
+}
+
+/* Calls the owner; j is gone afterwards. */
+static void finish(struct job *j)
+{
+	struct transfer *t = j->t;
+	struct transfer_request *r = j->r;
+	char shown[512];
+	r->got_bytes = r->have = j->at;
+	if (r->err.code != ERR_NONE) {
+		transfer_shown_url(r->url, shown, sizeof(shown));
+		err_ctx(&r->err, "download '%s'", shown);
+		job_tell(j, PROGRESS_FAILED, r->err.msg);
+	} else {
+		job_tell(j, PROGRESS_DONE, NULL);
+	}
+	forget(t, j);
+	digest_free(j->digest);
+	free(j);
+	if (r->done)
+		r->done(r, r->ctx);
+}
+
+static int64_t backoff_ms(struct job *j)
+{
+	struct transfer *t = j->t;
+	if (j->retry_after_s >= 0)
+		return j->retry_after_s * 1000;
+	int64_t base = BACKOFF_FIRST_MS;
+	for (unsigned i = 1; i < j->tries && base < BACKOFF_MAX_MS; i++)
+		base *= 2;
+	t->jitter = t->jitter * 1664525u + 1013904223u; /* spread, not secrecy */
+	return base + (int64_t)(t->jitter >> 8) % (base / 2 + 1);
+}
+
+static void wait_for_next_try(struct job *j)
+{
+	char why[640];
+	int64_t wait = backoff_ms(j);
+	j->state = JOB_WAITING;
+	j->retry_at_ms = now_ms(j->t) + wait;
+	j->r->have = j->at;
+	snprintf(why, sizeof(why), "%.500s: trying again in %.1f s", j->r->err.msg, (double)wait / 1000);
+	job_tell(j, PROGRESS_NOTE, why);
+	j->r->err = ERR_INIT;
+}
+
+static void act_on(struct job *j, enum job_verdict verdict)
+{
+	struct err ignored = ERR_INIT;
+	switch (verdict) {
+	case JOB_GOOD:
+		j->r->err = ERR_INIT;
+		finish(j);
+		return;
+	case JOB_FAILED:
+		finish(j);
+		return;
+	case JOB_START_OVER:
+		if (j->digest_retried || job_truncate(j, &ignored) < 0) {
+			finish(j);
+			return;
+		}
+		j->digest_retried = true;
+		j->r->etag[0] = j->r->last_modified[0] = '\0';
+		j->tries++;
+		wait_for_next_try(j);
+		return;
+	case JOB_TRY_AGAIN:
+		if (j->tries++ >= j->t->o.retries) {
+			finish(j);
+			return;
+		}
+		wait_for_next_try(j);
+		return;
+	}
+}
+
+/* -- the beginning of a job -------------------------------------------------------------------------------------- */
+
+static bool is_whole_already(struct job *j)
+{
+	struct transfer_request *r = j->r;
+	if (!j->digest || !r->size || j->at != r->size)
+		return false;
+	if (job_check_body(j) == JOB_GOOD)
+		return true;
+	r->err = ERR_INIT;
+	struct err ignored = ERR_INIT;
+	(void)job_truncate(j, &ignored); /* ftruncate that fails shows up in the first write */
+	return false;
+}
+
+static void begin(struct job *j)
+{
+	struct transfer *t = j->t;
+	struct err e = ERR_INIT;
+	if (!j->started)
+		job_tell(j, PROGRESS_BEGIN, NULL);
+	j->started = true;
+	if (strncasecmp(j->r->url, "file:", 5) == 0) {
+		act_on(j, job_copy_file(j));
+		return;
+	}
+	if (job_prepare_body(j, &e) < 0) {
+		j->r->err = e;
+		finish(j);
+		return;
+	}
+	if (is_whole_already(j)) {
+		finish(j);
+		return;
+	}
+	if (need_curl(t, &e) < 0 || job_begin(j, &e) < 0) {
+		j->r->err = e;
+		finish(j);
+		return;
+	}
+	j->state = JOB_ACTIVE;
+	t->active++;
+	t->curl->multi_add_handle(t->multi, j->easy);
+}
+
+static struct job *next_to_begin(struct transfer *t, int64_t now)
+{
+	struct job *best = NULL;
+	vec_foreach(p, &t->jobs) {
+		struct job *j = *p;
+		if (j->state == JOB_ACTIVE || (j->state == JOB_WAITING && j->retry_at_ms > now))
+			continue;
+		if (!best || j->r->priority > best->r->priority ||
+		    (j->r->priority == best->r->priority && j->serial < best->serial))
+			best = j;
+	}
+	return best;
+}
+
+static void begin_what_may(struct transfer *t)
+{
+	struct job *j;
+	while (t->active < t->o.max_parallel && !t->interrupted && (j = next_to_begin(t, now_ms(t))))
+		begin(j);
+}
+
+/* -- stepping ---------------------------------------------------------------------------------------------------- */
+
+static void refill(struct transfer *t)
+{
+	int64_t now = now_ms(t), rate = (int64_t)t->o.max_bytes_per_s;
+	if (!rate)
+		return;
+	t->tokens += rate * (now - t->tokens_at_ms) / 1000;
+	t->tokens_at_ms = now;
+	if (t->tokens > rate / 4)
+		t->tokens = rate / 4;
+	if (t->tokens <= 0)
+		return;
+	vec_foreach(p, &t->jobs) {
+		if ((*p)->state == JOB_ACTIVE && (*p)->paused) {
+			(*p)->paused = false;
+			t->curl->easy_pause((*p)->easy, CURLPAUSE_CONT);
+		}
+	}
+}
+
+static int wait_ms_for(struct transfer *t, int wait_ms)
+{
+	int64_t now = now_ms(t);
+	int64_t wait = wait_ms < MAX_WAIT_MS ? wait_ms : MAX_WAIT_MS;
+	if (t->o.max_bytes_per_s && wait > 20)
+		wait = 20;
+	vec_foreach(p, &t->jobs)
+		if ((*p)->state == JOB_WAITING && (*p)->retry_at_ms - now < wait)
+			wait = (*p)->retry_at_ms - now;
+	return wait < 0 ? 0 : (int)wait;
+}
+
+static void collect(struct transfer *t)
+{
+	CURLMsg *m;
+	int left;
+	while ((m = t->curl->multi_info_read(t->multi, &left))) {
+		struct job *j = NULL;
+		CURLcode code = m->data.result;
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		t->curl->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&j);
+		t->curl->multi_remove_handle(t->multi, j->easy);
+		t->active--;
+		enum job_verdict verdict = job_judge(j, code);
+		job_end_try(j);
+		act_on(j, verdict);
+	}
+}
+
+int transfer_step(struct transfer *t, int wait_ms, struct err *e)
+{
+	int running;
+	if (t->interrupted) {
+		transfer_cancel(t);
+		return err_new(e, ERR_FAILED,
+			       "interrupted; what was downloaded is kept, the same command goes on from there");
+	}
+	begin_what_may(t);
+	if (!t->jobs.n)
+		return 0;
+	if (!t->active) {
+		poll(NULL, 0, wait_ms_for(t, wait_ms));
+		return 1;
+	}
+	refill(t);
+	CURLMcode code = t->curl->multi_perform(t->multi, &running);
+	if (code == CURLM_OK)
+		code = t->curl->multi_poll(t->multi, NULL, 0, wait_ms_for(t, wait_ms), NULL);
+	if (code != CURLM_OK)
+		return err_new(e, ERR_FAILED, "libcurl: %s", t->curl->multi_strerror(code));
+	collect(t);
+	begin_what_may(t);
+	return t->jobs.n > 0;
+}
+
+int transfer_run(struct transfer *t, struct err *e)
+{
+	int rc;
+	while ((rc = transfer_step(t, MAX_WAIT_MS, e)) > 0)
+		;
+	return rc;
+}
+
+void transfer_cancel(struct transfer *t)
+{
+	while (t->jobs.n) {
+		struct job *j = *vec_last(&t->jobs);
+		if (j->state == JOB_ACTIVE) {
+			t->curl->multi_remove_handle(t->multi, j->easy);
+			t->active--;
+			job_end_try(j);
+		}
+		err_new(&j->r->err, ERR_FAILED, "interrupted");
+		finish(j);
+	}
+}
+
+void transfer_interrupt(struct transfer *t)
+{
+	t->interrupted = 1;
+	if (t->multi)
+		t->curl->multi_wakeup(t->multi);
+}
+
+void transfer_free(struct transfer *t)
+{
+	if (!t)
+		return;
+	transfer_cancel(t);
+	if (t->multi)
+		t->curl->multi_cleanup(t->multi);
+	vec_release(&t->jobs);
+	free(t);
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "transfer/transfer.h"
+
+#include <fcntl.h>
+
+#include "lib/test.h"
+
+#include "lib/http.h"
+
+static const char text[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+struct notes {
+	unsigned begun, done, failed, noted;
+};
+
+static void on_event(struct progress *p, const struct progress_event *ev)
+{
+	struct notes *n = p->ctx;
+	n->begun += ev->kind == PROGRESS_BEGIN;
+	n->done += ev->kind == PROGRESS_DONE;
+	n->failed += ev->kind == PROGRESS_FAILED;
+	n->noted += ev->kind == PROGRESS_NOTE;
+}
+
+static int new_file(void)
+{
+	char path[128];
+	snprintf(path, sizeof(path), "%s/file", test_tmp());
+	return open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+}
+
+static void check_content(int fd, const char *want, size_t n)
+{
+	char got[4096];
+	CHECK_INT(pread(fd, got, sizeof(got), 0), n);
+	CHECK(memcmp(got, want, n) == 0);
+}
+
+static void run_one(struct transfer_request *r)
+{
+	struct transfer_opts o = TRANSFER_OPTS_INIT;
+	struct notes n = {0};
+	struct progress p = {on_event, &n};
+	struct err e = ERR_INIT;
+	auto_ptr(transfer) t = NULL;
+	o.progress = &p;
+	CHECK(transfer_new(&o, &t, &e) == 0);
+	transfer_add(t, r);
+	CHECK_MSG(transfer_run(t, &e) == 0, "%s", e.msg);
+	CHECK_INT(n.begun, 1);
+	CHECK_INT(n.done + n.failed, 1);
+	CHECK_INT(n.done, r->err.code == ERR_NONE);
+}
+
+TEST(downloads_and_verifies)
+{
+	const struct http_answer a[] = {
+		{.body = text, .headers = "ETag: \"v1\"\r\nCache-Control: public, max-age=120\r\n"}};
+	struct http_server s = http_start(a, 1);
+	uint8_t want[SHA256_SIZE];
+	sha256(text, 36, want);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .size = 36, .sha256 = want};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK_STR(r.etag, "\"v1\"");
+	CHECK_INT(r.max_age_s, 120);
+	CHECK_INT(r.status, 200);
+	CHECK_INT(r.got_bytes, 36);
+	check_content(r.fd, text, 36);
+}
+
+TEST(unchanged_by_validator)
+{
+	const struct http_answer a[] = {{.status = 304}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .etag = "\"v1\""};
+	run_one(&r);
+	http_stop(&s);
+	CHECK(r.err.code == ERR_NONE);
+	CHECK_INT(r.status, 304);
+	CHECK(strstr(s.log->request[0], "If-None-Match: \"v1\"\r\n"));
+}
+
+TEST(resumes_a_cut_off_download)
+{
+	const struct http_answer a[] = {{.body = text, .cut_after = 10, .ranges = true},
+					{.body = text, .ranges = true}};
+	struct http_server s = http_start(a, 2);
+	uint8_t want[SHA256_SIZE];
+	sha256(text, 36, want);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .size = 36, .sha256 = want};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK_INT(s.log->n, 2);
+	CHECK(strstr(s.log->request[1], "Range: bytes=10-\r\n"));
+	check_content(r.fd, text, 36);
+}
+
+TEST(resumes_what_an_earlier_run_left)
+{
+	const struct http_answer a[] = {{.body = text, .ranges = true}};
+	struct http_server s = http_start(a, 1);
+	uint8_t want[SHA256_SIZE];
+	sha256(text, 36, want);
+	struct transfer_request r = {
+		.url = http_url(&s, "/x"), .fd = new_file(), .size = 36, .sha256 = want, .have = 20};
+	CHECK_INT(pwrite(r.fd, text, 20, 0), 20);
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK(strstr(s.log->request[0], "Range: bytes=20-\r\n"));
+	CHECK_INT(r.status, 206);
+	check_content(r.fd, text, 36);
+}
+
+TEST(a_whole_partial_file_asks_nobody)
+{
+	uint8_t want[SHA256_SIZE];
+	sha256(text, 36, want);
+	struct transfer_request r = {
+		.url = "http://127.0.0.1:1/x", .fd = new_file(), .size = 36, .sha256 = want, .have = 36};
+	CHECK_INT(pwrite(r.fd, text, 36, 0), 36);
+	run_one(&r);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+}
+
+TEST(server_without_ranges_begins_anew)
+{
+	const struct http_answer a[] = {{.body = text}};
+	struct http_server s = http_start(a, 1);
+	uint8_t want[SHA256_SIZE];
+	sha256(text, 36, want);
+	struct transfer_request r = {
+		.url = http_url(&s, "/x"), .fd = new_file(), .size = 36, .sha256 = want, .have = 20};
+	CHECK_INT(pwrite(r.fd, text, 20, 0), 20);
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	check_content(r.fd, text, 36);
+}
+
+TEST(rotten_partial_file_is_fetched_again)
+{
+	const struct http_answer a[] = {{.body = text, .ranges = true}};
+	struct http_server s = http_start(a, 1);
+	uint8_t want[SHA256_SIZE];
+	sha256(text, 36, want);
+	struct transfer_request r = {
+		.url = http_url(&s, "/x"), .fd = new_file(), .size = 36, .sha256 = want, .have = 20};
+	CHECK_INT(pwrite(r.fd, "XXXXXXXXXXXXXXXXXXXX", 20, 0), 20);
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK_INT(s.log->n, 2);
+	check_content(r.fd, text, 36);
+}
+
+TEST(wrong_digest_fails_after_a_second_try)
+{
+	const struct http_answer a[] = {{.body = text}};
+	struct http_server s = http_start(a, 1);
+	uint8_t want[SHA256_SIZE] = {1};
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .size = 36, .sha256 = want};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_INT(r.err.code, ERR_VERIFY);
+	CHECK_INT(s.log->n, 2);
+	CHECK(strstr(r.err.msg, "SHA-256"));
+	CHECK(strstr(r.err.msg, "/x"));
+}
+
+TEST(longer_than_promised_stops_at_once)
+{
+	const struct http_answer a[] = {{.body = text}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .size = 10};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_INT(r.err.code, ERR_VERIFY);
+	struct stat st;
+	CHECK(fstat(r.fd, &st) == 0 && st.st_size <= 10);
+}
+
+TEST(unknown_size_is_bounded)
+{
+	const struct http_answer a[] = {{.body = text}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .max_bytes = 10};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_INT(r.err.code, ERR_LIMIT);
+}
+
+TEST(busy_server_is_tried_again)
+{
+	const struct http_answer a[] = {{.status = 503}, {.no_reply = true}, {.body = text}};
+	struct http_server s = http_start(a, 3);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file()};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK_INT(s.log->n, 3);
+	check_content(r.fd, text, 36);
+}
+
+TEST(missing_file_is_not_tried_again)
+{
+	const struct http_answer a[] = {{.status = 404, .body = "an error page"}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file()};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_INT(r.err.code, ERR_NOT_FOUND);
+	CHECK_INT(s.log->n, 1);
+	check_content(r.fd, "", 0);
+}
+
+TEST(redirect_to_a_file_is_refused)
+{
+	const struct http_answer a[] = {{.status = 302, .headers = "Location: file:///etc/passwd\r\n"}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file()};
+	run_one(&r);
+	http_stop(&s);
+	CHECK(r.err.code != ERR_NONE);
+	check_content(r.fd, "", 0);
+}
+
+TEST(file_url_and_its_validator)
+{
+	char path[128], url[160];
+	snprintf(path, sizeof(path), "%s/a b", test_tmp());
+	snprintf(url, sizeof(url), "file://%s/a%%20b", test_tmp());
+	int in = open(path, O_WRONLY | O_CREAT, 0600);
+	CHECK_INT(write(in, text, 36), 36);
+	close(in);
+	struct transfer_request r = {.url = url, .fd = new_file()};
+	run_one(&r);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	check_content(r.fd, text, 36);
+	run_one(&r);
+	CHECK_INT(r.status, 304);
+	r.url = "file:///no/such/file";
+	run_one(&r);
+	CHECK_INT(r.err.code, ERR_NOT_FOUND);
+}
+
+TEST(other_schemes_are_refused)
+{
+	struct transfer_request r = {.url = "ftp://127.0.0.1/x", .fd = new_file()};
+	run_one(&r);
+	CHECK(r.err.code != ERR_NONE);
+}
+
+static void count_done(struct transfer_request *r, void *ctx)
+{
+	(void)r;
+	++*(unsigned *)ctx;
+}
+
+TEST(many_at_once)
+{
+	const struct http_answer a[] = {{.body = text}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_opts o = TRANSFER_OPTS_INIT;
+	struct transfer_request r[40];
+	struct err e = ERR_INIT;
+	unsigned done = 0;
+	auto_ptr(transfer) t = NULL;
+	CHECK(transfer_new(&o, &t, &e) == 0);
+	for (int i = 0; i < 40; i++) {
+		char path[128];
+		snprintf(path, sizeof(path), "%s/%d", test_tmp(), i);
+		r[i] = (struct transfer_request){.url = http_url(&s, "/x"),
+						 .fd = open(path, O_RDWR | O_CREAT, 0600),
+						 .size = 36,
+						 .done = count_done,
+						 .ctx = &done};
+		transfer_add(t, &r[i]);
+	}
+	CHECK_MSG(transfer_run(t, &e) == 0, "%s", e.msg);
+	http_stop(&s);
+	CHECK_INT(done, 40);
+	for (int i = 0; i < 40; i++) {
+		CHECK_MSG(r[i].err.code == ERR_NONE, "%s", r[i].err.msg);
+		check_content(r[i].fd, text, 36);
+	}
+}
+
+TEST(throttle_holds_the_rate)
+{
+	static char body[300000];
+	const struct http_answer a[] = {{.body = body, .body_n = sizeof(body)}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_opts o = TRANSFER_OPTS_INIT;
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .size = sizeof(body)};
+	struct err e = ERR_INIT;
+	auto_ptr(transfer) t = NULL;
+	o.max_bytes_per_s = 300000;
+	CHECK(transfer_new(&o, &t, &e) == 0);
+	int64_t begun = clock_system.mono_ms(&clock_system);
+	transfer_add(t, &r);
+	CHECK_MSG(transfer_run(t, &e) == 0, "%s", e.msg);
+	int64_t took = clock_system.mono_ms(&clock_system) - begun;
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK_MSG(took >= 500 && took < 10000, "%lld ms", (long long)took);
+}
+
+TEST(shown_url_hides_credentials)
+{
+	char out[128];
+	transfer_shown_url("https://user:secret@host/t/TOKEN/channel/file?sig=1", out, sizeof(out));
+	CHECK_STR(out, "https://host/channel/file");
+	transfer_shown_url("https://host/path@2/x", out, sizeof(out));
+	CHECK_STR(out, "https://host/path@2/x");
+}
