@@ -5,7 +5,7 @@
  *
  *	ROOT/env/<name>/<N>/       generation N: a whole conda prefix, made of links into the store
  *	ROOT/env/<name>/current    → N, swapped atomically
- *	ROOT/env/<name>/.lock      held while a command changes the environment
+ *	ROOT/env/.<name>.lock      held while a command changes the environment
  *	ROOT/state.db              environments, generations, operations, history (SQLite)
  *
  * A change is: open the state, take the environment's lock, decide what should be there (a lock: exact packages), plan,
@@ -17,9 +17,9 @@
  *	env_state_open(root_fd, root_path, flags, &st, e)            recovers what a crash left
  *	env_hold(st, name, wait_ms, &hold, e)
  *	env_plan(&target, current or NULL, &arena, &plan, e)         printable; nothing has changed
- *	env_prepare(st, store, transfer, &plan, opts, e)             download, verify, unpack; nothing has changed
- *	env_lay_out(st, store, hold, &plan, opts, &generation, e)    generation N+1 on disk, not current
- *	env_switch(st, hold, generation, "update", e)                current; history written
+ *	env_prepare(store, transfer, &plan, opts, &arena, e)         download, verify, unpack; nothing has changed
+ *	env_lay_out(store, hold, &plan, opts, &arena, &report, e)    generation N+1 on disk, not current
+ *	env_switch(hold, report.generation, "update", opts, e)       current; history written
  *
  * Rules: CEP 32 (prefix, conda-meta, history), 34 (paths.json), 17 and 20 (noarch Python), 22 (frozen), 23 (@EXPLICIT),
  * 24 (environment.yml).
@@ -116,7 +116,7 @@ int env_digests_in_use(struct env_state *st, struct arena *a, uint8_t (**ret)[SH
  * not exist yet. Removes what a crashed command left of it. */
 struct env_hold;
 int env_hold(struct env_state *st, struct str name, int64_t wait_ms, struct env_hold **ret, struct err *e);
-void env_release(struct env_hold *l);
+void env_release(struct env_hold *h);
 DEFINE_AUTO(struct env_hold *, env_hold, env_release);
 
 /* == 3. change ==================================================================================================== */
@@ -142,6 +142,9 @@ struct env_plan {
 int env_plan(const struct env_spec_file *target, const struct env_spec_file *before, struct store *store,
 	     struct arena *a, struct env_plan *ret, struct err *e);
 
+/* Channels, specs, requested marks and variables alike: with an empty plan there is nothing to do at all. */
+bool env_same_settings(const struct env_spec_file *x, const struct env_spec_file *y);
+
 enum env_clobber { ENV_CLOBBER_WARN, ENV_CLOBBER_REFUSE };
 struct env_opts {
 	struct progress *progress;
@@ -152,26 +155,36 @@ struct env_opts {
 	bool allow_scripts; /* post-link scripts: not run unless allowed; reported either way */
 	bool no_pyc;	    /* do not compile noarch Python modules */
 	bool copy;	    /* never link */
+	bool sync_delete;   /* files that no package owns are left behind; otherwise the new generation has them too */
 	unsigned threads;   /* 0: one a processor */
 };
-/* Downloads (several at once, resuming), verifies and unpacks (in parallel with the downloads) whatever the plan needs. */
-int env_prepare(struct env_state *st, struct store *store, struct transfer *transfer, const struct env_plan *plan,
-		const struct env_opts *o, struct err *e);
-/* Lays the target out as a new generation. */
-int env_lay_out(struct env_state *st, struct store *store, struct env_hold *l, const struct env_plan *plan,
-		const struct env_opts *o, uint32_t *ret_generation, struct err *e);
+/* Downloads (several at once, resuming), verifies and unpacks (in parallel with the downloads) whatever the plan needs.
+ * Packages of the target that came without a SHA-256 (@EXPLICIT lists) get theirs filled in, and what else their own
+ * info/index.json knows. `transfer` may be NULL where every URL is file:// or everything is in the store. */
+int env_prepare(struct store *store, struct transfer *transfer, struct env_plan *plan, const struct env_opts *o,
+		struct arena *a, struct err *e);
+/* Lays the target out as a new generation. `report` may be NULL. */
+struct env_report {
+	uint32_t generation;
+	uint64_t files, bytes, linked, copied, patched, carried; /* carried: files of nobody, taken over from before */
+	const struct str *notes; /* what a person should know: clobbered paths, scripts not run, messages */
+	size_t notes_n;
+};
+int env_lay_out(struct store *store, struct env_hold *h, const struct env_plan *plan, const struct env_opts *o,
+		struct arena *a, struct env_report *report, struct err *e);
 /* Makes a generation that is laid out the current one. */
-int env_switch(struct env_state *st, struct env_hold *l, uint32_t generation, const char *operation,
-	       const struct env_opts *o, struct err *e);
+int env_switch(struct env_hold *h, uint32_t generation, const char *operation, const struct env_opts *o, struct err *e);
 /* Removes a generation that is not current (its files, its row); 0: all but the current. */
-int env_remove_generation(struct env_state *st, struct env_hold *l, uint32_t generation, struct err *e);
-int env_remove(struct env_state *st, struct env_hold *l, struct err *e);
+int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e);
+/* Removes the environment with all its generations; its history stays. */
+int env_remove(struct env_hold *h, const struct env_opts *o, struct err *e);
 
-/* Compares the current generation with what was laid out: missing, changed, added files. `sync_delete` puts it right (what
- * is not of the lock is removed, what is damaged is laid out again). Calls found() for each; returns their number. */
-typedef void env_difference_fn(void *ctx, const char *path, const char *what); /* "missing", "changed", "added" */
-int64_t env_verify(struct env_state *st, struct store *store, struct env_hold *l, bool sync_delete,
-		   const struct env_opts *o, env_difference_fn *found, void *ctx, struct err *e);
+/* Compares a generation (0: the current one) with what was laid out: paths that are "missing", "changed" (content or type)
+ * or "added" (no package owns them). With `deep` every file is read and its digest compared, else only its kind and size.
+ * Calls found() for each, sorted by path; returns their number. */
+typedef void env_difference_fn(void *ctx, const char *path, const char *what, struct str package);
+int64_t env_differences(struct env_hold *h, uint32_t generation, bool deep, env_difference_fn *found, void *ctx,
+			struct err *e);
 
 /* == 4. use ======================================================================================================= */
 /* The environment block of a program that runs in the environment: PATH, CONDA_PREFIX, CONDA_DEFAULT_ENV, variables of

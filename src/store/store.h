@@ -88,6 +88,10 @@ int store_unpack(struct store *s, const uint8_t sha256[SHA256_SIZE], enum store_
 		 const struct store_limits *limits, struct err *e);
 int store_tree_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e);
 
+/* Reads a tree again against its listing. One that is damaged (a program wrote into a hard link of it) is moved away, so that
+ * store_unpack makes it anew: 1 it was damaged, 0 it is whole or not there. */
+int store_mend_tree(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e);
+
 /* -- keeping house ----------------------------------------------------------------------------------------------- */
 /* Trees and blobs in `keep` stay; without keep_blobs, blobs whose tree is unpacked go all the same. What was added, or opened
  * with store_tree_open, less than min_age_s ago stays, and so does a download cut off so recently. ERR_BUSY while another

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "env/files.h"
+
+enum { MAX_FILE = 256 << 20 };
+
+#define HAND_OVER(list, type)                                                                                          \
+	do {                                                                                                           \
+		type *copy = arena_array(b->arena, type, b->list.n);                                                   \
+		if (b->list.n)                                                                                         \
+			memcpy(copy, b->list.v, b->list.n * sizeof(type));                                             \
+		b->file->list = copy;                                                                                  \
+		b->file->list##_n = (uint32_t)b->list.n;                                                               \
+		vec_release(&b->list);                                                                                 \
+	} while (0)
+
+static void hand_over(struct file_builder *b)
+{
+	HAND_OVER(channels, struct str);
+	HAND_OVER(specs, struct str);
+	HAND_OVER(variables, struct env_variable);
+	HAND_OVER(packages, struct env_lock_package);
+}
+
+static bool is_variable_name(struct str s)
+{
+	if (!s.n || s.n > 256 || (s.p[0] >= '0' && s.p[0] <= '9'))
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'))
+			return false;
+	}
+	return true;
+}
+
+int file_add_variable(struct file_builder *b, struct str name, struct str value, unsigned line, struct err *e)
+{
+	if (!is_variable_name(name))
+		return err_new(e, ERR_INPUT, "%s:%u: '%.*s' is not a variable name (letters, digits and '_')", b->where,
+			       line, STR_ARG(name));
+	if (memchr(value.p, '\0', value.n))
+		return err_new(e, ERR_INPUT, "%s:%u: the value of '%.*s' holds a NUL byte", b->where, line,
+			       STR_ARG(name));
+	*vec_add(&b->variables) = (struct env_variable){arena_str(b->arena, name), arena_str(b->arena, value)};
+	return 0;
+}
+
+int env_file_read(struct arena *a, struct str text, const char *where, struct env_spec_file *ret, struct err *e)
+{
+	struct env_spec_file file = {0};
+	struct file_builder b = {.arena = a, .where = arena_strdup(a, str_c(where)), .file = &file};
+	if (text.n > MAX_FILE)
+		return err_new(e, ERR_LIMIT, "%s: larger than 256 MiB: this is not a recipe", where);
+	int rc = file_is_spr(text)	    ? file_read_spr(&b, text, e)
+		 : file_is_yml(text, where) ? file_read_yml(&b, text, e)
+					    : file_read_lines(&b, text, e);
+	hand_over(&b);
+	if (rc == 0)
+		*ret = file;
+	return rc;
+}

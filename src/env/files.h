@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * files (private to env): the readers behind env_file_read, one a format, and what they share.
+ */
+#include "base/vec.h"
+#include "env/env.h"
+
+/* Lists that grow while a file is read; env_file_read hands them over to the arena. */
+struct file_builder {
+	struct arena *arena;
+	const char *where;
+	struct env_spec_file *file;
+	VEC(struct str) channels, specs;
+	VEC(struct env_variable) variables;
+	VEC(struct env_lock_package) packages;
+};
+int file_add_variable(struct file_builder *b, struct str name, struct str value, unsigned line, struct err *e);
+
+bool file_is_spr(struct str text);
+bool file_is_yml(struct str text, const char *where);
+int file_read_spr(struct file_builder *b, struct str text, struct err *e);
+int file_read_yml(struct file_builder *b, struct str text, struct err *e);
+int file_read_lines(struct file_builder *b, struct str text, struct err *e); /* specs, or @EXPLICIT (CEP 23) */

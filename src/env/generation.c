@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Generations on disk and in state.db, and the switch between them.
+ *
+ * The order that makes a crash harmless:
+ *   lay out   folder N is filled and synced, then its row is written. A folder without a row is rubbish.
+ *   switch    the journal says from → to; the `current` link is renamed into place; the rows say so and the journal row
+ *             goes, in one transaction. Whoever holds the environment next reads the link and finishes or forgets.
+ *   remove    rows first, then files.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/fs.h"
+#include "base/sys.h"
+#include "base/vec.h"
+#include "env/link.h"
+#include "env/state.h"
+
+enum { MAX_ENTRIES = 100000 };
+
+static struct str hold_name(const struct env_hold *h)
+{
+	return str_c(h->name);
+}
+
+static int64_t now_ms(const struct env_opts *o)
+{
+	const struct clock *c = o && o->clock ? o->clock : &clock_system;
+	return c->wall_ms(c);
+}
+
+/* -- switching --------------------------------------------------------------------------------------------------- */
+
+static int point_current_at(int dir_fd, uint32_t generation, struct err *e)
+{
+	char target[16];
+	snprintf(target, sizeof(target), "%u", generation);
+	if (sys_unlinkat(dir_fd, "current.new", 0) < 0 && errno != ENOENT)
+		return err_sys(e, "remove stale 'current.new'");
+	if (sys_symlinkat(target, dir_fd, "current.new") < 0)
+		return err_sys(e, "make the link to generation %u", generation);
+	if (sys_renameat(dir_fd, "current.new", dir_fd, "current") < 0)
+		return err_sys(e, "switch to generation %u", generation);
+	return 0;
+}
+
+static int go_back(int dir_fd, uint32_t from, struct err *e)
+{
+	if (from)
+		return point_current_at(dir_fd, from, e);
+	return sys_unlinkat(dir_fd, "current", 0) < 0 && errno != ENOENT ? err_sys(e, "remove 'current'") : 0;
+}
+
+struct switch_row {
+	uint32_t from, to;
+	struct str operation, command;
+	int64_t at_ms;
+};
+
+static int write_journal(struct env_hold *h, const struct switch_row *s, struct err *e)
+{
+	struct env_state *st = h->st;
+	if (db_begin(st, e) < 0)
+		return -1;
+	if (db_run(st, e,
+		   "INSERT OR REPLACE INTO journal (env, from_gen, to_gen, operation, command, at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+		   "siissi", hold_name(h), (int64_t)s->from, (int64_t)s->to, s->operation, s->command, s->at_ms) < 0) {
+		db_rollback(st);
+		return -1;
+	}
+	return db_commit(st, e);
+}
+
+static int add_history(struct env_hold *h, const struct switch_row *s, const char *result, struct err *e)
+{
+	return db_run(h->st, e,
+		      "INSERT INTO history (env, at_ms, operation, command, result, from_gen, to_gen)"
+		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+		      "sisssii", hold_name(h), s->at_ms, s->operation, s->command, str_c(result), (int64_t)s->from,
+		      (int64_t)s->to);
+}
+
+static int rows_say_switched(struct env_hold *h, const struct switch_row *s, struct err *e)
+{
+	struct str name = hold_name(h);
+	return db_run(h->st, e,
+		      "INSERT INTO environment (name, current, created_ms, changed_ms) VALUES (?1, ?2, ?3, ?3)"
+		      " ON CONFLICT (name) DO UPDATE SET current = ?2, changed_ms = ?3",
+		      "sii", name, (int64_t)s->to, s->at_ms) < 0 ||
+			       db_run(h->st, e,
+				      "UPDATE generation SET operation = ?3 WHERE env = ?1 AND number = ?2 AND operation = ''",
+				      "sis", name, (int64_t)s->to, s->operation) < 0 ||
+			       add_history(h, s, "done", e) < 0 ||
+			       db_run(h->st, e, "DELETE FROM journal WHERE env = ?1", "s", name) < 0
+		       ? -1
+		       : 0;
+}
+
+static int finish_switch(struct env_hold *h, const struct switch_row *s, struct err *e)
+{
+	if (db_begin(h->st, e) < 0)
+		return -1;
+	if (rows_say_switched(h, s, e) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e);
+}
+
+static int forget_switch(struct env_hold *h, const struct switch_row *s, const char *result, struct err *e)
+{
+	if (db_begin(h->st, e) < 0)
+		return -1;
+	if (add_history(h, s, result, e) < 0 ||
+	    db_run(h->st, e, "DELETE FROM journal WHERE env = ?1", "s", hold_name(h)) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e);
+}
+
+/* The link moved but the rest failed: move it back, so that "failed" means that nothing changed. */
+static int undo_switch(struct env_hold *h, const struct switch_row *s, struct err *e)
+{
+	struct err second = ERR_INIT;
+	if (go_back(h->dir_fd, s->from, &second) < 0) {
+		err_ctx(e,
+			"environment '%s' may be at generation %u or %u; run 'slipway env list' to see, and the command again",
+			h->name, s->from, s->to);
+		e->code = ERR_UNCERTAIN;
+		return -1;
+	}
+	(void)forget_switch(h, s, "failed: rolled back", &second); /* else the next hold does it */
+	err_ctx(e, "switched back to generation %u", s->from);
+	e->code = ERR_ROLLED_BACK;
+	return -1;
+}
+
+static int generation_exists(struct env_hold *h, uint32_t generation, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(h->st, "SELECT 1 FROM generation WHERE env = ?1 AND number = ?2", &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, hold_name(h));
+	db_bind_int(q, 2, generation);
+	return db_step(q, e);
+}
+
+int env_switch(struct env_hold *h, uint32_t generation, const char *operation, const struct env_opts *o, struct err *e)
+{
+	struct switch_row s = {
+		.from = state_current_link(h->dir_fd),
+		.to = generation,
+		.operation = str_c(operation),
+		.command = str_c(o && o->command ? o->command : ""),
+		.at_ms = now_ms(o),
+	};
+	int there = generation_exists(h, generation, e);
+	if (there < 0)
+		return -1;
+	if (!there)
+		return err_new(e, ERR_NOT_FOUND,
+			       "environment '%s' has no generation %u; 'slipway env history -n %s' lists them", h->name,
+			       generation, h->name);
+	if (write_journal(h, &s, e) < 0)
+		return -1;
+	if (point_current_at(h->dir_fd, generation, e) < 0) {
+		struct err ignored = ERR_INIT;
+		(void)forget_switch(h, &s, "failed: nothing changed", &ignored); /* else the next hold does it */
+		return -1;
+	}
+	if (sys_fsync(h->dir_fd) < 0) {
+		err_sys(e, "sync '%s'", h->name);
+		return undo_switch(h, &s, e);
+	}
+	return finish_switch(h, &s, e) < 0 ? undo_switch(h, &s, e) : 0;
+}
+
+/* -- holding ----------------------------------------------------------------------------------------------------- */
+
+static int recover_switch(struct env_hold *h, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(h->st, "SELECT from_gen, to_gen, operation, command, at_ms FROM journal WHERE env = ?1", &q, e) <
+	    0)
+		return -1;
+	db_bind_str(q, 1, hold_name(h));
+	int rc = db_step(q, e);
+	if (rc <= 0)
+		return rc;
+	struct switch_row s = {
+		.from = (uint32_t)db_int(q, 0),
+		.to = (uint32_t)db_int(q, 1),
+		.operation = db_str(q, 2, &a),
+		.command = db_str(q, 3, &a),
+		.at_ms = db_int(q, 4),
+	};
+	db_query_free(steal_ptr(&q));
+	if (state_current_link(h->dir_fd) == s.to)
+		return sys_fsync(h->dir_fd) < 0 ? err_sys(e, "sync '%s'", h->name) : finish_switch(h, &s, e);
+	return forget_switch(h, &s, "interrupted: nothing changed", e);
+}
+
+/* A generation that was laid out but never switched to belongs to a command that did not come to its end. */
+static int forget_unused(struct env_hold *h, struct err *e)
+{
+	static const char unused[] = "SELECT number FROM generation WHERE env = ?1 AND operation = ''";
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(h->st, unused, &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, hold_name(h));
+	int rc = db_step(q, e);
+	if (rc <= 0)
+		return rc;
+	db_query_free(steal_ptr(&q));
+	if (db_begin(h->st, e) < 0)
+		return -1;
+	if (db_run(h->st, e,
+		   "DELETE FROM digest WHERE env = ?1 AND number IN"
+		   " (SELECT number FROM generation WHERE env = ?1 AND operation = '')",
+		   "s", hold_name(h)) < 0 ||
+	    db_run(h->st, e, "DELETE FROM generation WHERE env = ?1 AND operation = ''", "s", hold_name(h)) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e);
+}
+
+/* Folders without a row: a lay-out or a removal that did not come to its end. */
+static int remove_rubbish(struct env_hold *h, struct err *e)
+{
+	auto_fs_list list = {0};
+	if (fs_list(h->dir_fd, ".", MAX_ENTRIES, &list, e) < 0)
+		return -1;
+	for (size_t i = 0; i < list.n; i++) {
+		uint64_t n;
+		if (str_to_u64(str_c(list.name[i]), &n) && n > 0 && n < UINT32_MAX) {
+			int there = generation_exists(h, (uint32_t)n, e);
+			if (there < 0)
+				return -1;
+			if (there)
+				continue;
+		} else if (strcmp(list.name[i], "current") == 0 && state_current_link(h->dir_fd)) {
+			int there = generation_exists(h, state_current_link(h->dir_fd), e);
+			if (there < 0)
+				return -1;
+			if (there)
+				continue;
+		}
+		if (fs_remove_tree(h->dir_fd, list.name[i], e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int env_hold(struct env_state *st, struct str name, int64_t wait_ms, struct env_hold **ret, struct err *e)
+{
+	char lock_name[80];
+	if (env_name_check(name, e) < 0 || state_need(st, e) < 0)
+		return -1;
+	auto_ptr(env_hold) h = xcalloc(1, sizeof(*h));
+	*h = (struct env_hold){.st = st, .name = str_dup(name), .lock_fd = -1, .dir_fd = -1};
+	snprintf(lock_name, sizeof(lock_name), ".%s.lock", h->name);
+	h->lock_fd = fs_lock(st->env_fd, lock_name, wait_ms, e);
+	if (h->lock_fd < 0)
+		return err_ctx(e, "environment '%s'", h->name);
+	h->dir_fd = fs_open_dir_make(st->env_fd, h->name, e);
+	if (h->dir_fd < 0 || recover_switch(h, e) < 0 || forget_unused(h, e) < 0 || remove_rubbish(h, e) < 0)
+		return err_ctx(e, "environment '%s'", h->name);
+	*ret = steal_ptr(&h);
+	return 0;
+}
+
+void env_release(struct env_hold *h)
+{
+	if (!h)
+		return;
+	/* An environment that was never made leaves no empty folder behind. */
+	(void)sys_unlinkat(h->st->env_fd, h->name, AT_REMOVEDIR);
+	cleanup_fd(&h->dir_fd);
+	cleanup_fd(&h->lock_fd);
+	free(h->name);
+	free(h);
+}
+
+/* -- laying out -------------------------------------------------------------------------------------------------- */
+
+/* Numbers are never used twice, so that a history line always means one thing. */
+static int next_number(struct env_hold *h, uint32_t *ret, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(h->st,
+		       "SELECT max(coalesce((SELECT max(number) FROM generation WHERE env = ?1), 0),"
+		       " coalesce((SELECT max(max(to_gen, from_gen)) FROM history WHERE env = ?1), 0))",
+		       &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, hold_name(h));
+	if (db_step(q, e) < 0)
+		return -1;
+	int64_t n = db_int(q, 0);
+	if (n >= UINT32_MAX - 1)
+		return err_new(e, ERR_LIMIT, "environment '%s' has used up its generation numbers", h->name);
+	*ret = (uint32_t)n + 1;
+	return 0;
+}
+
+static int add_digests(struct env_hold *h, uint32_t number, const struct env_spec_file *f, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(h->st, "INSERT OR IGNORE INTO digest (env, number, sha256) VALUES (?1, ?2, ?3)", &q, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < f->packages_n; i++) {
+		db_bind_str(q, 1, hold_name(h));
+		db_bind_int(q, 2, number);
+		sqlite3_bind_blob(q, 3, f->packages[i].record.sha256, SHA256_SIZE, SQLITE_STATIC);
+		if (db_step(q, e) < 0)
+			return -1;
+		sqlite3_reset(q);
+	}
+	return 0;
+}
+
+static int add_row(struct env_hold *h, uint32_t number, const struct env_plan *plan, const struct env_opts *o,
+		   struct err *e)
+{
+	auto_buf lock = BUF_INIT(BUF_MAX);
+	env_file_write_spr(&plan->target, &lock);
+	if (db_run(h->st, e,
+		   "INSERT INTO generation (env, number, made_ms, command, lock, packages, added, removed, changed)"
+		   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+		   "siissiiii", hold_name(h), (int64_t)number, now_ms(o), str_c(o->command ? o->command : ""),
+		   buf_str(&lock), (int64_t)plan->target.packages_n, (int64_t)plan->added_n, (int64_t)plan->removed_n,
+		   (int64_t)plan->changed_n) < 0)
+		return -1;
+	return add_digests(h, number, &plan->target, e);
+}
+
+static int record_generation(struct env_hold *h, uint32_t number, const struct env_plan *plan, const struct env_opts *o,
+			     struct err *e)
+{
+	if (db_begin(h->st, e) < 0)
+		return -1;
+	if (add_row(h, number, plan, o, e) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e);
+}
+
+static void note_clobbers(const struct link_report *r, struct arena *a, struct str *notes, size_t *n)
+{
+	for (size_t i = 0; i < r->clobbers_n; i++) {
+		const struct link_clobber *c = &r->clobbers[i];
+		notes[(*n)++] = str_c(arena_printf(a, "'%.*s' is in both %.*s and %.*s: the file of %.*s is used",
+						   STR_ARG(c->path), STR_ARG(c->winner), STR_ARG(c->loser),
+						   STR_ARG(c->winner)));
+	}
+}
+
+static void fill_report(const struct link_report *r, struct arena *a, uint32_t number, uint64_t carried,
+			struct env_report *ret)
+{
+	struct str *notes = arena_array(a, struct str, r->clobbers_n + r->scripts_n + 1);
+	size_t n = 0;
+	note_clobbers(r, a, notes, &n);
+	for (size_t i = 0; i < r->scripts_n; i++)
+		notes[n++] = r->scripts[i];
+	if (r->messages.n)
+		notes[n++] = r->messages;
+	*ret = (struct env_report){number, r->files, r->bytes, r->linked, r->copied, r->patched, carried, notes, n};
+}
+
+static int fill_generation(struct store *store, struct env_hold *h, uint32_t number, const struct env_plan *plan,
+			   const struct env_opts *o, struct arena *a, struct env_report *report, struct err *e)
+{
+	char name[16];
+	struct link_report linked = {0};
+	uint64_t carried = 0;
+	snprintf(name, sizeof(name), "%u", number);
+	auto_fd fd = fs_open_dir_make(h->dir_fd, name, e);
+	if (fd < 0)
+		return -1;
+	struct link_job job = {
+		.prefix_fd = fd,
+		.prefix = arena_printf(a, "%s/env/%s/%s", h->st->root_path, h->name, name),
+		.store = store,
+		.target = &plan->target,
+		.requested_by = o->command ? o->command : "",
+		.opts = o,
+	};
+	if (link_all(&job, a, &linked, e) < 0)
+		return -1;
+	if (!o->sync_delete && generation_carry(h, state_current_link(h->dir_fd), fd, number, &carried, e) < 0)
+		return -1;
+	if (store_sync(store, e) < 0)
+		return -1;
+	if (sys_syncfs(fd) < 0)
+		return err_sys(e, "sync generation %u", number);
+	if (report)
+		fill_report(&linked, a, number, carried, report);
+	return record_generation(h, number, plan, o, e);
+}
+
+int env_lay_out(struct store *store, struct env_hold *h, const struct env_plan *plan, const struct env_opts *o,
+		struct arena *a, struct env_report *report, struct err *e)
+{
+	uint32_t number = 0;
+	char name[16];
+	if (next_number(h, &number, e) < 0)
+		return -1;
+	snprintf(name, sizeof(name), "%u", number);
+	if (fill_generation(store, h, number, plan, o, a, report, e) == 0)
+		return 0;
+	struct err ignored = ERR_INIT;
+	(void)fs_remove_tree(h->dir_fd, name, &ignored); /* else the next hold does it */
+	return err_ctx(e, "lay out generation %u of '%s'", number, h->name);
+}
+
+/* -- removing ---------------------------------------------------------------------------------------------------- */
+
+static int remove_rows(struct env_hold *h, const char *where, uint32_t generation, struct err *e)
+{
+	auto_free char *a = xasprintf("DELETE FROM generation WHERE env = ?1 AND %s", where);
+	auto_free char *b = xasprintf("DELETE FROM digest WHERE env = ?1 AND %s", where);
+	return db_run(h->st, e, a, "si", hold_name(h), (int64_t)generation) < 0 ||
+			       db_run(h->st, e, b, "si", hold_name(h), (int64_t)generation) < 0
+		       ? -1
+		       : 0;
+}
+
+int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e)
+{
+	uint32_t current = state_current_link(h->dir_fd);
+	if (generation && generation == current)
+		return err_new(e, ERR_USAGE, "generation %u of '%s' is the current one; roll back to another one first",
+			       generation, h->name);
+	if (generation) {
+		int there = generation_exists(h, generation, e);
+		if (there < 0)
+			return -1;
+		if (!there)
+			return err_new(e, ERR_NOT_FOUND, "environment '%s' has no generation %u", h->name, generation);
+	}
+	if (db_begin(h->st, e) < 0)
+		return -1;
+	if (remove_rows(h, generation ? "number = ?2" : "number <> ?2", generation ? generation : current, e) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e) < 0 ? -1 : remove_rubbish(h, e);
+}
+
+int env_remove(struct env_hold *h, const struct env_opts *o, struct err *e)
+{
+	struct switch_row s = {
+		.from = state_current_link(h->dir_fd),
+		.operation = STR("remove"),
+		.command = str_c(o && o->command ? o->command : ""),
+		.at_ms = now_ms(o),
+	};
+	if (!s.from)
+		return err_new(e, ERR_NOT_FOUND, "no environment '%s'; 'slipway env list' shows what there is",
+			       h->name);
+	if (db_begin(h->st, e) < 0)
+		return -1;
+	if (remove_rows(h, "number > ?2", 0, e) < 0 || add_history(h, &s, "done", e) < 0 ||
+	    db_run(h->st, e, "DELETE FROM environment WHERE name = ?1", "s", hold_name(h)) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e) < 0 ? -1 : remove_rubbish(h, e);
+}

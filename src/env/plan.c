@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/map.h"
+#include "base/vec.h"
+#include "env/env.h"
+
+typedef VEC(struct env_step) step_list;
+
+static bool in_store(struct store *store, const struct pkg_record *r, bool tree)
+{
+	if (!store || !r->has_sha256)
+		return false;
+	return tree ? store_has_tree(store, r->sha256) == 1 : store_has_blob(store, r->sha256) == 1;
+}
+
+static int index_by_name(const struct env_spec_file *f, struct map *m, struct err *e)
+{
+	for (uint32_t i = 0; i < f->packages_n; i++) {
+		uint64_t *slot = map_put(m, f->packages[i].record.name);
+		if (*slot)
+			return err_new(e, ERR_INPUT, "the package '%.*s' is there twice; a lock has each name once",
+				       STR_ARG(f->packages[i].record.name));
+		*slot = i + 1;
+	}
+	return 0;
+}
+
+static void compare(const struct env_spec_file *before, const struct env_spec_file *target, const struct map *old,
+		    const struct map *new, struct arena *a, struct env_plan *p)
+{
+	p->added = arena_array(a, uint32_t, target->packages_n);
+	p->kept = arena_array(a, uint32_t, target->packages_n);
+	p->changed = arena_zalloc_n(a, target->packages_n, sizeof(*p->changed));
+	p->removed = arena_array(a, uint32_t, before->packages_n);
+	for (uint32_t i = 0; i < target->packages_n; i++) {
+		const struct pkg_record *r = &target->packages[i].record;
+		uint64_t *was = map_get(old, r->name);
+		if (!was) {
+			p->added[p->added_n++] = i;
+		} else if (pkg_record_same(r, &before->packages[*was - 1].record)) {
+			p->kept[p->kept_n++] = i;
+		} else {
+			p->changed[p->changed_n].from = (uint32_t)*was - 1;
+			p->changed[p->changed_n++].to = i;
+		}
+	}
+	for (uint32_t i = 0; i < before->packages_n; i++)
+		if (!map_get(new, before->packages[i].record.name))
+			p->removed[p->removed_n++] = i;
+}
+
+static void add_steps(struct store *store, const struct env_spec_file *target, const struct env_plan *p,
+		      step_list *steps)
+{
+	for (uint32_t i = 0; i < target->packages_n; i++) {
+		const struct pkg_record *r = &target->packages[i].record;
+		if (!in_store(store, r, true) && !in_store(store, r, false))
+			*vec_add(steps) =
+				(struct env_step){.kind = ENV_STEP_DOWNLOAD, .package = i, .size_bytes = r->size};
+	}
+	for (uint32_t i = 0; i < target->packages_n; i++)
+		if (!in_store(store, &target->packages[i].record, true))
+			*vec_add(steps) = (struct env_step){.kind = ENV_STEP_UNPACK, .package = i};
+	for (uint32_t i = 0; i < target->packages_n; i++)
+		*vec_add(steps) = (struct env_step){.kind = ENV_STEP_LINK, .package = i};
+	for (size_t i = 0; i < p->removed_n; i++)
+		*vec_add(steps) = (struct env_step){.kind = ENV_STEP_REMOVE, .package = p->removed[i]};
+}
+
+int env_plan(const struct env_spec_file *target, const struct env_spec_file *before, struct store *store,
+	     struct arena *a, struct env_plan *ret, struct err *e)
+{
+	auto_map old = MAP_INIT, new = MAP_INIT;
+	struct env_plan p = {.target = *target};
+	step_list steps = {0};
+	if (before)
+		p.before = *before;
+	struct env_lock_package *copy = arena_array(a, struct env_lock_package, target->packages_n);
+	if (target->packages_n)
+		memcpy(copy, target->packages, target->packages_n * sizeof(*copy));
+	p.target.packages = copy;
+	p.target.is_lock = true;
+	if (index_by_name(&p.before, &old, e) < 0 || index_by_name(&p.target, &new, e) < 0)
+		return -1;
+	compare(&p.before, &p.target, &old, &new, a, &p);
+	add_steps(store, &p.target, &p, &steps);
+	vec_foreach(s, &steps)
+		p.download_bytes += s->size_bytes;
+	struct env_step *all = arena_array(a, struct env_step, steps.n);
+	if (steps.n)
+		memcpy(all, steps.v, steps.n * sizeof(*all));
+	p.steps = all;
+	p.steps_n = steps.n;
+	vec_release(&steps);
+	*ret = p;
+	return 0;
+}
+
+static bool same_texts(const struct str *x, uint32_t xn, const struct str *y, uint32_t yn)
+{
+	if (xn != yn)
+		return false;
+	for (uint32_t i = 0; i < xn; i++)
+		if (!str_eq(x[i], y[i]))
+			return false;
+	return true;
+}
+
+bool env_same_settings(const struct env_spec_file *x, const struct env_spec_file *y)
+{
+	if (!same_texts(x->channels, x->channels_n, y->channels, y->channels_n) ||
+	    !same_texts(x->specs, x->specs_n, y->specs, y->specs_n) || x->variables_n != y->variables_n)
+		return false;
+	for (uint32_t i = 0; i < x->variables_n; i++)
+		if (!str_eq(x->variables[i].name, y->variables[i].name) ||
+		    !str_eq(x->variables[i].value, y->variables[i].value))
+			return false;
+	return true;
+}

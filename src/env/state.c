@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "env/state.h"
+
+#include <fcntl.h>
+
+#include "base/fs.h"
+#include "base/sys.h"
+#include "base/vec.h"
+
+enum { SCHEMA_VERSION = 1, BUSY_MS = 15000 };
+
+/* Times are milliseconds since 1970 UTC. A generation's lock is the text of its .spr. The journal holds at most one switch
+ * an environment: written before the `current` link moves, removed with the rows that say it moved. */
+static const char schema[] =
+	"CREATE TABLE IF NOT EXISTS environment ("
+	" name TEXT PRIMARY KEY, current INTEGER NOT NULL DEFAULT 0,"
+	" created_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS generation ("
+	" env TEXT NOT NULL, number INTEGER NOT NULL, made_ms INTEGER NOT NULL,"
+	" command TEXT NOT NULL, operation TEXT NOT NULL DEFAULT '', lock TEXT NOT NULL,"
+	" packages INTEGER NOT NULL, added INTEGER NOT NULL, removed INTEGER NOT NULL,"
+	" changed INTEGER NOT NULL, PRIMARY KEY (env, number)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS digest ("
+	" env TEXT NOT NULL, number INTEGER NOT NULL, sha256 BLOB NOT NULL,"
+	" PRIMARY KEY (env, number, sha256)) WITHOUT ROWID;"
+	"CREATE TABLE IF NOT EXISTS history ("
+	" id INTEGER PRIMARY KEY, env TEXT NOT NULL, at_ms INTEGER NOT NULL, operation TEXT NOT NULL,"
+	" command TEXT NOT NULL, result TEXT NOT NULL, from_gen INTEGER NOT NULL,"
+	" to_gen INTEGER NOT NULL);"
+	"CREATE INDEX IF NOT EXISTS history_env ON history (env, id);"
+	"CREATE TABLE IF NOT EXISTS journal ("
+	" env TEXT PRIMARY KEY, from_gen INTEGER NOT NULL, to_gen INTEGER NOT NULL,"
+	" operation TEXT NOT NULL, command TEXT NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;";
+
+static int db_error(struct env_state *st, struct err *e, const char *what)
+{
+	int rc = sqlite3_errcode(st->db) & 0xff;
+	enum err_code code = rc == SQLITE_BUSY				   ? ERR_BUSY
+			     : rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT ? ERR_VERIFY
+									   : ERR_FAILED;
+	return err_new(e, code, "state.db: %s: %s%s", what, sqlite3_errmsg(st->db),
+		       code == ERR_VERIFY ? "; restore it from a backup, or move it away to start with no environments"
+					  : "");
+}
+
+void db_query_free(db_query *q)
+{
+	sqlite3_finalize(q);
+}
+
+int db_prepare(struct env_state *st, const char *sql, db_query **ret, struct err *e)
+{
+	return sqlite3_prepare_v2(st->db, sql, -1, ret, NULL) == SQLITE_OK ? 0 : db_error(st, e, "prepare");
+}
+
+void db_bind_str(db_query *q, int at, struct str s)
+{
+	sqlite3_bind_text64(q, at, s.p ? s.p : "", s.n, SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+void db_bind_int(db_query *q, int at, int64_t v)
+{
+	sqlite3_bind_int64(q, at, v);
+}
+
+int db_step(db_query *q, struct err *e)
+{
+	int rc = sqlite3_step(q);
+	if (rc == SQLITE_ROW)
+		return 1;
+	if (rc == SQLITE_DONE)
+		return 0;
+	struct env_state tmp = {.db = sqlite3_db_handle(q)};
+	return db_error(&tmp, e, rc == SQLITE_BUSY ? "another command holds it" : "step");
+}
+
+int64_t db_int(db_query *q, int column)
+{
+	return sqlite3_column_int64(q, column);
+}
+
+struct str db_str(db_query *q, int column, struct arena *a)
+{
+	const void *p = sqlite3_column_text(q, column);
+	return arena_str(a, str_of(p ? p : "", (size_t)sqlite3_column_bytes(q, column)));
+}
+
+static int db_exec(struct env_state *st, const char *sql, struct err *e)
+{
+	return sqlite3_exec(st->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error(st, e, "execute");
+}
+
+int db_begin(struct env_state *st, struct err *e)
+{
+	return db_exec(st, "BEGIN IMMEDIATE", e);
+}
+
+int db_commit(struct env_state *st, struct err *e)
+{
+	if (sys_mark("state.db commit") < 0) {
+		err_sys(e, "state.db: commit");
+		db_rollback(st);
+		return -1;
+	}
+	if (db_exec(st, "COMMIT", e) == 0)
+		return 0;
+	db_rollback(st);
+	return -1;
+}
+
+void db_rollback(struct env_state *st)
+{
+	(void)sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+int db_run(struct env_state *st, struct err *e, const char *sql, const char *types, ...)
+{
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(st, sql, &q, e) < 0)
+		return -1;
+	va_list ap;
+	va_start(ap, types);
+	for (int i = 0; types[i]; i++) {
+		if (types[i] == 's')
+			db_bind_str(q, i + 1, va_arg(ap, struct str));
+		else
+			db_bind_int(q, i + 1, va_arg(ap, int64_t));
+	}
+	va_end(ap);
+	return db_step(q, e) < 0 ? -1 : 0;
+}
+
+/* -- opening ----------------------------------------------------------------------------------------------------- */
+
+static int check_schema(struct env_state *st, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(st, "PRAGMA user_version", &q, e) < 0 || db_step(q, e) < 0)
+		return -1;
+	int64_t version = db_int(q, 0);
+	if (version > SCHEMA_VERSION)
+		return err_new(e, ERR_UNSUPPORTED,
+			       "state.db was written by a newer slipway (schema %lld, this one knows %d); use that one",
+			       (long long)version, SCHEMA_VERSION);
+	if (version == SCHEMA_VERSION)
+		return 0;
+	if (st->read_only)
+		return err_new(e, ERR_VERIFY, "state.db is incomplete; run any changing command as its owner");
+	sqlite3_finalize(steal_ptr(&q));
+	if (db_begin(st, e) < 0 || db_exec(st, schema, e) < 0 || db_exec(st, "PRAGMA user_version = 1", e) < 0) {
+		db_rollback(st);
+		return -1;
+	}
+	return db_commit(st, e);
+}
+
+static int open_db(struct env_state *st, int flags, struct err *e)
+{
+	auto_free char *path = xasprintf("%s/state.db", st->root_path);
+	if (sqlite3_open_v2(path, &st->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+		db_error(st, e, "open");
+		sqlite3_close(st->db);
+		st->db = NULL;
+		return err_ctx(e, "'%s'", path);
+	}
+	sqlite3_busy_timeout(st->db, BUSY_MS);
+	/* FULL: a committed transaction is on disk when COMMIT returns. */
+	if (db_exec(st, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF", e) < 0)
+		return -1;
+	return check_schema(st, e);
+}
+
+int state_need(struct env_state *st, struct err *e)
+{
+	if (st->read_only)
+		return err_new(e, ERR_NOT_FOUND, "no environments in '%s' yet", st->root_path);
+	if (st->env_fd < 0) {
+		st->env_fd = fs_open_dir_make(st->root_fd, "env", e);
+		if (st->env_fd < 0)
+			return -1;
+	}
+	return st->db ? 0 : open_db(st, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, e);
+}
+
+int env_state_open(int root_fd, const char *root_path, enum env_state_flags flags, struct env_state **ret,
+		   struct err *e)
+{
+	auto_ptr(env_state) st = xcalloc(1, sizeof(*st));
+	st->root_path = xstrdup(root_path);
+	st->env_fd = st->root_fd = -1;
+	st->read_only = flags & ENV_STATE_RO;
+	st->root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
+	if (st->root_fd < 0)
+		return err_sys(e, "open '%s'", root_path);
+	st->env_fd = openat(st->root_fd, "env", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* A reader that may write opens for writing all the same: only then can SQLite finish what a crash left. */
+	bool writable = faccessat(st->root_fd, "state.db", W_OK, 0) == 0 && faccessat(st->root_fd, ".", W_OK, 0) == 0;
+	if (!fs_exists(st->root_fd, "state.db")) {
+		if (!st->read_only && state_need(st, e) < 0)
+			return -1;
+	} else if (open_db(st, writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, e) < 0) {
+		return -1;
+	}
+	*ret = steal_ptr(&st);
+	return 0;
+}
+
+void env_state_free(struct env_state *st)
+{
+	if (!st)
+		return;
+	sqlite3_close(st->db);
+	cleanup_fd(&st->root_fd);
+	cleanup_fd(&st->env_fd);
+	free(st->root_path);
+	free(st);
+}
+
+/* -- what is there ----------------------------------------------------------------------------------------------- */
+
+int env_name_check(struct str name, struct err *e)
+{
+	bool good = name.n > 0 && name.n <= 64 && !str_eq(name, STR("current"));
+	for (size_t i = 0; good && i < name.n; i++) {
+		char c = name.p[i];
+		bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+		good = alnum || (i > 0 && (c == '.' || c == '_' || c == '-'));
+	}
+	return good ? 0
+		    : err_new(e, ERR_USAGE,
+			      "'%.*s' is not an environment name (letters, digits, '.', '_', '-'; at most 64; not 'current')",
+			      STR_ARG(name));
+}
+
+uint32_t state_current_link(int dir_fd)
+{
+	char target[32];
+	uint64_t n = 0;
+	ssize_t len = readlinkat(dir_fd, "current", target, sizeof(target));
+	return len > 0 && str_to_u64(str_of(target, (size_t)len), &n) && n < UINT32_MAX ? (uint32_t)n : 0;
+}
+
+static void read_info(struct env_state *st, db_query *q, struct arena *a, struct env_info *ret)
+{
+	*ret = (struct env_info){
+		.name = db_str(q, 0, a),
+		.current = (uint32_t)db_int(q, 1),
+		.created_ms = db_int(q, 2),
+		.changed_ms = db_int(q, 3),
+		.generations_n = (uint32_t)db_int(q, 4),
+		.packages_n = (uint32_t)db_int(q, 5),
+	};
+	ret->prefix = str_c(arena_printf(a, "%s/env/%.*s/%u", st->root_path, STR_ARG(ret->name), ret->current));
+}
+
+#define INFO_SQL                                                                                                       \
+	"SELECT e.name, e.current, e.created_ms, e.changed_ms,"                                                        \
+	" (SELECT count(*) FROM generation g WHERE g.env = e.name),"                                                   \
+	" (SELECT g.packages FROM generation g WHERE g.env = e.name AND g.number = e.current)"                         \
+	" FROM environment e WHERE e.current > 0 "
+
+int env_list(struct env_state *st, struct arena *a, struct env_info **ret, size_t *ret_n, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	VEC(struct env_info) list = {0};
+	int rc = 0;
+	if (st->db && db_prepare(st, INFO_SQL "ORDER BY e.name", &q, e) < 0)
+		return -1;
+	while (q && (rc = db_step(q, e)) > 0)
+		read_info(st, q, a, vec_add(&list));
+	*ret = arena_array(a, struct env_info, list.n);
+	if (list.n)
+		memcpy(*ret, list.v, list.n * sizeof(*list.v));
+	*ret_n = list.n;
+	vec_release(&list);
+	return rc;
+}
+
+int env_get(struct env_state *st, struct arena *a, struct str name, struct env_info *ret, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	int rc = 0;
+	if (env_name_check(name, e) < 0)
+		return -1;
+	if (st->db) {
+		if (db_prepare(st, INFO_SQL "AND e.name = ?1", &q, e) < 0)
+			return -1;
+		db_bind_str(q, 1, name);
+		rc = db_step(q, e);
+		if (rc < 0)
+			return -1;
+	}
+	if (rc == 0)
+		return err_new(e, ERR_NOT_FOUND,
+			       "no environment '%.*s' in '%s'; 'slipway env list' shows what there is", STR_ARG(name),
+			       st->root_path);
+	read_info(st, q, a, ret);
+	return 0;
+}
+
+int env_generations(struct env_state *st, struct arena *a, struct str name, struct env_generation_info **ret,
+		    size_t *ret_n, struct err *e)
+{
+	struct env_info info;
+	auto_ptr(db_query) q = NULL;
+	VEC(struct env_generation_info) list = {0};
+	int rc;
+	if (env_get(st, a, name, &info, e) < 0 ||
+	    db_prepare(st,
+		       "SELECT number, made_ms, operation, command, packages, added, removed, changed"
+		       " FROM generation WHERE env = ?1 ORDER BY number",
+		       &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, name);
+	while ((rc = db_step(q, e)) > 0) {
+		*vec_add(&list) = (struct env_generation_info){
+			.number = (uint32_t)db_int(q, 0),
+			.made_ms = db_int(q, 1),
+			.operation = db_str(q, 2, a),
+			.command = db_str(q, 3, a),
+			.current = (uint32_t)db_int(q, 0) == info.current,
+			.packages_n = (uint32_t)db_int(q, 4),
+			.added = (uint32_t)db_int(q, 5),
+			.removed = (uint32_t)db_int(q, 6),
+			.changed = (uint32_t)db_int(q, 7),
+		};
+	}
+	*ret = arena_array(a, struct env_generation_info, list.n);
+	if (list.n)
+		memcpy(*ret, list.v, list.n * sizeof(*list.v));
+	*ret_n = list.n;
+	vec_release(&list);
+	return rc;
+}
+
+int env_generation_lock(struct env_state *st, struct arena *a, struct str name, uint32_t number,
+			struct env_spec_file *ret, struct err *e)
+{
+	struct env_info info;
+	auto_ptr(db_query) q = NULL;
+	if (env_get(st, a, name, &info, e) < 0)
+		return -1;
+	if (db_prepare(st, "SELECT lock FROM generation WHERE env = ?1 AND number = ?2", &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, name);
+	db_bind_int(q, 2, number ? number : info.current);
+	int rc = db_step(q, e);
+	if (rc < 0)
+		return -1;
+	if (rc == 0)
+		return err_new(e, ERR_NOT_FOUND,
+			       "environment '%.*s' has no generation %u; 'slipway env history -n %.*s' lists them",
+			       STR_ARG(name), number, STR_ARG(name));
+	auto_free char *where =
+		xasprintf("state.db: environment '%.*s', generation %u", STR_ARG(name), number ? number : info.current);
+	return env_file_read(a, db_str(q, 0, a), where, ret, e);
+}
+
+int env_history(struct env_state *st, struct arena *a, struct str name, struct env_history_entry **ret, size_t *ret_n,
+		struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	VEC(struct env_history_entry) list = {0};
+	int rc = 0;
+	if (env_name_check(name, e) < 0)
+		return -1;
+	if (st->db && db_prepare(st,
+				 "SELECT at_ms, operation, command, result, from_gen, to_gen FROM history"
+				 " WHERE env = ?1 ORDER BY id",
+				 &q, e) < 0)
+		return -1;
+	if (q)
+		db_bind_str(q, 1, name);
+	while (q && (rc = db_step(q, e)) > 0) {
+		*vec_add(&list) = (struct env_history_entry){
+			.at_ms = db_int(q, 0),
+			.operation = db_str(q, 1, a),
+			.command = db_str(q, 2, a),
+			.result = db_str(q, 3, a),
+			.from = (uint32_t)db_int(q, 4),
+			.to = (uint32_t)db_int(q, 5),
+		};
+	}
+	*ret = arena_array(a, struct env_history_entry, list.n);
+	if (list.n)
+		memcpy(*ret, list.v, list.n * sizeof(*list.v));
+	*ret_n = list.n;
+	vec_release(&list);
+	return rc;
+}
+
+int env_digests_in_use(struct env_state *st, struct arena *a, uint8_t (**ret)[SHA256_SIZE], size_t *ret_n,
+		       struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	VEC(struct { uint8_t b[SHA256_SIZE]; }) list = {0};
+	int rc = 0;
+	if (st->db && db_prepare(st, "SELECT DISTINCT sha256 FROM digest ORDER BY sha256", &q, e) < 0)
+		return -1;
+	while (q && (rc = db_step(q, e)) > 0)
+		if (sqlite3_column_bytes(q, 0) == SHA256_SIZE)
+			memcpy(vec_add(&list)->b, sqlite3_column_blob(q, 0), SHA256_SIZE);
+	*ret = arena_zalloc_n(a, list.n, SHA256_SIZE);
+	if (list.n)
+		memcpy(*ret, list.v, list.n * SHA256_SIZE);
+	*ret_n = list.n;
+	vec_release(&list);
+	return rc;
+}
