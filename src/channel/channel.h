@@ -188,9 +188,18 @@ struct channel_index {
 	struct str subdir;
 	struct index *index; /* NULL where the channel has no such subdir */
 };
-/* Opens n channels × m subdirs; order is channel-major as given. `roots` are the names asked for: with shards the walk
- * over names begins there (CEP 16); without, they are not looked at. A channel that has neither subdir nor noarch is an
- * error that names the URLs tried. The indexes belong to the caller. */
+/*
+ * Opens n channels × m subdirs; channel-major in the order of priority: as given, with channels that they declare relations
+ * to (CEP 42: base before, overrides after) added at most 10 deep; a channel that is given twice comes once. `roots` are the
+ * names asked for: with shards the walk over names begins there (CEP 16), over all sources of the call; without, they are not
+ * looked at. The indexes belong to the caller.
+ *
+ * Of a server's subdir the shards are tried first, then repodata.json.zst, then repodata.json, and what answered is remembered;
+ * of a folder repodata.json is. Nothing is asked while max-age lasts, nothing unchanged is sent or indexed again. Where the
+ * network fails (ERR_NETWORK) and something is held, that is used and a PROGRESS_NOTE says so, unless CHANNEL_FORCE.
+ * Errors: a channel that has none of the subdirs names the URLs tried (ERR_NOT_FOUND); malformed metadata names file and
+ * offset, and the index of before stays; ERR_BUSY where another process makes the same index for more than 10 minutes.
+ */
 int channel_open_all(struct channel_cache *c, const struct channel *channels, size_t n, const struct str *subdirs,
 		     size_t m, const struct str *roots, size_t roots_n, enum channel_refresh_flags flags,
 		     struct arena *a, struct channel_index **ret, size_t *ret_n, struct err *e);
@@ -208,7 +217,14 @@ struct channel_publish_opts {
 	bool dry_run;
 	bool replace; /* a file name that is there with other content: replace it instead of refusing */
 };
-/* Copies package files into folder/<subdir>/ and writes repodata.json, repodata.json.zst and noarch/repodata.json, each by
- * rename, under a lock. Incremental: records of files already listed are kept. */
+/*
+ * Copies package files into folder/<subdir>/ and writes repodata.json and repodata.json.zst there, and noarch/repodata.json
+ * where there is none, each by rename, packages first, under a lock for each subdir. A package's record is its info/index.json
+ * (CEP 34; checked, and agreeing with the file name) with size and digests; schema_version 3 goes under "v3" (CEP 48).
+ * Incremental: records of files already listed are kept as they are. The same channel gives the same bytes. Metadata of other
+ * kinds (current_repodata.json, shards), which would tell of before, are removed.
+ * ERR_EXISTS: that name is there with other content. Nothing has changed after an error before the first copy; after a later
+ * one, publishing again goes on.
+ */
 int channel_publish(const char *folder, const char *const *files, size_t n, const struct channel_publish_opts *o,
 		    struct progress *p, struct err *e);

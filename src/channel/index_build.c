@@ -15,7 +15,7 @@
 struct index_builder *index_builder_new(int dirfd, const char *path, struct str subdir, struct err *e)
 {
 	static unsigned serial;
-	char *tmp = xasprintf("%s.%d-%u.new", path, (int)getpid(), __atomic_add_fetch(&serial, 1, __ATOMIC_RELAXED));
+	char *tmp = xasprintf("%s.%d-%u.tmp", path, (int)getpid(), __atomic_add_fetch(&serial, 1, __ATOMIC_RELAXED));
 	int fd = sys_openat(dirfd, tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0) {
 		err_sys(e, "create '%s'", tmp);

@@ -19,6 +19,7 @@
 #include "base/sys.h"
 #include "base/vec.h"
 #include "channel/package.h"
+#include "channel/refresh.h"
 
 enum { REPODATA_MAX = 1 << 30, ZSTD_LEVEL = 16, LOCK_WAIT_MS = 60000, PUBLISH_MAX = 1 << 16 };
 
@@ -306,7 +307,7 @@ static int put_package(int dir, const struct package_file *p, const struct chann
 	if (there != 0 || o->dry_run)
 		return there < 0 ? -1 : 0;
 	auto_arena a = ARENA_INIT;
-	const char *tmp = arena_printf(&a, ".%s.new", p->fn.p);
+	const char *tmp = arena_printf(&a, ".%s.tmp", p->fn.p);
 	if (copy_package(dir, p, tmp, e) < 0) {
 		(void)sys_unlinkat(dir, tmp, 0);
 		return -1;
@@ -391,6 +392,8 @@ static int publish_subdir(const struct publishing *x, struct str subdir, struct 
 	auto_fd lock = x->o->dry_run ? -1 : fs_lock(dir, ".slipway.lock", LOCK_WAIT_MS, e);
 	if (lock < 0 && !x->o->dry_run)
 		return -1;
+	if (lock >= 0)
+		cache_tidy(dir, STR(""));
 	return publish_into(x, dir, subdir, what, e);
 }
 

@@ -7,7 +7,7 @@
  *	<subdir>.<variant>.idx		the mapped index
  *	<subdir>.<variant>.json		its state: which file answered, validators, when it was looked at
  *	<subdir>.shards.msgpack.zst	the shard index, as it came
- *	shards/<sha256>			shards, as they came
+ *	<subdir>.shards/<sha256>	shards, as they came
  *	<subdir>.lock			held while one of these is made
  */
 #include "base/vec.h"
@@ -66,6 +66,9 @@ int shards_relations(struct source *s, struct str *base, struct str *overrides, 
 struct shard_index *shard_index_parse(struct buf *text, const char *where, struct err *e);
 void shard_index_free(struct shard_index *x);
 int source_lock(struct source *s, struct err *e);
+/* Removes what dead processes left half-made: temporary files whose names begin with `prefix` (after an optional dot). To
+ * be called under the lock of whatever makes such files. Failure to tidy is no failure. */
+void cache_tidy(int dir_fd, struct str prefix);
 
 /* The channels that these declare relations to (CEP 42), in the order of priority of all of them. */
 struct relation {

@@ -5,7 +5,7 @@
  *
  * The walk goes over all sources of one call together, because a package of one subdir needs names of another:
  *  1. With the held partial indexes alone: if every name reached is whole in each of them, nothing is to be done.
- *  2. Otherwise, in rounds: the shards of the names found last are brought in (from shards/ where they are held,
+ *  2. Otherwise, in rounds: the shards of the names found last are brought in (from <subdir>.shards/ where they are held,
  *     each verified by its digest), added to new indexes, and the names that their packages depend on are the next
  *     round's. Names asked for earlier are walked again, so that they stay whole.
  */
@@ -261,6 +261,11 @@ static bool walk_held(struct walk *w)
 	return true;
 }
 
+static const char *shards_folder(const struct source *s)
+{
+	return arena_printf(s->a, "%s.shards", s->sub);
+}
+
 /* -- bringing shards in ------------------------------------------------------------------------------------------ */
 
 static const uint8_t *shard_digest(const struct source *s, struct str name)
@@ -269,11 +274,11 @@ static const uint8_t *shard_digest(const struct source *s, struct str name)
 	return v ? (const uint8_t *)(uintptr_t)*v : NULL;
 }
 
-static const char *shard_path(struct arena *a, const uint8_t *digest)
+static const char *shard_path(struct arena *a, const struct source *s, const uint8_t *digest)
 {
 	char hex[SHA256_HEX_SIZE];
 	hex_encode(digest, SHA256_SIZE, hex);
-	return arena_printf(a, "shards/%s", hex);
+	return arena_printf(a, "%s.shards/%s", s->sub, hex);
 }
 
 struct want {
@@ -312,7 +317,7 @@ static int keep_shard(struct walk *w, struct want *x, struct err *e)
 			       "the shard of '%.*s' does not have the digest that the shard index promises",
 			       STR_ARG(x->name));
 	cleanup_fd(&x->get.fd);
-	return fs_replace(x->s->dir_fd, shard_path(&w->a, x->digest), b.p, b.n, 0, e);
+	return fs_replace(x->s->dir_fd, shard_path(&w->a, x->s, x->digest), b.p, b.n, 0, e);
 }
 
 static int fetch_some(struct walk *w, struct want *v, size_t n, struct err *e)
@@ -335,7 +340,7 @@ static void add_want(struct walk *w, struct source *s, struct str name, struct w
 {
 	const uint8_t *digest = shard_digest(s, name);
 	char hex[SHA256_HEX_SIZE];
-	if (!digest || fs_exists(s->dir_fd, shard_path(&w->a, digest)))
+	if (!digest || fs_exists(s->dir_fd, shard_path(&w->a, s, digest)))
 		return;
 	hex_encode(digest, SHA256_SIZE, hex);
 	struct str folder = str_c(source_url(s, ""));
@@ -375,7 +380,7 @@ static int add_shard(struct walk *w, struct source *s, struct str name, struct e
 	uint8_t got[SHA256_SIZE];
 	if (!digest)
 		return build_name_whole(s->builder, name, e);
-	const char *path = shard_path(&w->a, digest);
+	const char *path = shard_path(&w->a, s, digest);
 	if (fs_read(s->dir_fd, path, &packed, e) < 0)
 		return -1;
 	sha256(packed.p, packed.n, got);
@@ -422,12 +427,16 @@ static int walk_round(struct walk *w, struct err *e)
 static int begin_source(struct walk *w, struct source *s, struct err *e)
 {
 	struct index_builder *b;
+	auto_fd shards = -1;
 	if (source_lock(s, e) < 0 || state_load(s, e) < 0 || load_shard_index(s, e) < 0)
 		return -1;
 	s->builder = b = index_builder_new(s->dir_fd, variant_file(s, "idx"), s->subdir, e);
 	if (!b)
 		return -1;
 	b->partial = true;
+	if ((shards = fs_open_dir_make(s->dir_fd, shards_folder(s), e)) < 0)
+		return -1;
+	cache_tidy(shards, STR(""));
 	vec_foreach(root, &s->state.roots)
 		walk_add(w, *root);
 	return build_string(b, s->shards->base_url, &b->base_url, e) < 0 ||
@@ -464,19 +473,14 @@ static int finish_source(struct source *s, const struct str *roots, size_t roots
 	return state_save(s, e) < 0 ? -1 : index_open(s->dir_fd, variant_file(s, "idx"), &s->index, e);
 }
 
-static bool is_referred(const struct walk *w, const struct source *of, const char *file)
+static bool is_referred(const struct source *s, const char *file)
 {
 	uint8_t digest[SHA256_SIZE];
 	if (!str_unhex(str_c(file), digest, SHA256_SIZE))
 		return false;
-	for (size_t i = 0; i < w->n; i++) {
-		const struct source *s = &w->v[i];
-		if (!s->shards || strcmp(s->channel->id, of->channel->id) != 0)
-			continue;
-		for (struct map_slot *m = NULL; (m = map_next(&s->shards->names, m));)
-			if (memcmp((const void *)(uintptr_t)m->value, digest, SHA256_SIZE) == 0)
-				return true;
-	}
+	for (struct map_slot *m = NULL; (m = map_next(&s->shards->names, m));)
+		if (memcmp((const void *)(uintptr_t)m->value, digest, SHA256_SIZE) == 0)
+			return true;
 	return false;
 }
 
@@ -486,13 +490,13 @@ static void tidy(const struct walk *w, const struct source *s)
 	auto_fs_list list = {0};
 	struct err ignored = ERR_INIT;
 	int64_t now_s = w->c->clock->wall_ms(w->c->clock) / 1000;
-	auto_fd dir = fs_open_dir(s->dir_fd, "shards", &ignored);
+	auto_fd dir = fs_open_dir(s->dir_fd, shards_folder(s), &ignored);
 	if (dir < 0 || fs_list(dir, ".", SHARD_FILES_MAX, &list, &ignored) < 0)
 		return;
 	for (size_t i = 0; i < list.n; i++) {
 		struct stat st;
 		if (fstatat(dir, list.name[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    now_s - st.st_mtim.tv_sec > SHARD_KEEP_S && !is_referred(w, s, list.name[i]))
+		    now_s - st.st_mtim.tv_sec > SHARD_KEEP_S && !is_referred(s, list.name[i]))
 			(void)sys_unlinkat(dir, list.name[i], 0);
 	}
 }
@@ -513,7 +517,7 @@ static int begin_all(struct walk *w, struct err *e)
 			order[n++] = &w->v[i];
 	qsort(order, n, sizeof(*order), source_cmp); /* locks are taken in one order everywhere */
 	for (size_t i = 0; i < n; i++)
-		if (fs_mkdirs(order[i]->dir_fd, "shards", 0755, e) < 0 || begin_source(w, order[i], e) < 0)
+		if (begin_source(w, order[i], e) < 0)
 			return -1;
 	return 0;
 }

@@ -121,6 +121,21 @@ int state_save(const struct source *s, struct err *e)
 	return fs_replace(s->dir_fd, variant_file(s, "json"), b.p, b.n, 0, e);
 }
 
+void cache_tidy(int dir_fd, struct str prefix)
+{
+	enum { FILES_MAX = 1 << 20 };
+	auto_fs_list list = {0};
+	struct err ignored = ERR_INIT;
+	if (fs_list(dir_fd, ".", FILES_MAX, &list, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < list.n; i++) {
+		struct str name = str_c(list.name[i]);
+		str_take_char(&name, '.');
+		if (str_starts(name, prefix) && str_ends(name, STR(".tmp")))
+			(void)sys_unlinkat(dir_fd, list.name[i], 0);
+	}
+}
+
 int source_lock(struct source *s, struct err *e)
 {
 	enum { LOCK_WAIT_MS = 600000 };
@@ -130,6 +145,7 @@ int source_lock(struct source *s, struct err *e)
 	s->lock_fd = fs_lock(s->dir_fd, name, LOCK_WAIT_MS, e);
 	if (s->lock_fd < 0)
 		return err_ctx(e, "index of channel '%.*s', subdir '%s'", STR_ARG(s->channel->shown), s->sub);
+	cache_tidy(s->dir_fd, str_c(arena_printf(s->a, "%s.", s->sub)));
 	return 0;
 }
 
@@ -140,7 +156,7 @@ int cache_tmp(int dir_fd, struct err *e)
 		return fd;
 	/* a file system without unnamed files */
 	char name[64];
-	snprintf(name, sizeof(name), "fetch.%d.new", (int)getpid());
+	snprintf(name, sizeof(name), "fetch.%d.tmp", (int)getpid());
 	fd = sys_openat(dir_fd, name, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_sys(e, "create '%s' in the index folder", name);

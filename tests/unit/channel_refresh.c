@@ -496,10 +496,10 @@ TEST(a_held_shard_that_rots_is_fetched_again)
 	serve_sharded_channel();
 	open_ok(H, "app", 0);
 	struct channel c = channel_of(H);
-	const char *folder = arena_printf(&a, "index/%s/shards", c.id);
+	const char *folder = arena_printf(&a, "index/%s/noarch.shards", c.id);
 	auto_fs_list list = {0};
 	CHECK_INT(fs_list(root_fd(), folder, 100, &list, &e), 0);
-	CHECK_INT(list.n, 3);
+	CHECK_INT(list.n, 2);
 	for (size_t i = 0; i < list.n; i++)
 		CHECK_INT(fs_replace(root_fd(), arena_printf(&a, "%s/%s", folder, list.name[i]), "x", 1, 0, &e), 0);
 	for (int i = 0; i < 3; i++)
