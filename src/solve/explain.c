@@ -3,7 +3,14 @@
 
 #include "solve/run.h"
 
-enum { TRY_CONFLICTS = 3000, ALL_CONFLICTS = 30000, LINES_MAX = 24, DEPTH_MAX = 6, SPECS_SHOWN = 3 };
+enum {
+	TRY_CONFLICTS = 3000,
+	ALL_CONFLICTS = 30000,
+	PROOF_CONFLICTS = 200000,
+	LINES_MAX = 24,
+	DEPTH_MAX = 6,
+	SPECS_SHOWN = 3
+};
 
 /* "cand needs spec", or with ban "cand tolerates only spec"; cand WORLD_NONE: it was asked for. */
 struct edge {
@@ -27,12 +34,36 @@ struct set {
 
 /* -- which specs are to blame ------------------------------------------------------------------------------------- */
 
+/* Those that a refutation uses, as a first step. */
+static uint32_t core_of_proof(struct world *p, const uint32_t *want, uint32_t n, uint32_t *core)
+{
+	struct run run;
+	struct err ignored = ERR_INIT;
+	uint32_t k = 0;
+	if (run_solve(&run, p, want, n, true, PROOF_CONFLICTS, &ignored) == 1) {
+		const struct cdcl_why *why;
+		size_t why_n = cdcl_proof(run.s, &why);
+		for (uint32_t i = 0; i < n; i++) {
+			bool used = false;
+			for (size_t w = 0; w < why_n && !used; w++)
+				used = why[w].kind == CDCL_IMPLIES && why[w].a == run.root &&
+				       why[w].b < run.spec_of.n && run.spec_of.v[why[w].b] == want[i];
+			if (used)
+				core[k++] = want[i];
+		}
+	}
+	run_release(&run);
+	if (!k)
+		memcpy(core, want, n * sizeof(*core));
+	return k ? k : n;
+}
+
 /* Leaves out what can be left out. Gives up, with what is left so far, when it takes too long. */
 static uint32_t find_core(struct world *p, const uint32_t *want, uint32_t n, uint32_t *core)
 {
 	auto_free uint32_t *trial = xcalloc(n + 1u, sizeof(*trial));
 	uint64_t spent = 0;
-	memcpy(core, want, n * sizeof(*core));
+	n = core_of_proof(p, want, n, core);
 	for (uint32_t i = 0; i < n && n > 1 && spent < ALL_CONFLICTS;) {
 		struct run run;
 		struct err ignored = ERR_INIT;
@@ -423,6 +454,20 @@ static void make_tree(struct explainer *x, const uint32_t *core, uint32_t n, boo
 	vec_release(&all);
 }
 
+/* Where a refutation is too long to be shown: only what it is about. */
+static void make_list(struct explainer *x, const uint32_t *core, uint32_t n, struct solve_result *res)
+{
+	struct reasons all = {0}, top = {0};
+	for (uint32_t i = 0; i < n && i < LINES_MAX; i++)
+		add_reason(x, &top, x->p->spec.v[core[i]].text, NULL);
+	if (n > LINES_MAX)
+		add_reason(x, &top, STR("…"), NULL);
+	add_reason(x, &all, STR("these cannot be had together, for reasons too long to tell:"), &top);
+	res->explanation = all.v[0];
+	vec_release(&top);
+	vec_release(&all);
+}
+
 /* What matches nothing by itself is to blame in any case; no need to search. */
 static uint32_t find_hopeless(struct world *p, const uint32_t *want, uint32_t want_n, uint32_t *core)
 {
@@ -438,22 +483,27 @@ int explain(struct world *p, const uint32_t *want, uint32_t want_n, struct arena
 {
 	struct explainer x = {.p = p, .a = a};
 	struct run run;
+	struct err why = ERR_INIT;
 	auto_free uint32_t *core = xcalloc(want_n + 1u, sizeof(*core));
 	uint32_t n = find_hopeless(p, want, want_n, core);
 	bool hopeless = n > 0;
 	if (!n)
 		n = find_core(p, want, want_n, core);
-	int rc = run_solve(&run, p, core, n, true, UINT64_MAX, e);
+	int rc = run_solve(&run, p, core, n, true, PROOF_CONFLICTS, &why);
 	if (rc == 1) {
 		read_proof(&x, &run);
 		make_tree(&x, core, n, hopeless, res);
+	} else if (rc < 0 && why.code == ERR_LIMIT) {
+		make_list(&x, core, n, res);
 	}
 	run_release(&run);
 	vec_release(&x.edge);
 	vec_release(&x.refused);
 	map_release(&x.shown);
-	if (rc != 1)
-		return rc < 0 ? -1 : 0;
+	if (rc < 0 && why.code != ERR_LIMIT) {
+		*e = why;
+		return -1;
+	}
 	return explain_suggest(p, want, want_n, core, n, a, res, e);
 }
 

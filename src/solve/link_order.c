@@ -38,16 +38,24 @@ static uint32_t node_of(const struct graph *g, uint32_t name)
 	return at && *at ? (uint32_t)*at - 1 : WORLD_NONE;
 }
 
+static void add_edge(struct graph *g, uint32_t n, uint32_t spec)
+{
+	uint32_t to = g->p->spec.v[spec].spec ? node_of(g, g->p->spec.v[spec].name) : WORLD_NONE;
+	if (to != WORLD_NONE && to != n)
+		vec_push(&g->edge, to);
+}
+
 /* Edges to the nodes that a node depends on, in the order of their names. */
 static void add_edges(struct graph *g, uint32_t n, uint32_t python, bool noarch_python)
 {
 	const uint32_t *specs;
 	uint32_t specs_n = world_depends(g->p, g->node.v[n].cand, &specs), first = (uint32_t)g->edge.n, kept = first;
-	for (uint32_t i = 0; i < specs_n; i++) {
-		uint32_t to = g->p->spec.v[specs[i]].spec ? node_of(g, g->p->spec.v[specs[i]].name) : WORLD_NONE;
-		if (to != WORLD_NONE && to != n)
-			vec_push(&g->edge, to);
-	}
+	for (uint32_t i = 0; i < specs_n; i++)
+		add_edge(g, n, specs[i]);
+	const struct world_extra *x;
+	specs_n = world_extras(g->p, g->node.v[n].cand, &x);
+	for (uint32_t i = 0; i < specs_n; i++)
+		add_edge(g, n, x[i].spec);
 	if (noarch_python && python != WORLD_NONE && n != python)
 		vec_push(&g->edge, python);
 	if (g->edge.n > first)

@@ -124,35 +124,70 @@ static bool expand_condition(struct run *r, const struct spec_condition *c, stru
 	return true;
 }
 
-static void imply_if(struct run *r, uint32_t var, uint32_t spec)
+/* The variable of a name's optional group. */
+static uint32_t extra_of(struct run *r, uint32_t name, struct str group)
+{
+	vec_foreach(x, &r->extra)
+		if (x->name == name && str_eq(x->group, group))
+			return x->var;
+	uint32_t var = cdcl_add_witness(r->s, NULL, 0);
+	map_variable(r, var, 1, WORLD_NONE, WORLD_NONE);
+	vec_push(&r->extra, ((struct run_extra){name, var, group}));
+	return var;
+}
+
+/* var implies gate under the spec's condition, if it has one, and where `extra` (WORLD_NONE: always) is true. */
+static void imply_if(struct run *r, uint32_t var, uint32_t spec, uint32_t extra, uint32_t gate)
 {
 	auto_free struct terms *t = xcalloc(1, sizeof(*t));
-	if (!expand_condition(r, spec_condition(r->p->spec.v[spec].spec), t, 0)) {
+	const struct spec *s = r->p->spec.v[spec].spec;
+	if (!spec_when(s).n)
+		t->n = 1; /* one term, always true */
+	else if (!expand_condition(r, spec_condition(s), t, 0)) {
 		cdcl_refuse(r->s, var); /* too deep, or not a condition: as a spec that cannot be read */
 		return;
 	}
-	uint32_t gate = choice_of(r, spec);
 	for (uint32_t i = 0; i < t->n; i++) {
-		uint32_t witness[TERM_SIZE];
-		for (uint32_t k = 0; k < t->term[i].n; k++) {
-			uint32_t n;
-			auto_free uint32_t *v = member_variables(r, t->term[i].spec[k], &n);
-			witness[k] = cdcl_add_witness(r->s, v, n);
+		uint32_t witness[TERM_SIZE + 1], n = t->term[i].n;
+		for (uint32_t k = 0; k < n; k++) {
+			uint32_t members;
+			auto_free uint32_t *v = member_variables(r, t->term[i].spec[k], &members);
+			witness[k] = cdcl_add_witness(r->s, v, members);
 			map_variable(r, witness[k], 1, WORLD_NONE, t->term[i].spec[k]);
 		}
-		cdcl_imply_if(r->s, var, witness, t->term[i].n, gate);
+		if (extra != WORLD_NONE)
+			witness[n++] = extra;
+		cdcl_imply_if(r->s, var, witness, n, gate);
 	}
 }
 
 static void imply(struct run *r, uint32_t var, uint32_t spec)
 {
 	const struct spec *s = r->p->spec.v[spec].spec;
-	if (!s)
+	const struct str *group;
+	if (!s) {
 		cdcl_refuse(r->s, var);
-	else if (spec_when(s).n)
-		imply_if(r, var, spec);
+		return;
+	}
+	if (spec_when(s).n)
+		imply_if(r, var, spec, WORLD_NONE, choice_of(r, spec));
 	else
 		cdcl_imply(r->s, var, choice_of(r, spec));
+	uint32_t n = spec_extras(s, &group);
+	for (uint32_t i = 0; i < n; i++)
+		imply_if(r, var, spec, WORLD_NONE, extra_of(r, r->p->spec.v[spec].name, group[i]));
+}
+
+static void imply_extras(struct run *r, uint32_t var, uint32_t cand)
+{
+	const struct world_extra *x;
+	uint32_t n = world_extras(r->p, cand, &x);
+	for (uint32_t i = 0; i < n; i++)
+		if (r->p->spec.v[x[i].spec].spec)
+			imply_if(r, var, x[i].spec, extra_of(r, r->p->cand.v[cand].name, x[i].group),
+				 choice_of(r, x[i].spec));
+		else
+			cdcl_refuse(r->s, var);
 }
 
 static void expand_root(struct run *r)
@@ -189,6 +224,7 @@ static int expand(void *ctx, uint32_t var, struct err *e)
 	uint32_t n = world_depends(r->p, cand, &specs);
 	for (uint32_t i = 0; i < n; i++)
 		imply(r, var, specs[i]);
+	imply_extras(r, var, cand);
 	n = world_constrains(r->p, cand, &specs);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct spec *s = r->p->spec.v[specs[i]].spec;
@@ -235,11 +271,22 @@ static bool counts(struct run *r, uint32_t spec)
 	return s && (!spec_when(s).n || cdcl_is_true(r->s, r->p->spec.v[spec].choice));
 }
 
+VEC_TYPE(specs, uint32_t);
+
+static void collect_extras(struct run *r, uint32_t cand, struct specs *todo)
+{
+	const struct world_extra *x;
+	uint32_t n = world_extras(r->p, cand, &x);
+	for (uint32_t i = 0; i < n; i++)
+		if (cdcl_is_true(r->s, extra_of(r, r->p->cand.v[cand].name, x[i].group)) && counts(r, x[i].spec))
+			vec_push(todo, x[i].spec);
+}
+
 /* Only what the specs lead to is installed, though the search may have made more true on its way. */
 static void collect(struct run *r)
 {
 	struct world *p = r->p;
-	VEC(uint32_t) todo = {0};
+	struct specs todo = {0};
 	auto_free bool *seen = xcalloc(p->cand.n + 1, 1);
 	for (uint32_t i = 0; i < r->want_n; i++)
 		if (counts(r, r->want[i]))
@@ -256,6 +303,7 @@ static void collect(struct run *r)
 		for (uint32_t i = 0; i < n; i++)
 			if (counts(r, specs[i]))
 				vec_push(&todo, specs[i]);
+		collect_extras(r, cand, &todo);
 	}
 	vec_release(&todo);
 }
@@ -285,6 +333,7 @@ void run_release(struct run *r)
 	cdcl_free(r->s);
 	vec_release(&r->cand_of);
 	vec_release(&r->spec_of);
+	vec_release(&r->extra);
 	vec_release(&r->chosen);
 	r->s = NULL;
 }

@@ -6,6 +6,11 @@
 #include "solve/cdcl.h"
 #include "solve/world.h"
 
+/* A group of optional dependencies (CEP 44): true where a spec asks for it. */
+struct run_extra {
+	uint32_t name, var;
+	struct str group;
+};
 struct run {
 	struct world *p;
 	struct cdcl *s;
@@ -14,7 +19,8 @@ struct run {
 	uint32_t root;	       /* its variable */
 	VEC(uint32_t) cand_of; /* by variable; WORLD_NONE: not a candidate */
 	VEC(uint32_t) spec_of; /* by variable: the spec of a choice or ban */
-	VEC(uint32_t) chosen;  /* the solution: what the specs lead to, without what the host has */
+	VEC(struct run_extra) extra;
+	VEC(uint32_t) chosen; /* the solution: what the specs lead to, without what the host has */
 };
 
 /* 0 solved: see chosen, 1 no solution, -1 error. */

@@ -396,6 +396,40 @@ uint32_t world_constrains(struct world *p, uint32_t cand, const uint32_t **ret)
 	return specs_of_texts(p, r->constrains, r->constrains_n, ret);
 }
 
+uint32_t world_extras(struct world *p, uint32_t cand, const struct world_extra **ret)
+{
+	const struct world_candidate *c = &p->cand.v[cand];
+	struct pkg_record r;
+	struct err ignored = ERR_INIT;
+	auto_buf text = BUF_INIT(BUF_MAX);
+	bool v3 = c->index < WORLD_INSTALLED && index_pkg(p->r->indexes[c->index].index, (struct ix_pkg){c->pkg}).is_v3;
+	*ret = NULL;
+	if ((c->index < WORLD_INSTALLED && !v3) || world_record(p, cand, p->a, &r, &ignored) < 0)
+		return 0;
+	if (str_search(r.extra_json, STR("\"extra_depends\"")) < 0)
+		return 0;
+	buf_printf(&text, "{");
+	buf_put_str(&text, r.extra_json);
+	buf_put_c(&text, "}");
+	const struct json *groups = json_get(json_parse(p->a, buf_str(&text), "record", &ignored), "extra_depends");
+	VEC(struct world_extra) found = {0};
+	for (uint32_t g = 0; groups && groups->type == JSON_OBJECT && g < groups->n; g++) {
+		const struct json *list = &groups->member[g].value;
+		for (uint32_t i = 0; list->type == JSON_ARRAY && i < list->n; i++)
+			if (list->item[i].type == JSON_STRING) {
+				uint32_t spec = world_spec_of_text(p, list->item[i].string, SPEC_DEPENDENCY | SPEC_V3);
+				vec_push(&found, ((struct world_extra){groups->member[g].key, spec}));
+			}
+	}
+	uint32_t n = (uint32_t)found.n;
+	struct world_extra *v = arena_array(p->a, struct world_extra, n + 1u);
+	if (n)
+		memcpy(v, found.v, n * sizeof(*v));
+	vec_release(&found);
+	*ret = v;
+	return n;
+}
+
 /* -- life --------------------------------------------------------------------------------------------------------- */
 
 static int read_requests(struct world *p, const struct str *texts, size_t n, const char *what, struct err *e)

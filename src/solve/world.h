@@ -80,5 +80,11 @@ const struct version *world_version_of(struct world *p, uint32_t version);
 /* The specs that a candidate depends on, or is constrained by. Returns how many; they live in the world's arena. */
 uint32_t world_depends(struct world *p, uint32_t cand, const uint32_t **ret);
 uint32_t world_constrains(struct world *p, uint32_t cand, const uint32_t **ret);
+/* CEP 44: what a candidate depends on where one of its groups is asked for. */
+struct world_extra {
+	struct str group;
+	uint32_t spec;
+};
+uint32_t world_extras(struct world *p, uint32_t cand, const struct world_extra **ret);
 /* The whole record; views into `a`, the index or the request. */
 int world_record(const struct world *p, uint32_t cand, struct arena *a, struct pkg_record *ret, struct err *e);

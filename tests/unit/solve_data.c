@@ -175,6 +175,18 @@ TEST(conditions)
 	solve_v3(V3("\"y[when=\\\"gone or (python>=3 and x)\\\"]\""), "x", "python y x ");
 }
 
+/* Groups of optional dependencies (CEP 44): asked for by a person or a dependency, absent ones ignored. */
+#define EXTRAS                                                                                                         \
+	"], \"extra_depends\":{\"more\":[\"y\"],\"bad\":[\"gone\"],\"old\":[\"y[when=\\\"python<3.9\\\"]\"]},\"constrains\":["
+TEST(extras)
+{
+	solve_v3(V3("" EXTRAS), "x", "python x ");
+	solve_v3(V3("" EXTRAS), "x[extras=more]", "python y x ");
+	solve_v3(V3("" EXTRAS), "x[extras=[more, absent]]", "python y x ");
+	solve_v3(V3("" EXTRAS), "x[extras=bad]", "");
+	solve_v3(V3("" EXTRAS), "x[extras=old]", "python x ");
+}
+
 /* -- why ---------------------------------------------------------------------------------------------------------- */
 
 static const struct str app_needs[] = {STR("lib >=1"), STR("tool")}, tool_needs[] = {STR("lib"), STR("app")};
