@@ -300,6 +300,17 @@ int channel_parse(struct arena *a, struct str text, const struct channel_config 
 	return set_url(a, url, c, ret, e);
 }
 
+struct str channel_private_url(struct arena *a, const struct channel *channels, size_t n, struct str url)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct channel *c = &channels[i];
+		struct str rest = url;
+		if (!str_eq(c->url, c->shown) && str_take_str(&rest, c->shown) && str_starts(rest, STR("/")))
+			return str_c(arena_printf(a, "%.*s%.*s", STR_ARG(c->url), STR_ARG(rest)));
+	}
+	return url;
+}
+
 bool channel_matches(const struct channel *c, struct str wanted)
 {
 	while (wanted.n > 1 && str_ends(wanted, STR("/")))

@@ -40,6 +40,9 @@ struct str channel_host_subdir(void); /* of the machine this runs on */
 /* A reference of the channel's metadata (base_url, shards_base_url) against the URL of the folder it came from, which
  * ends in '/': absolute, "/rooted" or relative, "." and ".." resolved. */
 struct str channel_url_join(struct arena *a, struct str folder, struct str ref);
+/* The URL of a record (which never has credentials) as it has to be asked for: with those of the channel that it is of.
+ * Not to be shown. */
+struct str channel_private_url(struct arena *a, const struct channel *channels, size_t n, struct str url);
 /* True where the channel part of a spec ("conda-forge", a URL) means this channel. */
 bool channel_matches(const struct channel *c, struct str wanted);
 

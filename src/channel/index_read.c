@@ -380,16 +380,17 @@ static struct str file_name(const struct index *ix, struct ix_pkg p, const struc
 	return arena_str(a, buf_str(&b));
 }
 
-/* Where the subdir's files are: base_url against the subdir's own URL (CEP 15). */
+/* Where the subdir's files are: base_url against the subdir's own URL (CEP 15). Without credentials: see
+ * channel_private_url. */
 static struct str file_url(const struct index *ix, const struct channel *c, struct str subdir, struct str fn,
 			   struct arena *a)
 {
 	struct str base = string_at(ix, ix->h->base_url), own = string_at(ix, ix->h->subdir);
 	const char *slash = str_ends(base, STR("/")) || base.n == 0 ? "" : "/";
 	if (base.n == 0)
-		return str_c(
-			arena_printf(a, "%.*s/%.*s/%.*s", STR_ARG(c->url), STR_ARG(own.n ? own : subdir), STR_ARG(fn)));
-	struct str folder = str_c(arena_printf(a, "%.*s/%.*s/", STR_ARG(c->url), STR_ARG(own)));
+		return str_c(arena_printf(a, "%.*s/%.*s/%.*s", STR_ARG(c->shown), STR_ARG(own.n ? own : subdir),
+					  STR_ARG(fn)));
+	struct str folder = str_c(arena_printf(a, "%.*s/%.*s/", STR_ARG(c->shown), STR_ARG(own)));
 	struct str joined = channel_url_join(a, folder, base);
 	return str_c(arena_printf(a, "%.*s%s%.*s", STR_ARG(joined), slash, STR_ARG(fn)));
 }

@@ -76,6 +76,19 @@ static int shard_extra(struct index_builder *b, struct mp *m, struct str key, st
 	return 0;
 }
 
+/* What groups of optional dependencies (CEP 44) name is fetched with the rest: whether a group is asked for shows later. */
+static int shard_groups(struct index_builder *b, struct mp m, struct err *e)
+{
+	uint32_t n, ignored;
+	struct str group;
+	if (mp_map(&m, &n, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < n; i++)
+		if (mp_str(&m, &group, e) < 0 || shard_list(b, &m, true, &ignored, e) < 0)
+			return -1;
+	return 0;
+}
+
 static int shard_member(struct index_builder *b, struct mp *m, struct str key, struct build_record *r, struct err *e)
 {
 	if (str_eq(key, STR("name")))
@@ -102,6 +115,8 @@ static int shard_member(struct index_builder *b, struct mp *m, struct str key, s
 		return shard_list(b, m, false, &r->constrains, e);
 	if (str_eq(key, STR("fn")) || str_eq(key, STR("url")) || str_eq(key, STR("channel")))
 		return mp_skip(m, e);
+	if (str_eq(key, STR("extra_depends")) && shard_groups(b, *m, e) < 0)
+		return -1;
 	return shard_extra(b, m, key, r, e);
 }
 

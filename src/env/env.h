@@ -157,6 +157,10 @@ struct env_opts {
 	bool copy;	    /* never link */
 	bool sync_delete;   /* files that no package owns are left behind; otherwise the new generation has them too */
 	unsigned threads;   /* 0: one a processor */
+	/* Records, locks and logs hold URLs without credentials: those of these channels are put in where a package of
+	 * theirs is downloaded. */
+	const struct channel *channels;
+	size_t channels_n;
 };
 /* Downloads (several at once, resuming), verifies and unpacks (in parallel with the downloads) whatever the plan needs.
  * Packages of the target that came without a SHA-256 (@EXPLICIT lists) get theirs filled in, and what else their own

@@ -91,6 +91,16 @@ TEST(secrets_are_not_shown)
 	CHECK(!strstr(refused("https://me:Secret@h/x y", NULL), "Secret"));
 }
 
+TEST(secrets_are_put_in_where_a_file_is_asked_for)
+{
+	struct channel c[] = {parse("https://h/conda", NULL), parse("https://h/t/tk-123/conda-forge", NULL)};
+	CHECK_STR(z(channel_private_url(&a, c, 2, STR("https://h/conda-forge/noarch/x.conda"))),
+		  "https://h/t/tk-123/conda-forge/noarch/x.conda");
+	CHECK_STR(z(channel_private_url(&a, c, 2, STR("https://h/conda-forge2/x"))), "https://h/conda-forge2/x");
+	CHECK_STR(z(channel_private_url(&a, c, 2, STR("https://o/conda-forge/x"))), "https://o/conda-forge/x");
+	CHECK_STR(z(channel_private_url(&a, NULL, 0, STR("https://h/x"))), "https://h/x");
+}
+
 TEST(ids_tell_channels_apart)
 {
 	CHECK_STR(parse("https://h/a", NULL).id, parse("https://H/a/", NULL).id);

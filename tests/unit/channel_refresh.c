@@ -341,6 +341,12 @@ TEST(secrets_stay_out_of_messages)
 	serve("https://me:Secret@h/t/tok-1/c/noarch/repodata.json", STR("{"), NULL, -1);
 	CHECK(try_open(&name, 1, NULL, 0, &e) < 0);
 	CHECK_MSG(!strstr(e.msg, "Secret") && !strstr(e.msg, "tok-1"), "%s", e.msg);
+	serve("https://me:Secret@h/t/tok-1/c/noarch/repodata.json", STR(ONE("x")), NULL, -1);
+	open_ok(name, NULL, 0);
+	struct pkg_record r;
+	CHECK_INT(index_record(opened[1].index, (struct ix_pkg){0}, &opened[1].channel, &a, &r, &e), 0);
+	CHECK_STR(r.url.p, "https://h/c/noarch/x-1-0.conda");
+	close_opened();
 }
 
 TEST(two_processes_make_one_index)
@@ -372,6 +378,8 @@ static void mp_text(struct buf *b, const char *s)
 	buf_put_c(b, s);
 }
 
+static const char *grouped; /* what the next shard's group of optional dependencies names */
+
 /* The shard of a package with one version; `depends` and `constrains` may be NULL. */
 static struct str shard(const char *name, const char *depends, const char *constrains)
 {
@@ -382,7 +390,11 @@ static struct str shard(const char *name, const char *depends, const char *const
 	mp_text(&b, "packages.conda");
 	buf_put_c(&b, "\x81");
 	mp_text(&b, arena_printf(&a, "%s-1-0.conda", name));
-	buf_put_c(&b, "\x86");
+	buf_put_c(&b, grouped ? "\x87" : "\x86");
+	if (grouped) {
+		mp_text(&b, "extra_depends"), buf_put_c(&b, "\x81");
+		mp_text(&b, "group"), buf_put_c(&b, "\x91"), mp_text(&b, grouped);
+	}
 	mp_text(&b, "name"), mp_text(&b, name);
 	mp_text(&b, "version"), mp_text(&b, "1");
 	mp_text(&b, "build"), mp_text(&b, "0");
@@ -460,6 +472,18 @@ TEST(only_shards_in_reach_are_fetched)
 	CHECK_INT(index_record(opened[0].index, (struct ix_pkg){0}, &opened[0].channel, &a, &r, &e), 0);
 	CHECK(str_starts(r.url, STR(H "/files/")));
 	CHECK_INT(r.size, 258);
+	close_opened();
+}
+
+TEST(groups_of_optional_dependencies_are_in_reach)
+{
+	grouped = "opt";
+	struct str app = shard("app", NULL, NULL);
+	grouped = NULL;
+	struct named noarch[] = {{"app", app}, {"opt", shard("opt", NULL, NULL)}};
+	serve_shards(H "/noarch", noarch, 2, "n1");
+	open_ok(H, "app", 0);
+	CHECK_INT(count(1), 2);
 	close_opened();
 }
 
