@@ -139,7 +139,8 @@ void link_order(struct world *p, uint32_t *cand, uint32_t n, const bool *noarch_
 		      &out_n); /* before those that wait for it, so that it opens no circle */
 	for (uint32_t i = 0; i < n; i++)
 		visit(&g, i, python, needs, out, &out_n);
-	memcpy(cand, out, n * sizeof(*cand));
+	if (n)
+		memcpy(cand, out, n * sizeof(*cand));
 	vec_release(&g.node);
 	vec_release(&g.edge);
 	map_release(&g.by_name);

@@ -175,6 +175,48 @@ TEST(every_name_of_the_pair)
 	free_channels(&c);
 }
 
+/* One byte of an index is wrong: the solve says so, or did not need it. */
+TEST(damaged_index)
+{
+	struct channels c = {0};
+	char path[256];
+	unsigned told = 0;
+	add_index(&c, "data/conda/pair-2021-07-01/linux-aarch64-repodata.json", "linux-aarch64");
+	add_index(&c, "data/conda/pair-2021-07-01/noarch-repodata.json", "noarch");
+	snprintf(path, sizeof(path), "%s/0.idx", test_tmp());
+	for (unsigned i = 0; i < 150; i++) {
+		auto_arena a = ARENA_INIT;
+		struct solve_result res;
+		struct err e = ERR_INIT;
+		const struct str specs[] = {STR("jupyterlab"), STR("numpy")};
+		struct solve_request r = {.indexes = c.ci, .indexes_n = c.n, .specs = specs, .specs_n = 2};
+		auto_fd fd = open(path, O_RDWR | O_CLOEXEC);
+		uint8_t byte;
+		off_t at = 4096 + (off_t)i * 2311;
+		r.virtuals = host;
+		r.virtuals_n = HOST_N;
+		CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+		byte ^= 1u << (i % 8);
+		CHECK(pwrite(fd, &byte, 1, at) == 1);
+		index_free(c.ci[0].index);
+		c.ci[0].index = NULL;
+		int rc = index_open(AT_FDCWD, path, &c.ci[0].index, &e);
+		rc = rc < 0 ? rc : solve(&r, &a, &res, &e);
+		if (rc < 0) {
+			CHECK_MSG(e.code == ERR_VERIFY, "%s", e.msg);
+			told++;
+		} else {
+			CHECK_INT(rc, 0);
+			check_solution(&r, &res);
+		}
+		byte ^= 1u << (i % 8);
+		CHECK(pwrite(fd, &byte, 1, at) == 1);
+	}
+	printf("# %u of 150 noticed\n", told);
+	CHECK(told > 10);
+	free_channels(&c);
+}
+
 /* This sudoku's boxes are numbered wrongly, so that nothing fits; rattler and a plain SAT solver say the same. */
 TEST(sudoku_ends)
 {
