@@ -111,6 +111,18 @@ int tree_remove(struct store *s, const char *hex, struct err *e)
 	return fs_remove_tree(s->tmp, tmp.s, e);
 }
 
+int store_mend_tree(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e)
+{
+	struct blob_name n = blob_name(sha256);
+	auto_buf why = BUF_INIT(8192);
+	if (!store_has_tree(s, sha256))
+		return 0;
+	int damaged = tree_check(s, n.hex, &why, e);
+	if (damaged <= 0)
+		return damaged;
+	return tree_remove(s, n.hex, e) < 0 ? -1 : 1;
+}
+
 /* sizes */
 
 static int add_file_size(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)

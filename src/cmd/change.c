@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cmd/change.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+
+enum { MAX_SPEC_FILE = 256 << 20, MAX_DIFFERENCES_SHOWN = 20 };
+
+/* -- what is asked for -------------------------------------------------------------------------------------------- */
+
+int cmd_no_solution(struct cmd_context *c, const struct solve_result *r)
+{
+	auto_buf text = BUF_INIT(BUF_MAX);
+	auto_buf json = BUF_INIT(BUF_MAX);
+	solve_explain(r, &text);
+	fprintf(stderr, "slipway: no solution\n%s", text.p);
+	if (!c->json)
+		return CMD_NO_SOLUTION;
+	struct jw w = JW_INIT(&json, 2);
+	jw_object(&w);
+	jw_kv_c(&w, "error", "no solution");
+	jw_kv_c(&w, "code", err_code_name(ERR_NO_SOLUTION));
+	jw_kv_int(&w, "exit", CMD_NO_SOLUTION);
+	jw_kv_str(&w, "explanation", buf_str(&text));
+	jw_key(&w, "suggestions");
+	jw_array(&w);
+	for (uint32_t i = 0; i < r->suggestions_n; i++)
+		jw_str(&w, r->suggestions[i]);
+	jw_array_end(&w);
+	jw_object_end(&w);
+	buf_put_char(&json, '\n');
+	(void)cmd_print(c, &json); /* the exit code says it already */
+	return CMD_NO_SOLUTION;
+}
+
+int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_file *ret, struct err *e)
+{
+	auto_buf text = BUF_INIT(MAX_SPEC_FILE);
+	bool is_stdin = strcmp(path, "-") == 0;
+	if (fs_read(AT_FDCWD, is_stdin ? "/dev/stdin" : path, &text, e) < 0)
+		return -1;
+	return env_file_read(&c->arena, arena_str(&c->arena, buf_str(&text)), is_stdin ? "standard input" : path, ret,
+			     e);
+}
+
+int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, const struct cmd_list *words,
+		     struct str **ret, size_t *ret_n, struct err *e)
+{
+	*ret = arena_array(&c->arena, struct str, file->specs_n + words->n);
+	*ret_n = 0;
+	for (uint32_t i = 0; i < file->specs_n; i++)
+		(*ret)[(*ret_n)++] = file->specs[i];
+	vec_foreach(w, words)
+		(*ret)[(*ret_n)++] = str_c(*w);
+	for (size_t i = 0; i < *ret_n; i++)
+		if (!pkg_conda.spec_parse(&c->arena, (*ret)[i], SPEC_REQUEST, e))
+			return e->code == ERR_INPUT ? (e->code = ERR_USAGE, -1) : -1;
+	return 0;
+}
+
+void cmd_lock_of_result(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o,
+			struct env_spec_file *ret)
+{
+	struct env_lock_package *packages = arena_array(&c->arena, struct env_lock_package, r->packages_n);
+	struct str *channels = arena_array(&c->arena, struct str, o->channels_n);
+	for (size_t i = 0; i < r->packages_n; i++) {
+		packages[i].record = r->packages[i].record;
+		packages[i].requested = r->packages[i].requested;
+		packages[i].requested_spec = r->packages[i].requested_by;
+	}
+	for (size_t i = 0; i < o->channels_n; i++)
+		channels[i] = o->channels[i].shown;
+	ret->packages = packages;
+	ret->packages_n = (uint32_t)r->packages_n;
+	ret->channels = channels;
+	ret->channels_n = (uint32_t)o->channels_n;
+	ret->subdir = o->subdir;
+	ret->is_lock = true;
+}
+
+/* -- showing the plan --------------------------------------------------------------------------------------------- */
+
+static void put_change(struct out_table *t, const char *sign, const struct pkg_record *from,
+		       const struct pkg_record *to)
+{
+	const struct pkg_record *r = to ? to : from;
+	auto_buf size = BUF_INIT(64);
+	if (to)
+		out_put_size(&size, to->size);
+	out_table_cell(t, "%s %.*s", sign, STR_ARG(r->name));
+	if (from && to && str_eq(from->version, to->version))
+		out_table_cell(t, "%.*s", STR_ARG(to->version));
+	else if (from && to)
+		out_table_cell(t, "%.*s -> %.*s", STR_ARG(from->version), STR_ARG(to->version));
+	else
+		out_table_cell(t, "%.*s", STR_ARG(r->version));
+	out_table_cell(t, "%.*s", STR_ARG(r->build));
+	out_table_cell(t, "%.*s", STR_ARG(r->channel));
+	out_table_cell(t, "%s", size.p);
+}
+
+static void put_plan(struct cmd_context *c, const struct env_plan *p)
+{
+	auto_buf size = BUF_INIT(64);
+	static const char *const titles[] = {"  Package", "Version", "Build", "Channel", "Size"};
+	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 4};
+	for (size_t i = 0; i < p->added_n; i++)
+		put_change(&t, "+", NULL, &p->target.packages[p->added[i]].record);
+	for (size_t i = 0; i < p->changed_n; i++)
+		put_change(&t, "~", &p->before.packages[p->changed[i].from].record,
+			   &p->target.packages[p->changed[i].to].record);
+	for (size_t i = 0; i < p->removed_n; i++)
+		put_change(&t, "-", &p->before.packages[p->removed[i]].record, NULL);
+	if (t.cells.n)
+		out_table_print(&c->out, &t);
+	out_put_size(&size, p->download_bytes);
+	out_line(&c->out, "%zu to add, %zu to change, %zu to remove, %zu stay; to download: %s", p->added_n,
+		 p->changed_n, p->removed_n, p->kept_n, size.p);
+	fflush(c->out.out);
+}
+
+static void put_list(struct jw *w, const char *key, const struct env_spec_file *f, const uint32_t *v, size_t n)
+{
+	jw_key(w, key);
+	jw_array(w);
+	for (size_t i = 0; i < n; i++) {
+		jw_object(w);
+		pkg_record_write(w, &f->packages[v[i]].record);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+}
+
+static void put_changed(struct jw *w, const struct env_plan *p)
+{
+	jw_key(w, "changed");
+	jw_array(w);
+	for (size_t i = 0; i < p->changed_n; i++) {
+		jw_object(w);
+		jw_key(w, "from");
+		jw_object(w);
+		pkg_record_write(w, &p->before.packages[p->changed[i].from].record);
+		jw_object_end(w);
+		jw_key(w, "to");
+		jw_object(w);
+		pkg_record_write(w, &p->target.packages[p->changed[i].to].record);
+		jw_object_end(w);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+}
+
+static void put_steps(struct jw *w, const struct env_plan *p)
+{
+	static const char *const kinds[] = {"download", "unpack", "link", "remove", "run"};
+	jw_key(w, "steps");
+	jw_array(w);
+	for (size_t i = 0; i < p->steps_n; i++) {
+		const struct env_step *s = &p->steps[i];
+		const struct env_spec_file *f = s->kind == ENV_STEP_REMOVE ? &p->before : &p->target;
+		jw_object(w);
+		jw_kv_c(w, "step", kinds[s->kind]);
+		jw_kv_str(w, "package", f->packages[s->package].record.fn);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+}
+
+/* What a program learns of a change: the plan, and how it went. */
+static int print_json(struct cmd_context *c, const struct cmd_change *ch, const struct env_plan *p,
+		      const struct env_report *r)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct jw w = JW_INIT(&b, 2);
+	jw_object(&w);
+	jw_kv_str(&w, "environment", ch->name);
+	jw_kv_c(&w, "operation", ch->operation);
+	jw_kv_bool(&w, "dry_run", c->dry_run);
+	put_list(&w, "added", &p->target, p->added, p->added_n);
+	put_changed(&w, p);
+	put_list(&w, "removed", &p->before, p->removed, p->removed_n);
+	jw_kv_int(&w, "kept", (int64_t)p->kept_n);
+	jw_kv_int(&w, "download_bytes", (int64_t)p->download_bytes);
+	put_steps(&w, p);
+	if (r) {
+		jw_kv_int(&w, "generation", r->generation);
+		jw_kv_int(&w, "files", (int64_t)r->files);
+		jw_kv_int(&w, "linked", (int64_t)r->linked);
+		jw_kv_int(&w, "copied", (int64_t)r->copied);
+		jw_kv_int(&w, "patched", (int64_t)r->patched);
+		jw_kv_int(&w, "carried", (int64_t)r->carried);
+		jw_key(&w, "notes");
+		jw_array(&w);
+		for (size_t i = 0; i < r->notes_n; i++)
+			jw_str(&w, r->notes[i]);
+		jw_array_end(&w);
+	}
+	jw_object_end(&w);
+	buf_put_char(&b, '\n');
+	return cmd_print(c, &b);
+}
+
+/* -- carrying it out ------------------------------------------------------------------------------------------------ */
+
+struct differences {
+	struct cmd_context *c;
+	size_t added, changed, missing;
+	VEC(struct str) lines;
+};
+
+static void on_difference(void *ctx, const char *path, const char *what, struct str package)
+{
+	struct differences *d = ctx;
+	(void)package;
+	d->added += strcmp(what, "added") == 0;
+	d->changed += strcmp(what, "changed") == 0;
+	d->missing += strcmp(what, "missing") == 0;
+	const char *sign = strcmp(what, "added") == 0 ? "-" : strcmp(what, "changed") == 0 ? "~" : "+";
+	vec_push(&d->lines, str_c(arena_printf(&d->c->arena, "  %s %s", sign, path)));
+}
+
+/* What --sync --syncmode=delete will undo: files of nobody, changed and missing ones. */
+static int find_differences(struct cmd_context *c, struct env_hold *hold, struct differences *d, struct err *e)
+{
+	if (env_differences(hold, 0, true, on_difference, d, e) < 0)
+		return -1;
+	if (d->lines.n)
+		cmd_say(c, "files that differ from the recipe (- will be removed, ~ restored, + laid out again):");
+	for (size_t i = 0; i < d->lines.n && (c->verbose || i < MAX_DIFFERENCES_SHOWN); i++)
+		cmd_say(c, "%.*s", STR_ARG(d->lines.v[i]));
+	if (d->lines.n > MAX_DIFFERENCES_SHOWN && !c->verbose)
+		cmd_say(c, "  ... and %zu more (--verbose lists all)", d->lines.n - MAX_DIFFERENCES_SHOWN);
+	return 0;
+}
+
+/* A hard link shares its file with the store: what was changed in place there is damaged here too. */
+static int mend_store(struct cmd_context *c, const struct env_plan *plan, struct err *e)
+{
+	for (uint32_t i = 0; i < plan->target.packages_n; i++) {
+		const struct pkg_record *r = &plan->target.packages[i].record;
+		if (r->has_sha256 && store_has_tree(c->store, r->sha256) && store_mend_tree(c->store, r->sha256, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int read_before(struct cmd_context *c, const struct cmd_change *ch, struct env_spec_file *before,
+		       bool *ret_there, struct err *e)
+{
+	struct env_info info;
+	struct err missing = ERR_INIT;
+	*ret_there = env_get(c->state, &c->arena, ch->name, &info, &missing) == 0;
+	if (!*ret_there && (missing.code != ERR_NOT_FOUND || ch->must_exist)) {
+		*e = missing;
+		return -1;
+	}
+	if (*ret_there && ch->must_be_new)
+		return err_new(e, ERR_EXISTS,
+			       "environment '%.*s' is there already; 'slipway env update -n %.*s' changes it, "
+			       "'slipway env remove -n %.*s' removes it",
+			       STR_ARG(ch->name), STR_ARG(ch->name), STR_ARG(ch->name));
+	return *ret_there ? env_generation_lock(c->state, &c->arena, ch->name, 0, before, e) : 0;
+}
+
+static int parse_options(const struct cmd_context *c, const struct cmd_change_options *co, struct env_opts *o,
+			 struct err *e)
+{
+	if (co->clobber && strcmp(co->clobber, "warn") != 0 && strcmp(co->clobber, "refuse") != 0)
+		return err_new(e, ERR_USAGE, "--clobber is 'warn' or 'refuse', not '%s'", co->clobber);
+	if (co->sync_mode && strcmp(co->sync_mode, "delete") != 0 && strcmp(co->sync_mode, "keep") != 0)
+		return err_new(e, ERR_USAGE, "--syncmode is 'delete' or 'keep', not '%s'", co->sync_mode);
+	o->clobber = co->clobber && strcmp(co->clobber, "refuse") == 0 ? ENV_CLOBBER_REFUSE : ENV_CLOBBER_WARN;
+	o->allow_scripts = co->allow_scripts;
+	o->no_pyc = co->no_pyc;
+	o->copy = co->copy || c->config.always_copy;
+	o->sync_delete = co->sync && (!co->sync_mode || strcmp(co->sync_mode, "delete") == 0);
+	return 0;
+}
+
+static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct env_plan *plan,
+		 const struct env_opts *o, struct env_report *report, struct err *e)
+{
+	if (o->sync_delete && mend_store(c, plan, e) < 0)
+		return -1;
+	cmd_progress_begin(c);
+	int rc = env_prepare(c->store, c->transfer, plan, o, &c->arena, e);
+	if (rc == 0)
+		rc = env_lay_out(c->store, hold, plan, o, &c->arena, report, e);
+	if (rc == 0)
+		rc = env_switch(hold, report->generation, ch->operation, o, e);
+	cmd_progress_end(c);
+	if (rc < 0 && e->code != ERR_ROLLED_BACK && e->code != ERR_UNCERTAIN)
+		cmd_say(c, "nothing changed: '%.*s' is as it was", STR_ARG(ch->name));
+	return rc;
+}
+
+static void tell_result(struct cmd_context *c, const struct cmd_change *ch, const struct env_report *r)
+{
+	for (size_t i = 0; i < r->notes_n; i++)
+		cmd_say(c, "note: %.*s", STR_ARG(r->notes[i]));
+	if (r->carried)
+		cmd_say(c, "%llu files that no package owns were taken over", (unsigned long long)r->carried);
+	cmd_say(c, "'%.*s' is now at generation %u: %llu files (%llu linked, %llu copied, %llu with the prefix put in)",
+		STR_ARG(ch->name), r->generation, (unsigned long long)r->files, (unsigned long long)r->linked,
+		(unsigned long long)r->copied, (unsigned long long)r->patched);
+}
+
+int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct err *e)
+{
+	struct env_spec_file before = {0};
+	struct env_plan plan;
+	struct env_report report = {0};
+	struct differences found = {.c = c};
+	struct env_opts o = {.progress = &c->progress, .clock = &clock_system, .command = c->command_line};
+	bool there;
+	if (parse_options(c, ch->options, &o, e) < 0 || cmd_need_store(c, e) < 0 || cmd_need_transfer(c, e) < 0 ||
+	    read_before(c, ch, &before, &there, e) < 0 ||
+	    env_plan(ch->target, there ? &before : NULL, c->store, &c->arena, &plan, e) < 0 ||
+	    (there && o.sync_delete && find_differences(c, hold, &found, e) < 0))
+		return cmd_fail(c, e);
+	size_t differences = found.lines.n;
+	vec_release(&found.lines);
+	if (!c->json && !c->quiet)
+		put_plan(c, &plan);
+	bool same = there && !plan.added_n && !plan.removed_n && !plan.changed_n && !differences &&
+		    env_same_settings(&before, &plan.target);
+	if (same)
+		cmd_say(c, "'%.*s' is like that already: nothing to do", STR_ARG(ch->name));
+	if (same || c->dry_run)
+		return c->json ? print_json(c, ch, &plan, NULL) : CMD_OK;
+	if (do_it(c, ch, hold, &plan, &o, &report, e) < 0)
+		return cmd_fail(c, e);
+	tell_result(c, ch, &report);
+	return c->json ? print_json(c, ch, &plan, &report) : CMD_OK;
+}

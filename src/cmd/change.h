@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * change: what the commands that change an environment share: from specs or a lock to a plan, its display, and the way
+ * through prepare, lay out and switch.
+ */
+#include "cmd/cmd.h"
+
+/* Prints the explanation of an unsolvable request; exit code 3. */
+int cmd_no_solution(struct cmd_context *c, const struct solve_result *r);
+/* "-" is standard input. */
+int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_file *ret, struct err *e);
+/* The file's specs and the command line's words, one after the other. */
+int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, const struct cmd_list *words,
+		     struct str **ret, size_t *ret_n, struct err *e);
+/* --help of the command in c. */
+int cmd_help(struct cmd_context *c);
+
+struct cmd_change_options {
+	struct cmd_solve_options solve;
+	bool allow_scripts, no_pyc, copy, sync;
+	const char *sync_mode, *clobber;
+	int64_t wait_s;
+};
+#define CMD_CHANGE_OPTIONS(o)                                                                                          \
+	{0, "allow-scripts", CMD_FLAG, &(o)->allow_scripts}, {0, "no-pyc", CMD_FLAG, &(o)->no_pyc},                    \
+		{0, "copy", CMD_FLAG, &(o)->copy}, {0, "clobber", CMD_TEXT, &(o)->clobber},                            \
+	{                                                                                                              \
+		0, "wait", CMD_NUMBER, &(o)->wait_s                                                                    \
+	}
+
+/* A lock made of a solution: what the new generation shall be. */
+void cmd_lock_of_result(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o,
+			struct env_spec_file *ret);
+/* Holds the environment, plans, shows the plan, and unless --dry-run carries it out and tells how it went. Returns an exit
+ * code. `before` is read under the hold when must_exist; an environment that is there is refused when must_be_new. */
+struct cmd_change {
+	struct str name;
+	const char *operation; /* "create", "update", "apply" */
+	bool must_exist, must_be_new;
+	const struct env_spec_file *target;
+	const struct cmd_change_options *options;
+};
+int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct err *e);

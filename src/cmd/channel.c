@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+/* channel add, list, remove, refresh, publish. */
+#include <stdio.h>
+
+#include "base/json.h"
+#include "cmd/change.h"
+
+struct channel_args {
+	struct cmd_solve_options solve;
+	const char *name;
+	bool first, replace;
+	struct cmd_list words;
+};
+
+static int run(struct cmd_context *c, int argc, char **argv,
+	       int (*fn)(struct cmd_context *c, const struct channel_args *a, struct err *e))
+{
+	struct channel_args a = {0};
+	const struct cmd_option options[] = {
+		CMD_SOLVE_OPTIONS(&a.solve),	      {0, "name", CMD_TEXT, &a.name}, {0, "first", CMD_FLAG, &a.first},
+		{0, "replace", CMD_FLAG, &a.replace}, {0, NULL, CMD_FLAG, NULL},
+	};
+	struct err e = ERR_INIT;
+	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
+	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : fn(c, &a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;
+	vec_release(&a.words);
+	vec_release(&a.solve.channels);
+	return code;
+}
+
+/* -- add and remove ------------------------------------------------------------------------------------------------ */
+
+static int check_name(struct str name, struct err *e)
+{
+	bool good = name.n > 0 && name.n <= 128 && name.p[0] != '-' && name.p[0] != '#';
+	for (size_t i = 0; good && i < name.n; i++)
+		good = name.p[i] > ' ' && name.p[i] != 0x7f;
+	return good ? 0
+		    : err_new(e, ERR_USAGE, "'%.*s' cannot be a channel's name (no spaces, at most 128 bytes)",
+			      STR_ARG(name));
+}
+
+static int add(struct cmd_context *c, const struct channel_args *a, struct err *e)
+{
+	struct cmd_channel *old, *list;
+	struct channel ch;
+	size_t n;
+	bool known = false;
+	if (a->words.n != 1)
+		return err_new(e, ERR_USAGE,
+			       "add which channel? as in: slipway channel add URL-or-folder [--name NAME]");
+	if (cmd_channels_read(c, &old, &n, e) < 0 || cmd_channel_parse(c, str_c(a->words.v[0]), &ch, e) < 0)
+		return -1;
+	struct cmd_channel new = {a->name ? str_c(a->name) : ch.name, ch.url};
+	if (check_name(new.name, e) < 0)
+		return -1;
+	list = arena_array(&c->arena, struct cmd_channel, n + 1);
+	size_t k = 0;
+	if (a->first)
+		list[k++] = new;
+	for (size_t i = 0; i < n; i++) {
+		if (!str_eq(old[i].name, new.name)) {
+			list[k++] = old[i];
+			continue;
+		}
+		known = true;
+		if (!a->first)
+			list[k++] = new;
+	}
+	if (!known && !a->first)
+		list[k++] = new;
+	cmd_say(c, "%s channel '%.*s': %.*s", known ? "changed" : "added", STR_ARG(new.name), STR_ARG(ch.shown));
+	return c->dry_run ? 0 : cmd_channels_write(c, list, k, e);
+}
+
+int cmd_channel_add(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, add);
+}
+
+static int remove_channel(struct cmd_context *c, const struct channel_args *a, struct err *e)
+{
+	struct cmd_channel *list;
+	size_t n, k = 0;
+	if (a->words.n != 1)
+		return err_new(e, ERR_USAGE, "remove which channel? 'slipway channel list' shows them");
+	if (cmd_channels_read(c, &list, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (!str_eq_c(list[i].name, a->words.v[0]) && !str_eq_c(list[i].url, a->words.v[0]))
+			list[k++] = list[i];
+	if (k == n)
+		return err_new(e, ERR_NOT_FOUND, "no channel '%s'; 'slipway channel list' shows them", a->words.v[0]);
+	cmd_say(c, "removed channel '%s'", a->words.v[0]);
+	return c->dry_run ? 0 : cmd_channels_write(c, list, k, e);
+}
+
+int cmd_channel_remove(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, remove_channel);
+}
+
+/* -- list --------------------------------------------------------------------------------------------------------- */
+
+static int list_channels(struct cmd_context *c, const struct channel_args *a, struct err *e)
+{
+	static const char *const titles[] = {"Priority", "Name", "URL"};
+	struct out_table t = {.titles = titles, .columns = 3, .right = 1};
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct jw w = JW_INIT(&b, 2);
+	struct cmd_channel *list;
+	size_t n;
+	if (a->words.n)
+		return err_new(e, ERR_USAGE, "unexpected word '%s'", a->words.v[0]);
+	if (cmd_channels_read(c, &list, &n, e) < 0)
+		return -1;
+	if (c->json) {
+		jw_object(&w);
+		jw_key(&w, "channels");
+		jw_array(&w);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct channel ch;
+		if (cmd_channel_parse(c, list[i].name, &ch, e) < 0)
+			return -1;
+		if (c->json) {
+			jw_object(&w);
+			jw_kv_str(&w, "name", list[i].name);
+			jw_kv_str(&w, "url", ch.shown);
+			jw_object_end(&w);
+		} else {
+			out_table_cell(&t, "%zu", i + 1);
+			out_table_cell(&t, "%.*s", STR_ARG(list[i].name));
+			out_table_cell(&t, "%.*s", STR_ARG(ch.shown));
+		}
+	}
+	if (c->json) {
+		jw_array_end(&w);
+		jw_object_end(&w);
+		buf_put_char(&b, '\n');
+	} else if (n) {
+		out_table_print(&c->out, &t);
+	} else {
+		cmd_say(c, "no channels are kept; add one with: slipway channel add URL-or-folder");
+	}
+	return cmd_print(c, &b) ? err_new(e, ERR_FAILED, "the list was not written") : 0;
+}
+
+int cmd_channel_list(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, list_channels);
+}
+
+/* -- refresh ------------------------------------------------------------------------------------------------------ */
+
+static int refresh(struct cmd_context *c, const struct channel_args *a, struct err *e)
+{
+	static const char *const titles[] = {"Channel", "Platform", "Packages", "Names"};
+	struct out_table t = {.titles = titles, .columns = 4, .right = 1 << 2 | 1 << 3};
+	struct cmd_solve_options o = a->solve;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	auto_opened opened = {0};
+	struct cmd_list all = {0};
+	o.refresh = true;
+	vec_foreach(w, &a->solve.channels)
+		vec_push(&all, *w);
+	vec_foreach(w, &a->words)
+		vec_push(&all, *w);
+	o.channels = all;
+	int rc = cmd_open_channels(c, &o, NULL, 0, NULL, 0, &opened, e);
+	vec_release(&all);
+	if (rc < 0)
+		return -1;
+	for (size_t i = 0; i < opened.indexes_n; i++) {
+		const struct channel_index *ix = &opened.indexes[i];
+		if (!ix->index)
+			continue;
+		struct index_info info = index_info(ix->index);
+		out_table_cell(&t, "%.*s", STR_ARG(ix->channel.name));
+		out_table_cell(&t, "%.*s", STR_ARG(ix->subdir));
+		out_table_cell(&t, "%u", info.packages);
+		out_table_cell(&t, "%u", info.names);
+	}
+	out_table_print(&c->out, &t);
+	if (c->json)
+		return 0;
+	return cmd_print(c, &b) ? err_new(e, ERR_FAILED, "the list was not written") : 0;
+}
+
+int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, refresh);
+}
+
+/* -- publish ------------------------------------------------------------------------------------------------------ */
+
+static int publish(struct cmd_context *c, const struct channel_args *a, struct err *e)
+{
+	struct channel_publish_opts o = {.dry_run = c->dry_run, .replace = a->replace};
+	if (a->words.n < 1)
+		return err_new(e, ERR_USAGE, "publish what where? as in: slipway channel publish ./channel *.conda");
+	cmd_progress_begin(c);
+	int rc = channel_publish(a->words.v[0], a->words.v + 1, a->words.n - 1, &o, &c->progress, e);
+	cmd_progress_end(c);
+	if (rc == 0)
+		cmd_say(c, "%s%zu package files in '%s'", c->dry_run ? "would publish " : "published ", a->words.n - 1,
+			a->words.v[0]);
+	return rc;
+}
+
+int cmd_channel_publish(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, publish);
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * cmd: the command line. One file a noun; the only code that prints and that knows exit codes.
+ *
+ * A command is a row of the table in table.c and a function of its noun's file:
+ *
+ *	int cmd_env_list(struct cmd_context *c, int argc, char **argv);
+ *
+ * argv holds what comes after the command's own words. The function parses it with cmd_parse and its table of options,
+ * and returns an exit code: through cmd_fail for errors, so that they look alike everywhere.
+ *
+ * Exit codes (slipway(1)): 0 done, 1 failed and nothing changed, 2 usage, 3 no solution, 4 failed after a change that was
+ * rolled back, 5 failed and needs a person.
+ */
+#include "base/arena.h"
+#include "base/config.h"
+#include "base/err.h"
+#include "base/out.h"
+#include "base/progress.h"
+#include "base/vec.h"
+#include "channel/channel.h"
+#include "env/env.h"
+#include "pkg/pkg.h"
+#include "solve/solve.h"
+#include "store/store.h"
+#include "transfer/transfer.h"
+
+enum { CMD_OK = 0, CMD_FAILED = 1, CMD_USAGE = 2, CMD_NO_SOLUTION = 3, CMD_ROLLED_BACK = 4, CMD_NEEDS_PERSON = 5 };
+
+struct cmd_context;
+struct cmd {
+	const char *noun, *verb; /* verb NULL: a command of one word */
+	int (*run)(struct cmd_context *c, int argc, char **argv);
+	const char *summary; /* one line for `slipway --help` */
+};
+int cmd_main(int argc, char **argv); /* argv as main gets it → exit code */
+
+/* -- options ----------------------------------------------------------------------------------------------------- */
+VEC_TYPE(cmd_list, const char *);
+enum cmd_option_kind { CMD_FLAG, CMD_TEXT, CMD_LIST, CMD_NUMBER };
+struct cmd_option {
+	char letter; /* 0: none */
+	const char *name;
+	enum cmd_option_kind kind;
+	void *value; /* bool, const char *, struct cmd_list, int64_t */
+};
+/* Reads options (the command's own and the common ones) and positional words, in any order; "--" ends options. `rest` gets
+ * the words; with stop_at_word the first word ends options too (env run). Returns -1 with ERR_USAGE. */
+int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop_at_word, int argc, char **argv,
+	      struct cmd_list *rest, struct err *e);
+
+/* -- context ----------------------------------------------------------------------------------------------------- */
+/* What the common options say, and what commands share; opened when first needed. */
+struct cmd_context {
+	const struct cmd *cmd;
+	const char *root_option;
+	bool json, dry_run, quiet, verbose, offline, help;
+	int64_t progress_fd; /* -1: none */
+	struct out out;
+	struct config config;
+	bool config_loaded;
+	const char *command_line; /* for histories */
+	struct arena arena;
+	struct progress progress; /* what engines are given: shown between cmd_progress_begin and _end */
+	char *root_path;
+	int root_fd;
+	struct store *store;
+	struct env_state *state;
+	struct transfer *transfer;
+	struct channel_fetch fetch;
+	struct channel_cache cache;
+};
+void cmd_context_release(struct cmd_context *c);
+int cmd_need_config(struct cmd_context *c, struct err *e);
+int cmd_need_root(struct cmd_context *c, struct err *e); /* root_path and root_fd; makes the folder */
+int cmd_need_store(struct cmd_context *c, struct err *e);
+int cmd_need_state(struct cmd_context *c, bool read_only, struct err *e);
+int cmd_need_transfer(struct cmd_context *c, struct err *e);
+int cmd_need_cache(struct cmd_context *c, struct err *e);
+
+/* "slipway: message" on standard error (or {"error": …} on standard output with --json), and the exit code for it. */
+int cmd_fail(struct cmd_context *c, const struct err *e);
+/* A line for the person, on standard error; silent with --quiet or --json. */
+void cmd_say(struct cmd_context *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A line that must be seen even then. */
+void cmd_warn(struct cmd_context *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Progress rendering around a long piece of work. */
+void cmd_progress_begin(struct cmd_context *c);
+void cmd_progress_end(struct cmd_context *c);
+/* Prints the JSON or text in b to standard output; an error there (a closed pipe) is exit 1. */
+int cmd_print(struct cmd_context *c, const struct buf *b);
+
+/* -- channels and solving, for every command that solves ---------------------------------------------------------- */
+struct cmd_solve_options {
+	struct cmd_list channels;
+	const char *subdir, *priority, *strategy, *exclude_newer;
+	bool override_channels, refresh, no_shards, current_repodata;
+};
+#define CMD_SOLVE_OPTIONS(o)                                                                                           \
+	{'c', "channel", CMD_LIST, &(o)->channels}, {0, "subdir", CMD_TEXT, &(o)->subdir},                             \
+		{0, "platform", CMD_TEXT, &(o)->subdir}, {0, "channel-priority", CMD_TEXT, &(o)->priority},            \
+		{0, "strategy", CMD_TEXT, &(o)->strategy}, {0, "exclude-newer", CMD_TEXT, &(o)->exclude_newer},        \
+		{0, "override-channels", CMD_FLAG, &(o)->override_channels}, {0, "refresh", CMD_FLAG, &(o)->refresh},  \
+		{0, "no-shards", CMD_FLAG, &(o)->no_shards},                                                           \
+	{                                                                                                              \
+		0, "current-repodata", CMD_FLAG, &(o)->current_repodata                                                \
+	}
+
+/* The configured channels (channel add), best first. */
+struct cmd_channel {
+	struct str name, url;
+};
+int cmd_channels_read(struct cmd_context *c, struct cmd_channel **ret, size_t *ret_n, struct err *e);
+int cmd_channels_write(struct cmd_context *c, const struct cmd_channel *v, size_t n, struct err *e);
+/* One channel as a person writes it: a configured name, a URL, a folder, a bare name under the channel alias. */
+int cmd_channel_parse(struct cmd_context *c, struct str text, struct channel *ret, struct err *e);
+
+struct cmd_opened {
+	struct channel *channels;
+	size_t channels_n;
+	struct channel_index *indexes;
+	size_t indexes_n;
+	struct str subdir;
+	enum solve_priority priority;
+	enum solve_strategy strategy;
+	int64_t exclude_newer_ms;
+};
+void cmd_opened_release(struct cmd_opened *o);
+#define auto_opened cleanup_with(cmd_opened_release) struct cmd_opened
+/* Opens the channels of the options, else `fallback` (an environment's own), else the configured ones; channels that specs
+ * name (channel::name) are added behind them. */
+int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, const struct str *fallback,
+		      size_t fallback_n, const struct str *specs, size_t specs_n, struct cmd_opened *ret,
+		      struct err *e);
+/* Fills in everything of a request but what is asked for; virtual packages included. */
+int cmd_request(struct cmd_context *c, const struct cmd_opened *o, struct solve_request *ret, struct err *e);
+
+/* -- commands ---------------------------------------------------------------------------------------------------- */
+int cmd_apply(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_add(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_list(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_publish(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_remove(struct cmd_context *c, int argc, char **argv);
+int cmd_env_activate(struct cmd_context *c, int argc, char **argv);
+int cmd_env_check(struct cmd_context *c, int argc, char **argv);
+int cmd_env_create(struct cmd_context *c, int argc, char **argv);
+int cmd_env_export(struct cmd_context *c, int argc, char **argv);
+int cmd_env_history(struct cmd_context *c, int argc, char **argv);
+int cmd_env_list(struct cmd_context *c, int argc, char **argv);
+int cmd_env_packages(struct cmd_context *c, int argc, char **argv);
+int cmd_env_remove(struct cmd_context *c, int argc, char **argv);
+int cmd_env_run(struct cmd_context *c, int argc, char **argv);
+int cmd_env_update(struct cmd_context *c, int argc, char **argv);
+int cmd_env_wrap(struct cmd_context *c, int argc, char **argv);
+int cmd_install_remove(struct cmd_context *c, int argc, char **argv);
+int cmd_install_rollback(struct cmd_context *c, int argc, char **argv);
+int cmd_pack_conda(struct cmd_context *c, int argc, char **argv);
+int cmd_search(struct cmd_context *c, int argc, char **argv);
+int cmd_solve(struct cmd_context *c, int argc, char **argv);
+int cmd_spec_match(struct cmd_context *c, int argc, char **argv);
+int cmd_spec_show(struct cmd_context *c, int argc, char **argv);
+int cmd_store_gc(struct cmd_context *c, int argc, char **argv);
+int cmd_store_size(struct cmd_context *c, int argc, char **argv);
+int cmd_store_verify(struct cmd_context *c, int argc, char **argv);
+int cmd_version_compare(struct cmd_context *c, int argc, char **argv);
+int cmd_why(struct cmd_context *c, int argc, char **argv);

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "cmd/cmd.h"
+
+/* -- where things are -------------------------------------------------------------------------------------------- */
+
+static char *default_root(void)
+{
+	const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+	if (geteuid() == 0)
+		return xstrdup("/var/lib/slipway");
+	if (xdg && xdg[0] == '/')
+		return xasprintf("%s/slipway", xdg);
+	return home && home[0] == '/' ? xasprintf("%s/.local/share/slipway", home) : NULL;
+}
+
+static char *root_as_asked(struct cmd_context *c)
+{
+	const char *env = getenv("SLIPWAY_ROOT");
+	if (c->root_option)
+		return xstrdup(c->root_option);
+	return env && env[0] ? xstrdup(env) : default_root();
+}
+
+int cmd_need_root(struct cmd_context *c, struct err *e)
+{
+	if (c->root_fd >= 0)
+		return 0;
+	auto_free char *asked = root_as_asked(c);
+	if (!asked || !asked[0])
+		return err_new(e, ERR_USAGE, "no place to keep things: set HOME or SLIPWAY_ROOT, or use --root DIR");
+	c->root_fd = fs_open_dir_make(AT_FDCWD, asked, e);
+	if (c->root_fd < 0)
+		return err_ctx(e, "root '%s' (SLIPWAY_ROOT or --root chooses another)", asked);
+	c->root_path = realpath(asked, NULL);
+	return c->root_path ? 0 : err_sys(e, "root '%s'", asked);
+}
+
+int cmd_need_config(struct cmd_context *c, struct err *e)
+{
+	if (c->config_loaded)
+		return 0;
+	if (cmd_need_root(c, e) < 0)
+		return -1;
+	struct config_sources s = {.root = c->root_path, .etc = "/etc", .environment = getenv};
+	if (config_load(&c->arena, &s, &c->config, e) < 0)
+		return -1;
+	for (size_t i = 0; i < c->config.warnings_n; i++)
+		cmd_warn(c, "%s", c->config.warnings[i]);
+	c->config_loaded = true;
+	return 0;
+}
+
+/* -- what commands share ------------------------------------------------------------------------------------------ */
+
+int cmd_need_store(struct cmd_context *c, struct err *e)
+{
+	if (c->store)
+		return 0;
+	return cmd_need_root(c, e) < 0 ? -1 : store_open(c->root_fd, 0, &c->store, e);
+}
+
+int cmd_need_state(struct cmd_context *c, bool read_only, struct err *e)
+{
+	if (c->state)
+		return 0;
+	if (cmd_need_root(c, e) < 0)
+		return -1;
+	return env_state_open(c->root_fd, c->root_path, read_only ? ENV_STATE_RO : 0, &c->state, e);
+}
+
+int cmd_need_transfer(struct cmd_context *c, struct err *e)
+{
+	if (c->transfer)
+		return 0;
+	struct transfer_opts o = TRANSFER_OPTS_INIT;
+	o.progress = &c->progress;
+	return transfer_new(&o, &c->transfer, e);
+}
+
+/* -- metadata through transfer -------------------------------------------------------------------------------------- */
+
+struct fetched {
+	struct channel_get *get;
+	struct transfer_request request;
+};
+
+static void give_back(struct fetched *f)
+{
+	struct channel_get *g = f->get;
+	const struct transfer_request *r = &f->request;
+	memcpy(g->etag, r->etag, sizeof(g->etag));
+	memcpy(g->last_modified, r->last_modified, sizeof(g->last_modified));
+	g->max_age_s = r->max_age_s;
+	g->err = r->err;
+	g->state = r->err.code == ERR_NOT_FOUND ? GET_MISSING
+		   : r->err.code != ERR_NONE	? GET_FAILED
+		   : r->status == 304		? GET_UNCHANGED
+						: GET_DONE;
+}
+
+static int fetch_all(struct channel_fetch *f, struct channel_get *const *gets, size_t n, struct err *e)
+{
+	struct cmd_context *c = f->ctx;
+	auto_arena a = ARENA_INIT;
+	struct fetched *all = arena_array(&a, struct fetched, n);
+	if (cmd_need_transfer(c, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		struct transfer_request *r = &all[i].request;
+		all[i].get = gets[i];
+		*r = (struct transfer_request){
+			.url = gets[i]->url,
+			.fd = gets[i]->fd,
+			.max_bytes = gets[i]->max_bytes,
+			.sha256 = gets[i]->sha256,
+		};
+		memcpy(r->etag, gets[i]->etag, sizeof(r->etag));
+		memcpy(r->last_modified, gets[i]->last_modified, sizeof(r->last_modified));
+		transfer_add(c->transfer, r);
+	}
+	if (transfer_run(c->transfer, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		give_back(&all[i]);
+	return 0;
+}
+
+enum { DEFAULT_MAX_AGE_S = 60 };
+
+int cmd_need_cache(struct cmd_context *c, struct err *e)
+{
+	if (cmd_need_root(c, e) < 0)
+		return -1;
+	c->fetch = (struct channel_fetch){.get = fetch_all, .ctx = c};
+	c->cache = (struct channel_cache){
+		.root_fd = c->root_fd,
+		.fetch = &c->fetch,
+		.clock = &clock_system,
+		.progress = &c->progress,
+		.default_max_age_s = DEFAULT_MAX_AGE_S,
+	};
+	return 0;
+}
+
+void cmd_context_release(struct cmd_context *c)
+{
+	cmd_progress_end(c);
+	transfer_free(c->transfer);
+	store_free(c->store);
+	env_state_free(c->state);
+	cleanup_fd(&c->root_fd);
+	free(c->root_path);
+	arena_release(&c->arena);
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+/* env create, env update, apply. */
+#include "cmd/change.h"
+
+enum { DEFAULT_WAIT_S = 60 };
+
+struct change_args {
+	struct cmd_change_options options;
+	const char *name, *file;
+	bool all;
+	struct cmd_list words, remove;
+};
+
+static void release(struct change_args *a)
+{
+	vec_release(&a->words);
+	vec_release(&a->remove);
+	vec_release(&a->options.solve.channels);
+}
+
+static int wait_ms(const struct change_args *a)
+{
+	return a->options.wait_s < 0 ? 0 : a->options.wait_s > 86400 ? 86400000 : (int)a->options.wait_s * 1000;
+}
+
+static int name_of(struct cmd_context *c, const struct change_args *a, const struct env_spec_file *file,
+		   struct str *ret, struct err *e)
+{
+	*ret = a->name ? str_c(a->name) : file->name;
+	if (!ret->n)
+		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME%s",
+			       c->cmd->verb ? "" : ", as in: slipway apply tools.spr -n copy");
+	return env_name_check(*ret, e);
+}
+
+/* -- the new state, solved for ------------------------------------------------------------------------------------- */
+
+static bool spec_is_for(struct cmd_context *c, struct str spec, struct str name)
+{
+	struct err ignored = ERR_INIT;
+	const struct spec *s = pkg_conda.spec_parse(&c->arena, spec, SPEC_REQUEST, &ignored);
+	return s && str_casecmp(spec_name(s), name) == 0;
+}
+
+/* What was asked for before, less what is asked for anew or taken out, and then what is asked for now. */
+static int merge_specs(struct cmd_context *c, const struct env_spec_file *before, const struct str *now, size_t now_n,
+		       const struct cmd_list *remove, struct str **ret, size_t *ret_n, struct err *e)
+{
+	*ret = arena_array(&c->arena, struct str, before->specs_n + now_n);
+	*ret_n = 0;
+	for (uint32_t i = 0; i < before->specs_n; i++) {
+		bool replaced = false;
+		for (size_t k = 0; k < now_n; k++) {
+			const struct spec *s = pkg_conda.spec_parse(&c->arena, now[k], SPEC_REQUEST, e);
+			if (!s)
+				return -1;
+			replaced |= spec_name(s).n && spec_is_for(c, before->specs[i], spec_name(s));
+		}
+		vec_foreach(r, remove)
+			replaced |= spec_is_for(c, before->specs[i], str_c(*r));
+		if (!replaced)
+			(*ret)[(*ret_n)++] = before->specs[i];
+	}
+	for (size_t k = 0; k < now_n; k++)
+		(*ret)[(*ret_n)++] = now[k];
+	return 0;
+}
+
+static int check_removals(const struct env_spec_file *before, const struct cmd_list *remove, struct err *e)
+{
+	vec_foreach(r, remove) {
+		bool there = false;
+		for (uint32_t i = 0; i < before->packages_n; i++)
+			there |= str_eq_c(before->packages[i].record.name, *r);
+		if (!there)
+			return err_new(e, ERR_NOT_FOUND, "there is no package '%s' to remove", *r);
+	}
+	return 0;
+}
+
+static void hold_installed(struct cmd_context *c, const struct env_spec_file *before, const struct change_args *a,
+			   const struct str *now, size_t now_n, struct solve_request *q)
+{
+	struct pkg_record *installed = arena_array(&c->arena, struct pkg_record, before->packages_n);
+	struct str *names = arena_array(&c->arena, struct str, now_n);
+	struct err ignored = ERR_INIT;
+	for (uint32_t i = 0; i < before->packages_n; i++)
+		installed[i] = before->packages[i].record;
+	for (size_t i = 0; i < now_n; i++) {
+		const struct spec *s = pkg_conda.spec_parse(&c->arena, now[i], SPEC_REQUEST, &ignored);
+		if (s && spec_name(s).n)
+			names[q->update_names_n++] = spec_name(s);
+	}
+	q->installed = installed;
+	q->installed_n = before->packages_n;
+	q->update_names = names;
+	q->update_all = a->all;
+}
+
+static bool is_removed_name(const struct change_args *a, struct str name)
+{
+	vec_foreach(r, &a->remove)
+		if (str_eq_c(name, *r))
+			return true;
+	return false;
+}
+
+static int check_removed_stay_away(const struct change_args *a, const struct solve_result *r, struct err *e)
+{
+	for (size_t i = 0; i < r->packages_n; i++)
+		if (is_removed_name(a, r->packages[i].record.name))
+			return err_new(e, ERR_FAILED,
+				       "'%.*s' cannot be removed: something else in the environment needs it; "
+				       "'slipway why %.*s' shows what",
+				       STR_ARG(r->packages[i].record.name), STR_ARG(r->packages[i].record.name));
+	return 0;
+}
+
+/* Returns an exit code, CMD_OK with *target filled. */
+static int solve_for(struct cmd_context *c, const struct change_args *a, const struct env_spec_file *file,
+		     const struct env_spec_file *before, struct cmd_opened *opened, struct env_spec_file *target,
+		     struct err *e)
+{
+	struct str *now, *specs;
+	size_t now_n, specs_n;
+	struct solve_request q;
+	struct solve_result r;
+	const struct str *fallback = file->channels_n ? file->channels : before->channels;
+	size_t fallback_n = file->channels_n ? file->channels_n : before->channels_n;
+	if (cmd_gather_specs(c, file, &a->words, &now, &now_n, e) < 0 || check_removals(before, &a->remove, e) < 0 ||
+	    merge_specs(c, before, now, now_n, &a->remove, &specs, &specs_n, e) < 0 ||
+	    cmd_open_channels(c, &a->options.solve, fallback, fallback_n, specs, specs_n, opened, e) < 0 ||
+	    cmd_request(c, opened, &q, e) < 0)
+		return cmd_fail(c, e);
+	hold_installed(c, before, a, now, now_n, &q);
+	q.specs = specs;
+	q.specs_n = specs_n;
+	int rc = solve(&q, &c->arena, &r, e);
+	if (rc > 0)
+		return cmd_no_solution(c, &r);
+	if (rc < 0 || check_removed_stay_away(a, &r, e) < 0)
+		return cmd_fail(c, e);
+	cmd_lock_of_result(c, &r, opened, target);
+	target->specs = specs;
+	target->specs_n = (uint32_t)specs_n;
+	target->variables = file->variables_n ? file->variables : before->variables;
+	target->variables_n = file->variables_n ? file->variables_n : before->variables_n;
+	return CMD_OK;
+}
+
+static int change_by_specs(struct cmd_context *c, const struct change_args *a, const char *operation, bool is_update)
+{
+	struct err e = ERR_INIT;
+	struct env_spec_file file = {0}, before = {0}, target = {0};
+	struct env_info info;
+	struct str name;
+	auto_opened opened = {0};
+	auto_ptr(env_hold) hold = NULL;
+	if ((a->file && cmd_read_spec_file(c, a->file, &file, &e) < 0) || name_of(c, a, &file, &name, &e) < 0 ||
+	    cmd_need_state(c, false, &e) < 0 || env_hold(c->state, name, wait_ms(a), &hold, &e) < 0)
+		return cmd_fail(c, &e);
+	struct cmd_change ch = {
+		.name = name,
+		.operation = operation,
+		.must_exist = is_update,
+		.must_be_new = !is_update,
+		.target = &target,
+		.options = &a->options,
+	};
+	bool there = env_get(c->state, &c->arena, name, &info, &e) == 0;
+	if (there && !is_update) {
+		err_new(&e, ERR_EXISTS,
+			"environment '%.*s' is there already; 'slipway env update -n %.*s' changes it, "
+			"'slipway env remove -n %.*s' removes it",
+			STR_ARG(name), STR_ARG(name), STR_ARG(name));
+		return cmd_fail(c, &e);
+	}
+	if ((!there && is_update) || (there && env_generation_lock(c->state, &c->arena, name, 0, &before, &e) < 0))
+		return cmd_fail(c, &e);
+	e = ERR_INIT;
+	int code = CMD_OK;
+	if (file.is_lock)
+		target = file;
+	else
+		code = solve_for(c, a, &file, &before, &opened, &target, &e);
+	target.name = name;
+	return code == CMD_OK ? cmd_carry_out(c, &ch, hold, &e) : code;
+}
+
+static int run_change(struct cmd_context *c, int argc, char **argv, const char *operation, bool is_update)
+{
+	struct change_args a = {.options.wait_s = DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options), {'n', "name", CMD_TEXT, &a.name},
+		{'f', "file", CMD_TEXT, &a.file},    {0, "all", CMD_FLAG, &a.all},   {0, "remove", CMD_LIST, &a.remove},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	struct err e = ERR_INIT;
+	int code = CMD_OK;
+	if (cmd_parse(c, options, false, argc, argv, &a.words, &e) < 0)
+		code = cmd_fail(c, &e);
+	else if (c->help)
+		code = cmd_help(c);
+	else if (is_update && !a.words.n && !a.file && !a.all && !a.remove.n) {
+		err_new(&e, ERR_USAGE, "nothing to update: name specs, or use --all, --remove NAME or -f FILE");
+		code = cmd_fail(c, &e);
+	} else
+		code = change_by_specs(c, &a, operation, is_update);
+	release(&a);
+	return code;
+}
+
+int cmd_env_create(struct cmd_context *c, int argc, char **argv)
+{
+	return run_change(c, argc, argv, "create", false);
+}
+
+int cmd_env_update(struct cmd_context *c, int argc, char **argv)
+{
+	return run_change(c, argc, argv, "update", true);
+}
+
+/* -- apply -------------------------------------------------------------------------------------------------------- */
+
+static int apply(struct cmd_context *c, const struct change_args *a, struct err *e)
+{
+	struct env_spec_file file = {0}, before = {0}, target = {0};
+	struct env_info info;
+	struct str name;
+	auto_opened opened = {0};
+	auto_ptr(env_hold) hold = NULL;
+	if (a->words.n != 1) {
+		err_new(e, ERR_USAGE, "which recipe? as in: slipway apply tools.spr -n copy");
+		return cmd_fail(c, e);
+	}
+	if (cmd_read_spec_file(c, a->words.v[0], &file, e) < 0 || name_of(c, a, &file, &name, e) < 0 ||
+	    cmd_need_state(c, false, e) < 0 || env_hold(c->state, name, wait_ms(a), &hold, e) < 0)
+		return cmd_fail(c, e);
+	struct err missing = ERR_INIT;
+	if (env_get(c->state, &c->arena, name, &info, &missing) == 0 &&
+	    env_generation_lock(c->state, &c->arena, name, 0, &before, e) < 0)
+		return cmd_fail(c, e);
+	struct cmd_change ch = {.name = name, .operation = "apply", .target = &target, .options = &a->options};
+	target = file;
+	if (!file.is_lock) {
+		struct change_args specs_only = *a;
+		specs_only.words = (struct cmd_list){0};
+		before.specs_n = 0; /* the recipe says all that is wanted */
+		int code = solve_for(c, &specs_only, &file, &before, &opened, &target, e);
+		if (code != CMD_OK)
+			return code;
+	}
+	target.name = name;
+	return cmd_carry_out(c, &ch, hold, e);
+}
+
+int cmd_apply(struct cmd_context *c, int argc, char **argv)
+{
+	struct change_args a = {.options.wait_s = DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		CMD_SOLVE_OPTIONS(&a.options.solve),
+		CMD_CHANGE_OPTIONS(&a.options),
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "sync", CMD_FLAG, &a.options.sync},
+		{0, "syncmode", CMD_TEXT, &a.options.sync_mode},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	struct err e = ERR_INIT;
+	int code = cmd_parse(c, options, false, argc, argv, &a.words, &e) < 0 ? cmd_fail(c, &e)
+		   : c->help						      ? cmd_help(c)
+									      : apply(c, &a, &e);
+	release(&a);
+	return code;
+}

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+/* env list, history, packages, export, check, remove: what is there, and taking it away. */
+#include <stdio.h>
+
+#include "base/json.h"
+#include "cmd/change.h"
+
+struct query_args {
+	const char *name, *format;
+	int64_t generation, wait_s;
+	bool explicit_list, yml, no_builds, deep;
+	struct cmd_list words;
+};
+
+static void put_time(struct out_table *t, int64_t ms)
+{
+	auto_buf b = BUF_INIT(64);
+	clock_put_table(&b, ms);
+	out_table_cell(t, "%s", b.p);
+}
+
+static void put_json_time(struct jw *w, const char *key, int64_t ms)
+{
+	auto_buf b = BUF_INIT(64);
+	clock_put_iso(&b, ms);
+	jw_kv_c(w, key, b.p);
+}
+
+static int need_name(const struct query_args *a, struct str *ret, struct err *e)
+{
+	if (!a->name)
+		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
+	*ret = str_c(a->name);
+	return env_name_check(*ret, e);
+}
+
+/* Parses the options common to these commands; 0 to go on, else *code is the exit code. */
+static int begin(struct cmd_context *c, int argc, char **argv, struct query_args *a, int *code)
+{
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a->name},   {0, "generation", CMD_NUMBER, &a->generation},
+		{0, "format", CMD_TEXT, &a->format}, {0, "explicit", CMD_FLAG, &a->explicit_list},
+		{0, "yml", CMD_FLAG, &a->yml},	     {0, "no-builds", CMD_FLAG, &a->no_builds},
+		{0, "deep", CMD_FLAG, &a->deep},     {0, "wait", CMD_NUMBER, &a->wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	struct err e = ERR_INIT;
+	if (cmd_parse(c, options, false, argc, argv, &a->words, &e) < 0)
+		*code = cmd_fail(c, &e);
+	else if (c->help)
+		*code = cmd_help(c);
+	else if (a->words.n) {
+		err_new(&e, ERR_USAGE, "unexpected word '%s'", a->words.v[0]);
+		*code = cmd_fail(c, &e);
+	} else if (a->generation < 0 || a->generation >= UINT32_MAX) {
+		err_new(&e, ERR_USAGE, "--generation is a number from 1");
+		*code = cmd_fail(c, &e);
+	} else {
+		return 0;
+	}
+	vec_release(&a->words);
+	return -1;
+}
+
+/* -- list --------------------------------------------------------------------------------------------------------- */
+
+static void list_json(const struct env_info *v, size_t n, struct buf *b)
+{
+	struct jw w = JW_INIT(b, 2);
+	jw_object(&w);
+	jw_key(&w, "environments");
+	jw_array(&w);
+	for (size_t i = 0; i < n; i++) {
+		jw_object(&w);
+		jw_kv_str(&w, "name", v[i].name);
+		jw_kv_int(&w, "generation", v[i].current);
+		jw_kv_int(&w, "generations", v[i].generations_n);
+		jw_kv_int(&w, "packages", v[i].packages_n);
+		put_json_time(&w, "created", v[i].created_ms);
+		put_json_time(&w, "changed", v[i].changed_ms);
+		jw_kv_str(&w, "prefix", v[i].prefix);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	jw_object_end(&w);
+	buf_put_char(b, '\n');
+}
+
+static void list_table(struct cmd_context *c, const struct env_info *v, size_t n)
+{
+	static const char *const titles[] = {"Name", "Generation", "Packages", "Changed", "Prefix"};
+	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 1 | 1 << 2};
+	for (size_t i = 0; i < n; i++) {
+		out_table_cell(&t, "%.*s", STR_ARG(v[i].name));
+		out_table_cell(&t, "%u", v[i].current);
+		out_table_cell(&t, "%u", v[i].packages_n);
+		put_time(&t, v[i].changed_ms);
+		out_table_cell(&t, "%.*s", STR_ARG(v[i].prefix));
+	}
+	out_table_print(&c->out, &t);
+}
+
+int cmd_env_list(struct cmd_context *c, int argc, char **argv)
+{
+	struct query_args a = {0};
+	struct err e = ERR_INIT;
+	struct env_info *v;
+	size_t n;
+	int code;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	if (begin(c, argc, argv, &a, &code) < 0)
+		return code;
+	if (cmd_need_state(c, true, &e) < 0 || env_list(c->state, &c->arena, &v, &n, &e) < 0)
+		return cmd_fail(c, &e);
+	if (c->json)
+		list_json(v, n, &b);
+	else if (n)
+		list_table(c, v, n);
+	else
+		cmd_say(c, "no environments in '%s' yet; make one with: slipway env create -n NAME -c CHANNEL SPEC...",
+			c->root_path);
+	return cmd_print(c, &b);
+}
+
+/* -- history ------------------------------------------------------------------------------------------------------ */
+
+static void history_json(const struct env_generation_info *g, size_t gn, const struct env_history_entry *h, size_t hn,
+			 struct buf *b)
+{
+	struct jw w = JW_INIT(b, 2);
+	jw_object(&w);
+	jw_key(&w, "generations");
+	jw_array(&w);
+	for (size_t i = 0; i < gn; i++) {
+		jw_object(&w);
+		jw_kv_int(&w, "generation", g[i].number);
+		jw_kv_bool(&w, "current", g[i].current);
+		put_json_time(&w, "made", g[i].made_ms);
+		jw_kv_str(&w, "operation", g[i].operation);
+		jw_kv_int(&w, "packages", g[i].packages_n);
+		jw_kv_int(&w, "added", g[i].added);
+		jw_kv_int(&w, "removed", g[i].removed);
+		jw_kv_int(&w, "changed", g[i].changed);
+		jw_kv_str(&w, "command", g[i].command);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	jw_key(&w, "history");
+	jw_array(&w);
+	for (size_t i = 0; i < hn; i++) {
+		jw_object(&w);
+		put_json_time(&w, "at", h[i].at_ms);
+		jw_kv_str(&w, "operation", h[i].operation);
+		jw_kv_int(&w, "from", h[i].from);
+		jw_kv_int(&w, "to", h[i].to);
+		jw_kv_str(&w, "result", h[i].result);
+		jw_kv_str(&w, "command", h[i].command);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	jw_object_end(&w);
+	buf_put_char(b, '\n');
+}
+
+static void put_number(struct out_table *t, uint32_t n)
+{
+	if (n)
+		out_table_cell(t, "%u", n);
+	else
+		out_table_cell(t, "-");
+}
+
+static void history_tables(struct cmd_context *c, const struct env_generation_info *g, size_t gn,
+			   const struct env_history_entry *h, size_t hn)
+{
+	static const char *const kept[] = {"Generation", "", "Made", "Packages", "Change", "By"};
+	static const char *const events[] = {"When", "Operation", "From", "To", "Result"};
+	struct out_table t = {.titles = kept, .columns = 6, .right = 1 | 1 << 3};
+	for (size_t i = 0; i < gn; i++) {
+		out_table_cell(&t, "%u", g[i].number);
+		out_table_cell(&t, g[i].current ? "current" : "");
+		put_time(&t, g[i].made_ms);
+		out_table_cell(&t, "%u", g[i].packages_n);
+		out_table_cell(&t, "+%u ~%u -%u", g[i].added, g[i].changed, g[i].removed);
+		out_table_cell(&t, "%.*s", STR_ARG(g[i].command));
+	}
+	if (gn)
+		out_table_print(&c->out, &t);
+	t = (struct out_table){.titles = events, .columns = 5, .right = 1 << 2 | 1 << 3};
+	for (size_t i = 0; i < hn; i++) {
+		put_time(&t, h[i].at_ms);
+		out_table_cell(&t, "%.*s", STR_ARG(h[i].operation));
+		put_number(&t, h[i].from);
+		put_number(&t, h[i].to);
+		out_table_cell(&t, "%.*s", STR_ARG(h[i].result));
+	}
+	if (gn && hn)
+		out_line(&c->out, "%s", "");
+	if (hn)
+		out_table_print(&c->out, &t);
+}
+
+int cmd_env_history(struct cmd_context *c, int argc, char **argv)
+{
+	struct query_args a = {0};
+	struct err e = ERR_INIT, gone = ERR_INIT;
+	struct env_generation_info *g = NULL;
+	struct env_history_entry *h;
+	size_t gn = 0, hn;
+	struct str name;
+	int code;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	if (begin(c, argc, argv, &a, &code) < 0)
+		return code;
+	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0 ||
+	    env_history(c->state, &c->arena, name, &h, &hn, &e) < 0)
+		return cmd_fail(c, &e);
+	/* A removed environment has a history still. */
+	if (env_generations(c->state, &c->arena, name, &g, &gn, &gone) < 0 && (gone.code != ERR_NOT_FOUND || !hn))
+		return cmd_fail(c, &gone);
+	if (c->json)
+		history_json(g, gn, h, hn, &b);
+	else
+		history_tables(c, g, gn, h, hn);
+	return cmd_print(c, &b);
+}
+
+/* -- packages and export ------------------------------------------------------------------------------------------- */
+
+static int read_lock(struct cmd_context *c, const struct query_args *a, struct env_spec_file *ret, struct err *e)
+{
+	struct str name;
+	return need_name(a, &name, e) < 0 || cmd_need_state(c, true, e) < 0
+		       ? -1
+		       : env_generation_lock(c->state, &c->arena, name, (uint32_t)a->generation, ret, e);
+}
+
+static void packages_json(const struct env_spec_file *f, struct buf *b)
+{
+	struct jw w = JW_INIT(b, 2);
+	jw_object(&w);
+	jw_key(&w, "packages");
+	jw_array(&w);
+	for (uint32_t i = 0; i < f->packages_n; i++) {
+		jw_object(&w);
+		pkg_record_write(&w, &f->packages[i].record);
+		jw_kv_bool(&w, "requested", f->packages[i].requested);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	jw_object_end(&w);
+	buf_put_char(b, '\n');
+}
+
+static void packages_table(struct cmd_context *c, const struct env_spec_file *f)
+{
+	static const char *const titles[] = {"Package", "Version", "Build", "Channel", "Asked for"};
+	struct out_table t = {.titles = titles, .columns = 5};
+	for (uint32_t i = 0; i < f->packages_n; i++) {
+		const struct env_lock_package *p = &f->packages[i];
+		out_table_cell(&t, "%.*s", STR_ARG(p->record.name));
+		out_table_cell(&t, "%.*s", STR_ARG(p->record.version));
+		out_table_cell(&t, "%.*s", STR_ARG(p->record.build));
+		out_table_cell(&t, "%.*s/%.*s", STR_ARG(p->record.channel), STR_ARG(p->record.subdir));
+		out_table_cell(&t, "%.*s", STR_ARG(p->requested_spec));
+	}
+	out_table_print(&c->out, &t);
+}
+
+int cmd_env_packages(struct cmd_context *c, int argc, char **argv)
+{
+	struct query_args a = {0};
+	struct err e = ERR_INIT;
+	struct env_spec_file f;
+	int code;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	if (begin(c, argc, argv, &a, &code) < 0)
+		return code;
+	if (read_lock(c, &a, &f, &e) < 0)
+		return cmd_fail(c, &e);
+	if (c->json)
+		packages_json(&f, &b);
+	else
+		packages_table(c, &f);
+	return cmd_print(c, &b);
+}
+
+int cmd_env_export(struct cmd_context *c, int argc, char **argv)
+{
+	struct query_args a = {0};
+	struct err e = ERR_INIT;
+	struct env_spec_file f;
+	int code;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	if (begin(c, argc, argv, &a, &code) < 0)
+		return code;
+	if (read_lock(c, &a, &f, &e) < 0)
+		return cmd_fail(c, &e);
+	const char *format = a.format ? a.format : a.explicit_list ? "explicit" : a.yml ? "yml" : "spr";
+	if (strcmp(format, "spr") == 0)
+		env_file_write_spr(&f, &b);
+	else if (strcmp(format, "explicit") == 0)
+		env_file_write_explicit(&f, &b);
+	else if (strcmp(format, "yml") == 0)
+		env_file_write_yml(&f, !a.no_builds, &b);
+	else {
+		err_new(&e, ERR_USAGE, "--format is one of spr, explicit, yml, not '%s'", format);
+		return cmd_fail(c, &e);
+	}
+	return cmd_print(c, &b);
+}
+
+/* -- check -------------------------------------------------------------------------------------------------------- */
+
+struct check {
+	struct cmd_context *c;
+	struct out_table table;
+	struct jw w;
+};
+
+static void on_difference(void *ctx, const char *path, const char *what, struct str package)
+{
+	struct check *k = ctx;
+	if (k->c->json) {
+		jw_object(&k->w);
+		jw_kv_c(&k->w, "path", path);
+		jw_kv_c(&k->w, "what", what);
+		jw_kv_str(&k->w, "package", package);
+		jw_object_end(&k->w);
+		return;
+	}
+	out_table_cell(&k->table, "%s", what);
+	out_table_cell(&k->table, "%s", path);
+	out_table_cell(&k->table, "%.*s", STR_ARG(package));
+}
+
+int cmd_env_check(struct cmd_context *c, int argc, char **argv)
+{
+	static const char *const titles[] = {"What", "Path", "Package"};
+	struct query_args a = {.wait_s = 60};
+	struct err e = ERR_INIT;
+	struct str name;
+	struct env_info info;
+	auto_ptr(env_hold) hold = NULL;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	int code;
+	if (begin(c, argc, argv, &a, &code) < 0)
+		return code;
+	struct check k = {.c = c, .table = {.titles = titles, .columns = 3}, .w = JW_INIT(&b, 2)};
+	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, false, &e) < 0 ||
+	    env_get(c->state, &c->arena, name, &info, &e) < 0 ||
+	    env_hold(c->state, name, a.wait_s * 1000, &hold, &e) < 0)
+		return cmd_fail(c, &e);
+	if (c->json) {
+		jw_object(&k.w);
+		jw_key(&k.w, "differences");
+		jw_array(&k.w);
+	}
+	int64_t n = env_differences(hold, (uint32_t)a.generation, true, on_difference, &k, &e);
+	if (n < 0)
+		return cmd_fail(c, &e);
+	if (c->json) {
+		jw_array_end(&k.w);
+		jw_object_end(&k.w);
+		buf_put_char(&b, '\n');
+	} else if (n) {
+		out_table_print(&c->out, &k.table);
+	}
+	cmd_say(c,
+		n ? "%lld paths differ from what was laid out; 'slipway apply RECIPE -n %.*s --sync --syncmode=delete' puts them right"
+		  : "%lld paths differ: '%.*s' is as it was laid out",
+		(long long)n, STR_ARG(name));
+	code = cmd_print(c, &b);
+	return code ? code : n ? CMD_FAILED : CMD_OK;
+}
+
+/* -- remove ------------------------------------------------------------------------------------------------------- */
+
+int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
+{
+	struct query_args a = {.wait_s = 60};
+	struct err e = ERR_INIT;
+	struct str name;
+	struct env_info info;
+	struct env_opts o = {.command = c->command_line, .clock = &clock_system};
+	auto_ptr(env_hold) hold = NULL;
+	int code;
+	if (begin(c, argc, argv, &a, &code) < 0)
+		return code;
+	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, false, &e) < 0 ||
+	    env_get(c->state, &c->arena, name, &info, &e) < 0 ||
+	    env_hold(c->state, name, a.wait_s * 1000, &hold, &e) < 0)
+		return cmd_fail(c, &e);
+	cmd_say(c, "'%.*s': %u generations, %u packages in the current one, in %.*s", STR_ARG(name), info.generations_n,
+		info.packages_n, STR_ARG(info.prefix));
+	if (c->dry_run)
+		return CMD_OK;
+	if (env_remove(hold, &o, &e) < 0)
+		return cmd_fail(c, &e);
+	cmd_say(c,
+		"'%.*s' is removed; its history stays ('slipway env history -n %.*s'), its packages stay in the store until "
+		"'slipway store gc'",
+		STR_ARG(name), STR_ARG(name));
+	return CMD_OK;
+}

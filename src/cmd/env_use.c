@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+/* env run, activate, wrap: using what is there. */
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/fs.h"
+#include "cmd/change.h"
+
+struct use_args {
+	const char *name, *dir, *shell;
+	bool deactivate;
+	struct cmd_list words;
+};
+
+static int need_name(const struct use_args *a, struct str *ret, struct err *e)
+{
+	if (!a->name)
+		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
+	*ret = str_c(a->name);
+	return env_name_check(*ret, e);
+}
+
+int cmd_env_run(struct cmd_context *c, int argc, char **argv)
+{
+	struct use_args a = {0};
+	const struct cmd_option options[] = {{'n', "name", CMD_TEXT, &a.name}, {0, NULL, CMD_FLAG, NULL}};
+	struct err e = ERR_INIT;
+	struct str name;
+	if (cmd_parse(c, options, true, argc, argv, &a.words, &e) < 0)
+		return cmd_fail(c, &e);
+	if (c->help) {
+		vec_release(&a.words);
+		return cmd_help(c);
+	}
+	if (need_name(&a, &name, &e) == 0 && !a.words.n)
+		err_new(&e, ERR_USAGE, "run what? as in: slipway env run -n %s -- python -V", a.name);
+	if (e.code == ERR_NONE && cmd_need_state(c, true, &e) == 0) {
+		vec_push(&a.words, NULL);
+		(void)env_exec(c->state, name, (char *const *)(void *)a.words.v, &e);
+	}
+	vec_release(&a.words);
+	return cmd_fail(c, &e);
+}
+
+int cmd_env_activate(struct cmd_context *c, int argc, char **argv)
+{
+	struct use_args a = {0};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "shell", CMD_TEXT, &a.shell},
+		{0, "deactivate", CMD_FLAG, &a.deactivate},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	struct err e = ERR_INIT;
+	struct str name;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
+	vec_release(&a.words);
+	if (rc < 0)
+		return cmd_fail(c, &e);
+	if (c->help)
+		return cmd_help(c);
+	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0 ||
+	    env_activate_text(c->state, name, a.shell ? a.shell : "posix", a.deactivate, &b, &e) < 0)
+		return cmd_fail(c, &e);
+	return cmd_print(c, &b);
+}
+
+static int wrap(struct cmd_context *c, const struct use_args *a, struct err *e)
+{
+	struct str name;
+	if (need_name(a, &name, e) < 0)
+		return -1;
+	if (!a->words.n)
+		return err_new(e, ERR_USAGE, "wrap which programs? as in: slipway env wrap -n %s python ipython",
+			       a->name);
+	if (cmd_need_state(c, true, e) < 0)
+		return -1;
+	auto_fd dir = fs_open_dir_make(AT_FDCWD, a->dir, e);
+	if (dir < 0)
+		return -1;
+	if (c->dry_run) {
+		vec_foreach(w, &a->words)
+			cmd_say(c, "%s/%s would run '%s' of environment '%s'", a->dir, *w, *w, a->name);
+		return 0;
+	}
+	if (env_wrap(c->state, name, dir, a->words.v, a->words.n, e) < 0)
+		return -1;
+	vec_foreach(w, &a->words)
+		cmd_say(c, "%s/%s runs '%s' of environment '%s'", a->dir, *w, *w, a->name);
+	return 0;
+}
+
+int cmd_env_wrap(struct cmd_context *c, int argc, char **argv)
+{
+	struct use_args a = {.dir = "/usr/local/bin"};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "dir", CMD_TEXT, &a.dir},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	struct err e = ERR_INIT;
+	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
+	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : wrap(c, &a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;
+	vec_release(&a.words);
+	return code;
+}

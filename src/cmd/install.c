@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+/* install rollback, install remove inactive: going back, and letting go of what one could go back to. */
+#include <stdio.h>
+
+#include "cmd/change.h"
+
+struct install_args {
+	const char *name;
+	int64_t wait_s;
+	struct cmd_list words;
+};
+
+static int hold_named(struct cmd_context *c, const struct install_args *a, struct str *name, struct env_info *info,
+		      struct env_hold **hold, struct err *e)
+{
+	if (!a->name)
+		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
+	*name = str_c(a->name);
+	return cmd_need_state(c, false, e) < 0 || env_get(c->state, &c->arena, *name, info, e) < 0 ||
+			       env_hold(c->state, *name, a->wait_s * 1000, hold, e) < 0 ||
+			       env_get(c->state, &c->arena, *name, info, e) < 0
+		       ? -1
+		       : 0;
+}
+
+/* "rollback", "rollback to 3", "rollback 3" */
+static int wanted_generation(struct cmd_context *c, const struct install_args *a, struct str name,
+			     const struct env_info *info, uint32_t *ret, struct err *e)
+{
+	struct env_history_entry *h;
+	size_t n;
+	uint64_t number;
+	size_t at = a->words.n && strcmp(a->words.v[0], "to") == 0 ? 1 : 0;
+	if (a->words.n > at + 1 || (at && a->words.n == 1))
+		return err_new(e, ERR_USAGE, "rollback to which generation? as in: slipway install rollback -n %s to 3",
+			       a->name);
+	if (a->words.n > at) {
+		if (!str_to_u64(str_c(a->words.v[at]), &number) || !number || number >= UINT32_MAX)
+			return err_new(e, ERR_USAGE, "'%s' is not a generation; 'slipway env history -n %s' lists them",
+				       a->words.v[at], a->name);
+		*ret = (uint32_t)number;
+		return 0;
+	}
+	/* Without a number: what was current before the last switch to the current one. */
+	if (env_history(c->state, &c->arena, name, &h, &n, e) < 0)
+		return -1;
+	for (size_t i = n; i-- > 0;) {
+		if (h[i].to != info->current || !h[i].from || !str_eq(h[i].result, STR("done")))
+			continue;
+		*ret = h[i].from;
+		return 0;
+	}
+	return err_new(e, ERR_NOT_FOUND, "environment '%s' has nothing to go back to: generation %u is its first",
+		       a->name, info->current);
+}
+
+static int rollback(struct cmd_context *c, const struct install_args *a, struct err *e)
+{
+	struct str name;
+	struct env_info info;
+	struct env_spec_file before, target;
+	struct env_plan plan;
+	uint32_t to = 0;
+	auto_ptr(env_hold) hold = NULL;
+	struct env_opts o = {.command = c->command_line, .clock = &clock_system};
+	if (hold_named(c, a, &name, &info, &hold, e) < 0 || wanted_generation(c, a, name, &info, &to, e) < 0)
+		return -1;
+	if (to == info.current) {
+		cmd_say(c, "'%s' is at generation %u already", a->name, to);
+		return 0;
+	}
+	if (env_generation_lock(c->state, &c->arena, name, 0, &before, e) < 0 ||
+	    env_generation_lock(c->state, &c->arena, name, to, &target, e) < 0 ||
+	    env_plan(&target, &before, NULL, &c->arena, &plan, e) < 0)
+		return -1;
+	cmd_say(c, "generation %u -> %u: %zu packages come, %zu change, %zu go", info.current, to, plan.added_n,
+		plan.changed_n, plan.removed_n);
+	if (c->dry_run)
+		return 0;
+	if (env_switch(hold, to, "rollback", &o, e) < 0)
+		return -1;
+	cmd_say(c, "'%s' is at generation %u again", a->name, to);
+	return 0;
+}
+
+static int run(struct cmd_context *c, int argc, char **argv,
+	       int (*fn)(struct cmd_context *c, const struct install_args *a, struct err *e))
+{
+	struct install_args a = {.wait_s = 60};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	struct err e = ERR_INIT;
+	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
+	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : fn(c, &a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;
+	vec_release(&a.words);
+	return code;
+}
+
+int cmd_install_rollback(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, rollback);
+}
+
+/* "remove inactive [N]" */
+static int remove_inactive(struct cmd_context *c, const struct install_args *a, struct err *e)
+{
+	struct str name;
+	struct env_info info;
+	uint64_t number = 0;
+	auto_ptr(env_hold) hold = NULL;
+	if (!a->words.n || strcmp(a->words.v[0], "inactive") != 0 || a->words.n > 2 ||
+	    (a->words.n == 2 && (!str_to_u64(str_c(a->words.v[1]), &number) || !number || number >= UINT32_MAX)))
+		return err_new(e, ERR_USAGE,
+			       "as in: slipway install remove inactive -n NAME, or: remove inactive 3 -n NAME");
+	if (hold_named(c, a, &name, &info, &hold, e) < 0)
+		return -1;
+	if (number)
+		cmd_say(c, "generation %llu of '%s' goes", (unsigned long long)number, a->name);
+	else
+		cmd_say(c, "%u generations of '%s' go; generation %u stays", info.generations_n - 1, a->name,
+			info.current);
+	return c->dry_run ? 0 : env_remove_generation(hold, (uint32_t)number, e);
+}
+
+int cmd_install_remove(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, remove_inactive);
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+
+static const struct cmd_option *find(const struct cmd_option *list, struct str name, char letter)
+{
+	for (; list->name; list++)
+		if (letter ? list->letter == letter : str_eq_c(name, list->name))
+			return list;
+	return NULL;
+}
+
+static int unknown(struct cmd_context *c, const char *word, struct err *e)
+{
+	return err_new(e, ERR_USAGE, "unknown option '%s'; 'slipway %s%s%s --help' lists the options", word,
+		       c->cmd->noun, c->cmd->verb ? " " : "", c->cmd->verb ? c->cmd->verb : "");
+}
+
+static int store_value(const struct cmd_option *o, const char *value, struct err *e)
+{
+	switch (o->kind) {
+	case CMD_FLAG:
+		*(bool *)o->value = true;
+		return 0;
+	case CMD_TEXT:
+		*(const char **)o->value = value;
+		return 0;
+	case CMD_LIST:
+		vec_push((struct cmd_list *)o->value, value);
+		return 0;
+	case CMD_NUMBER:
+		if (str_to_i64(str_c(value), o->value))
+			return 0;
+		return err_new(e, ERR_USAGE, "--%s wants a number, not '%s'", o->name, value);
+	}
+	return 0;
+}
+
+struct cursor {
+	int argc, at;
+	char **argv;
+};
+
+static const char *next_word(struct cursor *c)
+{
+	return c->at < c->argc ? c->argv[c->at++] : NULL;
+}
+
+static int take_value(const struct cmd_option *o, const char *shown, const char *attached, struct cursor *at,
+		      struct err *e)
+{
+	const char *value = attached;
+	if (o->kind == CMD_FLAG)
+		return attached ? err_new(e, ERR_USAGE, "'%s' takes no value", shown) : store_value(o, NULL, e);
+	if (!value)
+		value = next_word(at);
+	if (!value)
+		return err_new(e, ERR_USAGE, "'%s' wants a value", shown);
+	return store_value(o, value, e);
+}
+
+static int long_option(struct cmd_context *c, const struct cmd_option *own, const struct cmd_option *common,
+		       const char *word, struct cursor *at, struct err *e)
+{
+	const char *equals = strchr(word, '=');
+	struct str name = str_of(word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
+	const struct cmd_option *o = find(own, name, 0);
+	if (!o)
+		o = find(common, name, 0);
+	return o ? take_value(o, word, equals ? equals + 1 : NULL, at, e) : unknown(c, word, e);
+}
+
+/* -nNAME, -n NAME, and flags together: -qv */
+static int short_options(struct cmd_context *c, const struct cmd_option *own, const struct cmd_option *common,
+			 const char *word, struct cursor *at, struct err *e)
+{
+	for (const char *p = word + 1; *p; p++) {
+		const struct cmd_option *o = find(own, STR(""), *p);
+		if (!o)
+			o = find(common, STR(""), *p);
+		if (!o)
+			return unknown(c, word, e);
+		if (o->kind != CMD_FLAG)
+			return take_value(o, word, p[1] ? p + 1 : NULL, at, e);
+		if (store_value(o, NULL, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop_at_word, int argc, char **argv,
+	      struct cmd_list *rest, struct err *e)
+{
+	const struct cmd_option common[] = {
+		{0, "root", CMD_TEXT, &c->root_option},
+		{0, "json", CMD_FLAG, &c->json},
+		{0, "dry-run", CMD_FLAG, &c->dry_run},
+		{'q', "quiet", CMD_FLAG, &c->quiet},
+		{'v', "verbose", CMD_FLAG, &c->verbose},
+		{0, "offline", CMD_FLAG, &c->offline},
+		{0, "progress-fd", CMD_NUMBER, &c->progress_fd},
+		{'h', "help", CMD_FLAG, &c->help},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	static const struct cmd_option none[] = {{0, NULL, CMD_FLAG, NULL}};
+	struct cursor at = {argc, 0, argv};
+	bool words_only = false;
+	const char *word;
+	while ((word = next_word(&at))) {
+		int rc = 0;
+		if (words_only || word[0] != '-' || !word[1]) {
+			vec_push(rest, word);
+			words_only |= stop_at_word;
+		} else if (strcmp(word, "--") == 0) {
+			words_only = true;
+		} else if (word[1] == '-') {
+			rc = long_option(c, options ? options : none, common, word, &at, e);
+		} else {
+			rc = short_options(c, options ? options : none, common, word, &at, e);
+		}
+		if (rc < 0)
+			return -1;
+	}
+	return 0;
+}

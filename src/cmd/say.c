@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What every command says in the same way: errors, remarks, help, progress. */
+#include <stdio.h>
+
+#include "base/json.h"
+#include "cmd/change.h"
+#include "cmd/cmd.h"
+#include "cmd/help.h"
+
+static int exit_code_of(enum err_code code)
+{
+	switch (code) {
+	case ERR_USAGE:
+		return CMD_USAGE;
+	case ERR_NO_SOLUTION:
+		return CMD_NO_SOLUTION;
+	case ERR_ROLLED_BACK:
+		return CMD_ROLLED_BACK;
+	case ERR_UNCERTAIN:
+		return CMD_NEEDS_PERSON;
+	case ERR_NONE:
+	case ERR_FAILED:
+	case ERR_INPUT:
+	case ERR_LIMIT:
+	case ERR_NOT_FOUND:
+	case ERR_EXISTS:
+	case ERR_BUSY:
+	case ERR_NETWORK:
+	case ERR_VERIFY:
+	case ERR_UNSUPPORTED:
+		return CMD_FAILED;
+	}
+	return CMD_FAILED;
+}
+
+int cmd_fail(struct cmd_context *c, const struct err *e)
+{
+	int code = exit_code_of(e->code);
+	cmd_progress_end(c);
+	cmd_warn(c, "%s", e->msg);
+	if (c->json) {
+		auto_buf b = BUF_INIT(BUF_MAX);
+		struct jw w = JW_INIT(&b, 2);
+		jw_object(&w);
+		jw_kv_c(&w, "error", e->msg);
+		jw_kv_c(&w, "code", err_code_name(e->code));
+		jw_kv_int(&w, "exit", code);
+		jw_object_end(&w);
+		buf_put_char(&b, '\n');
+		(void)cmd_print(c, &b); /* the exit code says it already */
+	}
+	return code;
+}
+
+static void put_line(struct cmd_context *c, const char *start, const char *fmt, va_list ap)
+	__attribute__((format(printf, 3, 0)));
+static void put_line(struct cmd_context *c, const char *start, const char *fmt, va_list ap)
+{
+	auto_buf b = BUF_INIT(1 << 20);
+	auto_buf shown = BUF_INIT(1 << 22);
+	struct str rest, line;
+	buf_vprintf(&b, fmt, ap);
+	for (rest = buf_str(&b); str_take_line(&rest, &line); buf_put_char(&shown, '\n'))
+		out_put_cut(&shown, line, SIZE_MAX); /* controls that came from outside cannot steer the terminal */
+	fprintf(c->out.err, "%s%s", start, shown.p);
+}
+
+void cmd_say(struct cmd_context *c, const char *fmt, ...)
+{
+	va_list ap;
+	if (c->quiet || c->json)
+		return;
+	va_start(ap, fmt);
+	put_line(c, "", fmt, ap);
+	va_end(ap);
+}
+
+void cmd_warn(struct cmd_context *c, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	put_line(c, "slipway: ", fmt, ap);
+	va_end(ap);
+}
+
+int cmd_print(struct cmd_context *c, const struct buf *b)
+{
+	struct err e = ERR_INIT;
+	out_put(&c->out, buf_str(b));
+	if (out_finish(&c->out, &e) == 0)
+		return CMD_OK;
+	cmd_warn(c, "%s", e.msg);
+	return CMD_FAILED;
+}
+
+/* -- progress ------------------------------------------------------------------------------------------------------ */
+
+static void pass_on(struct progress *p, const struct progress_event *ev)
+{
+	struct progress *shown = p->ctx;
+	if (shown)
+		progress_send(shown, *ev);
+}
+
+void cmd_progress_begin(struct cmd_context *c)
+{
+	c->out.json = c->json;
+	c->out.quiet = c->quiet;
+	c->out.verbose = c->verbose;
+	c->progress = (struct progress){.event = pass_on, .ctx = out_progress_begin(&c->out)};
+}
+
+void cmd_progress_end(struct cmd_context *c)
+{
+	c->progress.ctx = NULL;
+	out_progress_end(&c->out);
+}
+
+int cmd_help(struct cmd_context *c)
+{
+	auto_buf b = BUF_INIT(1 << 20);
+	const char *text = help_text(c->cmd->noun, c->cmd->verb);
+	if (text)
+		buf_put_c(&b, text);
+	else
+		buf_printf(&b, "slipway %s%s%s: %s\n", c->cmd->noun, c->cmd->verb ? " " : "",
+			   c->cmd->verb ? c->cmd->verb : "", c->cmd->summary);
+	return cmd_print(c, &b);
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/* store gc, verify, size. */
+#include <stdio.h>
+
+#include "base/json.h"
+#include "cmd/change.h"
+
+struct store_args {
+	bool repair, keep_blobs;
+	int64_t min_age_s;
+	struct cmd_list words;
+};
+
+static int print_usage(struct cmd_context *c, const struct store_usage *u, const char *what)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct jw w = JW_INIT(&b, 2);
+	if (c->json) {
+		jw_object(&w);
+		jw_kv_int(&w, "blobs", (int64_t)u->blobs);
+		jw_kv_int(&w, "blob_bytes", (int64_t)u->blob_bytes);
+		jw_kv_int(&w, "trees", (int64_t)u->trees);
+		jw_kv_int(&w, "tree_bytes", (int64_t)u->tree_bytes);
+		jw_kv_int(&w, "tmp_bytes", (int64_t)u->tmp_bytes);
+		jw_object_end(&w);
+		buf_put_char(&b, '\n');
+		return cmd_print(c, &b);
+	}
+	buf_printf(&b, "%s%llu archives, ", what, (unsigned long long)u->blobs);
+	out_put_size(&b, u->blob_bytes);
+	buf_printf(&b, "; %llu unpacked packages, ", (unsigned long long)u->trees);
+	out_put_size(&b, u->tree_bytes);
+	buf_put_c(&b, "; half-done work, ");
+	out_put_size(&b, u->tmp_bytes);
+	buf_put_char(&b, '\n');
+	return cmd_print(c, &b);
+}
+
+static int size(struct cmd_context *c, const struct store_args *a, struct err *e)
+{
+	struct store_usage u = {0};
+	(void)a;
+	return store_size(c->store, &u, e) < 0 ? cmd_fail(c, e) : print_usage(c, &u, "");
+}
+
+static int gc(struct cmd_context *c, const struct store_args *a, struct err *e)
+{
+	struct store_usage freed = {0};
+	uint8_t(*keep)[SHA256_SIZE];
+	size_t keep_n;
+	if (store_gc_begin(c->store, e) < 0 || cmd_need_state(c, true, e) < 0 ||
+	    env_digests_in_use(c->state, &c->arena, &keep, &keep_n, e) < 0)
+		return cmd_fail(c, e);
+	struct store_gc_opts o = {
+		.min_age_s = a->min_age_s,
+		.keep_blobs = a->keep_blobs,
+		.dry_run = c->dry_run,
+		.keep = (const uint8_t(*)[SHA256_SIZE])keep,
+		.keep_n = keep_n,
+	};
+	if (store_gc(c->store, &o, &freed, e) < 0)
+		return cmd_fail(c, e);
+	return print_usage(c, &freed, c->dry_run ? "would free: " : "freed: ");
+}
+
+static void on_damage(void *ctx, const char *what, const char *why)
+{
+	struct cmd_context *c = ctx;
+	cmd_warn(c, "%s: %s", what, why);
+}
+
+static int verify(struct cmd_context *c, const struct store_args *a, struct err *e)
+{
+	cmd_progress_begin(c);
+	int64_t n = store_verify(c->store, a->repair, &c->progress, on_damage, c, e);
+	cmd_progress_end(c);
+	if (n < 0)
+		return cmd_fail(c, e);
+	if (!n)
+		cmd_say(c, "the store is whole");
+	else if (a->repair)
+		cmd_say(c, "%lld damaged things were moved away; they are fetched again when they are needed",
+			(long long)n);
+	else
+		cmd_say(c,
+			"%lld damaged things; 'slipway store verify --repair' moves them away, so that they are fetched again",
+			(long long)n);
+	return n && !a->repair ? CMD_FAILED : CMD_OK;
+}
+
+static int run(struct cmd_context *c, int argc, char **argv,
+	       int (*fn)(struct cmd_context *c, const struct store_args *a, struct err *e))
+{
+	struct store_args a = {0};
+	const struct cmd_option options[] = {
+		{0, "repair", CMD_FLAG, &a.repair},
+		{0, "keep-archives", CMD_FLAG, &a.keep_blobs},
+		{0, "min-age", CMD_NUMBER, &a.min_age_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	struct err e = ERR_INIT;
+	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
+	if (rc == 0 && a.words.n)
+		rc = err_new(&e, ERR_USAGE, "unexpected word '%s'", a.words.v[0]);
+	vec_release(&a.words);
+	if (rc < 0)
+		return cmd_fail(c, &e);
+	if (c->help)
+		return cmd_help(c);
+	return cmd_need_store(c, &e) < 0 ? cmd_fail(c, &e) : fn(c, &a, &e);
+}
+
+int cmd_store_gc(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, gc);
+}
+
+int cmd_store_size(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, size);
+}
+
+int cmd_store_verify(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, verify);
+}

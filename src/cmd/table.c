@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The commands, and the way from argv to one of them. */
+#include <stdio.h>
+
+#include "cmd/cmd.h"
+#include "cmd/help.h"
+#include "version.h"
+
+static const struct cmd table[] = {
+	{"solve", NULL, cmd_solve, "find the packages that answer specs"},
+	{"search", NULL, cmd_search, "find packages in channels"},
+	{"why", NULL, cmd_why, "tell what needs a package of an environment"},
+	{"env", "create", cmd_env_create, "make an environment from specs or a file"},
+	{"env", "update", cmd_env_update, "change an environment's packages"},
+	{"env", "list", cmd_env_list, "list the environments"},
+	{"env", "packages", cmd_env_packages, "list the packages of an environment"},
+	{"env", "history", cmd_env_history, "list generations and what was done"},
+	{"env", "run", cmd_env_run, "run a program in an environment"},
+	{"env", "activate", cmd_env_activate, "print shell text that activates an environment"},
+	{"env", "wrap", cmd_env_wrap, "write wrappers of an environment's programs"},
+	{"env", "export", cmd_env_export, "print an environment's exact recipe"},
+	{"env", "check", cmd_env_check, "compare an environment's files with what was laid out"},
+	{"env", "remove", cmd_env_remove, "remove an environment"},
+	{"apply", NULL, cmd_apply, "make an environment equal to a recipe"},
+	{"install", "rollback", cmd_install_rollback, "go back to an earlier generation"},
+	{"install", "remove", cmd_install_remove, "remove inactive generations"},
+	{"channel", "add", cmd_channel_add, "keep a channel"},
+	{"channel", "list", cmd_channel_list, "list the channels that are kept"},
+	{"channel", "remove", cmd_channel_remove, "forget a channel"},
+	{"channel", "refresh", cmd_channel_refresh, "fetch the metadata of channels anew"},
+	{"channel", "publish", cmd_channel_publish, "put packages into a channel folder"},
+	{"store", "gc", cmd_store_gc, "free what no environment uses"},
+	{"store", "verify", cmd_store_verify, "read the store again and compare digests"},
+	{"store", "size", cmd_store_size, "tell how much the store holds"},
+	{NULL, NULL, NULL, NULL},
+};
+
+static int usage(FILE *f)
+{
+	const char *text = help_text(NULL, NULL);
+	fputs(text ? text : "usage: slipway COMMAND [OPTION...]\n", f);
+	fputs("\nCommands:\n", f);
+	for (const struct cmd *k = table; k->noun; k++)
+		fprintf(f, "  %-8s %-10s %s\n", k->noun, k->verb ? k->verb : "", k->summary);
+	fputs("\n'slipway COMMAND --help' tells more of one.\n", f);
+	return f == stdout ? CMD_OK : CMD_USAGE;
+}
+
+static bool is_noun(const char *word)
+{
+	for (const struct cmd *k = table; k->noun; k++)
+		if (strcmp(k->noun, word) == 0)
+			return true;
+	return false;
+}
+
+static int verbs_of(const char *noun, bool asked)
+{
+	FILE *f = asked ? stdout : stderr;
+	fprintf(f, "usage: slipway %s VERB [OPTION...]\n", noun);
+	for (const struct cmd *k = table; k->noun; k++)
+		if (strcmp(k->noun, noun) == 0)
+			fprintf(f, "  %-10s %s\n", k->verb ? k->verb : "", k->summary);
+	return asked ? CMD_OK : CMD_USAGE;
+}
+
+static const struct cmd *find(const char *noun, const char *verb)
+{
+	for (const struct cmd *k = table; k->noun; k++)
+		if (strcmp(k->noun, noun) == 0 && (!k->verb || (verb && strcmp(k->verb, verb) == 0)))
+			return k;
+	return NULL;
+}
+
+/* The words as they were typed, for histories. */
+static const char *join(struct arena *a, int argc, char **argv)
+{
+	auto_buf b = BUF_INIT(16384);
+	buf_put_c(&b, "slipway");
+	for (int i = 1; i < argc; i++) {
+		bool quote = !argv[i][0] || strpbrk(argv[i], " \t\n'\"\\$&|;<>()*?[]#~`") != NULL;
+		buf_printf(&b, quote ? " '%s'" : " %s", argv[i]);
+	}
+	return arena_strdup(a, buf_str(&b));
+}
+
+static int run(const struct cmd *k, int argc, char **argv)
+{
+	struct cmd_context c = {.cmd = k, .root_fd = -1, .progress_fd = -1};
+	int words = k->verb ? 3 : 2;
+	out_init(&c.out);
+	c.command_line = join(&c.arena, argc, argv);
+	int code = k->run(&c, argc - words, argv + words);
+	cmd_context_release(&c);
+	return code;
+}
+
+int cmd_main(int argc, char **argv)
+{
+	if (argc < 2)
+		return usage(stderr);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+		return usage(stdout);
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("slipway " SLIPWAY_VERSION);
+		return CMD_OK;
+	}
+	const struct cmd *k = find(argv[1], argc > 2 ? argv[2] : NULL);
+	if (k)
+		return run(k, argc, argv);
+	if (is_noun(argv[1]) && (argc < 3 || argv[2][0] == '-'))
+		return verbs_of(argv[1], argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0));
+	if (is_noun(argv[1])) {
+		fprintf(stderr, "slipway: '%s' has no verb '%s'\n", argv[1], argv[2]);
+		return verbs_of(argv[1], false);
+	}
+	fprintf(stderr, "slipway: unknown command '%s'; 'slipway --help' lists them\n", argv[1]);
+	return CMD_USAGE;
+}
