@@ -110,7 +110,7 @@ static int replay(struct cmd_context *c, const struct solve_args *args, struct e
 	char dir[] = "/tmp/slipway-replay.XXXXXX";
 	if (fs_read(AT_FDCWD, args->replay, &text, e) < 0)
 		return cmd_fail(c, e);
-	if (!mkdtemp(dir)) {
+	if (!mkdtemp(dir)) { /* style: allow sys: a scratch folder, no state */
 		err_sys(e, "make a temporary folder");
 		return cmd_fail(c, e);
 	}
