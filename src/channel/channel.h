@@ -207,6 +207,10 @@ int channel_open_all(struct channel_cache *c, const struct channel *channels, si
 		     size_t m, const struct str *roots, size_t roots_n, enum channel_refresh_flags flags,
 		     struct arena *a, struct channel_index **ret, size_t *ret_n, struct err *e);
 
+/* After the reads: 0 where all that was read of these indexes verified. 1: some did not; their files are removed, what was
+ * concluded from them is worth nothing, and the same channel_open_all makes them anew. */
+int channel_recheck(struct channel_cache *c, const struct channel_index *v, size_t n, struct err *e);
+
 /* == 4. virtual packages (CEP 30) ================================================================================= */
 /* What the host provides, as records of channel "virtual": __linux, __glibc, __unix, __archspec, __cuda, … for the subdir
  * solved for; CONDA_OVERRIDE_* in `env` (getenv-like; NULL: none) win, an empty value removes __cuda, __cuda_arch and __glibc.

@@ -16,6 +16,7 @@
 #include "channel/channel.h"
 #include "channel/index_format.h"
 #include "channel/intern.h"
+#include "channel/refresh.h"
 #include "channel/scan.h"
 
 struct index {
@@ -193,6 +194,11 @@ void index_free(struct index *ix)
 	free(ix->good);
 	free(ix->good_sums);
 	free(ix);
+}
+
+const char *index_path(const struct index *ix)
+{
+	return ix->path;
 }
 
 int index_check(const struct index *ix, struct err *e)

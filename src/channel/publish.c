@@ -227,7 +227,7 @@ static int put_packed(int dir, struct str text, struct err *e)
 	return fs_replace(dir, "repodata.json.zst", p, n, FS_REPLACE_SYNC, e);
 }
 
-static int put_repodata(int dir, struct repodata *r, struct str subdir, struct err *e)
+static int put_repodata(int dir, struct repodata *r, struct str subdir, struct progress *p, struct err *e)
 {
 	auto_buf b = BUF_INIT(REPODATA_MAX), old = BUF_INIT(REPODATA_MAX);
 	struct err ignored = ERR_INIT;
@@ -237,9 +237,17 @@ static int put_repodata(int dir, struct repodata *r, struct str subdir, struct e
 	if (fs_read(dir, "repodata.json", &old, &ignored) == 0 && str_eq(buf_str(&old), buf_str(&b)) &&
 	    fs_exists(dir, "repodata.json.zst"))
 		return 0;
-	for (size_t i = 0; i < sizeof(outdated) / sizeof(outdated[0]); i++)
+	for (size_t i = 0; i < sizeof(outdated) / sizeof(outdated[0]); i++) {
+		if (!fs_exists(dir, outdated[i]))
+			continue;
 		if (sys_unlinkat(dir, outdated[i], 0) < 0 && errno != ENOENT)
 			return err_sys(e, "remove outdated '%s'", outdated[i]);
+		progress_send(
+			p, (struct progress_event){.kind = PROGRESS_NOTE,
+						   .phase = "publish",
+						   .id = outdated[i],
+						   .text = "removed: it would tell of the channel as it was before"});
+	}
 	return put_packed(dir, buf_str(&b), e) < 0 ? -1
 						   : fs_replace(dir, "repodata.json", b.p, b.n, FS_REPLACE_SYNC, e);
 }
@@ -376,7 +384,7 @@ static int publish_into(const struct publishing *x, int dir, struct str subdir, 
 			      (struct progress_event){
 				      .kind = PROGRESS_DONE, .phase = "publish", .id = p->fn.p, .text = what});
 	}
-	return x->o->dry_run ? 0 : put_repodata(dir, &r, subdir, e);
+	return x->o->dry_run ? 0 : put_repodata(dir, &r, subdir, x->progress, e);
 }
 
 static int publish_subdir(const struct publishing *x, struct str subdir, struct err *e)

@@ -585,3 +585,22 @@ int channel_open_all(struct channel_cache *c, const struct channel *channels, si
 	*ret_n = out_n;
 	return 0;
 }
+
+int channel_recheck(struct channel_cache *c, const struct channel_index *v, size_t n, struct err *e)
+{
+	int damaged = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct err why = ERR_INIT;
+		if (!v[i].index || index_check(v[i].index, &why) == 0)
+			continue;
+		auto_free char *path = xasprintf("index/%s/%s", v[i].channel.id, index_path(v[i].index));
+		if (sys_unlinkat(c->root_fd, path, 0) < 0 && errno != ENOENT)
+			return err_sys(e, "remove the damaged index '%s'", path);
+		progress_send(c->progress, (struct progress_event){.kind = PROGRESS_NOTE,
+								   .phase = "index",
+								   .id = path,
+								   .text = "damaged, made anew"});
+		damaged = 1;
+	}
+	return damaged;
+}

@@ -70,6 +70,9 @@ int source_lock(struct source *s, struct err *e);
  * be called under the lock of whatever makes such files. Failure to tidy is no failure. */
 void cache_tidy(int dir_fd, struct str prefix);
 
+/* The name that an index was opened by. */
+const char *index_path(const struct index *ix);
+
 /* The channels that these declare relations to (CEP 42), in the order of priority of all of them. */
 struct relation {
 	struct str base, overrides; /* canonical URLs, or empty */

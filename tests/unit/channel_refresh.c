@@ -247,6 +247,32 @@ TEST(a_damaged_index_is_made_anew)
 	close_opened();
 }
 
+TEST(damage_that_shows_while_reading_is_mended)
+{
+	struct channel c = channel_of("./c");
+	struct channel_cache cache = {.root_fd = root_fd(), .clock = &clock_system};
+	struct err e = ERR_INIT;
+	auto_buf file = BUF_INIT(1 << 20);
+	put("c/noarch/repodata.json", STR(TWO));
+	open_ok("./c", NULL, 0);
+	CHECK_INT(count(1), 2);
+	CHECK_INT(channel_recheck(&cache, opened, opened_n, &e), 0);
+	const char *path = arena_printf(&a, "index/%s/noarch.full.idx", c.id);
+	CHECK_INT(fs_read(root_fd(), path, &file, &e), 0);
+	file.p[4096 + 200] ^= 1;
+	CHECK_INT(fs_replace(root_fd(), path, file.p, file.n, 0, &e), 0);
+	open_ok("./c", NULL, 0); /* its header is good */
+	struct pkg_record r;
+	CHECK(index_record(opened[1].index, (struct ix_pkg){0}, &opened[1].channel, &a, &r, &e) < 0);
+	CHECK_INT(e.code, ERR_VERIFY);
+	e = ERR_INIT;
+	CHECK_INT(channel_recheck(&cache, opened, opened_n, &e), 1);
+	open_ok("./c", NULL, 0);
+	CHECK_INT(index_record(opened[1].index, (struct ix_pkg){0}, &opened[1].channel, &a, &r, &e), 0);
+	CHECK_INT(channel_recheck(&cache, opened, opened_n, &e), 0);
+	close_opened();
+}
+
 TEST(an_address_without_channel_lists_what_was_tried)
 {
 	const char *name = "./nothing";
