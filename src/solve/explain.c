@@ -173,6 +173,18 @@ static bool disjoint(struct world *p, const struct set *s, uint32_t spec)
 	return true;
 }
 
+/* Whether a spec takes something away from the set. */
+static bool narrows(struct world *p, const struct set *s, uint32_t spec)
+{
+	for (uint32_t i = 0; i < s->n; i++) {
+		const struct world_spec *of = world_members(p, s->spec[i]);
+		for (uint32_t k = 0; k < of->member_n; k++)
+			if (!spec_has(p, spec, of->member[k]))
+				return true;
+	}
+	return false;
+}
+
 /* -- words -------------------------------------------------------------------------------------------------------- */
 
 /* "numpy 1.20.1", "numpy 1.20.1, 1.20.2", "numpy 1.16.0 … 1.20.2". The candidates are of one name, best first. */
@@ -237,7 +249,8 @@ static void add_reason(struct explainer *x, struct reasons *to, struct str text,
 /* -- the tree ----------------------------------------------------------------------------------------------------- */
 
 /* Who else wants something of this name that does not go with the set: "but python=3.9 was asked for". */
-static void add_opponents(struct explainer *x, const struct set *s, struct reasons *to)
+static void add_opponents(struct explainer *x, const struct set *s, struct reasons *to,
+			  bool (*against)(struct world *, const struct set *, uint32_t))
 {
 	struct world *p = x->p;
 	unsigned found = 0;
@@ -245,7 +258,7 @@ static void add_opponents(struct explainer *x, const struct set *s, struct reaso
 		const struct edge *o = &x->edge.v[i];
 		auto_buf b = BUF_INIT(BUF_MAX);
 		bool many;
-		if (p->spec.v[o->spec].name != s->name || set_has_spec(s, o->spec) || !disjoint(p, s, o->spec))
+		if (p->spec.v[o->spec].name != s->name || set_has_spec(s, o->spec) || !against(p, s, o->spec))
 			continue;
 		bool told = false;
 		for (size_t k = i + 1; k < x->edge.n && !told; k++)
@@ -274,6 +287,8 @@ static void add_opponents(struct explainer *x, const struct set *s, struct reaso
 		add_reason(x, to, take_text(x, &b), NULL);
 		found++;
 	}
+	if (!found && against == disjoint)
+		add_opponents(x, s, to, narrows); /* no single one is to blame, but several together */
 }
 
 /* What a candidate's edges ask for, as a key: candidates with the same names are told together. */
@@ -404,7 +419,7 @@ static void add_set(struct explainer *x, const struct set *s, struct reasons *to
 	if (!s->ban && !shown && depth < DEPTH_MAX)
 		add_groups(x, s, to, depth, &bare);
 	if (bare && x->lines < LINES_MAX)
-		add_opponents(x, s, to);
+		add_opponents(x, s, to, disjoint);
 }
 
 /* One of what was asked for, with what hangs on it. */
@@ -427,7 +442,7 @@ static void add_root(struct explainer *x, uint32_t spec, struct reasons *to, str
 	if (child.n) {
 		add_reason(x, to, take_text(x, &b), &child);
 	} else {
-		add_opponents(x, &s, &child);
+		add_opponents(x, &s, &child, disjoint);
 		add_reason(x, plain, take_text(x, &b), &child);
 	}
 	vec_release(&child);
@@ -442,6 +457,8 @@ static void make_tree(struct explainer *x, const uint32_t *core, uint32_t n, boo
 		struct reasons t = top;
 		top = plain;
 		plain = t;
+		if (top.n && top.v[0].child_n) /* the others would say the same with the words changed about */
+			top.n = 1;
 	}
 	if (top.n < n && x->lines >= LINES_MAX)
 		add_reason(x, &top, STR("… and more of the kind"), NULL);
