@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The commands, and the way from argv to one of them. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cmd/cmd.h"
 #include "cmd/help.h"
@@ -98,7 +99,37 @@ static int run(const struct cmd *k, int argc, char **argv)
 	return code;
 }
 
-int cmd_main(int argc, char **argv)
+/* How many words before the command are options of every command, with their values. */
+static int leading_options(int argc, char **argv)
+{
+	int n = 0;
+	while (n + 1 < argc && argv[n + 1][0] == '-' && argv[n + 1][1]) {
+		const char *word = argv[n + 1];
+		n += 1 + (strcmp(word, "--root") == 0 || strcmp(word, "--progress-fd") == 0);
+	}
+	return n < argc ? n : argc - 1;
+}
+
+/* The words with those options behind the command, where options are read: "slipway --root R env list" is
+ * "slipway env list --root R". */
+static char **command_first(int argc, char **argv, int leading)
+{
+	char **to = xcalloc((size_t)argc + 1, sizeof(*to));
+	int rest = argc - 1 - leading, words = 0;
+	char **command = argv + 1 + leading;
+	const struct cmd *k = rest > 0 ? find(command[0], rest > 1 ? command[1] : NULL) : NULL;
+	if (k)
+		words = k->verb ? 2 : 1;
+	else
+		words = rest < 2 ? rest : 2;
+	to[0] = argv[0];
+	memcpy(to + 1, command, (size_t)words * sizeof(*to));
+	memcpy(to + 1 + words, argv + 1, (size_t)leading * sizeof(*to));
+	memcpy(to + 1 + words + leading, command + words, (size_t)(rest - words) * sizeof(*to));
+	return to;
+}
+
+static int choose(int argc, char **argv)
 {
 	if (argc < 2)
 		return usage(stderr);
@@ -119,4 +150,13 @@ int cmd_main(int argc, char **argv)
 	}
 	fprintf(stderr, "slipway: unknown command '%s'; 'slipway --help' lists them\n", argv[1]);
 	return CMD_USAGE;
+}
+
+int cmd_main(int argc, char **argv)
+{
+	int leading = leading_options(argc, argv);
+	if (leading == 0 || leading == argc - 1)
+		return choose(argc, argv);
+	auto_free char **words = command_first(argc, argv, leading);
+	return choose(argc, words);
 }
