@@ -296,10 +296,12 @@ static int wait_ms_for(struct transfer *t, int wait_ms)
 	return wait < 0 ? 0 : (int)wait;
 }
 
-static void collect(struct transfer *t)
+/* Ends the tries that libcurl is done with; returns how many there were. */
+static unsigned collect(struct transfer *t)
 {
 	CURLMsg *m;
 	int left;
+	unsigned n = 0;
 	while ((m = t->curl->multi_info_read(t->multi, &left))) {
 		struct job *j = NULL;
 		CURLcode code = m->data.result;
@@ -311,7 +313,9 @@ static void collect(struct transfer *t)
 		enum job_verdict verdict = job_judge(j, code);
 		job_end_try(j);
 		act_on(j, verdict);
+		n++;
 	}
+	return n;
 }
 
 int transfer_step(struct transfer *t, int wait_ms, struct err *e)
@@ -331,11 +335,11 @@ int transfer_step(struct transfer *t, int wait_ms, struct err *e)
 	}
 	refill(t);
 	CURLMcode code = t->curl->multi_perform(t->multi, &running);
-	if (code == CURLM_OK)
+	/* what is done already is not waited for */
+	if (code == CURLM_OK && !collect(t))
 		code = t->curl->multi_poll(t->multi, NULL, 0, wait_ms_for(t, wait_ms), NULL);
 	if (code != CURLM_OK)
 		return err_new(e, ERR_FAILED, "libcurl: %s", t->curl->multi_strerror(code));
-	collect(t);
 	begin_what_may(t);
 	return t->jobs.n > 0;
 }
