@@ -235,7 +235,7 @@ TEST(another_client_reads_the_records)
 	char command[2048];
 	const char *peers = getenv("SLIPWAY_PEERS");
 	if (!peers)
-		SKIP("no py-rattler (SLIPWAY_PEERS names a venv that has it)");
+		SKIP("build without a peer: no py-rattler (SLIPWAY_PEERS names a venv that has it)");
 	snprintf(command, sizeof(command), "%s/bin/python -c 'import rattler'", peers);
 	if (system(command) != 0)
 		SKIP("no py-rattler in '%s'", peers);
