@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -123,5 +124,8 @@ int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop
 		if (rc < 0)
 			return -1;
 	}
+	if (c->progress_fd >= 0 &&
+	    out_set_progress_fd(&c->out, c->progress_fd > INT_MAX ? -1 : (int)c->progress_fd, e) < 0)
+		return -1;
 	return 0;
 }
