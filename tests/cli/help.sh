@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every command of the table has a page that shows how it is called.
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+
+shows_usage()
+{
+	# shellcheck disable=SC2086 # a noun and a verb
+	"$SLIPWAY" $1 --help >help || return 1
+	grep -q "^  slipway $1\( \|$\)" help && grep -q '^options:' help
+}
+
+t 'help lists the commands' "$SLIPWAY" --help
+"$SLIPWAY" --help | sed -n '/^Commands:/,/^$/ s/^  \([a-z]*\) *\([a-z]*\)  .*/\1 \2/p' | sed 's/ $//' >commands
+t 'more than twenty of them' test "$(wc -l <commands)" -gt 20
+while read -r command; do
+	t "$command --help" shows_usage "$command"
+done <commands
+t 'a noun alone lists its verbs' "$SLIPWAY" env --help
+t 'without --help it is a usage error' must_fail 2 "$SLIPWAY" env
+t 'a wrong option' must_fail 2 "$SLIPWAY" env list --nonsense
+t 'is named, with what to do' has "unknown option '--nonsense'; 'slipway env list --help' lists the options" err
+
+done_testing
