@@ -241,6 +241,11 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 	    env_generation_lock(c->state, &c->arena, name, 0, &before, e) < 0)
 		return cmd_fail(c, e);
 	struct cmd_change ch = {.name = name, .operation = "apply", .target = &target, .options = &a->options};
+	if (!file.is_lock && !file.specs_n) {
+		err_new(e, ERR_INPUT, "'%s' names neither packages nor specs; a recipe comes from 'slipway env export'",
+			a->words.v[0]);
+		return cmd_fail(c, e);
+	}
 	target = file;
 	if (!file.is_lock) {
 		struct change_args specs_only = *a;
