@@ -182,7 +182,8 @@ static int spec_name_id(struct index_builder *b, struct str s, uint32_t *ret, st
 			memcpy(name, found.p, n);
 	} else {
 		n = plain ? n : 0;
-		memcpy(name, s.p, n);
+		if (n > 0)
+			memcpy(name, s.p, n);
 	}
 	for (size_t i = 0; i < n; i++)
 		if (name[i] >= 'A' && name[i] <= 'Z')

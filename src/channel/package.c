@@ -176,8 +176,7 @@ static int tar_entry(struct tar *t, struct str path, struct buf *b, struct err *
 	return empty ? 0 : tar_skip(t, size + padding(size), e);
 }
 
-/* The content of one file of a tar stream, at most b's maximum: 1 found, 0 not there. */
-static int tar_find(struct istream *in, struct str path, struct buf *b, struct err *e)
+int package_tar_find(struct istream *in, struct str path, struct buf *b, struct err *e)
 {
 	auto_tar t = {.in = in, .name = BUF_INIT(PAX_MAX)};
 	for (;;) {
@@ -208,7 +207,7 @@ static int find_index_json(int fd, struct package_file *p, struct buf *b, struct
 		tar = istream_bz2(istream_fd(copy, p->path));
 	}
 	auto_ptr(istream) s = tar;
-	int rc = tar_find(s, STR("info/index.json"), b, e);
+	int rc = package_tar_find(s, STR("info/index.json"), b, e);
 	if (rc == 0)
 		return err_new(e, ERR_INPUT, "'%s' holds no info/index.json: it is not a conda package", p->path);
 	return rc < 0 ? -1 : 0;
