@@ -58,6 +58,8 @@ struct env_spec_file {		    /* what any of the readable files says */
 	uint32_t packages_n;
 	bool is_lock; /* packages are exact: no solving */
 	bool nodefaults;
+	const struct str *notes; /* what a person should know about the file: parts that were passed over */
+	uint32_t notes_n;
 };
 /* Reads .spr, @EXPLICIT text (CEP 23), a plain list of specs, or environment.yml (CEP 24), told apart by content. A `pip:`
  * section is ERR_UNSUPPORTED with a clear word. Messages have file and line. */

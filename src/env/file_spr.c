@@ -22,6 +22,12 @@ bool file_is_spr(struct str text)
 	return false;
 }
 
+/* The line's JSON, with its place in messages. */
+static const struct json *read_json(struct file_builder *b, struct str value, unsigned line, struct err *e)
+{
+	return json_parse(b->arena, arena_str(b->arena, value), arena_printf(b->arena, "%s:%u", b->where, line), e);
+}
+
 static int read_version(struct file_builder *b, struct str value, unsigned line, struct err *e)
 {
 	uint64_t v;
@@ -41,9 +47,9 @@ static int read_variable(struct file_builder *b, struct str value, unsigned line
 		return bad(b, line, e, "'variable' wants NAME=\"value\"");
 	if (!value.n || value.p[0] != '"')
 		return file_add_variable(b, name, value, line, e);
-	const struct json *j = json_parse(b->arena, value, b->where, e);
+	const struct json *j = read_json(b, value, line, e);
 	if (!j)
-		return err_ctx(e, "line %u", line);
+		return -1;
 	if (j->type != JSON_STRING)
 		return bad(b, line, e, "'variable' wants NAME=\"value\"");
 	return file_add_variable(b, name, j->string, line, e);
@@ -52,9 +58,9 @@ static int read_variable(struct file_builder *b, struct str value, unsigned line
 static int read_package(struct file_builder *b, struct str value, unsigned line, struct err *e)
 {
 	struct env_lock_package p = {0};
-	const struct json *j = json_parse(b->arena, arena_str(b->arena, value), b->where, e);
+	const struct json *j = read_json(b, value, line, e);
 	if (!j || pkg_record_read(b->arena, j, &p.record, e) < 0)
-		return err_ctx(e, "line %u", line);
+		return -1;
 	if (!p.record.fn.n || !p.record.url.n)
 		return bad(b, line, e, "a package without 'url' cannot be fetched; export the recipe again");
 	if (!p.record.has_sha256 && !p.record.has_md5)

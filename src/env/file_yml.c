@@ -95,9 +95,9 @@ static int read_section(struct file_builder *b, const struct yaml_pair *p, struc
 		return read_variables(b, &p->value, e);
 	if (str_eq(p->key, STR("prefix"))) /* where it was exported from: means nothing here (CEP 24) */
 		return 0;
-	return err_new(e, ERR_INPUT,
-		       "%s:%u: unknown section '%.*s' (known: name, channels, dependencies, variables, prefix)",
-		       b->where, p->line, STR_ARG(p->key));
+	vec_push(&b->notes, str_c(arena_printf(b->arena, "%s:%u: section '%.*s' is passed over", b->where, p->line,
+					       STR_ARG(p->key))));
+	return 0;
 }
 
 int file_read_yml(struct file_builder *b, struct str text, struct err *e)
@@ -110,7 +110,11 @@ int file_read_yml(struct file_builder *b, struct str text, struct err *e)
 	for (uint32_t i = 0; i < y->n; i++)
 		if (read_section(b, &y->pair[i], e) < 0)
 			return -1;
-	return 0;
+	return yaml_get(y, "dependencies") ? 0
+					   : err_new(e, ERR_INPUT,
+						     "%s: there is no 'dependencies:' section; "
+						     "'dependencies: []' makes an empty environment",
+						     b->where);
 }
 
 static void put_item(struct buf *b, struct str s)
@@ -151,7 +155,9 @@ void env_file_write_yml(const struct env_spec_file *f, bool with_builds, struct 
 	if (f->variables_n)
 		buf_put_c(b, "variables:\n");
 	for (uint32_t i = 0; i < f->variables_n; i++) {
-		buf_printf(b, "  %.*s: ", STR_ARG(f->variables[i].name));
+		buf_put_c(b, "  ");
+		yaml_put_scalar(b, f->variables[i].name);
+		buf_put_c(b, ": ");
 		yaml_put_scalar(b, f->variables[i].value);
 		buf_put_char(b, '\n');
 	}

@@ -19,6 +19,7 @@ static void hand_over(struct file_builder *b)
 	HAND_OVER(specs, struct str);
 	HAND_OVER(variables, struct env_variable);
 	HAND_OVER(packages, struct env_lock_package);
+	HAND_OVER(notes, struct str);
 }
 
 static bool is_variable_name(struct str s)
@@ -45,6 +46,29 @@ int file_add_variable(struct file_builder *b, struct str name, struct str value,
 	return 0;
 }
 
+/* One fact a line is how a recipe is kept: none of them may hold a line of its own. */
+static int check_text(const struct file_builder *b, const char *what, struct str s, struct err *e)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+			return err_new(e, ERR_INPUT, "%s: a %s holds a control character: '%.*s'", b->where, what,
+				       (int)i, s.p);
+	return s.n && str_eq(str_trim(s), s)
+		       ? 0
+		       : err_new(e, ERR_INPUT, "%s: a %s is empty, or has blanks around it", b->where, what);
+}
+
+static int check_texts(const struct file_builder *b, struct err *e)
+{
+	vec_foreach(c, &b->channels)
+		if (check_text(b, "channel", *c, e) < 0)
+			return -1;
+	vec_foreach(s, &b->specs)
+		if (check_text(b, "spec", *s, e) < 0)
+			return -1;
+	return b->file->name.n ? check_text(b, "name", b->file->name, e) : 0;
+}
+
 int env_file_read(struct arena *a, struct str text, const char *where, struct env_spec_file *ret, struct err *e)
 {
 	struct env_spec_file file = {0};
@@ -54,6 +78,8 @@ int env_file_read(struct arena *a, struct str text, const char *where, struct en
 	int rc = file_is_spr(text)	    ? file_read_spr(&b, text, e)
 		 : file_is_yml(text, where) ? file_read_yml(&b, text, e)
 					    : file_read_lines(&b, text, e);
+	if (rc == 0)
+		rc = check_texts(&b, e);
 	hand_over(&b);
 	if (rc == 0)
 		*ret = file;

@@ -11,7 +11,7 @@ struct file_builder {
 	struct arena *arena;
 	const char *where;
 	struct env_spec_file *file;
-	VEC(struct str) channels, specs;
+	VEC(struct str) channels, specs, notes;
 	VEC(struct env_variable) variables;
 	VEC(struct env_lock_package) packages;
 };
