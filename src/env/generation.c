@@ -278,8 +278,9 @@ void env_release(struct env_hold *h)
 {
 	if (!h)
 		return;
-	/* An environment that was never made leaves no empty folder behind. */
-	(void)sys_unlinkat(h->st->env_fd, h->name, AT_REMOVEDIR);
+	/* An environment that was never made leaves no empty folder behind. Without the lock it is another's folder. */
+	if (h->lock_fd >= 0)
+		(void)sys_unlinkat(h->st->env_fd, h->name, AT_REMOVEDIR);
 	cleanup_fd(&h->dir_fd);
 	cleanup_fd(&h->lock_fd);
 	free(h->name);
