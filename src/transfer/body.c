@@ -27,6 +27,13 @@ int job_truncate(struct job *j, struct err *e)
 	return sys_ftruncate(j->r->fd, 0) < 0 ? err_sys(e, "truncate the partial file") : 0;
 }
 
+static int begin_anew(struct job *j, struct err *e)
+{
+	memcpy(j->r->etag, j->held_etag, sizeof(j->r->etag));
+	memcpy(j->r->last_modified, j->held_last_modified, sizeof(j->r->last_modified));
+	return job_truncate(j, e);
+}
+
 static int hash_what_is_there(struct job *j, struct err *e)
 {
 	auto_free char *block = xmalloc(BLOCK);
@@ -38,7 +45,7 @@ static int hash_what_is_there(struct job *j, struct err *e)
 		if (n < 0)
 			return err_sys(e, "read the partial file");
 		if (n == 0)
-			return job_truncate(j, e); /* shorter than was said */
+			return begin_anew(j, e); /* shorter than was said */
 		digest_update(j->digest, block, (size_t)n);
 		at += (uint64_t)n;
 	}
@@ -49,15 +56,10 @@ int job_prepare_body(struct job *j, struct err *e)
 {
 	struct transfer_request *r = j->r;
 	bool resumable = has_digest(r) || (r->etag[0] && r->etag[0] != 'W');
-	if (r->have && (!resumable || (r->size && r->have > r->size)))
-		return job_truncate(j, e);
-	if (!r->have)
-		return job_truncate(j, e);
+	if (!r->have || !resumable || (r->size && r->have > r->size))
+		return begin_anew(j, e);
 	new_digest(j);
-	j->at = r->have;
-	if (!j->digest)
-		return 0;
-	if (hash_what_is_there(j, e) < 0)
+	if (j->digest && hash_what_is_there(j, e) < 0)
 		return -1;
 	j->at = r->have;
 	return 0;

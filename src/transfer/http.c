@@ -40,9 +40,11 @@ static void take_range(struct job *j, struct str value)
 static void take_field(struct job *j, struct str name, struct str value)
 {
 	uint64_t n;
-	if (str_casecmp(name, STR("etag")) == 0)
+	/* a redirect and an error page have validators too: not the file's */
+	bool of_file = j->status == 200 || j->status == 206 || j->status == 304;
+	if (of_file && str_casecmp(name, STR("etag")) == 0)
 		keep(j->r->etag, sizeof(j->r->etag), value);
-	else if (str_casecmp(name, STR("last-modified")) == 0)
+	else if (of_file && str_casecmp(name, STR("last-modified")) == 0)
 		keep(j->r->last_modified, sizeof(j->r->last_modified), value);
 	else if (str_casecmp(name, STR("cache-control")) == 0)
 		take_max_age(j, value);
@@ -121,6 +123,7 @@ static void add_header(struct job *j, const char *name, const char *value)
 static void ask_for_rest_or_change(struct job *j)
 {
 	struct transfer_request *r = j->r;
+	j->is_conditional = !j->at && (r->etag[0] || r->last_modified[0]);
 	if (j->at) {
 		/* not RESUME_FROM, which takes a server without ranges for a failure */
 		char range[32];
@@ -266,7 +269,10 @@ static enum job_verdict judge_status(struct job *j)
 			return JOB_FAILED;
 		return job_check_body(j);
 	case 304:
-		return JOB_GOOD;
+		if (j->is_conditional)
+			return JOB_GOOD;
+		err_new(e, ERR_NETWORK, "the server says 'unchanged' (HTTP 304), which it was not asked");
+		return JOB_TRY_AGAIN;
 	case 404:
 	case 410:
 		err_new(e, ERR_NOT_FOUND, "the server has no such file (HTTP %ld)", j->status);

@@ -18,12 +18,15 @@ struct job {
 	unsigned tries;	 /* that failed */
 	bool digest_retried, started;
 	int64_t retry_at_ms, told_at_ms;
+	/* What the caller holds: asked about by each try from the beginning. A try that breaks off may have put the
+	 * validators of what it did not get to read into the request. */
+	char held_etag[256], held_last_modified[64];
 	/* of the current try: */
 	CURL *easy;
 	struct curl_slist *headers;
 	struct digest *digest;
 	uint64_t at; /* bytes in fd */
-	bool body_checked, paused;
+	bool body_checked, paused, is_conditional;
 	long status;
 	int64_t retry_after_s, range_start;
 	struct err abort; /* why a callback stopped the transfer */

@@ -101,6 +101,10 @@ void transfer_add(struct transfer *t, struct transfer_request *r)
 {
 	struct job *j = xcalloc(1, sizeof(*j));
 	*j = (struct job){.t = t, .r = r, .state = JOB_QUEUED, .serial = t->serial++};
+	if (!r->have) {
+		memcpy(j->held_etag, r->etag, sizeof(j->held_etag));
+		memcpy(j->held_last_modified, r->last_modified, sizeof(j->held_last_modified));
+	}
 	r->err = ERR_INIT;
 	r->status = 0;
 	r->max_age_s = -1;
@@ -178,12 +182,12 @@ static void act_on(struct job *j, enum job_verdict verdict)
 		finish(j);
 		return;
 	case JOB_START_OVER:
-		if (j->digest_retried || job_truncate(j, &ignored) < 0) {
+		if (job_truncate(j, &ignored) < 0 || j->digest_retried) {
 			finish(j);
 			return;
 		}
 		j->digest_retried = true;
-		j->r->etag[0] = j->r->last_modified[0] = '\0';
+		j->held_etag[0] = j->held_last_modified[0] = '\0';
 		j->tries++;
 		wait_for_next_try(j);
 		return;

@@ -82,6 +82,50 @@ TEST(unchanged_by_validator)
 	CHECK(strstr(s.log->request[0], "If-None-Match: \"v1\"\r\n"));
 }
 
+TEST(unchanged_is_no_answer_to_a_plain_request)
+{
+	const struct http_answer a[] = {{.status = 304}, {.body = text}};
+	struct http_server s = http_start(a, 2);
+	uint8_t want[SHA256_SIZE];
+	sha256(text, 36, want);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .size = 36, .sha256 = want};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK_INT(s.log->n, 2);
+	check_content(r.fd, text, 36);
+}
+
+/* The first answer brings a new validator and breaks off before the first byte: the second question is about what the caller
+ * holds, for else its answer would be "unchanged" of something that nobody has. */
+TEST(retry_asks_about_what_is_held)
+{
+	const struct http_answer a[] = {{.headers = "ETag: \"v2\"\r\n", .body = ""},
+					{.body = text, .headers = "ETag: \"v2\"\r\n"}};
+	struct http_server s = http_start(a, 2);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .size = 36, .etag = "\"v1\""};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK_INT(s.log->n, 2);
+	CHECK(strstr(s.log->request[1], "If-None-Match: \"v1\"\r\n"));
+	CHECK_STR(r.etag, "\"v2\"");
+	check_content(r.fd, text, 36);
+}
+
+TEST(validator_of_a_redirect_is_not_the_files)
+{
+	const struct http_answer a[] = {{.status = 302, .headers = "Location: /y\r\nETag: \"of-the-redirect\"\r\n"},
+					{.status = 304}};
+	struct http_server s = http_start(a, 2);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .etag = "\"v1\""};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK_INT(r.status, 304);
+	CHECK_STR(r.etag, "\"v1\"");
+}
+
 TEST(resumes_a_cut_off_download)
 {
 	const struct http_answer a[] = {{.body = text, .cut_after = 10, .ranges = true},
@@ -169,6 +213,7 @@ TEST(wrong_digest_fails_after_a_second_try)
 	CHECK_INT(s.log->n, 2);
 	CHECK(strstr(r.err.msg, "SHA-256"));
 	CHECK(strstr(r.err.msg, "/x"));
+	check_content(r.fd, "", 0); /* nothing that a later run could go on from */
 }
 
 TEST(longer_than_promised_stops_at_once)
