@@ -353,6 +353,8 @@ int transfer_run(struct transfer *t, struct err *e)
 	int rc;
 	while ((rc = transfer_step(t, MAX_WAIT_MS, e)) > 0)
 		;
+	if (rc < 0)
+		transfer_cancel(t);
 	return rc;
 }
 

@@ -9,7 +9,7 @@
  *	while ((rc = transfer_step(t, wait_ms, e)) > 0) ...     1: more to do; 0: all done; -1: the engine itself failed
  *	transfer_free(t)
  *
- * or transfer_run(t, e), which steps until all are done. One request's failure is that request's: its `done` gets the
+ * or transfer_run(t, e), which steps until all are done, and cancels the rest where the engine fails. One request's failure is that request's: its `done` gets the
  * error, the others go on. http, https and file URLs, nothing else; redirects only to http(s), at most 10, and never from
  * https to http. Credentials in a URL are not sent on to another host and never appear in messages.
  *
