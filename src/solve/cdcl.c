@@ -713,7 +713,7 @@ static void reduce(struct cdcl *s)
 			s->mem.v[l->clause] |= DEAD;
 	}
 	s->alive.n = kept;
-	s->reduce_at = kept + 4000 + s->stats.conflicts / 16;
+	s->reduce_at = kept + 4000 + s->stats.conflicts / 64;
 }
 
 /* Stores s->clause and says what follows from it at once. */

@@ -4,7 +4,7 @@
 #include "solve/explain.h"
 #include "solve/run.h"
 
-enum { CONFLICTS_MAX = 10000000 };
+enum { CONFLICTS_MAX = 500000 };
 
 static int check_indexes(const struct solve_request *r, struct err *e)
 {

@@ -42,7 +42,7 @@ struct solve_request {
 	enum solve_priority priority;
 	enum solve_strategy strategy;
 	int64_t exclude_newer_ms; /* ignore packages with a later timestamp; 0: none */
-	uint64_t max_conflicts;	  /* gives up with ERR_LIMIT; 0: 10 million */
+	uint64_t max_conflicts;	  /* gives up with ERR_LIMIT; 0: 500,000, half a minute */
 };
 #define SOLVE_REQUEST_INIT ((struct solve_request){0})
 
