@@ -84,11 +84,11 @@ int cmd_channel_parse(struct cmd_context *c, struct str text, struct channel *re
 		.cwd = arena_str(&c->arena, str_c(cwd ? cwd : "/")),
 	};
 	struct str url = configured_url(c, known, n, text);
-	if (!url.n)
-		return channel_parse(&c->arena, text, &config, ret, e);
-	if (channel_parse(&c->arena, url, &config, ret, e) < 0)
+	if (channel_parse(&c->arena, url.n ? url : text, &config, ret, e) < 0)
 		return -1;
-	ret->name = arena_str(&c->arena, text);
+	if (url.n)
+		ret->name = arena_str(&c->arena, text);
+	vec_push(&c->named, *ret);
 	return 0;
 }
 
@@ -261,6 +261,18 @@ int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, 
 		 add_channels_of_specs(c, &list, specs, specs_n, e) == 0)
 		rc = open_list(c, o, &list, specs, specs_n, ret, e);
 	vec_release(&list);
+	return rc;
+}
+
+int cmd_run_solve(struct cmd_context *c, const struct cmd_opened *o, const struct solve_request *q,
+		  struct solve_result *ret, struct err *e)
+{
+	int rc = solve(q, &c->arena, ret, e);
+	if (rc >= 0 || e->code != ERR_VERIFY)
+		return rc;
+	struct err ignored = ERR_INIT;
+	if (channel_recheck(&c->cache, o->indexes, o->indexes_n, &ignored) > 0)
+		err_new(e, ERR_VERIFY, "a held index was damaged and has been removed; run the command again");
 	return rc;
 }
 

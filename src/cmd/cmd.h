@@ -70,6 +70,7 @@ struct cmd_context {
 	struct transfer *transfer;
 	struct channel_fetch fetch;
 	struct channel_cache cache;
+	VEC(struct channel) named; /* every channel that was parsed: they know their credentials */
 };
 void cmd_context_release(struct cmd_context *c);
 int cmd_need_config(struct cmd_context *c, struct err *e);
@@ -135,6 +136,9 @@ int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, 
 		      struct err *e);
 /* Fills in everything of a request but what is asked for; virtual packages included. */
 int cmd_request(struct cmd_context *c, const struct cmd_opened *o, struct solve_request *ret, struct err *e);
+/* solve(); a held index that shows damage while it is read is removed, so that the next run makes it anew. */
+int cmd_run_solve(struct cmd_context *c, const struct cmd_opened *o, const struct solve_request *q,
+		  struct solve_result *ret, struct err *e);
 
 /* -- commands ---------------------------------------------------------------------------------------------------- */
 int cmd_apply(struct cmd_context *c, int argc, char **argv);

@@ -156,5 +156,6 @@ void cmd_context_release(struct cmd_context *c)
 	env_state_free(c->state);
 	cleanup_fd(&c->root_fd);
 	free(c->root_path);
+	vec_release(&c->named);
 	arena_release(&c->arena);
 }

@@ -135,7 +135,7 @@ static int solve_for(struct cmd_context *c, const struct change_args *a, const s
 	hold_installed(c, before, a, now, now_n, &q);
 	q.specs = specs;
 	q.specs_n = specs_n;
-	int rc = solve(&q, &c->arena, &r, e);
+	int rc = cmd_run_solve(c, opened, &q, &r, e);
 	if (rc > 0)
 		return cmd_no_solution(c, &r);
 	if (rc < 0 || check_removed_stay_away(a, &r, e) < 0)

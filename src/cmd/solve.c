@@ -147,7 +147,7 @@ static int solve_words(struct cmd_context *c, const struct solve_args *args, str
 		return cmd_fail(c, e);
 	q.specs = specs;
 	q.specs_n = n;
-	int rc = solve(&q, &c->arena, &r, e);
+	int rc = cmd_run_solve(c, &opened, &q, &r, e);
 	if (rc >= 0 && write_dump(args, &q, &r, rc, e) < 0)
 		return cmd_fail(c, e);
 	if (rc == 0)
