@@ -20,7 +20,7 @@ struct owned {
 	struct str path, package;
 	uint64_t size;
 	uint8_t sha256[SHA256_SIZE];
-	bool has_size, has_sha256, softlink, seen;
+	bool has_size, has_sha256, softlink, folder, seen;
 };
 struct manifest {
 	struct arena arena;
@@ -46,12 +46,14 @@ static int add_path(struct manifest *m, const struct json *j, struct str package
 	if (json_get_str(j, "_path", &f.path, e) < 0 || json_opt_str(j, "path_type", &type, e) < 0 ||
 	    json_opt_str(j, "sha256_in_prefix", &sha, e) < 0)
 		return -1;
-	if (!sha.n && json_opt_str(j, "sha256", &sha, e) < 0)
+	f.softlink = str_eq(type, STR("softlink"));
+	f.folder = str_eq(type, STR("directory"));
+	/* Of a link, sha256 is what the package's author saw behind it, sha256_in_prefix what is behind it here. */
+	if (!sha.n && !f.softlink && json_opt_str(j, "sha256", &sha, e) < 0)
 		return -1;
 	if (json_opt_int(j, "size_in_bytes", &size, e) > 0 && !json_get(j, "prefix_placeholder"))
 		f.has_size = true;
 	f.size = (uint64_t)size;
-	f.softlink = str_eq(type, STR("softlink"));
 	f.has_sha256 = sha.n && str_unhex(sha, f.sha256, SHA256_SIZE);
 	vec_push(&m->files, f);
 	return 0;
@@ -116,15 +118,32 @@ static void add_difference(struct compare *c, struct str path, struct str packag
 	*vec_add(&c->found) = (struct difference){arena_str(&c->m->arena, path), package, what};
 }
 
+/* Of a symbolic link: what it leads to. */
 static int content_differs(int dirfd, const char *name, const struct owned *f, struct err *e)
 {
 	uint8_t sha[SHA256_SIZE];
-	auto_fd fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	auto_fd fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | (f->softlink ? 0 : O_NOFOLLOW));
 	if (fd < 0)
+		return f->softlink ? 1 : err_sys(e, "open '%s'", name);
+	if (fstat(fd, &st) < 0)
 		return err_sys(e, "open '%s'", name);
+	if (!S_ISREG(st.st_mode))
+		return 1;
 	if (sha256_fd(fd, sha, e) < 0)
 		return -1;
 	return memcmp(sha, f->sha256, SHA256_SIZE) != 0;
+}
+
+static int entry_differs(int dirfd, const char *name, const struct owned *f, const struct stat *st, bool deep,
+			 struct err *e)
+{
+	mode_t kind = f->softlink ? S_IFLNK : f->folder ? S_IFDIR : S_IFREG;
+	if ((st->st_mode & S_IFMT) != kind)
+		return 1;
+	if (kind == S_IFREG && f->has_size && f->size != (uint64_t)st->st_size)
+		return 1;
+	return deep && kind != S_IFDIR && f->has_sha256 ? content_differs(dirfd, name, f, e) : 0;
 }
 
 static int compare_entry(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
@@ -138,16 +157,8 @@ static int compare_entry(void *ctx, int dirfd, const char *name, const char *rel
 		return 0;
 	}
 	struct owned *f = &c->m->files.v[*slot - 1];
-	int differs = 0;
 	f->seen = true;
-	if (S_ISDIR(st->st_mode))
-		return 0;
-	if (f->softlink != !!S_ISLNK(st->st_mode))
-		differs = 1;
-	else if (S_ISREG(st->st_mode) && f->has_size && f->size != (uint64_t)st->st_size)
-		differs = 1;
-	else if (S_ISREG(st->st_mode) && c->deep && f->has_sha256)
-		differs = content_differs(dirfd, name, f, e);
+	int differs = entry_differs(dirfd, name, f, st, c->deep, e);
 	if (differs > 0)
 		add_difference(c, path, f->package, "changed");
 	return differs < 0 ? -1 : 0;
@@ -214,14 +225,31 @@ static int open_parent(int root_fd, const char *rel, const char **ret_name)
 	return steal_fd(&fd);
 }
 
-static int copy_link(int from_dir, const char *from, int to_dir, const char *to, struct err *e)
+/* `text` with the old generation's path made the new one's. */
+static void put_moved(const struct carry *c, struct str text, struct buf *to)
+{
+	struct str old = str_c(c->old_prefix);
+	ptrdiff_t at;
+	while ((at = str_search(text, old)) >= 0) {
+		buf_put_str(to, str_head(text, (size_t)at));
+		buf_put_c(to, c->new_prefix);
+		text = str_skip(text, (size_t)at + old.n);
+	}
+	buf_put_str(to, text);
+}
+
+static int copy_link(struct carry *c, int from_dir, const char *from, int to_dir, const char *to, struct err *e)
 {
 	char target[4097];
+	auto_buf moved = BUF_INIT(BUF_MAX);
 	ssize_t n = readlinkat(from_dir, from, target, sizeof(target) - 1);
 	if (n < 0)
 		return err_sys(e, "read link '%s'", from);
-	target[n] = '\0';
-	return sys_symlinkat(target, to_dir, to) < 0 && errno != EEXIST ? err_sys(e, "make link '%s'", to) : 0;
+	put_moved(c, str_of(target, (size_t)n), &moved);
+	if (sys_symlinkat(moved.p, to_dir, to) < 0)
+		return err_sys(e, "make link '%s'", to);
+	c->n++;
+	return 0;
 }
 
 static int copy_bytes(int in, int out, const struct stat *st, struct err *e)
@@ -237,29 +265,31 @@ static int copy_bytes(int in, int out, const struct stat *st, struct err *e)
 	}
 }
 
-/* A script that names the old generation in its first line belongs to that one's interpreter: point it at the new one. */
+/* The first line, or the first two: a long path to Python stands in the second one of a /bin/sh script. */
+static struct str head_lines(struct str text)
+{
+	struct str rest = text, line;
+	for (int i = 0; i < 2; i++)
+		(void)str_take_line(&rest, &line);
+	return str_head(text, text.n - rest.n);
+}
+
+/* A script that names the old generation's interpreter: point it at the new one's. */
 static int copy_script(struct carry *c, int in, int out, bool *ret_done, struct err *e)
 {
 	auto_buf text = BUF_INIT(MAX_SCRIPT);
+	auto_buf moved = BUF_INIT(BUF_MAX);
 	char name[32];
-	struct str rest, old = str_c(c->old_prefix);
 	*ret_done = false;
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", in);
 	if (fs_read(AT_FDCWD, name, &text, e) < 0)
 		return -1;
-	rest = buf_str(&text);
-	ptrdiff_t eol = str_find(rest, '\n'), at;
-	if (!str_starts(rest, STR("#!")) || str_search(str_head(rest, eol < 0 ? rest.n : (size_t)eol), old) < 0)
+	struct str s = buf_str(&text);
+	if (!str_starts(s, STR("#!")) || str_search(head_lines(s), str_c(c->old_prefix)) < 0)
 		return 0;
-	auto_buf patched = BUF_INIT(BUF_MAX);
-	while ((at = str_search(rest, old)) >= 0) {
-		buf_put_str(&patched, str_head(rest, (size_t)at));
-		buf_put_c(&patched, c->new_prefix);
-		rest = str_skip(rest, (size_t)at + old.n);
-	}
-	buf_put_str(&patched, rest);
+	put_moved(c, s, &moved);
 	*ret_done = true;
-	return fs_write_all(out, patched.p, patched.n, "script", e);
+	return fs_write_all(out, moved.p, moved.n, "script", e);
 }
 
 static int copy_file(struct carry *c, int from_dir, const char *from, int to_dir, const char *to, const struct stat *st,
@@ -296,7 +326,7 @@ static int carry_entry(void *ctx, int dirfd, const char *name, const char *rel, 
 		return errno == ELOOP || errno == ENOTDIR ? 0 : err_sys(e, "make the folder of '%s'", rel);
 	if (fs_exists(parent, to))
 		return 0; /* a package brings this path now */
-	int rc = S_ISLNK(st->st_mode) ? copy_link(dirfd, name, parent, to, e)
+	int rc = S_ISLNK(st->st_mode) ? copy_link(c, dirfd, name, parent, to, e)
 				      : copy_file(c, dirfd, name, parent, to, st, e);
 	return rc < 0 ? err_ctx(e, "take over '%s'", rel) : 0;
 }

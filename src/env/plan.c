@@ -105,10 +105,38 @@ static bool same_texts(const struct str *x, uint32_t xn, const struct str *y, ui
 	return true;
 }
 
+static const struct env_lock_package *find(const struct env_spec_file *f, uint32_t hint, struct str name)
+{
+	if (hint < f->packages_n && str_eq(f->packages[hint].record.name, name))
+		return &f->packages[hint];
+	for (uint32_t i = 0; i < f->packages_n; i++)
+		if (str_eq(f->packages[i].record.name, name))
+			return &f->packages[i];
+	return NULL;
+}
+
+/* As a lock keeps it: a mark without a spec is none. */
+static struct str mark(const struct env_lock_package *p)
+{
+	return p->requested ? p->requested_spec : STR_NONE;
+}
+
+/* Packages that only one of them has are the plan's matter. */
+static bool same_marks(const struct env_spec_file *x, const struct env_spec_file *y)
+{
+	for (uint32_t i = 0; i < x->packages_n; i++) {
+		const struct env_lock_package *p = &x->packages[i], *q = find(y, i, p->record.name);
+		if (q && !str_eq(mark(p), mark(q)))
+			return false;
+	}
+	return true;
+}
+
 bool env_same_settings(const struct env_spec_file *x, const struct env_spec_file *y)
 {
 	if (!same_texts(x->channels, x->channels_n, y->channels, y->channels_n) ||
-	    !same_texts(x->specs, x->specs_n, y->specs, y->specs_n) || x->variables_n != y->variables_n)
+	    !same_texts(x->specs, x->specs_n, y->specs, y->specs_n) || x->variables_n != y->variables_n ||
+	    !same_marks(x, y))
 		return false;
 	for (uint32_t i = 0; i < x->variables_n; i++)
 		if (!str_eq(x->variables[i].name, y->variables[i].name) ||

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a generation holds beside its packages' files, and what of it the next one takes over. */
+#include "lib/envs.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static struct env_lock_package tool(struct envs *w, const char *version)
+{
+	const struct envs_file files[] = {
+		{"bin/tool", "#!/bin/sh\necho tool\n", true, false},
+		{"etc/tool.conf", "prefix=" ENVS_PREFIX "\n", false, true},
+		{"lib/libx.so.1", "first", false, false},
+		{"lib/libx.so", "-> libx.so.1", false, false},
+		{"lib/other", "-> libx.so.1", false, false},
+		{"share/dir", "-> ../lib", false, false},
+		{"share/tool/data", version, false, false},
+	};
+	return envs_package(w, "tool", version, files, sizeof(files) / sizeof(*files));
+}
+
+static void add_line(void *ctx, const char *path, const char *what, struct str package)
+{
+	buf_printf(ctx, "%s %s%s%.*s\n", what, path, package.n ? " of " : "", STR_ARG(package));
+}
+
+static const char *differences(struct envs *w, uint32_t generation, bool deep)
+{
+	auto_buf b = BUF_INIT(1 << 20);
+	auto_ptr(env_hold) h = envs_hold(w, "e");
+	int64_t n = env_differences(h, generation, deep, add_line, &b, &w->err);
+	CHECK_MSG(n >= 0, "%s", w->err.msg);
+	int64_t lines = 0;
+	for (size_t i = 0; i < b.n; i++)
+		lines += b.p[i] == '\n';
+	CHECK_INT(n, lines);
+	return arena_strdup(&w->arena, buf_str(&b));
+}
+
+static const char *env_path(struct envs *w, const char *path)
+{
+	return arena_printf(&w->arena, "%s/env/%s", w->root, path);
+}
+
+static void with_tool(struct envs *w)
+{
+	envs_open(w);
+	struct env_lock_package p = tool(w, "1");
+	envs_change(w, "e", "create", &p, 1);
+}
+
+static void update(struct envs *w)
+{
+	struct env_lock_package p = tool(w, "2");
+	CHECK_INT(envs_change(w, "e", "update", &p, 1), 2);
+}
+
+TEST(an_untouched_environment_has_none)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	CHECK_STR(differences(&w, 0, true), "");
+	CHECK_STR(differences(&w, 1, false), "");
+}
+
+TEST(clobbered_paths_are_no_difference)
+{
+	auto_envs w = {0};
+	envs_open(&w);
+	const struct envs_file one = {"share/both", "one", false, false}, two = {"share/both", "zwei", false, false};
+	for (int i = 0; i < 2; i++) {
+		struct env_lock_package p[] = {envs_package(&w, i ? "b" : "a", "1", &one, 1),
+					       envs_package(&w, i ? "a" : "b", "1", &two, 1)};
+		envs_change(&w, "e", "update", p, 2);
+		CHECK_STR(envs_slurp(&w, "e/current/share/both"), "zwei");
+		CHECK_STR(differences(&w, 0, true), "");
+	}
+}
+
+TEST(each_kind_is_found)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	CHECK_INT(unlink(env_path(&w, "e/1/lib/libx.so.1")), 0);
+	envs_put(&w, "e/1/share/tool/data", "longer", 0644);
+	envs_put(&w, "e/1/etc/tool.conf", "prefix=x", 0644);
+	envs_put(&w, "e/1/bin/mine", "#!/bin/sh\n", 0755);
+	envs_put(&w, "e/1/lib/python3.9/__pycache__/x.cpython-39.pyc", "", 0644);
+	envs_put(&w, "e/1/conda-meta/extra", "", 0644);
+	CHECK_STR(differences(&w, 0, false), "added bin/mine\n"
+					     "missing lib/libx.so.1 of tool\n"
+					     "changed share/tool/data of tool\n");
+	CHECK_STR(differences(&w, 0, true), "added bin/mine\n"
+					    "changed etc/tool.conf of tool\n"
+					    "changed lib/libx.so of tool\n"
+					    "missing lib/libx.so.1 of tool\n"
+					    "changed lib/other of tool\n"
+					    "changed share/tool/data of tool\n");
+}
+
+TEST(content_of_the_same_size_is_found_by_reading)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	envs_put(&w, "e/1/bin/tool", "#!/bin/sh\necho fool\n", 0755);
+	CHECK_STR(differences(&w, 0, false), "");
+	CHECK_STR(differences(&w, 0, true), "changed bin/tool of tool\n");
+}
+
+TEST(kinds_of_files_count)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	CHECK_INT(unlink(env_path(&w, "e/1/lib/libx.so")), 0);
+	envs_put(&w, "e/1/lib/libx.so", "first", 0644); /* was a link */
+	CHECK_INT(unlink(env_path(&w, "e/1/bin/tool")), 0);
+	CHECK_INT(symlink("sh", env_path(&w, "e/1/bin/tool")), 0); /* was a file */
+	CHECK_INT(unlink(env_path(&w, "e/1/share/tool/data")), 0);
+	CHECK_INT(mkdir(env_path(&w, "e/1/share/tool/data"), 0755), 0); /* was a file */
+	CHECK_INT(unlink(env_path(&w, "e/1/share/dir")), 0);
+	CHECK_INT(mkdir(env_path(&w, "e/1/share/dir"), 0755), 0); /* was a link */
+	CHECK_STR(differences(&w, 0, false), "changed bin/tool of tool\n"
+					     "changed lib/libx.so of tool\n"
+					     "changed share/dir of tool\n"
+					     "changed share/tool/data of tool\n");
+}
+
+TEST(a_link_that_leads_elsewhere_is_found)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	CHECK_INT(unlink(env_path(&w, "e/1/lib/libx.so")), 0);
+	CHECK_INT(symlink("../bin/tool", env_path(&w, "e/1/lib/libx.so")), 0);
+	CHECK_INT(unlink(env_path(&w, "e/1/lib/other")), 0);
+	CHECK_INT(symlink("/dev/zero", env_path(&w, "e/1/lib/other")), 0);
+	CHECK_STR(differences(&w, 0, true), "changed lib/libx.so of tool\nchanged lib/other of tool\n");
+}
+
+TEST(a_damaged_record_is_named)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	envs_put(&w, "e/1/conda-meta/tool-1-0.json", "{", 0644);
+	auto_ptr(env_hold) h = envs_hold(&w, "e");
+	CHECK_INT(env_differences(h, 0, false, NULL, NULL, &w.err), -1);
+	CHECK_MSG(strstr(w.err.msg, "generation 1 of 'e': conda-meta/tool-1-0.json"), "%s", w.err.msg);
+	CHECK_INT(env_differences(h, 5, false, NULL, NULL, &w.err), -1);
+	CHECK_INT(w.err.code, ERR_NOT_FOUND);
+}
+
+/* == taking over ================================================================================================== */
+TEST(files_of_nobody_are_taken_over)
+{
+	auto_envs w = {0};
+	struct stat st;
+	with_tool(&w);
+	envs_put(&w, "e/1/bin/mine", "mine", 0750);
+	envs_put(&w, "e/1/var/deep/er/data", "data", 0640);
+	envs_put(&w, "e/1/lib/python3.9/__pycache__/x.cpython-39.pyc", "stale", 0644);
+	envs_put(&w, "e/1/bin/tool", "changed by hand", 0755);
+	CHECK_INT(unlink(env_path(&w, "e/1/lib/libx.so.1")), 0);
+	CHECK_INT(symlink("mine", env_path(&w, "e/1/bin/again")), 0);
+	const struct timespec times[2] = {{1000, 0}, {2000, 0}};
+	CHECK_INT(utimensat(AT_FDCWD, env_path(&w, "e/1/bin/mine"), times, 0), 0);
+	update(&w);
+	CHECK_INT(w.report.carried, 3);
+	CHECK_STR(envs_slurp(&w, "e/2/bin/mine"), "mine");
+	CHECK_STR(envs_slurp(&w, "e/2/bin/again"), "mine");
+	CHECK_STR(envs_slurp(&w, "e/2/var/deep/er/data"), "data");
+	CHECK_INT(stat(env_path(&w, "e/2/bin/mine"), &st), 0);
+	CHECK_INT(st.st_mode & 07777, 0750);
+	CHECK_INT(st.st_mtime, 2000);
+	CHECK_INT(st.st_nlink, 1); /* the old generation's file stays its own */
+	CHECK(!envs_slurp(&w, "e/2/lib/python3.9/__pycache__/x.cpython-39.pyc"));
+	CHECK_STR(envs_slurp(&w, "e/2/bin/tool"), "#!/bin/sh\necho tool\n");
+	CHECK_STR(envs_slurp(&w, "e/2/lib/libx.so.1"), "first");
+	CHECK_STR(differences(&w, 0, true), "added bin/again\nadded bin/mine\nadded var/deep/er/data\n");
+}
+
+TEST(scripts_follow_their_interpreter)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	const char *old = env_path(&w, "e/1/bin/python"), *new = env_path(&w, "e/2/bin/python");
+	const char *neighbour = env_path(&w, "e/10/bin/python");
+	struct arena *a = &w.arena;
+	envs_put(&w, "e/1/bin/pip", arena_printf(a, "#!%s\nimport sys\n# %s\n", old, old), 0755);
+	envs_put(&w, "e/1/bin/long", arena_printf(a, "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''\n", old), 0755);
+	envs_put(&w, "e/1/bin/near", arena_printf(a, "#!%s\n", neighbour), 0755);
+	envs_put(&w, "e/1/bin/sh", arena_printf(a, "#!/bin/sh\n\n\n# %s\n", old), 0755);
+	envs_put(&w, "e/1/share/text", arena_printf(a, "#!%s\n", old), 0644);
+	update(&w);
+	CHECK_STR(envs_slurp(&w, "e/2/bin/pip"), arena_printf(a, "#!%s\nimport sys\n# %s\n", new, new));
+	CHECK_STR(envs_slurp(&w, "e/2/bin/long"),
+		  arena_printf(a, "#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''\n", new));
+	CHECK_STR(envs_slurp(&w, "e/2/bin/near"), arena_printf(a, "#!%s\n", neighbour));
+	CHECK_STR(envs_slurp(&w, "e/2/bin/sh"), arena_printf(a, "#!/bin/sh\n\n\n# %s\n", old));
+	CHECK_STR(envs_slurp(&w, "e/2/share/text"), arena_printf(a, "#!%s\n", old));
+	CHECK_STR(envs_slurp(&w, "e/1/bin/pip"), arena_printf(a, "#!%s\nimport sys\n# %s\n", old, old));
+}
+
+TEST(links_into_the_old_generation_follow)
+{
+	auto_envs w = {0};
+	char target[512];
+	with_tool(&w);
+	CHECK_INT(symlink(env_path(&w, "e/1/bin/tool"), env_path(&w, "e/1/bin/t")), 0);
+	CHECK_INT(symlink("/usr/bin/env", env_path(&w, "e/1/bin/env")), 0);
+	update(&w);
+	ssize_t n = readlink(env_path(&w, "e/2/bin/t"), target, sizeof(target) - 1);
+	CHECK(n > 0);
+	target[n] = '\0';
+	CHECK_STR(target, env_path(&w, "e/2/bin/tool"));
+	n = readlink(env_path(&w, "e/2/bin/env"), target, sizeof(target) - 1);
+	CHECK_INT(n, 12);
+}
+
+TEST(a_package_wins_over_what_was_there)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	const struct envs_file files[] = {{"bin/mine", "the package's", true, false},
+					  {"var", "-> lib", false, false},
+					  {"opt", "a file", false, false},
+					  {"lib/x", "x", false, false}};
+	envs_put(&w, "e/1/bin/mine", "mine", 0755);
+	envs_put(&w, "e/1/var/file", "would be written through the link", 0644);
+	envs_put(&w, "e/1/opt/file", "has no folder any more", 0644);
+	struct env_lock_package p = envs_package(&w, "new", "1", files, 4);
+	envs_change(&w, "e", "update", &p, 1);
+	CHECK_STR(envs_slurp(&w, "e/2/bin/mine"), "the package's");
+	CHECK(!envs_slurp(&w, "e/2/lib/file"));
+	CHECK_INT(w.report.carried, 0);
+	CHECK_STR(differences(&w, 0, true), "");
+}
+
+TEST(sockets_and_pipes_stay_behind)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	CHECK_INT(mkfifo(env_path(&w, "e/1/pipe"), 0600), 0);
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", env_path(&w, "e/1/socket"));
+	CHECK_INT(bind(s, (struct sockaddr *)&at, sizeof(at)), 0);
+	close(s);
+	update(&w);
+	CHECK(!fs_exists(w.root_fd, "env/e/2/pipe") && !fs_exists(w.root_fd, "env/e/2/socket"));
+}
+
+TEST(sync_delete_takes_nothing_over)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	envs_put(&w, "e/1/bin/mine", "mine", 0755);
+	w.opts.sync_delete = true;
+	update(&w);
+	CHECK_INT(w.report.carried, 0);
+	CHECK(!envs_slurp(&w, "e/2/bin/mine"));
+	CHECK_STR(differences(&w, 0, true), "");
+	CHECK_STR(envs_slurp(&w, "e/1/bin/mine"), "mine");
+}
