@@ -5,9 +5,10 @@
 
 #include "base/digest.h"
 #include "base/fs.h"
+#include "base/url.h"
 #include "channel/channel.h"
 
-enum { URL_MAX = 4096, SUBDIR_MAX = 32, LABEL_MAX = 128 };
+enum { ADDRESS_MAX = 4096, SUBDIR_MAX = 32, LABEL_MAX = 128 };
 
 bool channel_is_subdir(struct str s)
 {
@@ -44,17 +45,6 @@ static bool has_scheme(struct str s)
 	return false;
 }
 
-/* The URL's start up to its path: "https://host:1". */
-static struct str url_origin(struct str url)
-{
-	ptrdiff_t at = str_search(url, STR("://"));
-	if (at < 0)
-		return str_head(url, 0);
-	struct str rest = str_skip(url, (size_t)at + 3);
-	ptrdiff_t slash = str_find(rest, '/');
-	return slash < 0 ? url : str_head(url, (size_t)(at + 3 + slash));
-}
-
 /* A path without ".", "..", doubled and closing slashes; it never leaves its root. */
 static void put_clean_path(struct buf *b, struct str path)
 {
@@ -84,7 +74,7 @@ struct str channel_url_join(struct arena *a, struct str folder, struct str ref)
 	if (has_scheme(ref))
 		return arena_str(a, ref);
 	struct str origin = url_origin(folder), path = str_skip(folder, origin.n);
-	auto_buf b = BUF_INIT(2 * URL_MAX), both = BUF_INIT(2 * URL_MAX);
+	auto_buf b = BUF_INIT(2 * ADDRESS_MAX), both = BUF_INIT(2 * ADDRESS_MAX);
 	buf_put_str(&b, origin);
 	if (!str_starts(ref, STR("/")))
 		buf_put_str(&both, path);
@@ -95,30 +85,16 @@ struct str channel_url_join(struct arena *a, struct str folder, struct str ref)
 	return arena_str(a, buf_str(&b));
 }
 
-/* Without user:password@ and without the token of "/t/TOKEN/". */
-static struct str without_secrets(struct arena *a, struct str url)
+static struct str shown_url(struct arena *a, struct str url)
 {
-	auto_buf b = BUF_INIT(2 * URL_MAX);
-	struct str origin = url_origin(url), path = str_skip(url, origin.n);
-	ptrdiff_t at = str_rfind(origin, '@'), scheme = str_search(origin, STR("://"));
-	if (at >= 0 && scheme >= 0) {
-		buf_put_str(&b, str_head(origin, (size_t)scheme + 3));
-		buf_put_str(&b, str_skip(origin, (size_t)at + 1));
-	} else {
-		buf_put_str(&b, origin);
-	}
-	if (str_starts(path, STR("/t/")) && !str_starts(url, STR("file://"))) {
-		struct str rest = str_skip(path, 3);
-		ptrdiff_t slash = str_find(rest, '/');
-		path = slash < 0 ? STR("") : str_skip(rest, (size_t)slash);
-	}
-	buf_put_str(&b, path);
+	auto_buf b = BUF_INIT(2 * ADDRESS_MAX);
+	url_put_shown(&b, url);
 	return arena_str(a, buf_str(&b));
 }
 
 static int check_url(struct str url, struct err *e)
 {
-	if (url.n > URL_MAX)
+	if (url.n > ADDRESS_MAX)
 		return err_new(e, ERR_LIMIT, "channel address of %zu bytes is too long", url.n);
 	for (size_t i = 0; i < url.n; i++)
 		if ((unsigned char)url.p[i] <= 0x20 || url.p[i] == 0x7f || url.p[i] == '?' || url.p[i] == '#')
@@ -160,7 +136,7 @@ static struct str without_subdir(struct str url, const struct channel_config *c)
 /* Scheme and host in lower case, path clean. */
 static struct str canonical(struct arena *a, struct str url)
 {
-	auto_buf b = BUF_INIT(2 * URL_MAX);
+	auto_buf b = BUF_INIT(2 * ADDRESS_MAX);
 	struct str origin = url_origin(url);
 	ptrdiff_t at = str_rfind(origin, '@');
 	for (size_t i = 0; i < origin.n; i++) {
@@ -204,7 +180,7 @@ static int set_url(struct arena *a, struct str url, const struct channel_config 
 	if (!file && str_search(origin, STR("://")) + 3 == (ptrdiff_t)origin.n)
 		return err_new(e, ERR_USAGE, "channel address names no host");
 	struct str alias = str_ends(c->alias, STR("/")) ? str_head(c->alias, c->alias.n - 1) : c->alias;
-	*ret = (struct channel){.url = url, .shown = without_secrets(a, url), .is_folder = file};
+	*ret = (struct channel){.url = url, .shown = shown_url(a, url), .is_folder = file};
 	ret->name = short_name(ret->shown, alias);
 	set_id(ret);
 	return 0;
@@ -212,28 +188,16 @@ static int set_url(struct arena *a, struct str url, const struct channel_config 
 
 /* -- folders and names ------------------------------------------------------------------------------------------- */
 
-/* What a URL may not hold as it is becomes %XX. */
-static void put_url_path(struct buf *b, struct str path)
-{
-	for (size_t i = 0; i < path.n; i++) {
-		unsigned char ch = (unsigned char)path.p[i];
-		if (ch <= 0x20 || ch >= 0x7f || strchr("%?#\"<>[]\\^`{|}", ch))
-			buf_printf(b, "%%%02X", ch);
-		else
-			buf_put_char(b, (char)ch);
-	}
-}
-
 static int set_folder(struct arena *a, struct str path, const struct channel_config *c, struct channel *ret,
 		      struct err *e)
 {
-	auto_buf b = BUF_INIT(2 * URL_MAX);
+	auto_buf b = BUF_INIT(2 * ADDRESS_MAX);
 	buf_put_c(&b, "file://");
 	if (path.p[0] != '/') {
-		put_url_path(&b, c->cwd);
+		url_put_path(&b, c->cwd);
 		buf_put_char(&b, '/');
 	}
-	put_url_path(&b, path);
+	url_put_path(&b, path);
 	if (b.overflow)
 		return err_new(e, ERR_LIMIT, "channel folder's path is too long");
 	return set_url(a, buf_str(&b), c, ret, e);
@@ -282,7 +246,7 @@ int channel_parse(struct arena *a, struct str text, const struct channel_config 
 	if (has_scheme(text))
 		return set_url(a, text, c, ret, e);
 	if (str_search(text, STR("://")) >= 0) {
-		struct str shown = without_secrets(a, text);
+		struct str shown = shown_url(a, text);
 		return err_new(e, ERR_USAGE, "channel '%.*s': only https, http and file are supported", STR_ARG(shown));
 	}
 	if (is_folder_text(text, c))
@@ -320,7 +284,7 @@ bool channel_matches(const struct channel *c, struct str wanted)
 	if (has_scheme(wanted)) {
 		auto_arena a = ARENA_INIT;
 		struct str canon = canonical(&a, wanted);
-		return str_eq(without_secrets(&a, canon), c->shown);
+		return str_eq(shown_url(&a, canon), c->shown);
 	}
 	/* a bare name means the last part of the address too: "conda-forge" on a mirror, a folder's own name */
 	struct str path = str_skip(c->shown, url_origin(c->shown).n);

@@ -6,33 +6,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/url.h"
 #include "channel/refresh.h"
-
-/* "file:///a%20b" → "/a b" */
-static int url_path(const char *url, struct buf *b, struct err *e)
-{
-	struct str s = str_skip(str_c(url), strlen("file://"));
-	while (s.n > 0) {
-		uint8_t c = (uint8_t)s.p[0];
-		size_t used = 1;
-		if (c == '%') {
-			if (s.n < 3 || !str_unhex(str_of(s.p + 1, 2), &c, 1) || c == 0)
-				return err_new(e, ERR_USAGE, "'%s' is not a file URL", url);
-			used = 3;
-		}
-		buf_put_char(b, (char)c);
-		s = str_skip(s, used);
-	}
-	return 0;
-}
 
 static void get_file(struct channel_get *g)
 {
-	auto_buf path = BUF_INIT(1 << 16);
+	auto_buf path = BUF_INIT(URL_MAX);
 	char etag[sizeof(g->etag)];
 	struct stat st;
 	g->state = GET_FAILED;
-	if (url_path(g->url, &path, &g->err) < 0)
+	if (url_file_path(str_c(g->url), &path, &g->err) < 0)
 		return;
 	auto_fd fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {

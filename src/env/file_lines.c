@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/url.h"
 #include "env/files.h"
 
 /* The channel and subdir are the last two folders of the URL, .../CHANNEL/SUBDIR/FILE, where they look like it. */
@@ -71,7 +72,7 @@ static void expand(struct str s, struct buf *to)
 static int absolute_url(struct file_builder *b, struct str s, unsigned line, struct str *ret, struct err *e)
 {
 	auto_buf path = BUF_INIT(16384);
-	auto_buf url = BUF_INIT(65536);
+	auto_buf url = BUF_INIT(URL_MAX);
 	expand(s, &path);
 	struct str p = buf_str(&path);
 	if (str_search(p, STR("://")) > 0) {
@@ -90,12 +91,7 @@ static int absolute_url(struct file_builder *b, struct str s, unsigned line, str
 		buf_put_c(&path, all);
 		p = buf_str(&path);
 	}
-	for (size_t i = 0; i < p.n; i++) {
-		if (p.p[i] == '%' || p.p[i] == ' ' || p.p[i] == '#')
-			buf_printf(&url, "%%%02X", (unsigned)p.p[i]);
-		else
-			buf_put_char(&url, p.p[i]);
-	}
+	url_put_path(&url, p);
 	*ret = arena_str(b->arena, buf_str(&url));
 	return path.overflow || url.overflow ? err_new(e, ERR_LIMIT, "%s:%u: too long", b->where, line) : 0;
 }

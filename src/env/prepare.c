@@ -13,6 +13,7 @@
 
 #include "base/fs.h"
 #include "base/stream.h"
+#include "base/url.h"
 #include "base/vec.h"
 #include "base/work.h"
 #include "env/env.h"
@@ -123,32 +124,16 @@ static int check_md5(const char *path, const uint8_t *want, struct err *e)
 		       : err_new(e, ERR_VERIFY, "'%s': its MD5 is not the published one", path);
 }
 
-/* file:///a%20b → "/a b" */
-static char *path_of_url(struct str url)
-{
-	auto_buf b = BUF_INIT(8192);
-	str_take_str(&url, STR("file://"));
-	while (url.n) {
-		uint8_t byte;
-		if (url.n >= 3 && url.p[0] == '%' && str_unhex(str_of(url.p + 1, 2), &byte, 1)) {
-			buf_put_char(&b, (char)byte);
-			url = str_skip(url, 3);
-		} else {
-			buf_put_char(&b, url.p[0]);
-			url = str_skip(url, 1);
-		}
-	}
-	return buf_steal(&b);
-}
-
 static int local_job(void *ctx, struct err *e)
 {
 	struct item *it = ctx;
 	struct pkg_record *r = it->record;
-	auto_free char *path = path_of_url(r->url);
-	if (!r->has_sha256 && r->has_md5 && check_md5(path, r->md5, e) < 0)
+	auto_buf path = BUF_INIT(URL_MAX);
+	if (url_file_path(r->url, &path, e) < 0)
 		return -1;
-	if (store_add_file(it->p->store, AT_FDCWD, path, r->has_sha256 ? r->sha256 : NULL, r->sha256, e) < 0)
+	if (!r->has_sha256 && r->has_md5 && check_md5(path.p, r->md5, e) < 0)
+		return -1;
+	if (store_add_file(it->p->store, AT_FDCWD, path.p, r->has_sha256 ? r->sha256 : NULL, r->sha256, e) < 0)
 		return -1;
 	r->has_sha256 = true;
 	return unpack_job(it, e);

@@ -6,25 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/url.h"
 #include "transfer/job.h"
 
-enum { BLOCK = 256 << 10, MAX_PATH = 8192 };
-
-static void path_of(const char *url, struct buf *path)
-{
-	struct str s = str_c(url);
-	str_take_str(&s, STR("file://"));
-	while (s.n) {
-		uint8_t byte;
-		if (s.n >= 3 && s.p[0] == '%' && str_unhex(str_of(s.p + 1, 2), &byte, 1)) {
-			buf_put_char(path, (char)byte);
-			s = str_skip(s, 3);
-		} else {
-			buf_put_char(path, s.p[0]);
-			s = str_skip(s, 1);
-		}
-	}
-}
+enum { BLOCK = 256 << 10 };
 
 static int copy(struct job *j, int in, struct err *e)
 {
@@ -61,11 +46,12 @@ static int open_file(struct job *j, const char *path, struct stat *st, struct er
 
 enum job_verdict job_copy_file(struct job *j)
 {
-	auto_buf path = BUF_INIT(MAX_PATH);
+	auto_buf path = BUF_INIT(URL_MAX);
 	struct transfer_request *r = j->r;
 	struct stat st;
 	char etag[sizeof(r->etag)];
-	path_of(r->url, &path);
+	if (url_file_path(str_c(r->url), &path, &r->err) < 0)
+		return JOB_FAILED;
 	auto_fd in = open_file(j, path.p, &st, &r->err);
 	if (in < 0)
 		return JOB_FAILED;

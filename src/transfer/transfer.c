@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "base/url.h"
 #include "transfer/job.h"
 
 enum {
@@ -60,20 +61,8 @@ static int need_curl(struct transfer *t, struct err *e)
 
 void transfer_shown_url(const char *url, char *out, size_t size)
 {
-	const char *scheme = strstr(url, "://"), *host = scheme ? scheme + 3 : url;
-	size_t authority = strcspn(host, "/?#");
-	const char *at = memrchr(host, '@', authority);
-	auto_buf b = BUF_INIT(8192);
-	buf_put(&b, url, (size_t)(host - url));
-	struct str rest = str_c(at ? at + 1 : host);
-	ptrdiff_t token = str_search(rest, STR("/t/"));
-	if (token >= 0) { /* /t/TOKEN/ is how channels carry access tokens */
-		struct str tail = str_skip(rest, (size_t)token + 3), ignored;
-		buf_put_str(&b, str_head(rest, (size_t)token));
-		rest = str_take_until(&tail, '/', &ignored) ? str_of(tail.p - 1, tail.n + 1) : STR("");
-	}
-	ptrdiff_t query = str_find(rest, '?');
-	buf_put_str(&b, query >= 0 ? str_head(rest, (size_t)query) : rest);
+	auto_buf b = BUF_INIT(URL_MAX);
+	url_put_shown(&b, str_head(str_c(url), strcspn(url, "?"))); /* a query may hold a signature */
 	snprintf(out, size, "%s", b.p);
 }
 

@@ -204,7 +204,7 @@ TEST(explicit_paths_become_urls)
 	CHECK_STR(z(f.packages[4].record.url), "file:///opt/x/linux-64/e-1-0.conda");
 	CHECK_STR(z(f.packages[4].record.subdir), "linux-64");
 	CHECK_STR(z(f.packages[5].record.url), "file:///opt/x/f-1-0.conda");
-	CHECK_STR(z(f.packages[6].record.url), "file:///$UNSET/${UNSET}/${X/g-1-0.conda");
+	CHECK_STR(z(f.packages[6].record.url), "file:///$UNSET/$%7BUNSET%7D/$%7BX/g-1-0.conda");
 }
 
 TEST(bad_explicit_lines_are_named)
