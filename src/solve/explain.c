@@ -6,7 +6,8 @@
 enum {
 	TRY_CONFLICTS = 3000,
 	ALL_CONFLICTS = 30000,
-	PROOF_CONFLICTS = 200000,
+	PROOF_CONFLICTS = 50000,
+	EDGES_MAX = 20000,
 	LINES_MAX = 24,
 	DEPTH_MAX = 6,
 	SPECS_SHOWN = 3
@@ -509,7 +510,10 @@ int explain(struct world *p, const uint32_t *want, uint32_t want_n, struct arena
 	int rc = run_solve(&run, p, core, n, true, PROOF_CONFLICTS, &why);
 	if (rc == 1) {
 		read_proof(&x, &run);
-		make_tree(&x, core, n, hopeless, res);
+		if (x.edge.n > EDGES_MAX)
+			make_list(&x, core, n, res);
+		else
+			make_tree(&x, core, n, hopeless, res);
 	} else if (rc < 0 && why.code == ERR_LIMIT) {
 		make_list(&x, core, n, res);
 	}

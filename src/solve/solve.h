@@ -14,7 +14,13 @@
  * Preference among candidates of one name: what is installed already and still fits (update mode decides); no
  * track_features before some; [flexible priority] channel rank; version descending; build number descending; the one
  * whose dependencies allow the highest versions; timestamp descending. Strict priority (the default): only the first
- * channel that has the name is looked at.
+ * channel that has the name is looked at; a spec that names a channel takes its package from there alone.
+ *
+ * Specs keep their order: the first gets the best candidate there is, the second the best that goes with the first, and so
+ * on. Dependencies with a condition (CEP 43) and groups of optional ones (CEP 44) count where they are met or asked for.
+ *
+ * Without a solution, res.explanation tells which specs cannot be had together and what is in the way, in some 25 lines at
+ * most, and res.suggestions what would work: each was solved before it is suggested.
  */
 #include "base/arena.h"
 #include "base/err.h"
