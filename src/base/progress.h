@@ -2,7 +2,7 @@
 #pragma once
 /*
  * progress: what a long operation tells its caller while it runs. Library code calls; cmd/ renders (bars on a terminal,
- * JSON lines for programs, nothing otherwise). May be called from worker threads, one call at a time for one struct.
+ * JSON lines for programs, nothing otherwise). Events come from several threads at once: who receives them locks.
  */
 #include <stdint.h>
 
