@@ -317,16 +317,10 @@ static int copy_bytes(int from, int to, const char *path, struct err *e)
 	}
 }
 
-static bool is_zero(const uint8_t sha256[SHA256_SIZE])
-{
-	static const uint8_t zero[SHA256_SIZE];
-	return memcmp(sha256, zero, SHA256_SIZE) == 0;
-}
-
 static int check_digest(const char *path, const uint8_t *want, const uint8_t got[SHA256_SIZE], struct err *e)
 {
 	char a[SHA256_HEX_SIZE], b[SHA256_HEX_SIZE];
-	if (!want || is_zero(want) || memcmp(want, got, SHA256_SIZE) == 0)
+	if (!want || memcmp(want, got, SHA256_SIZE) == 0)
 		return 0;
 	hex_encode(want, SHA256_SIZE, a);
 	hex_encode(got, SHA256_SIZE, b);
@@ -352,13 +346,13 @@ int store_add_file(struct store *s, int dirfd, const char *path, const uint8_t *
 	uint8_t got[SHA256_SIZE];
 	if (must_write(s, e) < 0)
 		return -1;
-	auto_fd from = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	auto_fd from = openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC); /* a pipe too */
 	if (from < 0)
 		return err_sys(e, "open '%s'", path);
 	struct stat st;
 	if (fstat(from, &st) < 0 || !S_ISREG(st.st_mode))
 		return err_new(e, ERR_INPUT, "'%s' is not a regular file", path);
-	if (want_sha256 && !is_zero(want_sha256) && store_has_blob(s, want_sha256)) {
+	if (want_sha256 && store_has_blob(s, want_sha256)) {
 		if (ret_sha256)
 			memcpy(ret_sha256, want_sha256, SHA256_SIZE);
 		return 0;

@@ -71,8 +71,8 @@ int store_partial_open(struct store *s, const uint8_t sha256[SHA256_SIZE], int *
 int store_partial_commit(struct store *s, const uint8_t sha256[SHA256_SIZE], int fd, struct err *e);
 /* The partial file cannot become this blob: removes it. */
 void store_partial_discard(struct store *s, const uint8_t sha256[SHA256_SIZE]);
-/* Brings in a file from a path (a local channel), verified against want_sha256 unless that is NULL or all zero, and computes
- * its digest into ret_sha256 (which may be NULL). A reflink where the file system has them, else a copy; never a hard link,
+/* Brings in a file from a path (a local channel), verified against want_sha256 unless that is NULL, and computes its
+ * digest into ret_sha256 (which may be NULL). A reflink where the file system has them, else a copy; never a hard link,
  * because a channel's file may be overwritten in place. */
 int store_add_file(struct store *s, int dirfd, const char *path, const uint8_t *want_sha256,
 		   uint8_t ret_sha256[SHA256_SIZE], struct err *e);

@@ -145,7 +145,9 @@ TEST(add_file_checks_the_digest)
 	CHECK_INT(count_in("store/tmp"), 0);
 	CHECK_INT(count_in("store/blob/sha256"), 0);
 	sha256("abc", 3, want);
-	CHECK_MSG(store_add_file(s, fd, "f", zero, got, &e) == 0, "%s", e.msg);
+	CHECK_INT(store_add_file(s, fd, "f", zero, got, &e), -1); /* a digest like any other */
+	CHECK_INT(e.code, ERR_VERIFY);
+	CHECK_MSG(store_add_file(s, fd, "f", NULL, got, &e) == 0, "%s", e.msg);
 	CHECK_INT(memcmp(want, got, sizeof(got)), 0);
 	CHECK_INT(store_has_blob(s, want), 1);
 	CHECK_INT(store_add_file(s, fd, "f", want, NULL, &e), 0);
@@ -159,6 +161,9 @@ TEST(add_file_checks_the_digest)
 	CHECK_INT(store_add_file(s, fd, "none", NULL, got, &e), -1);
 	CHECK_INT(e.code, ERR_NOT_FOUND);
 	CHECK_INT(store_add_file(s, fd, "store", NULL, got, &e), -1);
+	CHECK_INT(mkfifoat(fd, "pipe", 0600), 0);
+	CHECK_INT(store_add_file(s, fd, "pipe", NULL, got, &e), -1); /* without waiting for a writer */
+	CHECK_INT(e.code, ERR_INPUT);
 	CHECK_INT(count_in("store/tmp"), 0);
 }
 
