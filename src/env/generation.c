@@ -405,12 +405,27 @@ static int fill_generation(struct store *store, struct env_hold *h, uint32_t num
 	return record_generation(h, number, plan, o, e);
 }
 
+/* What a channel may say is more than what a recipe may hold. A generation whose own lock cannot be read again could be
+ * neither listed nor updated nor exported: it is refused while nothing has changed. */
+static int check_lock(const struct env_plan *plan, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	auto_buf lock = BUF_INIT(BUF_MAX);
+	struct env_spec_file again;
+	env_file_write_spr(&plan->target, &lock);
+	if (lock.overflow)
+		return err_new(e, ERR_LIMIT, "the lock of %u packages is too large", plan->target.packages_n);
+	if (env_file_read(&a, buf_str(&lock), "the new lock", &again, e) < 0)
+		return err_ctx(e, "what the channel says of a package cannot be kept (tell the channel's keeper)");
+	return 0;
+}
+
 int env_lay_out(struct store *store, struct env_hold *h, const struct env_plan *plan, const struct env_opts *o,
 		struct arena *a, struct env_report *report, struct err *e)
 {
 	uint32_t number = 0;
 	char name[16];
-	if (next_number(h, &number, e) < 0)
+	if (check_lock(plan, e) < 0 || next_number(h, &number, e) < 0)
 		return -1;
 	snprintf(name, sizeof(name), "%u", number);
 	if (fill_generation(store, h, number, plan, o, a, report, e) == 0)

@@ -109,7 +109,7 @@ static int check_md5(const char *path, const uint8_t *want, struct err *e)
 {
 	char block[65536];
 	uint8_t got[DIGEST_MAX];
-	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+	auto_fd fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	auto_ptr(digest) d = digest_new(DIGEST_MD5);
 	ssize_t n;
 	if (fd < 0)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# Channels, packages, files and surroundings that mean harm, through the whole program.
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+need tar bzip2 sha256sum
+
+# package FOLDER: everything in FOLDER, with info/index.json, becomes ch/noarch/aa-1.0-0.tar.bz2
+package()
+{
+	mkdir -p ch/noarch "$1/info"
+	[ -f "$1/info/index.json" ] ||
+		echo '{"name":"aa","version":"1.0","build":"0","build_number":0,"depends":[],"subdir":"noarch"}' >"$1/info/index.json"
+	tar -C "$1" -cjf ch/noarch/aa-1.0-0.tar.bz2 .
+	sha=$(sha256sum ch/noarch/aa-1.0-0.tar.bz2) sha=${sha%% *}
+}
+
+# repodata MEMBERS: a record of that package; MEMBERS (', "key": value') come last, so that they count
+repodata()
+{
+	printf '{"info":{"subdir":"noarch"},"packages":{"aa-1.0-0.tar.bz2":{"name":"aa","version":"1.0",%s%s}}}\n' \
+		"\"build\":\"0\",\"build_number\":0,\"depends\":[],\"sha256\":\"$sha\"" "$1" >ch/noarch/repodata.json
+}
+
+# refused MEMBERS PATTERN: env create fails, says PATTERN, and leaves no environment
+refused()
+{
+	repodata "$1"
+	must_fail 1 "$SLIPWAY" env create -n x -c ch aa && has "$2" err && [ ! -e "$SLIPWAY_ROOT/env/x" ]
+}
+
+mkdir -p aa/bin
+echo 'echo hello' >aa/bin/aa
+package aa
+
+# what a channel says of a package is kept, and read again by every later command
+long=$(printf '%070000d' 0)
+t 'a record that no lock can hold is refused' refused ",\"license\":\"$long\"" "'license' is not text of at most 64 KiB"
+t 'one with a build that no lock can hold too' refused ',"build":"1!"' "build string '1!'"
+t 'a size beyond all numbers too' refused ',"size":18446744073709551615' "'size' is not a number"
+t 'a digest of zeros is a digest' refused ",\"sha256\":\"$(printf '%064d' 0)\"" 'has sha256'
+
+done_testing
