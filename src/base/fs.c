@@ -122,7 +122,8 @@ static int put_in_place(int dirfd, const char *temporary, const char *path, bool
 int fs_replace(int dirfd, const char *path, const void *p, size_t n, enum fs_replace_flags flags, struct err *e)
 {
 	auto_free char *temporary = NULL;
-	auto_fd fd = open_temporary(dirfd, path, flags & FS_REPLACE_EXEC ? 0755 : 0644, &temporary, e);
+	mode_t mode = flags & FS_REPLACE_SECRET ? 0600 : flags & FS_REPLACE_EXEC ? 0755 : 0644;
+	auto_fd fd = open_temporary(dirfd, path, mode, &temporary, e);
 	if (fd < 0)
 		return err_ctx(e, "write '%s'", path);
 	int r = fs_write_all(fd, p, n, path, e);

@@ -14,9 +14,10 @@ int fs_read(int dirfd, const char *path, struct buf *b, struct err *e);
 int fs_write_all(int fd, const void *p, size_t n, const char *what, struct err *e);
 
 enum fs_replace_flags {
-	FS_REPLACE_SYNC = 1 << 0, /* fsync file and folder: what must survive a power cut */
-	FS_REPLACE_EXEC = 1 << 1, /* mode 0755 in place of 0644 */
-	FS_REPLACE_EXCL = 1 << 2, /* ERR_EXISTS where the path is there already */
+	FS_REPLACE_SYNC = 1 << 0,   /* fsync file and folder: what must survive a power cut */
+	FS_REPLACE_EXEC = 1 << 1,   /* mode 0755 in place of 0644 */
+	FS_REPLACE_EXCL = 1 << 2,   /* ERR_EXISTS where the path is there already */
+	FS_REPLACE_SECRET = 1 << 3, /* mode 0600: for its owner only */
 };
 /* Puts n bytes at path: temporary file beside it, write, fsync, rename. At any moment path is old or new, whole. */
 int fs_replace(int dirfd, const char *path, const void *p, size_t n, enum fs_replace_flags flags, struct err *e);

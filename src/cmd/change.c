@@ -298,14 +298,18 @@ static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct env_
 	return rc;
 }
 
-/* The configured channels may have credentials that those of the plan, as locks name them, have not. */
-static int know_channels(struct cmd_context *c, struct env_opts *o, struct err *e)
+/* The configured channels and those of the command line may have credentials that those of the plan, as locks name them,
+ * have not. */
+static int know_channels(struct cmd_context *c, const struct cmd_list *named, struct env_opts *o, struct err *e)
 {
 	struct cmd_channel *configured;
 	struct channel ignored;
 	size_t n;
 	if (cmd_channels_read(c, &configured, &n, e) < 0)
 		return -1;
+	vec_foreach(name, named)
+		if (cmd_channel_parse(c, str_c(*name), &ignored, e) < 0)
+			return -1;
 	for (size_t i = 0; i < n; i++)
 		if (cmd_channel_parse(c, configured[i].name, &ignored, e) < 0)
 			return -1;
@@ -348,7 +352,7 @@ int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env
 		cmd_say(c, "'%.*s' is like that already: nothing to do", STR_ARG(ch->name));
 	if (same || c->dry_run)
 		return c->json ? print_json(c, ch, &plan, NULL) : CMD_OK;
-	if (know_channels(c, &o, e) < 0 || do_it(c, ch, hold, &plan, &o, &report, e) < 0)
+	if (know_channels(c, &ch->options->solve.channels, &o, e) < 0 || do_it(c, ch, hold, &plan, &o, &report, e) < 0)
 		return cmd_fail(c, e);
 	tell_result(c, ch, &report);
 	return c->json ? print_json(c, ch, &plan, &report) : CMD_OK;

@@ -7,6 +7,7 @@
 
 #include "base/fs.h"
 #include "base/map.h"
+#include "base/url.h"
 #include "cmd/cmd.h"
 
 enum { MAX_CHANNELS_FILE = 1 << 20, MAX_CHANNELS = 1000 };
@@ -45,12 +46,17 @@ int cmd_channels_read(struct cmd_context *c, struct cmd_channel **ret, size_t *r
 int cmd_channels_write(struct cmd_context *c, const struct cmd_channel *v, size_t n, struct err *e)
 {
 	auto_buf b = BUF_INIT(MAX_CHANNELS_FILE);
+	bool secret = false;
 	buf_put_c(&b, "# Written by `slipway channel add` and `remove`: NAME URL, best channel first.\n");
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		auto_buf shown = BUF_INIT(URL_MAX);
+		url_put_shown(&shown, v[i].url);
+		secret |= !str_eq(buf_str(&shown), v[i].url);
 		buf_printf(&b, "%.*s %.*s\n", STR_ARG(v[i].name), STR_ARG(v[i].url));
+	}
 	if (b.overflow)
 		return err_new(e, ERR_LIMIT, "more channels than 1 MiB of names");
-	return fs_replace(c->root_fd, "channels", b.p, b.n, FS_REPLACE_SYNC, e);
+	return fs_replace(c->root_fd, "channels", b.p, b.n, FS_REPLACE_SYNC | (secret ? FS_REPLACE_SECRET : 0), e);
 }
 
 /* A bare name that the configuration places somewhere of its own (custom_channels). */
@@ -96,13 +102,37 @@ int cmd_channel_parse(struct cmd_context *c, struct str text, struct channel *re
 
 typedef VEC(struct channel) channel_list;
 
+/* What an environment remembers of its channels has no credentials: those of the configured channel with the same address
+ * are the ones that it was made with. */
+static int put_credentials_back(struct cmd_context *c, struct channel *ch, struct err *e)
+{
+	struct cmd_channel *configured;
+	struct channel known;
+	size_t n;
+	if (!str_eq(ch->url, ch->shown))
+		return 0;
+	if (cmd_channels_read(c, &configured, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		struct err ignored = ERR_INIT;
+		if (cmd_channel_parse(c, configured[i].name, &known, &ignored) == 0 && str_eq(known.shown, ch->shown)) {
+			*ch = known;
+			return 0;
+		}
+	}
+	return 0;
+}
+
 static int add_channel(struct cmd_context *c, channel_list *list, struct str text, struct err *e)
 {
 	struct channel ch;
-	if (cmd_channel_parse(c, text, &ch, e) < 0)
-		return err_ctx(e, "channel '%.*s'", STR_ARG(text));
+	if (cmd_channel_parse(c, text, &ch, e) < 0 || put_credentials_back(c, &ch, e) < 0) {
+		auto_buf shown = BUF_INIT(URL_MAX);
+		url_put_shown(&shown, text);
+		return err_ctx(e, "channel '%s'", shown.p);
+	}
 	vec_foreach(have, list)
-		if (str_eq(have->url, ch.url))
+		if (str_eq(have->shown, ch.shown))
 			return 0;
 	if (list->n >= MAX_CHANNELS)
 		return err_new(e, ERR_LIMIT, "more than %d channels", MAX_CHANNELS);

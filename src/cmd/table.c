@@ -3,9 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/url.h"
 #include "cmd/cmd.h"
 #include "cmd/help.h"
 #include "version.h"
+
+enum { MAX_COMMAND_LINE = 16384 };
 
 static const struct cmd table[] = {
 	{"solve", NULL, cmd_solve, "find the packages that answer specs"},
@@ -76,14 +79,16 @@ static const struct cmd *find(const char *noun, const char *verb)
 	return NULL;
 }
 
-/* The words as they were typed, for histories. */
+/* The words as they were typed, for histories, but for credentials in URLs. */
 static const char *join(struct arena *a, int argc, char **argv)
 {
-	auto_buf b = BUF_INIT(16384);
+	auto_buf b = BUF_INIT(MAX_COMMAND_LINE);
 	buf_put_c(&b, "slipway");
 	for (int i = 1; i < argc; i++) {
-		bool quote = !argv[i][0] || strpbrk(argv[i], " \t\n'\"\\$&|;<>()*?[]#~`") != NULL;
-		buf_printf(&b, quote ? " '%s'" : " %s", argv[i]);
+		auto_buf word = BUF_INIT(MAX_COMMAND_LINE);
+		url_put_shown(&word, str_c(argv[i]));
+		bool quote = !word.n || strpbrk(word.p, " \t\n'\"\\$&|;<>()*?[]#~`") != NULL;
+		buf_printf(&b, quote ? " '%s'" : " %s", word.p);
 	}
 	return arena_strdup(a, buf_str(&b));
 }

@@ -139,6 +139,9 @@ struct env_plan {
 	} * changed; /* same name, other build: before, target */
 	size_t added_n, removed_n, kept_n, changed_n;
 	uint64_t download_bytes;
+	/* For each package of the target where to get it, as it was written: may hold credentials, so it is never shown or
+	 * kept. The target's own records have none. */
+	struct str *private_urls;
 };
 /* `before` NULL: a new environment. `store` tells what is there already; NULL: nothing is. */
 int env_plan(const struct env_spec_file *target, const struct env_spec_file *before, struct store *store,

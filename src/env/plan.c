@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/map.h"
+#include "base/url.h"
 #include "base/vec.h"
 #include "env/env.h"
 
@@ -22,6 +23,25 @@ static int index_by_name(const struct env_spec_file *f, struct map *m, struct er
 		*slot = i + 1;
 	}
 	return 0;
+}
+
+static struct str shown(struct arena *a, struct str url)
+{
+	auto_buf b = BUF_INIT(URL_MAX);
+	url_put_shown(&b, url);
+	return str_eq(buf_str(&b), url) ? url : arena_str(a, buf_str(&b));
+}
+
+/* The target is shown, and kept as a lock: what a list of URLs (CEP 23) says of credentials stays out of it. */
+static void take_credentials_out(struct env_plan *p, struct env_lock_package *packages, struct arena *a)
+{
+	p->private_urls = arena_array(a, struct str, p->target.packages_n);
+	for (uint32_t i = 0; i < p->target.packages_n; i++) {
+		struct pkg_record *r = &packages[i].record;
+		p->private_urls[i] = r->url;
+		r->url = shown(a, r->url);
+		r->channel = shown(a, r->channel);
+	}
 }
 
 static void compare(const struct env_spec_file *before, const struct env_spec_file *target, const struct map *old,
@@ -77,6 +97,7 @@ int env_plan(const struct env_spec_file *target, const struct env_spec_file *bef
 	struct env_lock_package *copy = arena_array(a, struct env_lock_package, target->packages_n);
 	if (target->packages_n)
 		memcpy(copy, target->packages, target->packages_n * sizeof(*copy));
+	take_credentials_out(&p, copy, a);
 	p.target.packages = copy;
 	p.target.is_lock = true;
 	if (index_by_name(&p.before, &old, e) < 0 || index_by_name(&p.target, &new, e) < 0)

@@ -279,7 +279,9 @@ static void make_items(struct prepare *p, struct env_plan *plan, struct item **o
 {
 	for (size_t i = 0; i < p->n; i++) {
 		struct pkg_record *r = (struct pkg_record *)&plan->target.packages[i].record; /* env_plan's own copy */
-		struct str url = channel_private_url(p->arena, p->opts->channels, p->opts->channels_n, r->url);
+		struct str url = plan->private_urls[i];
+		if (str_eq(url, r->url))
+			url = channel_private_url(p->arena, p->opts->channels, p->opts->channels_n, url);
 		p->items[i] = (struct item){.p = p, .record = r, .fd = -1, .url = arena_strdup(p->arena, url)};
 		order[i] = &p->items[i];
 	}
