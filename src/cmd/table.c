@@ -36,6 +36,7 @@ static const struct cmd table[] = {
 	{"store", "gc", cmd_store_gc, "free what no environment uses"},
 	{"store", "verify", cmd_store_verify, "read the store again and compare digests"},
 	{"store", "size", cmd_store_size, "tell how much the store holds"},
+	{"pack", "conda", cmd_pack_conda, "make a package file of a folder"},
 	{"version", "compare", cmd_version_compare, "tell which of two versions is newer"},
 	{"spec", "match", cmd_spec_match, "tell whether a spec matches a package"},
 	{"spec", "show", cmd_spec_show, "show how a spec is read"},

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * build: makes packages.
+ *
+ * So far one maker: pack_conda turns a staged folder, laid out as the package is to look in a prefix (bin/, lib/, …), into
+ * a .conda or .tar.bz2 file (CEPs 26, 34, 35).
+ *
+ *	struct pack_opts o = PACK_OPTS_INIT;
+ *	o.staged = "stage"; o.out_dir = ".";
+ *	o.meta.name = STR("tool"); o.meta.version = STR("1.0");
+ *	struct pack_result r;
+ *	if (pack_conda(&o, &arena, &r, e) < 0) ...
+ *
+ * What describes the package comes from, the later winning: STAGED/pack.yml (or opts.recipe), then opts.meta. Instead the
+ * folder may hold its own info/index.json; then nothing may be given beside it. Files under info/ that are there are
+ * checked and kept, what is missing is written: index.json, paths.json, files, about.json, hash_input.json, and link.json
+ * for noarch Python.
+ *
+ * The same folder and words give the same bytes: entries are sorted, owner is 0, modes are 0644 or 0755, every time is
+ * opts.time_s. Symbolic links stay links, must not lead out of the package, and become relative where they begin with
+ * meta.prefix. Devices, pipes, sockets, conda-meta/ and unknown files in info/ are refused. Of noarch Python packages
+ * compiled Python files are left out: they are made where the package is installed.
+ *
+ * meta.prefix is the path the files were built for. Files that hold it are marked to have it replaced by the environment's own
+ * path: as text, or as binary where they hold a NUL byte.
+ *
+ * Limits: PACK_FILES_MAX entries, paths of 4096 bytes, pack.yml as base/yaml.h says. Errors: ERR_USAGE for what the caller
+ * said, ERR_INPUT for what the folder holds. The output appears whole (temporary file, rename) or not at all.
+ */
+#include "base/arena.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/progress.h"
+#include "base/str.h"
+
+enum { PACK_FILES_MAX = 1000000 };
+
+struct pack_list {
+	const struct str *v;
+	size_t n;
+};
+/* Absent: STR_NONE, empty list, build_number -1. */
+struct pack_meta {
+	struct str name, version, build; /* build: default BUILD_NUMBER, of noarch Python "py_BUILD_NUMBER" */
+	int64_t build_number;		 /* default 0 */
+	struct str subdir;		 /* default: "noarch" with `noarch`, else the host's */
+	struct str noarch;		 /* "python", "generic" */
+	struct pack_list depends, constrains, entry_points;
+	struct str license, license_family, summary, description, home;
+	struct str track_features, python_site_packages_path;
+	struct str prefix;
+};
+enum pack_format { PACK_CONDA, PACK_TAR_BZ2 };
+struct pack_opts {
+	const char *staged, *out_dir; /* out_dir is made where it is not there */
+	const char *recipe;	      /* in place of STAGED/pack.yml; NULL: that one where it is there */
+	struct pack_meta meta;
+	enum pack_format format;
+	int level;	/* 1 to 22 (zstd, default 19), 1 to 9 (bzip2, default 9); 0 is the default */
+	int64_t time_s; /* times of all entries, and the package's timestamp; -1: 1980-01-01 and no timestamp */
+	bool dry_run;	/* checks and reads everything, writes nothing */
+	struct progress *progress;
+};
+#define PACK_OPTS_INIT ((struct pack_opts){.meta = {.build_number = -1}, .time_s = -1})
+struct pack_result {
+	const char *path; /* OUT_DIR/NAME-VERSION-BUILD.EXT */
+	struct str name, version, build, subdir;
+	uint64_t size;		     /* of the file; 0 with dry_run */
+	uint8_t sha256[SHA256_SIZE]; /* the same */
+	size_t files;		     /* entries outside info/ */
+	uint64_t content_bytes;	     /* what they hold */
+	size_t prefix_files;	     /* how many hold the prefix */
+};
+int pack_conda(const struct pack_opts *o, struct arena *a, struct pack_result *ret, struct err *e);
