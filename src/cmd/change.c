@@ -248,24 +248,6 @@ static int mend_store(struct cmd_context *c, const struct env_plan *plan, struct
 	return 0;
 }
 
-static int read_before(struct cmd_context *c, const struct cmd_change *ch, struct env_spec_file *before,
-		       bool *ret_there, struct err *e)
-{
-	struct env_info info;
-	struct err missing = ERR_INIT;
-	*ret_there = env_get(c->state, &c->arena, ch->name, &info, &missing) == 0;
-	if (!*ret_there && (missing.code != ERR_NOT_FOUND || ch->must_exist)) {
-		*e = missing;
-		return -1;
-	}
-	if (*ret_there && ch->must_be_new)
-		return err_new(e, ERR_EXISTS,
-			       "environment '%.*s' is there already; 'slipway env update -n %.*s' changes it, "
-			       "'slipway env remove -n %.*s' removes it",
-			       STR_ARG(ch->name), STR_ARG(ch->name), STR_ARG(ch->name));
-	return *ret_there ? env_generation_lock(c->state, &c->arena, ch->name, 0, before, e) : 0;
-}
-
 static int parse_options(const struct cmd_context *c, const struct cmd_change_options *co, struct env_opts *o,
 			 struct err *e)
 {
@@ -287,7 +269,7 @@ static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct env_
 	if (o->sync_delete && mend_store(c, plan, e) < 0)
 		return -1;
 	cmd_progress_begin(c);
-	int rc = env_prepare(c->store, c->transfer, plan, o, &c->arena, e);
+	int rc = env_prepare(c->store, c->offline ? NULL : c->transfer, plan, o, &c->arena, e);
 	if (rc == 0)
 		rc = env_lay_out(c->store, hold, plan, o, &c->arena, report, e);
 	if (rc == 0)
@@ -331,23 +313,21 @@ static void tell_result(struct cmd_context *c, const struct cmd_change *ch, cons
 
 int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct err *e)
 {
-	struct env_spec_file before = {0};
 	struct env_plan plan;
 	struct env_report report = {0};
 	struct differences found = {.c = c};
 	struct env_opts o = {.progress = &c->progress, .clock = &clock_system, .command = c->command_line};
-	bool there;
-	if (parse_options(c, ch->options, &o, e) < 0 || cmd_need_store(c, e) < 0 || cmd_need_transfer(c, e) < 0 ||
-	    read_before(c, ch, &before, &there, e) < 0 ||
-	    env_plan(ch->target, there ? &before : NULL, c->store, &c->arena, &plan, e) < 0 ||
-	    (there && o.sync_delete && find_differences(c, hold, &found, e) < 0))
+	if (parse_options(c, ch->options, &o, e) < 0 || cmd_need_store(c, e) < 0 ||
+	    (!c->offline && cmd_need_transfer(c, e) < 0) ||
+	    env_plan(ch->target, ch->before, c->store, &c->arena, &plan, e) < 0 ||
+	    (ch->before && o.sync_delete && find_differences(c, hold, &found, e) < 0))
 		return cmd_fail(c, e);
 	size_t differences = found.lines.n;
 	vec_release(&found.lines);
 	if (!c->json && !c->quiet)
 		put_plan(c, &plan);
-	bool same = there && !plan.added_n && !plan.removed_n && !plan.changed_n && !differences &&
-		    env_same_settings(&before, &plan.target);
+	bool same = ch->before && !plan.added_n && !plan.removed_n && !plan.changed_n && !differences &&
+		    env_same_settings(ch->before, &plan.target);
 	if (same)
 		cmd_say(c, "'%.*s' is like that already: nothing to do", STR_ARG(ch->name));
 	if (same || c->dry_run)

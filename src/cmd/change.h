@@ -32,12 +32,12 @@ struct cmd_change_options {
 /* A lock made of a solution: what the new generation shall be. */
 void cmd_lock_of_result(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o,
 			struct env_spec_file *ret);
-/* Holds the environment, plans, shows the plan, and unless --dry-run carries it out and tells how it went. Returns an exit
- * code. `before` is read under the hold when must_exist; an environment that is there is refused when must_be_new. */
+/* Plans, shows the plan, and unless --dry-run carries it out and tells how it went. Returns an exit code. The environment
+ * is held by the caller, who has read `before` under that hold. */
 struct cmd_change {
 	struct str name;
-	const char *operation; /* "create", "update", "apply" */
-	bool must_exist, must_be_new;
+	const char *operation;		    /* "create", "update", "apply" */
+	const struct env_spec_file *before; /* NULL: a new environment */
 	const struct env_spec_file *target;
 	const struct cmd_change_options *options;
 };

@@ -49,6 +49,9 @@ struct cmd_option {
  * the words; with stop_at_word the first word ends options too (env run). Returns -1 with ERR_USAGE. */
 int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop_at_word, int argc, char **argv,
 	      struct cmd_list *rest, struct err *e);
+/* What --wait SECONDS says, within 0 and a day, for env_hold. */
+enum { CMD_DEFAULT_WAIT_S = 60 };
+int64_t cmd_wait_ms(int64_t wait_s);
 
 /* -- context ----------------------------------------------------------------------------------------------------- */
 /* What the common options say, and what commands share; opened when first needed. */

@@ -2,8 +2,6 @@
 /* env create, env update, apply. */
 #include "cmd/change.h"
 
-enum { DEFAULT_WAIT_S = 60 };
-
 struct change_args {
 	struct cmd_change_options options;
 	const char *name, *file;
@@ -16,11 +14,6 @@ static void release(struct change_args *a)
 	vec_release(&a->words);
 	vec_release(&a->remove);
 	vec_release(&a->options.solve.channels);
-}
-
-static int wait_ms(const struct change_args *a)
-{
-	return a->options.wait_s < 0 ? 0 : a->options.wait_s > 86400 ? 86400000 : (int)a->options.wait_s * 1000;
 }
 
 static int name_of(struct cmd_context *c, const struct change_args *a, const struct env_spec_file *file,
@@ -148,36 +141,64 @@ static int solve_for(struct cmd_context *c, const struct change_args *a, const s
 	return CMD_OK;
 }
 
+/* What the environment consists of now. 1: read; 0: there is no such environment. */
+static int read_before(struct cmd_context *c, struct str name, struct env_spec_file *ret, struct err *e)
+{
+	struct env_info info;
+	struct err missing = ERR_INIT;
+	if (env_get(c->state, &c->arena, name, &info, &missing) == 0)
+		return env_generation_lock(c->state, &c->arena, name, 0, ret, e) < 0 ? -1 : 1;
+	if (missing.code == ERR_NOT_FOUND)
+		return 0;
+	*e = missing;
+	return -1;
+}
+
+static int check_presence(struct str name, bool there, bool is_update, struct err *e)
+{
+	if (there && !is_update)
+		return err_new(e, ERR_EXISTS,
+			       "environment '%.*s' is there already; 'slipway env update -n %.*s' changes it, "
+			       "'slipway env remove -n %.*s' removes it",
+			       STR_ARG(name), STR_ARG(name), STR_ARG(name));
+	if (!there && is_update)
+		return err_new(e, ERR_NOT_FOUND, "no environment '%.*s'; 'slipway env list' shows what there is",
+			       STR_ARG(name));
+	return 0;
+}
+
+/* A lock says exactly what there is to be: nothing can be asked for beside it. */
+static int check_lock_alone(const struct change_args *a, const struct env_spec_file *file, struct err *e)
+{
+	if (file->is_lock && (a->words.n || a->all || a->remove.n))
+		return err_new(e, ERR_USAGE,
+			       "'%s' holds exact packages; leave out specs, --all and --remove, or name them in a "
+			       "second command",
+			       a->file);
+	return 0;
+}
+
 static int change_by_specs(struct cmd_context *c, const struct change_args *a, const char *operation, bool is_update)
 {
 	struct err e = ERR_INIT;
 	struct env_spec_file file = {0}, before = {0}, target = {0};
-	struct env_info info;
 	struct str name;
 	auto_opened opened = {0};
 	auto_ptr(env_hold) hold = NULL;
-	if ((a->file && cmd_read_spec_file(c, a->file, &file, &e) < 0) || name_of(c, a, &file, &name, &e) < 0 ||
-	    cmd_need_state(c, false, &e) < 0 || env_hold(c->state, name, wait_ms(a), &hold, &e) < 0)
+	if ((a->file && cmd_read_spec_file(c, a->file, &file, &e) < 0) || check_lock_alone(a, &file, &e) < 0 ||
+	    name_of(c, a, &file, &name, &e) < 0 || cmd_need_state(c, false, &e) < 0 ||
+	    env_hold(c->state, name, cmd_wait_ms(a->options.wait_s), &hold, &e) < 0)
+		return cmd_fail(c, &e);
+	int there = read_before(c, name, &before, &e);
+	if (there < 0 || check_presence(name, there, is_update, &e) < 0)
 		return cmd_fail(c, &e);
 	struct cmd_change ch = {
 		.name = name,
 		.operation = operation,
-		.must_exist = is_update,
-		.must_be_new = !is_update,
+		.before = there ? &before : NULL,
 		.target = &target,
 		.options = &a->options,
 	};
-	bool there = env_get(c->state, &c->arena, name, &info, &e) == 0;
-	if (there && !is_update) {
-		err_new(&e, ERR_EXISTS,
-			"environment '%.*s' is there already; 'slipway env update -n %.*s' changes it, "
-			"'slipway env remove -n %.*s' removes it",
-			STR_ARG(name), STR_ARG(name), STR_ARG(name));
-		return cmd_fail(c, &e);
-	}
-	if ((!there && is_update) || (there && env_generation_lock(c->state, &c->arena, name, 0, &before, &e) < 0))
-		return cmd_fail(c, &e);
-	e = ERR_INIT;
 	int code = CMD_OK;
 	if (file.is_lock)
 		target = file;
@@ -187,37 +208,44 @@ static int change_by_specs(struct cmd_context *c, const struct change_args *a, c
 	return code == CMD_OK ? cmd_carry_out(c, &ch, hold, &e) : code;
 }
 
-static int run_change(struct cmd_context *c, int argc, char **argv, const char *operation, bool is_update)
+static int run_change(struct cmd_context *c, const struct cmd_option *options, int argc, char **argv,
+		      struct change_args *a, const char *operation)
 {
-	struct change_args a = {.options.wait_s = DEFAULT_WAIT_S};
-	const struct cmd_option options[] = {
-		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options), {'n', "name", CMD_TEXT, &a.name},
-		{'f', "file", CMD_TEXT, &a.file},    {0, "all", CMD_FLAG, &a.all},   {0, "remove", CMD_LIST, &a.remove},
-		{0, NULL, CMD_FLAG, NULL},
-	};
 	struct err e = ERR_INIT;
-	int code = CMD_OK;
-	if (cmd_parse(c, options, false, argc, argv, &a.words, &e) < 0)
+	bool is_update = strcmp(operation, "update") == 0;
+	int code;
+	if (cmd_parse(c, options, false, argc, argv, &a->words, &e) < 0)
 		code = cmd_fail(c, &e);
 	else if (c->help)
 		code = cmd_help(c);
-	else if (is_update && !a.words.n && !a.file && !a.all && !a.remove.n) {
+	else if (is_update && !a->words.n && !a->file && !a->all && !a->remove.n) {
 		err_new(&e, ERR_USAGE, "nothing to update: name specs, or use --all, --remove NAME or -f FILE");
 		code = cmd_fail(c, &e);
 	} else
-		code = change_by_specs(c, &a, operation, is_update);
-	release(&a);
+		code = change_by_specs(c, a, operation, is_update);
+	release(a);
 	return code;
 }
 
 int cmd_env_create(struct cmd_context *c, int argc, char **argv)
 {
-	return run_change(c, argc, argv, "create", false);
+	struct change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options), {'n', "name", CMD_TEXT, &a.name},
+		{'f', "file", CMD_TEXT, &a.file},    {0, NULL, CMD_FLAG, NULL},
+	};
+	return run_change(c, options, argc, argv, &a, "create");
 }
 
 int cmd_env_update(struct cmd_context *c, int argc, char **argv)
 {
-	return run_change(c, argc, argv, "update", true);
+	struct change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options), {'n', "name", CMD_TEXT, &a.name},
+		{'f', "file", CMD_TEXT, &a.file},    {0, "all", CMD_FLAG, &a.all},   {0, "remove", CMD_LIST, &a.remove},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run_change(c, options, argc, argv, &a, "update");
 }
 
 /* -- apply -------------------------------------------------------------------------------------------------------- */
@@ -225,7 +253,6 @@ int cmd_env_update(struct cmd_context *c, int argc, char **argv)
 static int apply(struct cmd_context *c, const struct change_args *a, struct err *e)
 {
 	struct env_spec_file file = {0}, before = {0}, target = {0};
-	struct env_info info;
 	struct str name;
 	auto_opened opened = {0};
 	auto_ptr(env_hold) hold = NULL;
@@ -234,13 +261,19 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 		return cmd_fail(c, e);
 	}
 	if (cmd_read_spec_file(c, a->words.v[0], &file, e) < 0 || name_of(c, a, &file, &name, e) < 0 ||
-	    cmd_need_state(c, false, e) < 0 || env_hold(c->state, name, wait_ms(a), &hold, e) < 0)
+	    cmd_need_state(c, false, e) < 0 || env_hold(c->state, name, cmd_wait_ms(a->options.wait_s), &hold, e) < 0)
 		return cmd_fail(c, e);
-	struct err missing = ERR_INIT;
-	if (env_get(c->state, &c->arena, name, &info, &missing) == 0 &&
-	    env_generation_lock(c->state, &c->arena, name, 0, &before, e) < 0)
+	int there = read_before(c, name, &before, e);
+	if (there < 0)
 		return cmd_fail(c, e);
-	struct cmd_change ch = {.name = name, .operation = "apply", .target = &target, .options = &a->options};
+	struct env_spec_file nothing_asked = before;
+	struct cmd_change ch = {
+		.name = name,
+		.operation = "apply",
+		.before = there ? &before : NULL,
+		.target = &target,
+		.options = &a->options,
+	};
 	if (!file.is_lock && !file.specs_n) {
 		err_new(e, ERR_INPUT, "'%s' names neither packages nor specs; a recipe comes from 'slipway env export'",
 			a->words.v[0]);
@@ -250,8 +283,8 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 	if (!file.is_lock) {
 		struct change_args specs_only = *a;
 		specs_only.words = (struct cmd_list){0};
-		before.specs_n = 0; /* the recipe says all that is wanted */
-		int code = solve_for(c, &specs_only, &file, &before, &opened, &target, e);
+		nothing_asked.specs_n = 0; /* the recipe says all that is wanted */
+		int code = solve_for(c, &specs_only, &file, &nothing_asked, &opened, &target, e);
 		if (code != CMD_OK)
 			return code;
 	}
@@ -261,7 +294,7 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 
 int cmd_apply(struct cmd_context *c, int argc, char **argv)
 {
-	struct change_args a = {.options.wait_s = DEFAULT_WAIT_S};
+	struct change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
 	const struct cmd_option options[] = {
 		CMD_SOLVE_OPTIONS(&a.options.solve),
 		CMD_CHANGE_OPTIONS(&a.options),

@@ -8,7 +8,7 @@
 struct query_args {
 	const char *name, *format;
 	int64_t generation, wait_s;
-	bool explicit_list, yml, no_builds, deep;
+	bool explicit_list, yml, no_builds;
 	struct cmd_list words;
 };
 
@@ -34,16 +34,10 @@ static int need_name(const struct query_args *a, struct str *ret, struct err *e)
 	return env_name_check(*ret, e);
 }
 
-/* Parses the options common to these commands; 0 to go on, else *code is the exit code. */
-static int begin(struct cmd_context *c, int argc, char **argv, struct query_args *a, int *code)
+/* Parses the options of one of these commands; 0 to go on, else *code is the exit code. */
+static int begin(struct cmd_context *c, const struct cmd_option *options, int argc, char **argv, struct query_args *a,
+		 int *code)
 {
-	const struct cmd_option options[] = {
-		{'n', "name", CMD_TEXT, &a->name},   {0, "generation", CMD_NUMBER, &a->generation},
-		{0, "format", CMD_TEXT, &a->format}, {0, "explicit", CMD_FLAG, &a->explicit_list},
-		{0, "yml", CMD_FLAG, &a->yml},	     {0, "no-builds", CMD_FLAG, &a->no_builds},
-		{0, "deep", CMD_FLAG, &a->deep},     {0, "wait", CMD_NUMBER, &a->wait_s},
-		{0, NULL, CMD_FLAG, NULL},
-	};
 	struct err e = ERR_INIT;
 	if (cmd_parse(c, options, false, argc, argv, &a->words, &e) < 0)
 		*code = cmd_fail(c, &e);
@@ -108,7 +102,7 @@ int cmd_env_list(struct cmd_context *c, int argc, char **argv)
 	size_t n;
 	int code;
 	auto_buf b = BUF_INIT(BUF_MAX);
-	if (begin(c, argc, argv, &a, &code) < 0)
+	if (begin(c, NULL, argc, argv, &a, &code) < 0)
 		return code;
 	if (cmd_need_state(c, true, &e) < 0 || env_list(c->state, &c->arena, &v, &n, &e) < 0)
 		return cmd_fail(c, &e);
@@ -203,6 +197,10 @@ static void history_tables(struct cmd_context *c, const struct env_generation_in
 int cmd_env_history(struct cmd_context *c, int argc, char **argv)
 {
 	struct query_args a = {0};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, NULL, CMD_FLAG, NULL},
+	};
 	struct err e = ERR_INIT, gone = ERR_INIT;
 	struct env_generation_info *g = NULL;
 	struct env_history_entry *h;
@@ -210,7 +208,7 @@ int cmd_env_history(struct cmd_context *c, int argc, char **argv)
 	struct str name;
 	int code;
 	auto_buf b = BUF_INIT(BUF_MAX);
-	if (begin(c, argc, argv, &a, &code) < 0)
+	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
 	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0 ||
 	    env_history(c->state, &c->arena, name, &h, &hn, &e) < 0)
@@ -270,11 +268,16 @@ static void packages_table(struct cmd_context *c, const struct env_spec_file *f)
 int cmd_env_packages(struct cmd_context *c, int argc, char **argv)
 {
 	struct query_args a = {0};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "generation", CMD_NUMBER, &a.generation},
+		{0, NULL, CMD_FLAG, NULL},
+	};
 	struct err e = ERR_INIT;
 	struct env_spec_file f;
 	int code;
 	auto_buf b = BUF_INIT(BUF_MAX);
-	if (begin(c, argc, argv, &a, &code) < 0)
+	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
 	if (read_lock(c, &a, &f, &e) < 0)
 		return cmd_fail(c, &e);
@@ -285,27 +288,52 @@ int cmd_env_packages(struct cmd_context *c, int argc, char **argv)
 	return cmd_print(c, &b);
 }
 
+enum export_format { EXPORT_SPR, EXPORT_EXPLICIT, EXPORT_YML };
+
+static int choose_format(const struct query_args *a, enum export_format *ret, struct err *e)
+{
+	static const char *const words[] = {"spr", "explicit", "yml"};
+	*ret = a->explicit_list ? EXPORT_EXPLICIT : a->yml ? EXPORT_YML : EXPORT_SPR;
+	for (size_t i = 0; a->format && i < 3; i++)
+		if (strcmp(a->format, words[i]) == 0)
+			*ret = (enum export_format)i;
+	if (a->format && strcmp(a->format, words[*ret]) != 0)
+		return err_new(e, ERR_USAGE, "--format is one of spr, explicit, yml, not '%s'", a->format);
+	if (!!a->format + a->explicit_list + a->yml > 1)
+		return err_new(e, ERR_USAGE, "--format, --explicit and --yml: one of them");
+	if (a->no_builds && *ret != EXPORT_YML)
+		return err_new(e, ERR_USAGE, "--no-builds goes with --yml");
+	return 0;
+}
+
 int cmd_env_export(struct cmd_context *c, int argc, char **argv)
 {
 	struct query_args a = {0};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},   {0, "generation", CMD_NUMBER, &a.generation},
+		{0, "format", CMD_TEXT, &a.format}, {0, "explicit", CMD_FLAG, &a.explicit_list},
+		{0, "yml", CMD_FLAG, &a.yml},	    {0, "no-builds", CMD_FLAG, &a.no_builds},
+		{0, NULL, CMD_FLAG, NULL},
+	};
 	struct err e = ERR_INIT;
 	struct env_spec_file f;
+	enum export_format format;
 	int code;
 	auto_buf b = BUF_INIT(BUF_MAX);
-	if (begin(c, argc, argv, &a, &code) < 0)
+	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
-	if (read_lock(c, &a, &f, &e) < 0)
+	if (choose_format(&a, &format, &e) < 0 || read_lock(c, &a, &f, &e) < 0)
 		return cmd_fail(c, &e);
-	const char *format = a.format ? a.format : a.explicit_list ? "explicit" : a.yml ? "yml" : "spr";
-	if (strcmp(format, "spr") == 0)
+	switch (format) {
+	case EXPORT_SPR:
 		env_file_write_spr(&f, &b);
-	else if (strcmp(format, "explicit") == 0)
+		break;
+	case EXPORT_EXPLICIT:
 		env_file_write_explicit(&f, &b);
-	else if (strcmp(format, "yml") == 0)
+		break;
+	case EXPORT_YML:
 		env_file_write_yml(&f, !a.no_builds, &b);
-	else {
-		err_new(&e, ERR_USAGE, "--format is one of spr, explicit, yml, not '%s'", format);
-		return cmd_fail(c, &e);
+		break;
 	}
 	return cmd_print(c, &b);
 }
@@ -337,19 +365,25 @@ static void on_difference(void *ctx, const char *path, const char *what, struct 
 int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 {
 	static const char *const titles[] = {"What", "Path", "Package"};
-	struct query_args a = {.wait_s = 60};
+	struct query_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "generation", CMD_NUMBER, &a.generation},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
 	struct err e = ERR_INIT;
 	struct str name;
 	struct env_info info;
 	auto_ptr(env_hold) hold = NULL;
 	auto_buf b = BUF_INIT(BUF_MAX);
 	int code;
-	if (begin(c, argc, argv, &a, &code) < 0)
+	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
 	struct check k = {.c = c, .table = {.titles = titles, .columns = 3}, .w = JW_INIT(&b, 2)};
 	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, false, &e) < 0 ||
 	    env_get(c->state, &c->arena, name, &info, &e) < 0 ||
-	    env_hold(c->state, name, a.wait_s * 1000, &hold, &e) < 0)
+	    env_hold(c->state, name, cmd_wait_ms(a.wait_s), &hold, &e) < 0)
 		return cmd_fail(c, &e);
 	if (c->json) {
 		jw_object(&k.w);
@@ -378,18 +412,23 @@ int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 
 int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 {
-	struct query_args a = {.wait_s = 60};
+	struct query_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
 	struct err e = ERR_INIT;
 	struct str name;
 	struct env_info info;
 	struct env_opts o = {.command = c->command_line, .clock = &clock_system};
 	auto_ptr(env_hold) hold = NULL;
 	int code;
-	if (begin(c, argc, argv, &a, &code) < 0)
+	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
 	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, false, &e) < 0 ||
 	    env_get(c->state, &c->arena, name, &info, &e) < 0 ||
-	    env_hold(c->state, name, a.wait_s * 1000, &hold, &e) < 0)
+	    env_hold(c->state, name, cmd_wait_ms(a.wait_s), &hold, &e) < 0)
 		return cmd_fail(c, &e);
 	cmd_say(c, "'%.*s': %u generations, %u packages in the current one, in %.*s", STR_ARG(name), info.generations_n,
 		info.packages_n, STR_ARG(info.prefix));

@@ -17,7 +17,7 @@ static int hold_named(struct cmd_context *c, const struct install_args *a, struc
 		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
 	*name = str_c(a->name);
 	return cmd_need_state(c, false, e) < 0 || env_get(c->state, &c->arena, *name, info, e) < 0 ||
-			       env_hold(c->state, *name, a->wait_s * 1000, hold, e) < 0 ||
+			       env_hold(c->state, *name, cmd_wait_ms(a->wait_s), hold, e) < 0 ||
 			       env_get(c->state, &c->arena, *name, info, e) < 0
 		       ? -1
 		       : 0;
@@ -86,7 +86,7 @@ static int rollback(struct cmd_context *c, const struct install_args *a, struct 
 static int run(struct cmd_context *c, int argc, char **argv,
 	       int (*fn)(struct cmd_context *c, const struct install_args *a, struct err *e))
 {
-	struct install_args a = {.wait_s = 60};
+	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
 	const struct cmd_option options[] = {
 		{'n', "name", CMD_TEXT, &a.name},
 		{0, "wait", CMD_NUMBER, &a.wait_s},

@@ -129,3 +129,9 @@ int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop
 		return -1;
 	return 0;
 }
+
+int64_t cmd_wait_ms(int64_t wait_s)
+{
+	enum { MAX_WAIT_S = 86400 };
+	return wait_s < 0 ? 0 : (wait_s > MAX_WAIT_S ? MAX_WAIT_S : wait_s) * 1000;
+}
