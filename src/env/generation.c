@@ -447,6 +447,16 @@ static int remove_rows(struct env_hold *h, const char *where, uint32_t generatio
 		       : 0;
 }
 
+/* The rows are gone, and with them what the files were for: that cannot be undone, nor need it be. */
+static int remove_files(struct env_hold *h, const char *what, struct err *e)
+{
+	if (remove_rubbish(h, e) == 0)
+		return 0;
+	err_ctx(e, "%s of '%s' removed, but files are left, which the next changing command removes", what, h->name);
+	e->code = ERR_UNCERTAIN;
+	return -1;
+}
+
 int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e)
 {
 	uint32_t current = state_current_link(h->dir_fd);
@@ -466,7 +476,7 @@ int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e
 		db_rollback(h->st);
 		return -1;
 	}
-	return db_commit(h->st, e) < 0 ? -1 : remove_rubbish(h, e);
+	return db_commit(h->st, e) < 0 ? -1 : remove_files(h, "generations", e);
 }
 
 int env_remove(struct env_hold *h, const struct env_opts *o, struct err *e)
@@ -487,5 +497,5 @@ int env_remove(struct env_hold *h, const struct env_opts *o, struct err *e)
 		db_rollback(h->st);
 		return -1;
 	}
-	return db_commit(h->st, e) < 0 ? -1 : remove_rubbish(h, e);
+	return db_commit(h->st, e) < 0 ? -1 : remove_files(h, "all generations", e);
 }

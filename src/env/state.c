@@ -7,7 +7,7 @@
 #include "base/sys.h"
 #include "base/vec.h"
 
-enum { SCHEMA_VERSION = 1, BUSY_MS = 15000 };
+enum { SCHEMA_VERSION = 1, BUSY_MS = 15000, MAX_ENVIRONMENTS = 1000000 };
 
 /* Times are milliseconds since 1970 UTC. A generation's lock is the text of its .spr. The journal holds at most one switch
  * an environment: written before the `current` link moves, removed with the rows that say it moved. */
@@ -132,6 +132,7 @@ int db_run(struct env_state *st, struct err *e, const char *sql, const char *typ
 
 /* -- opening ----------------------------------------------------------------------------------------------------- */
 
+/* 1: there is nothing in it yet, and this is not the one to change that. */
 static int check_schema(struct env_state *st, struct err *e)
 {
 	auto_ptr(db_query) q = NULL;
@@ -145,7 +146,7 @@ static int check_schema(struct env_state *st, struct err *e)
 	if (version == SCHEMA_VERSION)
 		return 0;
 	if (st->read_only)
-		return err_new(e, ERR_VERIFY, "state.db is incomplete; run any changing command as its owner");
+		return 1; /* whoever made it was killed before its one first transaction */
 	sqlite3_finalize(steal_ptr(&q));
 	if (db_begin(st, e) < 0 || db_exec(st, schema, e) < 0 || db_exec(st, "PRAGMA user_version = 1", e) < 0) {
 		db_rollback(st);
@@ -167,7 +168,12 @@ static int open_db(struct env_state *st, int flags, struct err *e)
 	/* FULL: a committed transaction is on disk when COMMIT returns. */
 	if (db_exec(st, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF", e) < 0)
 		return -1;
-	return check_schema(st, e);
+	int rc = check_schema(st, e);
+	if (rc > 0) {
+		sqlite3_close(st->db);
+		st->db = NULL;
+	}
+	return rc < 0 ? -1 : 0;
 }
 
 int state_need(struct env_state *st, struct err *e)
@@ -180,6 +186,40 @@ int state_need(struct env_state *st, struct err *e)
 			return -1;
 	}
 	return st->db ? 0 : open_db(st, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, e);
+}
+
+/* Whether a folder of ROOT/env is what a crash left: no environment, or one in the middle of a switch. */
+static int is_left_over(struct env_state *st, struct str name, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(st,
+		       "SELECT NOT EXISTS (SELECT 1 FROM environment WHERE name = ?1)"
+		       " OR EXISTS (SELECT 1 FROM journal WHERE env = ?1)",
+		       &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, name);
+	return db_step(q, e) < 0 ? -1 : db_int(q, 0) != 0;
+}
+
+/* Holding is recovering. What somebody else holds is no crash's; what cannot be mended now says so when it is changed. */
+static int recover_all(struct env_state *st, struct err *e)
+{
+	auto_fs_list list = {0};
+	if (fs_list(st->env_fd, ".", MAX_ENVIRONMENTS, &list, e) < 0)
+		return -1;
+	for (size_t i = 0; i < list.n; i++) {
+		struct err ignored = ERR_INIT;
+		struct str name = str_c(list.name[i]);
+		auto_ptr(env_hold) h = NULL;
+		if (env_name_check(name, &ignored) < 0)
+			continue;
+		int rc = is_left_over(st, name, e);
+		if (rc < 0)
+			return -1;
+		if (rc)
+			(void)env_hold(st, name, 0, &h, &ignored);
+	}
+	return 0;
 }
 
 int env_state_open(int root_fd, const char *root_path, enum env_state_flags flags, struct env_state **ret,
@@ -201,6 +241,8 @@ int env_state_open(int root_fd, const char *root_path, enum env_state_flags flag
 	} else if (open_db(st, writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, e) < 0) {
 		return -1;
 	}
+	if (!st->read_only && writable && st->env_fd >= 0 && recover_all(st, e) < 0)
+		return -1;
 	*ret = steal_ptr(&st);
 	return 0;
 }
