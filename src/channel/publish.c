@@ -89,7 +89,8 @@ static int member_cmp(const void *a, const void *b)
 	return str_cmp((*(const struct json_member *const *)a)->key, (*(const struct json_member *const *)b)->key);
 }
 
-/* index.json's members in order, with digests and size in their place. */
+/* index.json's members in order, with digests and size in their place. Some builders leave an empty `depends` out, which
+ * CEP 34 has in every record and other clients look for. */
 static void write_new(struct jw *w, const struct package_file *p)
 {
 	char sha[SHA256_HEX_SIZE], md5[2 * MD5_SIZE + 1];
@@ -101,8 +102,9 @@ static void write_new(struct jw *w, const struct package_file *p)
 		{STR("size"), {.type = JSON_INT, .integer = (int64_t)p->size}},
 		{STR("subdir"), {.type = JSON_STRING, .string = p->subdir}},
 	};
+	struct json_member no_depends = {STR("depends"), {.type = JSON_ARRAY}};
 	enum { OWN = sizeof(own) / sizeof(own[0]) };
-	auto_free const struct json_member **m = xcalloc(p->index->n + OWN, sizeof(*m));
+	auto_free const struct json_member **m = xcalloc(p->index->n + OWN + 1, sizeof(*m));
 	size_t n = 0;
 	for (uint32_t i = 0; i < p->index->n; i++) {
 		bool ours = false;
@@ -113,6 +115,8 @@ static void write_new(struct jw *w, const struct package_file *p)
 	}
 	for (size_t k = 0; k < OWN; k++)
 		m[n++] = &own[k];
+	if (!json_get(p->index, "depends"))
+		m[n++] = &no_depends;
 	qsort(m, n, sizeof(*m), member_cmp);
 	jw_object(w);
 	for (size_t i = 0; i < n; i++) {

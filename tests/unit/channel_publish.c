@@ -129,6 +129,17 @@ TEST(a_package_is_published)
 	CHECK_STR(b.p, read_file("c/linux-64/repodata.json").p);
 }
 
+TEST(depends_is_in_every_record)
+{
+	publish_ok(package(
+		"tool-1.0-0.tar.bz2",
+		"{\"name\":\"tool\",\"version\":\"1.0\",\"build\":\"0\",\"build_number\":0,\"subdir\":\"noarch\"}",
+		"x"));
+	const struct json *r = json_get(json_get(metadata("c/noarch/repodata.json"), "packages"), "tool-1.0-0.tar.bz2");
+	CHECK(r && json_get(r, "depends") && json_get(r, "depends")->type == JSON_ARRAY);
+	CHECK_INT(json_get(r, "depends")->n, 0);
+}
+
 TEST(the_order_of_publishing_does_not_matter)
 {
 	const char *one = package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x");
