@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "base/url.h"
 #include "cmd/change.h"
 
 struct channel_args {
@@ -86,13 +87,20 @@ static int remove_channel(struct cmd_context *c, const struct channel_args *a, s
 		return err_new(e, ERR_USAGE, "remove which channel? 'slipway channel list' shows them");
 	if (cmd_channels_read(c, &list, &n, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++)
-		if (!str_eq_c(list[i].name, a->words.v[0]) && !str_eq_c(list[i].url, a->words.v[0]))
+	auto_buf wanted = BUF_INIT(URL_MAX);
+	url_put_shown(&wanted, str_c(a->words.v[0]));
+	for (size_t i = 0; i < n; i++) {
+		auto_buf url = BUF_INIT(URL_MAX);
+		url_put_shown(&url, list[i].url);
+		if (!str_eq(list[i].name, buf_str(&wanted)) && !str_eq(buf_str(&url), buf_str(&wanted)))
 			list[k++] = list[i];
+	}
 	if (k == n)
-		return err_new(e, ERR_NOT_FOUND, "no channel '%s'; 'slipway channel list' shows them", a->words.v[0]);
-	cmd_say(c, "removed channel '%s'", a->words.v[0]);
-	return c->dry_run ? 0 : cmd_channels_write(c, list, k, e);
+		return err_new(e, ERR_NOT_FOUND, "no channel '%s'; 'slipway channel list' shows them", wanted.p);
+	if (!c->dry_run && cmd_channels_write(c, list, k, e) < 0)
+		return -1;
+	cmd_say(c, "%s channel '%s'", c->dry_run ? "would remove" : "removed", wanted.p);
+	return 0;
 }
 
 int cmd_channel_remove(struct cmd_context *c, int argc, char **argv)

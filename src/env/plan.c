@@ -32,7 +32,16 @@ static struct str shown(struct arena *a, struct str url)
 	return str_eq(buf_str(&b), url) ? url : arena_str(a, buf_str(&b));
 }
 
-/* The target is shown, and kept as a lock: what a list of URLs (CEP 23) says of credentials stays out of it. */
+static const struct str *all_shown(struct arena *a, const struct str *texts, uint32_t n)
+{
+	struct str *copy = arena_array(a, struct str, n);
+	for (uint32_t i = 0; i < n; i++)
+		copy[i] = shown(a, texts[i]);
+	return copy;
+}
+
+/* The target is shown, and kept as a lock: what a list of URLs (CEP 23), a recipe's channels or a spec (name[channel=URL])
+ * say of credentials stays out of it. */
 static void take_credentials_out(struct env_plan *p, struct env_lock_package *packages, struct arena *a)
 {
 	p->private_urls = arena_array(a, struct str, p->target.packages_n);
@@ -41,7 +50,10 @@ static void take_credentials_out(struct env_plan *p, struct env_lock_package *pa
 		p->private_urls[i] = r->url;
 		r->url = shown(a, r->url);
 		r->channel = shown(a, r->channel);
+		packages[i].requested_spec = shown(a, packages[i].requested_spec);
 	}
+	p->target.channels = all_shown(a, p->target.channels, p->target.channels_n);
+	p->target.specs = all_shown(a, p->target.specs, p->target.specs_n);
 }
 
 static void compare(const struct env_spec_file *before, const struct env_spec_file *target, const struct map *old,

@@ -59,7 +59,12 @@ t 'a list of URLs' runs "$SLIPWAY" apply list -n listed
 t 'the plan does not show it' hasnt verysecret out
 t 'export' runs "$SLIPWAY" env export -n listed
 t 'nor the export' hasnt verysecret out
-rm "$SLIPWAY_ROOT/channels"
+sed "s,http://$host,http://user:verysecret@$host," out >private.spr
+t 'a recipe with it is applied' "$SLIPWAY" apply private.spr -n recipe
+t 'a spec with it is solved for' "$SLIPWAY" env create -n spec -c "$private" "x[channel=$private]"
+t 'a channel is removed by the address that list shows' runs "$SLIPWAY" channel remove "http://$host/c"
+t 'or by its own, which is not shown' must_fail 1 "$SLIPWAY" channel remove "$private"
+t 'not even where it is unknown' hasnt verysecret err
 t 'nor anything else that is kept' test -z "$(grep -rl verysecret "$SLIPWAY_ROOT")"
 
 done_testing
