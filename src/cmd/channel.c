@@ -161,10 +161,48 @@ int cmd_channel_list(struct cmd_context *c, int argc, char **argv)
 
 /* -- refresh ------------------------------------------------------------------------------------------------------ */
 
-static int refresh(struct cmd_context *c, const struct channel_args *a, struct err *e)
+static void refreshed_json(const struct cmd_opened *o, struct buf *b)
+{
+	struct jw w = JW_INIT(b, 2);
+	jw_object(&w);
+	jw_key(&w, "channels");
+	jw_array(&w);
+	for (size_t i = 0; i < o->indexes_n; i++) {
+		const struct channel_index *ix = &o->indexes[i];
+		struct index_info info = ix->index ? index_info(ix->index) : (struct index_info){0};
+		jw_object(&w);
+		jw_kv_str(&w, "name", ix->channel.name);
+		jw_kv_str(&w, "url", ix->channel.shown);
+		jw_kv_str(&w, "subdir", ix->subdir);
+		jw_kv_bool(&w, "found", ix->index != NULL);
+		jw_kv_int(&w, "packages", info.packages);
+		jw_kv_int(&w, "names", info.names);
+		jw_object_end(&w);
+	}
+	jw_array_end(&w);
+	jw_object_end(&w);
+	buf_put_char(b, '\n');
+}
+
+static void refreshed_table(struct cmd_context *c, const struct cmd_opened *o)
 {
 	static const char *const titles[] = {"Channel", "Platform", "Packages", "Names"};
 	struct out_table t = {.titles = titles, .columns = 4, .right = 1 << 2 | 1 << 3};
+	for (size_t i = 0; i < o->indexes_n; i++) {
+		const struct channel_index *ix = &o->indexes[i];
+		if (!ix->index)
+			continue;
+		struct index_info info = index_info(ix->index);
+		out_table_cell(&t, "%.*s", STR_ARG(ix->channel.name));
+		out_table_cell(&t, "%.*s", STR_ARG(ix->subdir));
+		out_table_cell(&t, "%u", info.packages);
+		out_table_cell(&t, "%u", info.names);
+	}
+	out_table_print(&c->out, &t);
+}
+
+static int refresh(struct cmd_context *c, const struct channel_args *a, struct err *e)
+{
 	struct cmd_solve_options o = a->solve;
 	auto_buf b = BUF_INIT(BUF_MAX);
 	auto_opened opened = {0};
@@ -179,19 +217,10 @@ static int refresh(struct cmd_context *c, const struct channel_args *a, struct e
 	vec_release(&all);
 	if (rc < 0)
 		return -1;
-	for (size_t i = 0; i < opened.indexes_n; i++) {
-		const struct channel_index *ix = &opened.indexes[i];
-		if (!ix->index)
-			continue;
-		struct index_info info = index_info(ix->index);
-		out_table_cell(&t, "%.*s", STR_ARG(ix->channel.name));
-		out_table_cell(&t, "%.*s", STR_ARG(ix->subdir));
-		out_table_cell(&t, "%u", info.packages);
-		out_table_cell(&t, "%u", info.names);
-	}
-	out_table_print(&c->out, &t);
 	if (c->json)
-		return 0;
+		refreshed_json(&opened, &b);
+	else
+		refreshed_table(c, &opened);
 	return cmd_print(c, &b) ? err_new(e, ERR_FAILED, "the list was not written") : 0;
 }
 
