@@ -62,6 +62,21 @@ int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, co
 	return 0;
 }
 
+int cmd_hold(struct cmd_context *c, const char *name, int64_t wait_s, struct env_info *info, struct env_hold **ret,
+	     struct err *e)
+{
+	auto_ptr(env_hold) hold = NULL;
+	if (!name)
+		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
+	/* looked for first, because holding a name makes a lock file of that name */
+	if (cmd_need_state(c, false, e) < 0 || env_get(c->state, &c->arena, str_c(name), info, e) < 0 ||
+	    env_hold(c->state, str_c(name), cmd_wait_ms(wait_s), &hold, e) < 0 ||
+	    env_get(c->state, &c->arena, str_c(name), info, e) < 0)
+		return -1;
+	*ret = steal_ptr(&hold);
+	return 0;
+}
+
 void cmd_lock_of_result(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o,
 			struct env_spec_file *ret)
 {

@@ -16,9 +16,13 @@ int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, co
 /* --help of the command in c. */
 int cmd_help(struct cmd_context *c);
 
+/* Holds the environment that must be there; *info is read under the hold. */
+int cmd_hold(struct cmd_context *c, const char *name, int64_t wait_s, struct env_info *info, struct env_hold **ret,
+	     struct err *e);
+
 struct cmd_change_options {
 	struct cmd_solve_options solve;
-	bool allow_scripts, no_pyc, copy, sync;
+	bool allow_scripts, no_pyc, copy, sync, override_frozen;
 	const char *sync_mode, *clobber;
 	int64_t wait_s;
 };

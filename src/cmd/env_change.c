@@ -190,7 +190,8 @@ static int change_by_specs(struct cmd_context *c, const struct change_args *a, c
 	    env_hold(c->state, name, cmd_wait_ms(a->options.wait_s), &hold, &e) < 0)
 		return cmd_fail(c, &e);
 	int there = read_before(c, name, &before, &e);
-	if (there < 0 || check_presence(name, there, is_update, &e) < 0)
+	if (there < 0 || check_presence(name, there, is_update, &e) < 0 ||
+	    (!a->options.override_frozen && env_refuse_frozen(hold, &e) < 0))
 		return cmd_fail(c, &e);
 	struct cmd_change ch = {
 		.name = name,
@@ -241,9 +242,10 @@ int cmd_env_update(struct cmd_context *c, int argc, char **argv)
 {
 	struct change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
 	const struct cmd_option options[] = {
-		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options), {'n', "name", CMD_TEXT, &a.name},
-		{'f', "file", CMD_TEXT, &a.file},    {0, "all", CMD_FLAG, &a.all},   {0, "remove", CMD_LIST, &a.remove},
-		{0, NULL, CMD_FLAG, NULL},
+		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options),
+		{'n', "name", CMD_TEXT, &a.name},    {'f', "file", CMD_TEXT, &a.file},
+		{0, "all", CMD_FLAG, &a.all},	     {0, "override-frozen", CMD_FLAG, &a.options.override_frozen},
+		{0, "remove", CMD_LIST, &a.remove},  {0, NULL, CMD_FLAG, NULL},
 	};
 	return run_change(c, options, argc, argv, &a, "update");
 }
@@ -264,7 +266,7 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 	    cmd_need_state(c, false, e) < 0 || env_hold(c->state, name, cmd_wait_ms(a->options.wait_s), &hold, e) < 0)
 		return cmd_fail(c, e);
 	int there = read_before(c, name, &before, e);
-	if (there < 0)
+	if (there < 0 || (!a->options.override_frozen && env_refuse_frozen(hold, e) < 0))
 		return cmd_fail(c, e);
 	struct env_spec_file nothing_asked = before;
 	struct cmd_change ch = {
@@ -299,6 +301,7 @@ int cmd_apply(struct cmd_context *c, int argc, char **argv)
 		CMD_SOLVE_OPTIONS(&a.options.solve),
 		CMD_CHANGE_OPTIONS(&a.options),
 		{'n', "name", CMD_TEXT, &a.name},
+		{0, "override-frozen", CMD_FLAG, &a.options.override_frozen},
 		{0, "sync", CMD_FLAG, &a.options.sync},
 		{0, "syncmode", CMD_TEXT, &a.options.sync_mode},
 		{0, NULL, CMD_FLAG, NULL},

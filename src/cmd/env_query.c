@@ -8,7 +8,7 @@
 struct query_args {
 	const char *name, *format;
 	int64_t generation, wait_s;
-	bool explicit_list, yml, no_builds;
+	bool explicit_list, yml, no_builds, override_frozen;
 	struct cmd_list words;
 };
 
@@ -416,22 +416,21 @@ int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 	const struct cmd_option options[] = {
 		{'n', "name", CMD_TEXT, &a.name},
 		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, "override-frozen", CMD_FLAG, &a.override_frozen},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	struct err e = ERR_INIT;
-	struct str name;
 	struct env_info info;
 	struct env_opts o = {.command = c->command_line, .clock = &clock_system};
 	auto_ptr(env_hold) hold = NULL;
 	int code;
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
-	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, false, &e) < 0 ||
-	    env_get(c->state, &c->arena, name, &info, &e) < 0 ||
-	    env_hold(c->state, name, cmd_wait_ms(a.wait_s), &hold, &e) < 0)
+	if (cmd_hold(c, a.name, a.wait_s, &info, &hold, &e) < 0 ||
+	    (!a.override_frozen && env_refuse_frozen(hold, &e) < 0))
 		return cmd_fail(c, &e);
-	cmd_say(c, "'%.*s': %u generations, %u packages in the current one, in %.*s", STR_ARG(name), info.generations_n,
-		info.packages_n, STR_ARG(info.prefix));
+	cmd_say(c, "'%.*s': %u generations, %u packages in the current one, in %.*s", STR_ARG(info.name),
+		info.generations_n, info.packages_n, STR_ARG(info.prefix));
 	if (c->dry_run)
 		return CMD_OK;
 	if (env_remove(hold, &o, &e) < 0)
@@ -439,6 +438,6 @@ int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 	cmd_say(c,
 		"'%.*s' is removed; its history stays ('slipway env history -n %.*s'), its packages stay in the store until "
 		"'slipway store gc'",
-		STR_ARG(name), STR_ARG(name));
+		STR_ARG(info.name), STR_ARG(info.name));
 	return CMD_OK;
 }

@@ -7,21 +7,9 @@
 struct install_args {
 	const char *name;
 	int64_t wait_s;
+	bool override_frozen;
 	struct cmd_list words;
 };
-
-static int hold_named(struct cmd_context *c, const struct install_args *a, struct str *name, struct env_info *info,
-		      struct env_hold **hold, struct err *e)
-{
-	if (!a->name)
-		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
-	*name = str_c(a->name);
-	return cmd_need_state(c, false, e) < 0 || env_get(c->state, &c->arena, *name, info, e) < 0 ||
-			       env_hold(c->state, *name, cmd_wait_ms(a->wait_s), hold, e) < 0 ||
-			       env_get(c->state, &c->arena, *name, info, e) < 0
-		       ? -1
-		       : 0;
-}
 
 /* "rollback", "rollback to 3", "rollback 3" */
 static int wanted_generation(struct cmd_context *c, const struct install_args *a, struct str name,
@@ -56,21 +44,22 @@ static int wanted_generation(struct cmd_context *c, const struct install_args *a
 
 static int rollback(struct cmd_context *c, const struct install_args *a, struct err *e)
 {
-	struct str name;
 	struct env_info info;
 	struct env_spec_file before, target;
 	struct env_plan plan;
 	uint32_t to = 0;
 	auto_ptr(env_hold) hold = NULL;
 	struct env_opts o = {.command = c->command_line, .clock = &clock_system};
-	if (hold_named(c, a, &name, &info, &hold, e) < 0 || wanted_generation(c, a, name, &info, &to, e) < 0)
+	if (cmd_hold(c, a->name, a->wait_s, &info, &hold, e) < 0 ||
+	    (!a->override_frozen && env_refuse_frozen(hold, e) < 0) ||
+	    wanted_generation(c, a, info.name, &info, &to, e) < 0)
 		return -1;
 	if (to == info.current) {
 		cmd_say(c, "'%s' is at generation %u already", a->name, to);
 		return 0;
 	}
-	if (env_generation_lock(c->state, &c->arena, name, 0, &before, e) < 0 ||
-	    env_generation_lock(c->state, &c->arena, name, to, &target, e) < 0 ||
+	if (env_generation_lock(c->state, &c->arena, info.name, 0, &before, e) < 0 ||
+	    env_generation_lock(c->state, &c->arena, info.name, to, &target, e) < 0 ||
 	    env_plan(&target, &before, NULL, &c->arena, &plan, e) < 0)
 		return -1;
 	cmd_say(c, "generation %u -> %u: %zu packages come, %zu change, %zu go", info.current, to, plan.added_n,
@@ -83,31 +72,33 @@ static int rollback(struct cmd_context *c, const struct install_args *a, struct 
 	return 0;
 }
 
-static int run(struct cmd_context *c, int argc, char **argv,
-	       int (*fn)(struct cmd_context *c, const struct install_args *a, struct err *e))
+typedef int install_fn(struct cmd_context *c, const struct install_args *a, struct err *e);
+
+static int run(struct cmd_context *c, const struct cmd_option *options, int argc, char **argv, struct install_args *a,
+	       install_fn *fn)
 {
-	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
-	const struct cmd_option options[] = {
-		{'n', "name", CMD_TEXT, &a.name},
-		{0, "wait", CMD_NUMBER, &a.wait_s},
-		{0, NULL, CMD_FLAG, NULL},
-	};
 	struct err e = ERR_INIT;
-	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
-	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : fn(c, &a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;
-	vec_release(&a.words);
+	int rc = cmd_parse(c, options, false, argc, argv, &a->words, &e);
+	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : fn(c, a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;
+	vec_release(&a->words);
 	return code;
 }
 
 int cmd_install_rollback(struct cmd_context *c, int argc, char **argv)
 {
-	return run(c, argc, argv, rollback);
+	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, "override-frozen", CMD_FLAG, &a.override_frozen},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, rollback);
 }
 
 /* "remove inactive [N]" */
 static int remove_inactive(struct cmd_context *c, const struct install_args *a, struct err *e)
 {
-	struct str name;
 	struct env_info info;
 	uint64_t number = 0;
 	auto_ptr(env_hold) hold = NULL;
@@ -115,8 +106,11 @@ static int remove_inactive(struct cmd_context *c, const struct install_args *a, 
 	    (a->words.n == 2 && (!str_to_u64(str_c(a->words.v[1]), &number) || !number || number >= UINT32_MAX)))
 		return err_new(e, ERR_USAGE,
 			       "as in: slipway install remove inactive -n NAME, or: remove inactive 3 -n NAME");
-	if (hold_named(c, a, &name, &info, &hold, e) < 0)
+	if (cmd_hold(c, a->name, a->wait_s, &info, &hold, e) < 0)
 		return -1;
+	if (number == info.current)
+		return err_new(e, ERR_USAGE, "generation %u of '%s' is the current one; roll back to another one first",
+			       info.current, a->name);
 	if (number)
 		cmd_say(c, "generation %llu of '%s' goes", (unsigned long long)number, a->name);
 	else
@@ -127,5 +121,11 @@ static int remove_inactive(struct cmd_context *c, const struct install_args *a, 
 
 int cmd_install_remove(struct cmd_context *c, int argc, char **argv)
 {
-	return run(c, argc, argv, remove_inactive);
+	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, remove_inactive);
 }

@@ -121,6 +121,10 @@ int env_hold(struct env_state *st, struct str name, int64_t wait_ms, struct env_
 void env_release(struct env_hold *h);
 DEFINE_AUTO(struct env_hold *, env_hold, env_release);
 
+/* ERR_FAILED, with the reason that is given, where the environment is marked as not to be changed (CEP 22). Whoever is about
+ * to change or remove it asks first, unless the user said that it shall be overridden, for this once. */
+int env_refuse_frozen(struct env_hold *h, struct err *e);
+
 /* == 3. change ==================================================================================================== */
 enum env_step_kind { ENV_STEP_DOWNLOAD, ENV_STEP_UNPACK, ENV_STEP_LINK, ENV_STEP_REMOVE, ENV_STEP_RUN };
 struct env_step {

@@ -392,7 +392,7 @@ static int fill_generation(struct store *store, struct env_hold *h, uint32_t num
 		.requested_by = o->command ? o->command : "",
 		.opts = o,
 	};
-	if (link_all(&job, a, &linked, e) < 0)
+	if (link_all(&job, a, &linked, e) < 0 || frozen_hand_on(h, fd, e) < 0)
 		return -1;
 	if (!o->sync_delete && generation_carry(h, state_current_link(h->dir_fd), fd, number, &carried, e) < 0)
 		return -1;
