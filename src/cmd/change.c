@@ -43,8 +43,12 @@ int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_
 	bool is_stdin = strcmp(path, "-") == 0;
 	if (fs_read(AT_FDCWD, is_stdin ? "/dev/stdin" : path, &text, e) < 0)
 		return -1;
-	return env_file_read(&c->arena, arena_str(&c->arena, buf_str(&text)), is_stdin ? "standard input" : path, ret,
-			     e);
+	if (env_file_read(&c->arena, arena_str(&c->arena, buf_str(&text)), is_stdin ? "standard input" : path, ret, e) <
+	    0)
+		return -1;
+	for (uint32_t i = 0; i < ret->notes_n; i++)
+		cmd_say(c, "note: %.*s", STR_ARG(ret->notes[i]));
+	return 0;
 }
 
 int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, const struct cmd_list *words,
