@@ -306,6 +306,8 @@ static void put_row(const struct out_table *t, const size_t *widths, const char 
 		if (!right && i + 1 < t->columns)
 			put_spaces(b, pad);
 	}
+	while (b->n && b->p[b->n - 1] == ' ') /* last cells that are empty */
+		b->p[--b->n] = '\0';
 }
 
 void out_table_print(struct out *o, struct out_table *t)

@@ -108,7 +108,7 @@ static void put_change(struct out_table *t, const char *sign, const struct pkg_r
 {
 	const struct pkg_record *r = to ? to : from;
 	auto_buf size = BUF_INIT(64);
-	if (to)
+	if (to && to->size) /* lists of URLs do not tell */
 		out_put_size(&size, to->size);
 	out_table_cell(t, "%s %.*s", sign, STR_ARG(r->name));
 	if (from && to && str_eq(from->version, to->version))
@@ -189,9 +189,58 @@ static void put_steps(struct jw *w, const struct env_plan *p)
 	jw_array_end(w);
 }
 
+/* -- carrying it out ------------------------------------------------------------------------------------------------ */
+
+struct difference {
+	const char *path, *what;
+};
+struct differences {
+	struct cmd_context *c;
+	VEC(struct difference) found;
+};
+
+static void on_difference(void *ctx, const char *path, const char *what, struct str package)
+{
+	struct differences *d = ctx;
+	(void)package;
+	*vec_add(&d->found) = (struct difference){arena_strdup(&d->c->arena, str_c(path)), what};
+}
+
+/* What --sync --syncmode=delete will undo: files of nobody, changed and missing ones. */
+static int find_differences(struct cmd_context *c, struct env_hold *hold, struct differences *d, struct err *e)
+{
+	size_t n;
+	if (env_differences(hold, 0, true, on_difference, d, e) < 0)
+		return -1;
+	n = c->verbose || d->found.n < MAX_DIFFERENCES_SHOWN ? d->found.n : MAX_DIFFERENCES_SHOWN;
+	if (n)
+		cmd_say(c, "files that differ from the recipe (- will be removed, ~ restored, + laid out again):");
+	for (size_t i = 0; i < n; i++) {
+		const struct difference *f = &d->found.v[i];
+		const char *sign = strcmp(f->what, "added") == 0 ? "-" : strcmp(f->what, "changed") == 0 ? "~" : "+";
+		cmd_say(c, "  %s %s", sign, f->path);
+	}
+	if (n < d->found.n)
+		cmd_say(c, "  ... and %zu more (--verbose lists all)", d->found.n - n);
+	return 0;
+}
+
+static void put_differences(struct jw *w, const struct differences *d)
+{
+	jw_key(w, "differences");
+	jw_array(w);
+	vec_foreach(f, &d->found) {
+		jw_object(w);
+		jw_kv_c(w, "path", f->path);
+		jw_kv_c(w, "what", f->what);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+}
+
 /* What a program learns of a change: the plan, and how it went. */
 static int print_json(struct cmd_context *c, const struct cmd_change *ch, const struct env_plan *p,
-		      const struct env_report *r)
+		      const struct differences *d, const struct env_report *r)
 {
 	auto_buf b = BUF_INIT(BUF_MAX);
 	struct jw w = JW_INIT(&b, 2);
@@ -205,6 +254,7 @@ static int print_json(struct cmd_context *c, const struct cmd_change *ch, const 
 	jw_kv_int(&w, "kept", (int64_t)p->kept_n);
 	jw_kv_int(&w, "download_bytes", (int64_t)p->download_bytes);
 	put_steps(&w, p);
+	put_differences(&w, d);
 	if (r) {
 		jw_kv_int(&w, "generation", r->generation);
 		jw_kv_int(&w, "files", (int64_t)r->files);
@@ -221,39 +271,6 @@ static int print_json(struct cmd_context *c, const struct cmd_change *ch, const 
 	jw_object_end(&w);
 	buf_put_char(&b, '\n');
 	return cmd_print(c, &b);
-}
-
-/* -- carrying it out ------------------------------------------------------------------------------------------------ */
-
-struct differences {
-	struct cmd_context *c;
-	size_t added, changed, missing;
-	VEC(struct str) lines;
-};
-
-static void on_difference(void *ctx, const char *path, const char *what, struct str package)
-{
-	struct differences *d = ctx;
-	(void)package;
-	d->added += strcmp(what, "added") == 0;
-	d->changed += strcmp(what, "changed") == 0;
-	d->missing += strcmp(what, "missing") == 0;
-	const char *sign = strcmp(what, "added") == 0 ? "-" : strcmp(what, "changed") == 0 ? "~" : "+";
-	vec_push(&d->lines, str_c(arena_printf(&d->c->arena, "  %s %s", sign, path)));
-}
-
-/* What --sync --syncmode=delete will undo: files of nobody, changed and missing ones. */
-static int find_differences(struct cmd_context *c, struct env_hold *hold, struct differences *d, struct err *e)
-{
-	if (env_differences(hold, 0, true, on_difference, d, e) < 0)
-		return -1;
-	if (d->lines.n)
-		cmd_say(c, "files that differ from the recipe (- will be removed, ~ restored, + laid out again):");
-	for (size_t i = 0; i < d->lines.n && (c->verbose || i < MAX_DIFFERENCES_SHOWN); i++)
-		cmd_say(c, "%.*s", STR_ARG(d->lines.v[i]));
-	if (d->lines.n > MAX_DIFFERENCES_SHOWN && !c->verbose)
-		cmd_say(c, "  ... and %zu more (--verbose lists all)", d->lines.n - MAX_DIFFERENCES_SHOWN);
-	return 0;
 }
 
 /* A hard link shares its file with the store: what was changed in place there is damaged here too. */
@@ -324,35 +341,66 @@ static void tell_result(struct cmd_context *c, const struct cmd_change *ch, cons
 	for (size_t i = 0; i < r->notes_n; i++)
 		cmd_say(c, "note: %.*s", STR_ARG(r->notes[i]));
 	if (r->carried)
-		cmd_say(c, "%llu files that no package owns were taken over", (unsigned long long)r->carried);
-	cmd_say(c, "'%.*s' is now at generation %u: %llu files (%llu linked, %llu copied, %llu with the prefix put in)",
-		STR_ARG(ch->name), r->generation, (unsigned long long)r->files, (unsigned long long)r->linked,
-		(unsigned long long)r->copied, (unsigned long long)r->patched);
+		cmd_say(c, "files that no package owns, taken over: %llu", (unsigned long long)r->carried);
+	cmd_say(c,
+		"'%.*s' is now at generation %u: %llu file%s (%llu linked, %llu copied, %llu with the prefix put in)",
+		STR_ARG(ch->name), r->generation, (unsigned long long)r->files, r->files == 1 ? "" : "s",
+		(unsigned long long)r->linked, (unsigned long long)r->copied, (unsigned long long)r->patched);
 }
 
-int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct err *e)
+static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold,
+		     struct differences *found, struct err *e)
 {
 	struct env_plan plan;
 	struct env_report report = {0};
-	struct differences found = {.c = c};
 	struct env_opts o = {.progress = &c->progress, .clock = &clock_system, .command = c->command_line};
-	if (parse_options(c, ch->options, &o, e) < 0 || cmd_need_store(c, e) < 0 ||
+	if (cmd_need_config(c, e) < 0 || parse_options(c, ch->options, &o, e) < 0 || cmd_need_store(c, e) < 0 ||
 	    (!c->offline && cmd_need_transfer(c, e) < 0) ||
 	    env_plan(ch->target, ch->before, c->store, &c->arena, &plan, e) < 0 ||
-	    (ch->before && o.sync_delete && find_differences(c, hold, &found, e) < 0))
+	    (ch->before && o.sync_delete && find_differences(c, hold, found, e) < 0))
 		return cmd_fail(c, e);
-	size_t differences = found.lines.n;
-	vec_release(&found.lines);
 	if (!c->json && !c->quiet)
 		put_plan(c, &plan);
-	bool same = ch->before && !plan.added_n && !plan.removed_n && !plan.changed_n && !differences &&
+	bool same = ch->before && !plan.added_n && !plan.removed_n && !plan.changed_n && !found->found.n &&
 		    env_same_settings(ch->before, &plan.target);
 	if (same)
 		cmd_say(c, "'%.*s' is like that already: nothing to do", STR_ARG(ch->name));
 	if (same || c->dry_run)
-		return c->json ? print_json(c, ch, &plan, NULL) : CMD_OK;
+		return c->json ? print_json(c, ch, &plan, found, NULL) : CMD_OK;
 	if (know_channels(c, &ch->options->solve.channels, &o, e) < 0 || do_it(c, ch, hold, &plan, &o, &report, e) < 0)
 		return cmd_fail(c, e);
 	tell_result(c, ch, &report);
-	return c->json ? print_json(c, ch, &plan, &report) : CMD_OK;
+	return c->json ? print_json(c, ch, &plan, found, &report) : CMD_OK;
+}
+
+int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct err *e)
+{
+	struct differences found = {.c = c};
+	int code = carry_out(c, ch, hold, &found, e);
+	vec_release(&found.found);
+	return code;
+}
+
+int cmd_change_check(struct cmd_context *c, const struct cmd_change_options *options, struct err *e)
+{
+	struct env_opts ignored;
+	return parse_options(c, options, &ignored, e);
+}
+
+int cmd_check_platform(struct cmd_context *c, const struct cmd_change_options *options,
+		       const struct env_spec_file *file, struct err *e)
+{
+	if (!file->is_lock || !file->subdir.n || str_eq(file->subdir, STR("noarch")))
+		return 0;
+	if (cmd_need_config(c, e) < 0)
+		return -1;
+	struct str here = options->solve.subdir	 ? str_c(options->solve.subdir)
+			  : c->config.subdir.s.n ? c->config.subdir.s
+						 : channel_host_subdir();
+	return str_eq(here, file->subdir)
+		       ? 0
+		       : err_new(e, ERR_UNSUPPORTED,
+				 "these are packages for '%.*s', and here is '%.*s'; to lay them out all the same: "
+				 "--subdir %.*s",
+				 STR_ARG(file->subdir), STR_ARG(here), STR_ARG(file->subdir));
 }

@@ -33,6 +33,11 @@ struct cmd_change_options {
 		0, "wait", CMD_NUMBER, &(o)->wait_s                                                                    \
 	}
 
+/* Before anything is solved for: option values that are none (ERR_USAGE), a lock of another platform (ERR_UNSUPPORTED). */
+int cmd_change_check(struct cmd_context *c, const struct cmd_change_options *options, struct err *e);
+int cmd_check_platform(struct cmd_context *c, const struct cmd_change_options *options,
+		       const struct env_spec_file *file, struct err *e);
+
 /* A lock made of a solution: what the new generation shall be. */
 void cmd_lock_of_result(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o,
 			struct env_spec_file *ret);

@@ -129,7 +129,8 @@ static int add_channel(struct cmd_context *c, channel_list *list, struct str tex
 	if (cmd_channel_parse(c, text, &ch, e) < 0 || put_credentials_back(c, &ch, e) < 0) {
 		auto_buf shown = BUF_INIT(URL_MAX);
 		url_put_shown(&shown, text);
-		return err_ctx(e, "channel '%s'", shown.p);
+		bool named = str_starts(str_c(e->msg), STR("channel '"));
+		return named ? -1 : err_ctx(e, "channel '%s'", shown.p);
 	}
 	vec_foreach(have, list)
 		if (str_eq(have->shown, ch.shown))

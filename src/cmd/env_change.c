@@ -98,14 +98,16 @@ static bool is_removed_name(const struct change_args *a, struct str name)
 	return false;
 }
 
-static int check_removed_stay_away(const struct change_args *a, const struct solve_result *r, struct err *e)
+static int check_removed_stay_away(const struct change_args *a, struct str name, const struct solve_result *r,
+				   struct err *e)
 {
 	for (size_t i = 0; i < r->packages_n; i++)
 		if (is_removed_name(a, r->packages[i].record.name))
 			return err_new(e, ERR_FAILED,
 				       "'%.*s' cannot be removed: something else in the environment needs it; "
-				       "'slipway why %.*s' shows what",
-				       STR_ARG(r->packages[i].record.name), STR_ARG(r->packages[i].record.name));
+				       "'slipway why -n %.*s %.*s' shows what",
+				       STR_ARG(r->packages[i].record.name), STR_ARG(name),
+				       STR_ARG(r->packages[i].record.name));
 	return 0;
 }
 
@@ -131,7 +133,7 @@ static int solve_for(struct cmd_context *c, const struct change_args *a, const s
 	int rc = cmd_run_solve(c, opened, &q, &r, e);
 	if (rc > 0)
 		return cmd_no_solution(c, &r);
-	if (rc < 0 || check_removed_stay_away(a, &r, e) < 0)
+	if (rc < 0 || check_removed_stay_away(a, target->name, &r, e) < 0)
 		return cmd_fail(c, e);
 	cmd_lock_of_result(c, &r, opened, target);
 	target->specs = specs;
@@ -201,11 +203,13 @@ static int change_by_specs(struct cmd_context *c, const struct change_args *a, c
 		.options = &a->options,
 	};
 	int code = CMD_OK;
+	if (cmd_check_platform(c, &a->options, &file, &e) < 0)
+		return cmd_fail(c, &e);
 	if (file.is_lock)
 		target = file;
-	else
-		code = solve_for(c, a, &file, &before, &opened, &target, &e);
 	target.name = name;
+	if (!file.is_lock)
+		code = solve_for(c, a, &file, &before, &opened, &target, &e);
 	return code == CMD_OK ? cmd_carry_out(c, &ch, hold, &e) : code;
 }
 
@@ -219,6 +223,8 @@ static int run_change(struct cmd_context *c, const struct cmd_option *options, i
 		code = cmd_fail(c, &e);
 	else if (c->help)
 		code = cmd_help(c);
+	else if (cmd_change_check(c, &a->options, &e) < 0)
+		code = cmd_fail(c, &e);
 	else if (is_update && !a->words.n && !a->file && !a->all && !a->remove.n) {
 		err_new(&e, ERR_USAGE, "nothing to update: name specs, or use --all, --remove NAME or -f FILE");
 		code = cmd_fail(c, &e);
@@ -281,7 +287,10 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 			a->words.v[0]);
 		return cmd_fail(c, e);
 	}
+	if (cmd_check_platform(c, &a->options, &file, e) < 0)
+		return cmd_fail(c, e);
 	target = file;
+	target.name = name;
 	if (!file.is_lock) {
 		struct change_args specs_only = *a;
 		specs_only.words = (struct cmd_list){0};
@@ -290,7 +299,6 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 		if (code != CMD_OK)
 			return code;
 	}
-	target.name = name;
 	return cmd_carry_out(c, &ch, hold, e);
 }
 
@@ -309,6 +317,7 @@ int cmd_apply(struct cmd_context *c, int argc, char **argv)
 	struct err e = ERR_INIT;
 	int code = cmd_parse(c, options, false, argc, argv, &a.words, &e) < 0 ? cmd_fail(c, &e)
 		   : c->help						      ? cmd_help(c)
+		   : cmd_change_check(c, &a.options, &e) < 0		      ? cmd_fail(c, &e)
 									      : apply(c, &a, &e);
 	release(&a);
 	return code;

@@ -2,6 +2,7 @@
 /* install rollback, install remove inactive: going back, and letting go of what one could go back to. */
 #include <stdio.h>
 
+#include "base/json.h"
 #include "cmd/change.h"
 
 struct install_args {
@@ -33,13 +34,40 @@ static int wanted_generation(struct cmd_context *c, const struct install_args *a
 	if (env_history(c->state, &c->arena, name, &h, &n, e) < 0)
 		return -1;
 	for (size_t i = n; i-- > 0;) {
-		if (h[i].to != info->current || !h[i].from || !str_eq(h[i].result, STR("done")))
+		struct env_spec_file lock;
+		struct err gone = ERR_INIT;
+		if (h[i].to != info->current || !h[i].from || !str_eq(h[i].result, STR("done")) ||
+		    env_generation_lock(c->state, &c->arena, name, h[i].from, &lock, &gone) < 0)
 			continue;
 		*ret = h[i].from;
 		return 0;
 	}
-	return err_new(e, ERR_NOT_FOUND, "environment '%s' has nothing to go back to: generation %u is its first",
-		       a->name, info->current);
+	return err_new(e, ERR_NOT_FOUND,
+		       "environment '%s' has nothing to go back to from generation %u; 'slipway env history -n %s' "
+		       "lists what is kept",
+		       a->name, info->current, a->name);
+}
+
+/* Nothing without --json. */
+static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, uint32_t to, const struct env_plan *p,
+			 struct err *e)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct jw w = JW_INIT(&b, 2);
+	if (!c->json)
+		return 0;
+	jw_object(&w);
+	jw_kv_str(&w, "environment", name);
+	jw_kv_c(&w, "operation", "rollback");
+	jw_kv_bool(&w, "dry_run", c->dry_run);
+	jw_kv_int(&w, "from", from);
+	jw_kv_int(&w, "to", to);
+	jw_kv_int(&w, "added", p ? (int64_t)p->added_n : 0);
+	jw_kv_int(&w, "changed", p ? (int64_t)p->changed_n : 0);
+	jw_kv_int(&w, "removed", p ? (int64_t)p->removed_n : 0);
+	jw_object_end(&w);
+	buf_put_char(&b, '\n');
+	return cmd_print(c, &b) ? err_new(e, ERR_FAILED, "the answer was not written") : 0;
 }
 
 static int rollback(struct cmd_context *c, const struct install_args *a, struct err *e)
@@ -56,7 +84,7 @@ static int rollback(struct cmd_context *c, const struct install_args *a, struct 
 		return -1;
 	if (to == info.current) {
 		cmd_say(c, "'%s' is at generation %u already", a->name, to);
-		return 0;
+		return rollback_json(c, info.name, to, to, NULL, e);
 	}
 	if (env_generation_lock(c->state, &c->arena, info.name, 0, &before, e) < 0 ||
 	    env_generation_lock(c->state, &c->arena, info.name, to, &target, e) < 0 ||
@@ -64,12 +92,11 @@ static int rollback(struct cmd_context *c, const struct install_args *a, struct 
 		return -1;
 	cmd_say(c, "generation %u -> %u: %zu packages come, %zu change, %zu go", info.current, to, plan.added_n,
 		plan.changed_n, plan.removed_n);
-	if (c->dry_run)
-		return 0;
-	if (env_switch(hold, to, "rollback", &o, e) < 0)
+	if (!c->dry_run && env_switch(hold, to, "rollback", &o, e) < 0)
 		return -1;
-	cmd_say(c, "'%s' is at generation %u again", a->name, to);
-	return 0;
+	if (!c->dry_run)
+		cmd_say(c, "'%s' is at generation %u again", a->name, to);
+	return rollback_json(c, info.name, info.current, to, &plan, e);
 }
 
 typedef int install_fn(struct cmd_context *c, const struct install_args *a, struct err *e);
@@ -100,21 +127,25 @@ int cmd_install_rollback(struct cmd_context *c, int argc, char **argv)
 static int remove_inactive(struct cmd_context *c, const struct install_args *a, struct err *e)
 {
 	struct env_info info;
+	struct env_spec_file lock;
 	uint64_t number = 0;
 	auto_ptr(env_hold) hold = NULL;
 	if (!a->words.n || strcmp(a->words.v[0], "inactive") != 0 || a->words.n > 2 ||
 	    (a->words.n == 2 && (!str_to_u64(str_c(a->words.v[1]), &number) || !number || number >= UINT32_MAX)))
 		return err_new(e, ERR_USAGE,
-			       "as in: slipway install remove inactive -n NAME, or: remove inactive 3 -n NAME");
+			       "remove which generations? as in: slipway install remove inactive -n NAME, or: "
+			       "slipway install remove inactive 3 -n NAME");
 	if (cmd_hold(c, a->name, a->wait_s, &info, &hold, e) < 0)
 		return -1;
 	if (number == info.current)
 		return err_new(e, ERR_USAGE, "generation %u of '%s' is the current one; roll back to another one first",
 			       info.current, a->name);
+	if (number && env_generation_lock(c->state, &c->arena, info.name, (uint32_t)number, &lock, e) < 0)
+		return -1;
 	if (number)
 		cmd_say(c, "generation %llu of '%s' goes", (unsigned long long)number, a->name);
 	else
-		cmd_say(c, "%u generations of '%s' go; generation %u stays", info.generations_n - 1, a->name,
+		cmd_say(c, "generations of '%s' that go: %u; generation %u stays", a->name, info.generations_n - 1,
 			info.current);
 	return c->dry_run ? 0 : env_remove_generation(hold, (uint32_t)number, e);
 }

@@ -63,29 +63,48 @@ static int gc(struct cmd_context *c, const struct store_args *a, struct err *e)
 	return print_usage(c, &freed, c->dry_run ? "would free: " : "freed: ");
 }
 
+struct verification {
+	struct cmd_context *c;
+	struct jw *w;
+};
+
 static void on_damage(void *ctx, const char *what, const char *why)
 {
-	struct cmd_context *c = ctx;
-	cmd_warn(c, "%s: %s", what, why);
+	struct verification *v = ctx;
+	cmd_warn(v->c, "%s: %s", what, why);
+	jw_object(v->w);
+	jw_kv_c(v->w, "what", what);
+	jw_kv_c(v->w, "why", why);
+	jw_object_end(v->w);
 }
 
 static int verify(struct cmd_context *c, const struct store_args *a, struct err *e)
 {
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct jw w = JW_INIT(&b, 2);
+	struct verification v = {c, &w};
+	jw_object(&w);
+	jw_key(&w, "damaged");
+	jw_array(&w);
 	cmd_progress_begin(c);
-	int64_t n = store_verify(c->store, a->repair, &c->progress, on_damage, c, e);
+	int64_t n = store_verify(c->store, a->repair, &c->progress, on_damage, &v, e);
 	cmd_progress_end(c);
 	if (n < 0)
 		return cmd_fail(c, e);
+	jw_array_end(&w);
+	jw_kv_bool(&w, "repaired", n > 0 && a->repair);
+	jw_object_end(&w);
+	buf_put_char(&b, '\n');
 	if (!n)
 		cmd_say(c, "the store is whole");
 	else if (a->repair)
-		cmd_say(c, "%lld damaged things were moved away; they are fetched again when they are needed",
-			(long long)n);
+		cmd_say(c, "damaged and moved away, to be fetched again when needed: %lld", (long long)n);
 	else
 		cmd_say(c,
-			"%lld damaged things; 'slipway store verify --repair' moves them away, so that they are fetched again",
+			"damaged: %lld; 'slipway store verify --repair' moves that away, so that it is fetched again",
 			(long long)n);
-	return n && !a->repair ? CMD_FAILED : CMD_OK;
+	int code = c->json ? cmd_print(c, &b) : CMD_OK;
+	return code ? code : n && !a->repair ? CMD_FAILED : CMD_OK;
 }
 
 static int run(struct cmd_context *c, int argc, char **argv,
