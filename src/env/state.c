@@ -38,9 +38,11 @@ static int db_error(struct env_state *st, struct err *e, const char *what)
 	enum err_code code = rc == SQLITE_BUSY				   ? ERR_BUSY
 			     : rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT ? ERR_VERIFY
 									   : ERR_FAILED;
-	return err_new(e, code, "state.db: %s: %s%s", what, sqlite3_errmsg(st->db),
-		       code == ERR_VERIFY ? "; restore it from a backup, or move it away to start with no environments"
-					  : "");
+	return err_new(
+		e, code, "state.db: %s: %s%s", what, sqlite3_errmsg(st->db),
+		code == ERR_VERIFY
+			? "; restore it from a backup, or move it and the folder 'env' away to start with no environments"
+			: "");
 }
 
 void db_query_free(db_query *q)
@@ -132,23 +134,70 @@ int db_run(struct env_state *st, struct err *e, const char *sql, const char *typ
 
 /* -- opening ----------------------------------------------------------------------------------------------------- */
 
-/* 1: there is nothing in it yet, and this is not the one to change that. */
-static int check_schema(struct env_state *st, struct err *e)
+/* Environments are made after state.db. Where it is new and they are there, it was lost or cut off, and what is in their
+ * folders would be taken for what a crash left, and be removed. */
+static int refuse_forgotten(struct env_state *st, struct err *e)
+{
+	auto_fs_list list = {0};
+	if (st->env_fd < 0)
+		return 0;
+	if (fs_list(st->env_fd, ".", MAX_ENVIRONMENTS, &list, e) < 0)
+		return -1;
+	for (size_t i = 0; i < list.n; i++) {
+		struct err ignored = ERR_INIT;
+		if (env_name_check(str_c(list.name[i]), &ignored) < 0)
+			continue;
+		auto_fd dir = openat(st->env_fd, list.name[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (dir >= 0 && state_current_link(dir))
+			return err_new(
+				e, ERR_VERIFY,
+				"state.db in '%s' is missing or empty, but 'env/%s' is there: restore it from a backup, "
+				"or move the folder 'env' away to start with no environments",
+				st->root_path, list.name[i]);
+	}
+	return 0;
+}
+
+static int schema_version(struct env_state *st, int64_t *ret, struct err *e)
 {
 	auto_ptr(db_query) q = NULL;
 	if (db_prepare(st, "PRAGMA user_version", &q, e) < 0 || db_step(q, e) < 0)
 		return -1;
-	int64_t version = db_int(q, 0);
+	*ret = db_int(q, 0);
+	return 0;
+}
+
+/* In a transaction: another command may have come first. */
+static int make_schema(struct env_state *st, struct err *e)
+{
+	int64_t version = 0;
+	if (schema_version(st, &version, e) < 0)
+		return -1;
+	if (version > 0)
+		return 0;
+	return refuse_forgotten(st, e) < 0 || db_exec(st, schema, e) < 0 ||
+			       db_exec(st, "PRAGMA user_version = 1", e) < 0
+		       ? -1
+		       : 0;
+}
+
+/* 1: there is nothing in it yet, and this is not the one to change that. */
+static int check_schema(struct env_state *st, struct err *e)
+{
+	int64_t version = 0;
+	if (schema_version(st, &version, e) < 0)
+		return -1;
 	if (version > SCHEMA_VERSION)
 		return err_new(e, ERR_UNSUPPORTED,
 			       "state.db was written by a newer slipway (schema %lld, this one knows %d); use that one",
 			       (long long)version, SCHEMA_VERSION);
 	if (version == SCHEMA_VERSION)
 		return 0;
-	if (st->read_only)
-		return 1; /* whoever made it was killed before its one first transaction */
-	sqlite3_finalize(steal_ptr(&q));
-	if (db_begin(st, e) < 0 || db_exec(st, schema, e) < 0 || db_exec(st, "PRAGMA user_version = 1", e) < 0) {
+	if (st->read_only) /* whoever made it was killed before its one first transaction, or else it was cut off */
+		return refuse_forgotten(st, e) < 0 ? -1 : 1;
+	if (db_begin(st, e) < 0)
+		return -1;
+	if (make_schema(st, e) < 0) {
 		db_rollback(st);
 		return -1;
 	}
@@ -236,7 +285,7 @@ int env_state_open(int root_fd, const char *root_path, enum env_state_flags flag
 	/* A reader that may write opens for writing all the same: only then can SQLite finish what a crash left. */
 	bool writable = faccessat(st->root_fd, "state.db", W_OK, 0) == 0 && faccessat(st->root_fd, ".", W_OK, 0) == 0;
 	if (!fs_exists(st->root_fd, "state.db")) {
-		if (!st->read_only && state_need(st, e) < 0)
+		if (st->read_only ? refuse_forgotten(st, e) < 0 : state_need(st, e) < 0)
 			return -1;
 	} else if (open_db(st, writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, e) < 0) {
 		return -1;

@@ -38,4 +38,16 @@ t 'one with a build that no lock can hold too' refused ',"build":"1!"' "build st
 t 'a size beyond all numbers too' refused ',"size":18446744073709551615' "'size' is not a number"
 t 'a digest of zeros is a digest' refused ",\"sha256\":\"$(printf '%064d' 0)\"" 'has sha256'
 
+# a state.db that was lost or cut off: environments are not taken for rubbish
+repodata ''
+t 'an environment' runs "$SLIPWAY" env create -n x -c ch aa
+cp "$SLIPWAY_ROOT/state.db" state.db
+t 'list without state.db' must_fail 1 sh -c 'rm "$SLIPWAY_ROOT/state.db" && "$SLIPWAY" env list'
+t 'says what is there' has "state.db in '.*' is missing or empty, but 'env/x' is there: restore it" err
+t 'create does not begin a new one' must_fail 1 "$SLIPWAY" env create -n y -c ch aa
+t 'update with an empty one' must_fail 1 sh -c ': >"$SLIPWAY_ROOT/state.db" && "$SLIPWAY" env update -n x -c ch aa'
+t 'says so too' has "missing or empty, but 'env/x' is there" err
+t 'gc frees nothing without it' must_fail 1 "$SLIPWAY" store gc
+t 'with its backup all is as before' sh -c 'cp state.db "$SLIPWAY_ROOT" && "$SLIPWAY" env run -n x -- sh "$SLIPWAY_ROOT/env/x/1/bin/aa"'
+
 done_testing
