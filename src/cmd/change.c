@@ -175,7 +175,7 @@ static void put_changed(struct jw *w, const struct env_plan *p)
 
 static void put_steps(struct jw *w, const struct env_plan *p)
 {
-	static const char *const kinds[] = {"download", "unpack", "link", "remove", "run"};
+	static const char *const kinds[] = {"download", "unpack", "link", "remove"};
 	jw_key(w, "steps");
 	jw_array(w);
 	for (size_t i = 0; i < p->steps_n; i++) {

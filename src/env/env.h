@@ -126,12 +126,11 @@ DEFINE_AUTO(struct env_hold *, env_hold, env_release);
 int env_refuse_frozen(struct env_hold *h, struct err *e);
 
 /* == 3. change ==================================================================================================== */
-enum env_step_kind { ENV_STEP_DOWNLOAD, ENV_STEP_UNPACK, ENV_STEP_LINK, ENV_STEP_REMOVE, ENV_STEP_RUN };
+enum env_step_kind { ENV_STEP_DOWNLOAD, ENV_STEP_UNPACK, ENV_STEP_LINK, ENV_STEP_REMOVE };
 struct env_step {
 	enum env_step_kind kind;
 	uint32_t package;    /* in target.packages; REMOVE: in before.packages */
 	uint64_t size_bytes; /* DOWNLOAD */
-	struct str text;     /* RUN: the script and whether it is allowed */
 };
 struct env_plan {
 	struct env_spec_file before, target;

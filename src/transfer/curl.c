@@ -26,7 +26,6 @@ static void load(void)
 		{"curl_multi_remove_handle", &api.multi_remove_handle},
 		{"curl_multi_perform", &api.multi_perform},
 		{"curl_multi_poll", &api.multi_poll},
-		{"curl_multi_wakeup", &api.multi_wakeup},
 		{"curl_multi_info_read", &api.multi_info_read},
 		{"curl_multi_strerror", &api.multi_strerror},
 		{"curl_slist_append", &api.slist_append},

@@ -22,7 +22,6 @@ struct curl_api {
 	CURLMcode (*multi_remove_handle)(CURLM *m, CURL *c);
 	CURLMcode (*multi_perform)(CURLM *m, int *running);
 	CURLMcode (*multi_poll)(CURLM *m, struct curl_waitfd *fds, unsigned n, int timeout_ms, int *numfds);
-	CURLMcode (*multi_wakeup)(CURLM *m);
 	CURLMsg *(*multi_info_read)(CURLM *m, int *left);
 	const char *(*multi_strerror)(CURLMcode code);
 	struct curl_slist *(*slist_append)(struct curl_slist *l, const char *s);

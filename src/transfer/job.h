@@ -40,7 +40,6 @@ struct transfer {
 	VEC(struct job *) jobs;
 	unsigned active;
 	uint64_t serial;
-	volatile int interrupted;
 	/* the common throttle: bytes that may be taken now */
 	int64_t tokens, tokens_at_ms;
 	unsigned jitter;

@@ -252,7 +252,7 @@ static struct job *next_to_begin(struct transfer *t, int64_t now)
 static void begin_what_may(struct transfer *t)
 {
 	struct job *j;
-	while (t->active < t->o.max_parallel && !t->interrupted && (j = next_to_begin(t, now_ms(t))))
+	while (t->active < t->o.max_parallel && (j = next_to_begin(t, now_ms(t))))
 		begin(j);
 }
 
@@ -314,11 +314,6 @@ static unsigned collect(struct transfer *t)
 int transfer_step(struct transfer *t, int wait_ms, struct err *e)
 {
 	int running;
-	if (t->interrupted) {
-		transfer_cancel(t);
-		return err_new(e, ERR_FAILED,
-			       "interrupted; what was downloaded is kept, the same command goes on from there");
-	}
 	begin_what_may(t);
 	if (!t->jobs.n)
 		return 0;
@@ -359,13 +354,6 @@ void transfer_cancel(struct transfer *t)
 		err_new(&j->r->err, ERR_FAILED, "interrupted");
 		finish(j);
 	}
-}
-
-void transfer_interrupt(struct transfer *t)
-{
-	t->interrupted = 1;
-	if (t->multi)
-		t->curl->multi_wakeup(t->multi);
 }
 
 void transfer_free(struct transfer *t)

@@ -70,10 +70,8 @@ int transfer_new(const struct transfer_opts *o, struct transfer **ret, struct er
 void transfer_add(struct transfer *t, struct transfer_request *r);
 int transfer_step(struct transfer *t, int wait_ms, struct err *e);
 int transfer_run(struct transfer *t, struct err *e);
-/* Stops what is under way (their `done` get ERR_FAILED "interrupted"; bytes so far stay in fd). Safe from a signal
- * handler by transfer_interrupt, which only sets a flag. */
+/* Stops what is under way: each `done` gets ERR_FAILED "interrupted"; bytes so far stay in fd. */
 void transfer_cancel(struct transfer *t);
-void transfer_interrupt(struct transfer *t);
 void transfer_free(struct transfer *t);
 DEFINE_AUTO(struct transfer *, transfer, transfer_free);
 
