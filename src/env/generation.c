@@ -355,6 +355,8 @@ static void note_clobbers(const struct link_report *r, struct arena *a, struct s
 {
 	for (size_t i = 0; i < r->clobbers_n; i++) {
 		const struct link_clobber *c = &r->clobbers[i];
+		if (c->same)
+			continue; /* nobody can tell which of the two it is */
 		notes[(*n)++] = str_c(arena_printf(a, "'%.*s' is in both %.*s and %.*s: the file of %.*s is used",
 						   STR_ARG(c->path), STR_ARG(c->winner), STR_ARG(c->loser),
 						   STR_ARG(c->winner)));

@@ -207,9 +207,8 @@ static int by_size(const void *x, const void *y)
 static int begin_item(struct item *it, struct err *e)
 {
 	struct pkg_record *r = it->record;
-	if (r->has_sha256 && store_has_tree(it->p->store, r->sha256)) {
-		return complete_record(it, e);
-	}
+	if (r->has_sha256 && store_has_tree(it->p->store, r->sha256))
+		return complete_record(it, e) < 0 ? err_ctx(e, "'%.*s'", STR_ARG(r->fn)) : 0;
 	if (store_format_of(r->fn) == STORE_FORMAT_UNKNOWN)
 		return err_new(e, ERR_UNSUPPORTED, "'%.*s' is neither a .conda nor a .tar.bz2 file", STR_ARG(r->fn));
 	if (r->has_sha256 && store_has_blob(it->p->store, r->sha256)) {
@@ -249,7 +248,7 @@ static int wait_for_busy(struct prepare *p, struct err *e)
 		}
 		if (p->transfer && transfer_run(p->transfer, e) < 0)
 			return -1;
-		if (!busy)
+		if (!busy || p->failure.code != ERR_NONE)
 			return 0;
 		if (waited > BUSY_WAIT_MS)
 			return err_new(
