@@ -156,6 +156,19 @@ static int read_before(struct cmd_context *c, struct str name, struct env_spec_f
 	return -1;
 }
 
+/* An environment made of a list of URLs remembers no specs: its packages are what was asked for. Without that an update would
+ * let go of all that it does not name. */
+static void remember_packages(struct cmd_context *c, struct env_spec_file *before)
+{
+	if (before->specs_n)
+		return;
+	struct str *names = arena_array(&c->arena, struct str, before->packages_n);
+	for (uint32_t i = 0; i < before->packages_n; i++)
+		if (before->packages[i].requested)
+			names[before->specs_n++] = before->packages[i].record.name;
+	before->specs = names;
+}
+
 static int check_presence(struct str name, bool there, bool is_update, struct err *e)
 {
 	if (there && !is_update)
@@ -208,8 +221,10 @@ static int change_by_specs(struct cmd_context *c, const struct change_args *a, c
 	if (file.is_lock)
 		target = file;
 	target.name = name;
-	if (!file.is_lock)
+	if (!file.is_lock) {
+		remember_packages(c, &before);
 		code = solve_for(c, a, &file, &before, &opened, &target, &e);
+	}
 	return code == CMD_OK ? cmd_carry_out(c, &ch, hold, &e) : code;
 }
 

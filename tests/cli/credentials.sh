@@ -3,18 +3,8 @@
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 need python3 bzip2
 
-package() # NAME VERSION
-{
-	mkdir -p "p/info" "p/share"
-	echo "$1 $2" >"p/share/$1"
-	echo "share/$1" >p/info/files
-	printf '{"name":"%s","version":"%s","build":"0","build_number":0,"subdir":"noarch","depends":[]}' "$1" "$2" \
-		>p/info/index.json
-	tar -cjf "$1-$2-0.tar.bz2" -C p info share
-	rm -r p
-}
-package x 1
-package x 2
+small_package x 1
+small_package x 2
 t 'publish' "$SLIPWAY" channel publish ./c x-1-0.tar.bz2 x-2-0.tar.bz2
 
 cat >server.py <<'X'
