@@ -202,12 +202,15 @@ static int choose_word(const char *text, const char *option, const char *const *
 	return err_new(e, ERR_USAGE, "--%s is one of %s, not '%s'", option, list.p, text);
 }
 
+/* Below it a number is a date without its dashes rather than a time in 1970. */
+#define MIN_MILLISECONDS 100000000000
+
 /* 2024-05-01, 2024-05-01T12:00:00Z, or milliseconds since 1970. */
 static int parse_time(const char *text, int64_t *ret, struct err *e)
 {
 	struct tm tm = {0};
 	const char *end;
-	if (str_to_i64(str_c(text), ret) && *ret > 100000)
+	if (str_to_i64(str_c(text), ret) && *ret >= MIN_MILLISECONDS)
 		return 0;
 	end = strptime(text, "%Y-%m-%d", &tm);
 	if (end && (*end == 'T' || *end == ' '))

@@ -108,6 +108,10 @@ static int replay(struct cmd_context *c, const struct solve_args *args, struct e
 	auto_ptr(solve_replay) r = NULL;
 	struct solve_result res;
 	char dir[] = "/tmp/slipway-replay.XXXXXX";
+	if (args->words.n || args->file) {
+		err_new(e, ERR_USAGE, "a replay has its own specs: '%s'; name none", args->replay);
+		return cmd_fail(c, e);
+	}
 	if (fs_read(AT_FDCWD, args->replay, &text, e) < 0)
 		return cmd_fail(c, e);
 	if (!mkdtemp(dir)) { /* style: allow sys: a scratch folder, no state */

@@ -107,39 +107,46 @@ static int verify(struct cmd_context *c, const struct store_args *a, struct err 
 	return code ? code : n && !a->repair ? CMD_FAILED : CMD_OK;
 }
 
-static int run(struct cmd_context *c, int argc, char **argv,
-	       int (*fn)(struct cmd_context *c, const struct store_args *a, struct err *e))
+typedef int store_fn(struct cmd_context *c, const struct store_args *a, struct err *e);
+
+static int run(struct cmd_context *c, const struct cmd_option *options, int argc, char **argv, struct store_args *a,
+	       store_fn *fn)
 {
-	struct store_args a = {0};
-	const struct cmd_option options[] = {
-		{0, "repair", CMD_FLAG, &a.repair},
-		{0, "keep-archives", CMD_FLAG, &a.keep_blobs},
-		{0, "min-age", CMD_NUMBER, &a.min_age_s},
-		{0, NULL, CMD_FLAG, NULL},
-	};
 	struct err e = ERR_INIT;
-	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
-	if (rc == 0 && a.words.n)
-		rc = err_new(&e, ERR_USAGE, "unexpected word '%s'", a.words.v[0]);
-	vec_release(&a.words);
+	int rc = cmd_parse(c, options, false, argc, argv, &a->words, &e);
+	if (rc == 0 && a->words.n)
+		rc = err_new(&e, ERR_USAGE, "unexpected word '%s'", a->words.v[0]);
+	vec_release(&a->words);
 	if (rc < 0)
 		return cmd_fail(c, &e);
 	if (c->help)
 		return cmd_help(c);
-	return cmd_need_store(c, &e) < 0 ? cmd_fail(c, &e) : fn(c, &a, &e);
+	return cmd_need_store(c, &e) < 0 ? cmd_fail(c, &e) : fn(c, a, &e);
 }
 
 int cmd_store_gc(struct cmd_context *c, int argc, char **argv)
 {
-	return run(c, argc, argv, gc);
+	struct store_args a = {0};
+	const struct cmd_option options[] = {
+		{0, "keep-archives", CMD_FLAG, &a.keep_blobs},
+		{0, "min-age", CMD_NUMBER, &a.min_age_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, gc);
 }
 
 int cmd_store_size(struct cmd_context *c, int argc, char **argv)
 {
-	return run(c, argc, argv, size);
+	struct store_args a = {0};
+	return run(c, NULL, argc, argv, &a, size);
 }
 
 int cmd_store_verify(struct cmd_context *c, int argc, char **argv)
 {
-	return run(c, argc, argv, verify);
+	struct store_args a = {0};
+	const struct cmd_option options[] = {
+		{0, "repair", CMD_FLAG, &a.repair},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, verify);
 }

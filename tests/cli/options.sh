@@ -24,6 +24,11 @@ refuses env create -n e -f list x
 refuses env update -n e -f list x
 refuses env update -n e -f list --all
 refuses env update -n e -f list --remove x
+refuses store size --repair
+refuses store gc --repair
+refuses store verify --min-age 1
+refuses solve --replay x.test numpy
+refuses solve -c . --exclude-newer 20240501 x
 
 t 'a wait beyond all bounds is a long one' must_fail 1 "$SLIPWAY" env remove -n e --wait 9223372036854775807
 t 'there is no such environment' has "no environment 'e'" err
