@@ -171,7 +171,9 @@ static void set_route(struct job *j)
 		       (long)(o->connect_timeout_ms ? o->connect_timeout_ms : 15000));
 	c->easy_setopt(j->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	c->easy_setopt(j->easy, CURLOPT_LOW_SPEED_TIME, stall_s);
-	c->easy_setopt(j->easy, CURLOPT_PIPEWAIT, 1L); /* rather share a connection than open one more */
+	/* With TLS the handshake tells whether a connection can be shared, which is worth waiting for. Without, libcurl would
+	 * learn it from the first answer, and wake those that wait only when that answer has come to its end. */
+	c->easy_setopt(j->easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
 	c->easy_setopt(j->easy, CURLOPT_USERAGENT, o->user_agent ? o->user_agent : "slipway");
 	c->easy_setopt(j->easy, CURLOPT_BUFFERSIZE, 256L << 10);
 }

@@ -149,12 +149,17 @@ static int64_t backoff_ms(struct job *j)
 
 static void wait_for_next_try(struct job *j)
 {
-	char why[640];
+	char why[1024], shown[512];
 	int64_t wait = backoff_ms(j);
+	ptrdiff_t advice =
+		str_search(str_c(j->r->err.msg), STR("; ")); /* comes with the error, should it be the last try */
+	int cause_n = advice < 0 ? 400 : (int)advice;
 	j->state = JOB_WAITING;
 	j->retry_at_ms = now_ms(j->t) + wait;
 	j->r->have = j->at;
-	snprintf(why, sizeof(why), "%.500s: trying again in %.1f s", j->r->err.msg, (double)wait / 1000);
+	transfer_shown_url(j->r->url, shown, sizeof(shown));
+	snprintf(why, sizeof(why), "download '%s': %.*s; trying again in %.1f s", shown, cause_n, j->r->err.msg,
+		 (double)wait / 1000);
 	job_tell(j, PROGRESS_NOTE, why);
 	j->r->err = ERR_INIT;
 }

@@ -334,6 +334,63 @@ TEST(many_at_once)
 	}
 }
 
+/* Answers nobody before `n` have asked, each on a connection of its own. */
+static void answer_together(int listener, int n)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 36\r\n\r\n";
+	int fd[8];
+	char head[HTTP_HEAD];
+	for (int i = 0; i < n; i++) {
+		fd[i] = accept(listener, NULL, NULL);
+		if (fd[i] < 0 || read(fd[i], head, sizeof(head)) <= 0)
+			return;
+	}
+	for (int i = 0; i < n; i++) {
+		http_send(fd[i], answer, strlen(answer));
+		http_send(fd[i], text, 36);
+	}
+	pause();
+}
+
+/* A server without HTTP/2 needs a connection for each: nobody waits for a first one to be shared. */
+TEST(plain_http_is_asked_for_all_at_once)
+{
+	enum { N = 4 };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(a);
+	struct transfer_opts o = TRANSFER_OPTS_INIT;
+	struct transfer_request r[N];
+	struct err e = ERR_INIT;
+	auto_ptr(transfer) t = NULL;
+	auto_fd listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(bind(listener, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(listener, N) == 0 &&
+	      getsockname(listener, (struct sockaddr *)&a, &len) == 0);
+	pid_t server = fork();
+	if (server == 0) {
+		answer_together(listener, N);
+		_exit(0);
+	}
+	o.stall_timeout_ms = 2000;
+	o.retries = UINT_MAX;
+	CHECK(transfer_new(&o, &t, &e) == 0);
+	for (int i = 0; i < N; i++) {
+		char path[128], url[64];
+		snprintf(path, sizeof(path), "%s/%d", test_tmp(), i);
+		snprintf(url, sizeof(url), "http://127.0.0.1:%d/%d", ntohs(a.sin_port), i);
+		r[i] = (struct transfer_request){
+			.url = xstrdup(url), .fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), .size = 36};
+		transfer_add(t, &r[i]);
+	}
+	CHECK_MSG(transfer_run(t, &e) == 0, "%s", e.msg);
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	for (int i = 0; i < N; i++) {
+		CHECK_MSG(r[i].err.code == ERR_NONE, "%s", r[i].err.msg);
+		check_content(r[i].fd, text, 36);
+		free((char *)r[i].url);
+	}
+}
+
 TEST(throttle_holds_the_rate)
 {
 	static char body[300000];
