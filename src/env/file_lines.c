@@ -8,13 +8,26 @@
 #include "base/url.h"
 #include "env/files.h"
 
+/* An epoch's '!' often stands as %21. */
+static struct str unescape(struct file_builder *b, struct str s)
+{
+	auto_buf to = BUF_INIT(65536);
+	while (s.n) {
+		uint8_t byte;
+		bool escaped = s.n >= 3 && s.p[0] == '%' && str_unhex(str_of(s.p + 1, 2), &byte, 1) && byte;
+		buf_put_char(&to, escaped ? (char)byte : s.p[0]);
+		s = str_skip(s, escaped ? 3 : 1);
+	}
+	return arena_str(b->arena, buf_str(&to));
+}
+
 /* The channel and subdir are the last two folders of the URL, .../CHANNEL/SUBDIR/FILE, where they look like it. */
 static int split_url(struct file_builder *b, struct str url, unsigned line, struct pkg_record *r, struct err *e)
 {
 	struct str ext, head, last;
 	ptrdiff_t slash = str_rfind(url, '/'), upper;
 	r->url = url;
-	r->fn = str_skip(url, (size_t)slash + 1);
+	r->fn = unescape(b, str_skip(url, (size_t)slash + 1));
 	r->channel = head = str_head(url, (size_t)slash);
 	upper = str_rfind(head, '/');
 	last = str_skip(head, (size_t)upper + 1);
@@ -26,8 +39,9 @@ static int split_url(struct file_builder *b, struct str url, unsigned line, stru
 		return err_new(e, ERR_INPUT,
 			       "%s:%u: '%.*s' is not a package file (NAME-VERSION-BUILD.conda or .tar.bz2)", b->where,
 			       line, STR_ARG(r->fn));
-	return pkg_name_check(r->name, e) < 0 || pkg_build_check(r->build, e) < 0 ? err_ctx(e, "%s:%u", b->where, line)
-										  : 0;
+	if (pkg_name_check(r->name, e) < 0 || pkg_build_check(r->build, e) < 0)
+		return err_ctx(e, "%s:%u", b->where, line);
+	return file_check_version(b, r->version, line, e);
 }
 
 static int take_digest(struct file_builder *b, struct str text, unsigned line, struct pkg_record *r, struct err *e)

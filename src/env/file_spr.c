@@ -65,7 +65,14 @@ static int read_package(struct file_builder *b, struct str value, unsigned line,
 		return bad(b, line, e, "a package without 'url' cannot be fetched; export the recipe again");
 	if (!p.record.has_sha256 && !p.record.has_md5)
 		return bad(b, line, e, "a package without a digest cannot be exact; export the recipe again");
+	if (file_check_version(b, p.record.version, line, e) < 0)
+		return -1;
+	uint64_t *slot = map_put(&b->package_names, p.record.name);
+	if (*slot)
+		return err_new(e, ERR_INPUT, "%s:%u: the package '%.*s' is there twice", b->where, line,
+			       STR_ARG(p.record.name));
 	*vec_add(&b->packages) = p;
+	*slot = b->packages.n;
 	b->file->is_lock = true;
 	return 0;
 }
@@ -76,14 +83,13 @@ static int read_requested(struct file_builder *b, struct str value, unsigned lin
 	struct str name;
 	if (!str_take_until(&value, ' ', &name))
 		return bad(b, line, e, "'requested' wants a name and a spec");
-	vec_foreach(p, &b->packages) {
-		if (!str_eq(p->record.name, name))
-			continue;
-		p->requested = true;
-		p->requested_spec = arena_str(b->arena, value);
-		return 0;
-	}
-	return bad(b, line, e, "'requested' names a package that is not listed above it");
+	uint64_t *slot = map_get(&b->package_names, name);
+	if (!slot)
+		return bad(b, line, e, "'requested' names a package that is not listed above it");
+	struct env_lock_package *p = &b->packages.v[*slot - 1];
+	p->requested = true;
+	p->requested_spec = arena_str(b->arena, value);
+	return 0;
 }
 
 static int read_line(struct file_builder *b, struct str key, struct str value, unsigned line, struct err *e)
@@ -117,6 +123,14 @@ static int read_line(struct file_builder *b, struct str key, struct str value, u
 	return 0;
 }
 
+static bool has_control(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+			return true;
+	return false;
+}
+
 int file_read_spr(struct file_builder *b, struct str text, struct err *e)
 {
 	struct str line, key;
@@ -127,6 +141,8 @@ int file_read_spr(struct file_builder *b, struct str text, struct err *e)
 		line = str_trim(line);
 		if (!line.n || line.p[0] == '#')
 			continue;
+		if (has_control(line))
+			return bad(b, n, e, "a control character; in a variable's value write \\n, \\t or \\u0001");
 		if (!str_take_until(&line, ' ', &key)) {
 			key = line;
 			line = STR_NONE;

@@ -42,7 +42,36 @@ int file_add_variable(struct file_builder *b, struct str name, struct str value,
 	if (memchr(value.p, '\0', value.n))
 		return err_new(e, ERR_INPUT, "%s:%u: the value of '%.*s' holds a NUL byte", b->where, line,
 			       STR_ARG(name));
-	*vec_add(&b->variables) = (struct env_variable){arena_str(b->arena, name), arena_str(b->arena, value)};
+	name = arena_str(b->arena, name);
+	uint64_t *slot = map_put(&b->variable_names, name);
+	if (*slot)
+		return err_new(e, ERR_INPUT, "%s:%u: variable '%.*s' is there twice", b->where, line, STR_ARG(name));
+	*slot = b->variables.n + 1;
+	*vec_add(&b->variables) = (struct env_variable){name, arena_str(b->arena, value)};
+	return 0;
+}
+
+/* Old channels have odd versions, but none that is not one printable word. */
+int file_check_version(struct file_builder *b, struct str version, unsigned line, struct err *e)
+{
+	for (size_t i = 0; i < version.n; i++)
+		if (version.p[i] <= ' ' || version.p[i] >= 0x7f || version.p[i] == '/')
+			return err_new(e, ERR_INPUT, "%s:%u: '%.*s' is not a version", b->where, line,
+				       STR_ARG(version));
+	return 0;
+}
+
+static int check_utf8(struct str text, const char *where, struct err *e)
+{
+	unsigned line = 1;
+	while (text.n) {
+		uint32_t c;
+		size_t n = (unsigned char)text.p[0] < 0x80 ? 1 : utf8_take(text, &c);
+		if (!n)
+			return err_new(e, ERR_INPUT, "%s:%u: not UTF-8 text", where, line);
+		line += text.p[0] == '\n';
+		text = str_skip(text, n);
+	}
 	return 0;
 }
 
@@ -73,14 +102,19 @@ int env_file_read(struct arena *a, struct str text, const char *where, struct en
 {
 	struct env_spec_file file = {0};
 	struct file_builder b = {.arena = a, .where = arena_strdup(a, str_c(where)), .file = &file};
+	b.variable_names = b.package_names = MAP_INIT;
 	if (text.n > MAX_FILE)
 		return err_new(e, ERR_LIMIT, "%s: larger than 256 MiB: this is not a recipe", where);
+	if (check_utf8(text, where, e) < 0)
+		return -1;
 	int rc = file_is_spr(text)	    ? file_read_spr(&b, text, e)
 		 : file_is_yml(text, where) ? file_read_yml(&b, text, e)
 					    : file_read_lines(&b, text, e);
 	if (rc == 0)
 		rc = check_texts(&b, e);
 	hand_over(&b);
+	map_release(&b.variable_names);
+	map_release(&b.package_names);
 	if (rc == 0)
 		*ret = file;
 	return rc;

@@ -3,6 +3,7 @@
 /*
  * files (private to env): the readers behind env_file_read, one a format, and what they share.
  */
+#include "base/map.h"
 #include "base/vec.h"
 #include "env/env.h"
 
@@ -14,8 +15,10 @@ struct file_builder {
 	VEC(struct str) channels, specs, notes;
 	VEC(struct env_variable) variables;
 	VEC(struct env_lock_package) packages;
+	struct map variable_names, package_names; /* → index + 1 */
 };
 int file_add_variable(struct file_builder *b, struct str name, struct str value, unsigned line, struct err *e);
+int file_check_version(struct file_builder *b, struct str version, unsigned line, struct err *e);
 
 bool file_is_spr(struct str text);
 bool file_is_yml(struct str text, const char *where);

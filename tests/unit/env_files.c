@@ -120,6 +120,8 @@ TEST(bad_recipes_name_file_and_line)
 	fails("recipe 1\n\nspecs numpy\n", "x.spr", ERR_INPUT, "x.spr:3: unknown word 'specs'");
 	fails("recipe 1\nspec\n", "x.spr", ERR_INPUT, "x.spr:2: 'spec' lacks its value");
 	fails("recipe 1\nvariable 1A=\"b\"\n", "x.spr", ERR_INPUT, "x.spr:2: '1A' is not a variable name");
+	fails("recipe 1\nvariable A=1\nvariable A=2\n", "x.spr", ERR_INPUT, "x.spr:3: variable 'A' is there twice");
+	fails("recipe 1\n" PACKAGE("x") PACKAGE("x"), "x.spr", ERR_INPUT, "x.spr:3: the package 'x' is there twice");
 	fails("recipe 1\nvariable A\n", "x.spr", ERR_INPUT, "x.spr:2: 'variable' wants");
 	fails("recipe 1\nvariable A=\"b\n", "x.spr", ERR_INPUT, "x.spr:2: ");
 	fails("recipe 1\nvariable A=\"\\u0000\"\n", "x.spr", ERR_INPUT, "x.spr:2: the value of 'A' holds a NUL");
@@ -131,6 +133,7 @@ TEST(bad_recipes_name_file_and_line)
 	      "x.spr:2: a package without 'url'");
 	fails("recipe 1\npackage {\"name\":\"x\",\"version\":\"1\",\"build\":\"0\",\"url\":\"https://h/c/noarch/x-1-0.conda\"}\n",
 	      "x.spr", ERR_INPUT, "x.spr:2: a package without a digest");
+	fails("recipe 1\nspec a\tb\n", "x.spr", ERR_INPUT, "x.spr:2: a control character");
 	fails("recipe 1\nrequested x x\n", "x.spr", ERR_INPUT, "x.spr:2: 'requested' names a package");
 }
 
@@ -163,6 +166,10 @@ TEST(explicit_lists_are_read)
 	CHECK_STR(z(r->channel), "file:///srv");
 	CHECK(f.packages[3].requested);
 	CHECK_STR(z(f.packages[3].requested_spec), "e=4=0");
+	f = reads("@EXPLICIT\nhttps://example.org/ch/noarch/a-1%212.0-0.conda\n", "list.txt");
+	CHECK_STR(z(f.packages[0].record.version), "1!2.0");
+	CHECK_STR(z(f.packages[0].record.fn), "a-1!2.0-0.conda");
+	CHECK_STR(z(f.packages[0].record.url), "https://example.org/ch/noarch/a-1%212.0-0.conda");
 }
 
 TEST(explicit_lists_round_trip)
@@ -213,6 +220,8 @@ TEST(bad_explicit_lines_are_named)
 	fails("@EXPLICIT\n\nhttps://h/c/noarch/x-1-0.zip\n", "l", ERR_INPUT, "l:3: 'x-1-0.zip' is not a package file");
 	fails("@EXPLICIT\nhttps://h/c/noarch/x-1-0.conda#12\n", "l", ERR_INPUT, "l:2: '#12' is neither");
 	fails("@EXPLICIT\nhttps://h/c/noarch/x-1-0.conda#sha256:12\n", "l", ERR_INPUT, "l:2: '#12' is neither");
+	fails("@EXPLICIT\nhttps://h/c/noarch/x-1%2f-0.conda\n", "l", ERR_INPUT, "l:2: ");
+	fails("@EXPLICIT\nhttps://h/c/noarch/x-1\1-0.conda\n", "l", ERR_INPUT, "l:2: ");
 	fails("@EXPLICIT\nhttps://h/c/noarch/x y-1-0.conda\n", "l", ERR_INPUT, "l:2: ");
 }
 
@@ -233,6 +242,7 @@ TEST(a_binary_file_is_refused)
 				"ELF\0\1\2"),
 			    "x", &f, &err) == -1);
 	CHECK_STR(err.msg, "x:1: not a text file of specs");
+	fails("recipe 1\nname caf\xe9\n", "x", ERR_INPUT, "x:2: not UTF-8 text");
 	CHECK(env_file_read(&arena, STR("numpy\n\1\n"), "x", &f, &err) == -1);
 	CHECK(strstr(err.msg, "x: a spec holds a control character"));
 }
