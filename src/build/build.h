@@ -25,6 +25,8 @@
  * meta.prefix is the path the files were built for. Files that hold it are marked to have it replaced by the environment's own
  * path: as text, or as binary where they hold a NUL byte.
  *
+ * Progress: phase "pack", one item, in bytes of content.
+ *
  * Limits: PACK_FILES_MAX entries, paths of 4096 bytes, pack.yml as base/yaml.h says. Errors: ERR_USAGE for what the caller
  * said, ERR_INPUT for what the folder holds. The output appears whole (temporary file, rename) or not at all.
  */

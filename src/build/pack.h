@@ -58,8 +58,8 @@ int meta_complete(struct staged *s, const struct pack_meta *m, bool has_index, i
 
 /* -- writing ----------------------------------------------------------------------------------------------------- */
 struct package_target {
-	int dirfd;
-	const char *name; /* to write to, in dirfd; new */
+	int fd;		  /* empty, for reading and writing; stays the caller's */
+	const char *what; /* its name, for messages */
 	const char *stem; /* NAME-VERSION-BUILD */
 	enum pack_format format;
 	int level;

@@ -3,9 +3,10 @@
  * Packing, step by step: open the folder, learn what the package is, look at every file, complete info/, write beside the
  * output, put it in its place. Nothing is written before all of the folder was looked at.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -54,34 +55,62 @@ static int find_meta(const struct pack_opts *o, struct staged *s, struct pack_me
 	return meta_finish(s->a, m, e) < 0 ? -1 : 0;
 }
 
+/*
+ * The file to write to, which becomes the package by rename. Its name is the same each time, so that what a dead process
+ * left is written over; its lock keeps two processes apart. Who waited at the door while the other renamed holds what is the
+ * package now, and must not touch it.
+ */
+static int open_temporary(int out, const char *name, struct err *e)
+{
+	struct stat mine, there;
+	auto_fd fd = sys_openat(out, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+	if (fd < 0 || fstat(fd, &mine) < 0)
+		return err_sys(e, "create '%s'", name);
+	if (!S_ISREG(mine.st_mode))
+		return err_new(e, ERR_FAILED, "'%s' is in the way and no file; remove it", name);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstatat(out, name, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    there.st_ino != mine.st_ino || there.st_dev != mine.st_dev)
+		return err_new(e, ERR_BUSY, "another process is writing the same package; try again when it is done");
+	if (sys_ftruncate(fd, 0) < 0 || sys_fchmod(fd, 0644) < 0)
+		return err_sys(e, "create '%s'", name);
+	return steal_fd(&fd);
+}
+
+static int write_and_rename(const struct staged *s, const struct package_target *t, int out, const char *fn,
+			    struct pack_result *ret, struct err *e)
+{
+	if (package_write(s, t, &ret->size, ret->sha256, e) < 0)
+		return -1;
+	return sys_renameat(out, t->what, out, fn) < 0 ? err_sys(e, "rename '%s' to '%s'", t->what, fn) : 0;
+}
+
 static int write_out(const struct pack_opts *o, struct staged *s, const char *stem, const char *fn,
 		     struct pack_result *ret, struct err *e)
 {
 	auto_fd out = fs_open_dir_make(AT_FDCWD, o->out_dir, e);
 	if (out < 0)
 		return -1;
-	auto_free char *temporary = xasprintf(".%s.%ld.tmp", fn, (long)getpid());
+	auto_free char *temporary = xasprintf(".%s.tmp", fn);
+	auto_fd fd = open_temporary(out, temporary, e);
+	if (fd < 0)
+		return -1;
 	struct package_target t = {
-		.dirfd = out,
-		.name = temporary,
+		.fd = fd,
+		.what = temporary,
 		.stem = stem,
 		.format = o->format,
 		.level = o->level,
 		.time_s = o->time_s,
 		.progress = o->progress,
 	};
-	if (sys_unlinkat(out, temporary, 0) < 0 && errno != ENOENT)
-		return err_sys(e, "remove '%s'", temporary);
-	if (package_write(s, &t, &ret->size, ret->sha256, e) < 0) {
+	if (write_and_rename(s, &t, out, fn, ret, e) < 0) {
 		sys_unlinkat(out, temporary, 0);
 		return -1;
 	}
-	if (sys_renameat(out, temporary, out, fn) < 0) {
-		err_sys(e, "rename '%s' to '%s'", temporary, fn);
-		sys_unlinkat(out, temporary, 0);
-		return -1;
-	}
-	return fs_sync_dir(out, ".", e);
+	if (fs_sync_dir(out, ".", e) == 0)
+		return 0;
+	e->code = ERR_UNCERTAIN;
+	return err_ctx(e, "it is there, but may be gone after a power cut; pack again");
 }
 
 static int pack(const struct pack_opts *o, struct staged *s, struct pack_result *ret, struct err *e)

@@ -17,7 +17,15 @@
 #include "base/sys.h"
 #include "build/pack.h"
 
-enum { OUT_SIZE = 1 << 17, TAR_BLOCK = 512, TAR_RECORD = 20 * TAR_BLOCK, ZSTD_LEVEL = 19, BZ2_LEVEL = 9 };
+enum {
+	OUT_SIZE = 1 << 17,
+	TAR_BLOCK = 512,
+	TAR_RECORD = 20 * TAR_BLOCK,
+	ZSTD_LEVEL = 19,
+	BZ2_LEVEL = 9,
+	THREADS_FROM = 16 << 20,
+	THREADS_MAX = 16
+};
 static const int64_t TIME_DEFAULT_S = 315532800; /* 1980-01-01, the oldest time a ZIP can say */
 
 /* == the file ===================================================================================================== */
@@ -56,7 +64,14 @@ static void packer_free(struct packer *p)
 }
 DEFINE_AUTO(struct packer *, packer, packer_free);
 
-static struct packer *packer_zstd(struct sink *sink, int level)
+/* Work for several threads is cut by size alone: how many there are does not change what comes out. */
+static void use_threads(ZSTD_CCtx *zstd)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	ZSTD_CCtx_setParameter(zstd, ZSTD_c_nbWorkers, n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (int)n);
+}
+
+static struct packer *packer_zstd(struct sink *sink, int level, uint64_t bytes)
 {
 	struct packer *p = xcalloc(1, sizeof(*p));
 	p->sink = sink;
@@ -65,6 +80,8 @@ static struct packer *packer_zstd(struct sink *sink, int level)
 		panic("out of memory");
 	ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, level ? level : ZSTD_LEVEL);
 	ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_checksumFlag, 1);
+	if (bytes >= THREADS_FROM)
+		use_threads(p->zstd);
 	return p;
 }
 
@@ -297,6 +314,12 @@ static int tar_entry(struct packer *p, const struct staged *s, const struct stag
 	return rc < 0 ? -1 : tar_pad(p, TAR_BLOCK, e);
 }
 
+static void tell(const struct package_target *t, enum progress_kind kind, uint64_t done, uint64_t total)
+{
+	progress_send(t->progress, (struct progress_event){
+					   .kind = kind, .phase = "pack", .id = t->stem, .done = done, .total = total});
+}
+
 static int tar_list(struct packer *p, const struct staged *s, const struct staged_vec *list,
 		    const struct package_target *t, struct err *e)
 {
@@ -305,11 +328,8 @@ static int tar_list(struct packer *p, const struct staged *s, const struct stage
 		if (tar_entry(p, s, f, t->time_s, e) < 0)
 			return -1;
 		done += f->kind == STAGED_FILE ? f->size : 0;
-		progress_send(t->progress, (struct progress_event){.kind = PROGRESS_UPDATE,
-								   .phase = "pack",
-								   .id = t->stem,
-								   .done = done,
-								   .total = s->content_bytes});
+		if (list == &s->pkg)
+			tell(t, PROGRESS_UPDATE, done, s->content_bytes);
 	}
 	return 0;
 }
@@ -492,7 +512,7 @@ static int write_inner(struct zip *z, const struct staged *s, const struct stage
 {
 	/* what a tar of these is at most: names and their pax records included; zstd adds next to nothing */
 	uint64_t max = s->content_bytes + s->content_bytes / 128 + ((list->n + 16) << 14);
-	auto_ptr(packer) p = packer_zstd(z->sink, t->level);
+	auto_ptr(packer) p = packer_zstd(z->sink, t->level, list == &s->pkg ? s->content_bytes : 0);
 	if (member_begin(z, prefix, t->stem, ".tar.zst", max, e) < 0 || tar_list(p, s, list, t, e) < 0 ||
 	    tar_end(p, e) < 0)
 		return -1;
@@ -525,16 +545,15 @@ int package_write(const struct staged *s, const struct package_target *target, u
 		  uint8_t ret_sha256[SHA256_SIZE], struct err *e)
 {
 	struct package_target t = *target;
-	auto_fd fd = sys_openat(t.dirfd, t.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	struct sink sink = {.fd = fd, .what = t.name};
-	if (fd < 0)
-		return err_sys(e, "create '%s'", t.name);
+	struct sink sink = {.fd = t.fd, .what = t.what};
 	if (t.time_s < 0)
 		t.time_s = TIME_DEFAULT_S;
+	tell(&t, PROGRESS_BEGIN, 0, s->content_bytes);
 	if ((t.format == PACK_CONDA ? write_conda(&sink, s, &t, e) : write_bz2(&sink, s, &t, e)) < 0)
 		return -1;
-	if (sys_fsync(fd) < 0)
-		return err_sys(e, "write '%s'", t.name);
+	tell(&t, PROGRESS_DONE, s->content_bytes, s->content_bytes);
+	if (sys_fsync(t.fd) < 0)
+		return err_sys(e, "write '%s'", t.what);
 	*ret_size = sink.at;
-	return lseek(fd, 0, SEEK_SET) < 0 ? err_sys(e, "read '%s'", t.name) : sha256_fd(fd, ret_sha256, e);
+	return lseek(t.fd, 0, SEEK_SET) < 0 ? err_sys(e, "read '%s'", t.what) : sha256_fd(t.fd, ret_sha256, e);
 }

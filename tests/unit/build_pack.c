@@ -2,6 +2,7 @@
 #include "build/build.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -415,6 +416,13 @@ TEST(a_dry_run_writes_nothing)
 	CHECK(!fs_exists(AT_FDCWD, in_tmp("out")));
 }
 
+static int new_file(const char *name)
+{
+	int fd = open(in_tmp(name), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	CHECK(fd >= 0);
+	return fd;
+}
+
 TEST(sizes_of_64_bits_are_read_back)
 {
 	struct err e = ERR_INIT;
@@ -425,15 +433,15 @@ TEST(sizes_of_64_bits_are_read_back)
 	cleanup_with(staged_release) struct staged s = {
 		.dirfd = fs_open_dir(AT_FDCWD, in_tmp("st"), &e), .folder = "st", .a = &a};
 	CHECK_INT(staged_scan(&s, &e), 0);
-	struct package_target t = {.dirfd = AT_FDCWD,
-				   .name = in_tmp("big.conda"),
+	struct package_target t = {.fd = new_file("big.conda"),
+				   .what = "big.conda",
 				   .stem = "big-1-0",
 				   .level = 1,
 				   .time_s = -1,
 				   .zip64 = true};
 	if (package_write(&s, &t, &size, digest, &e) < 0)
 		test_fail(__FILE__, __LINE__, "%s", e.msg);
-	auto_fd fd = open(t.name, O_RDONLY | O_CLOEXEC);
+	auto_fd fd = t.fd;
 	if (zip_conda_find(fd, "big.conda", &z, &e) < 0)
 		test_fail(__FILE__, __LINE__, "%s", e.msg);
 	CHECK(z.pkg.size > 0 && z.pkg.size < size);
@@ -454,7 +462,24 @@ TEST(what_changes_meanwhile_is_noticed)
 	CHECK_INT(staged_scan(&s, &e), 0);
 	put("st/x", "two");
 	struct package_target t = {
-		.dirfd = AT_FDCWD, .name = in_tmp("x.conda"), .stem = "x-1-0", .level = 1, .time_s = -1};
+		.fd = new_file("x.conda"), .what = "x.conda", .stem = "x-1-0", .level = 1, .time_s = -1};
 	CHECK_INT(package_write(&s, &t, &size, digest, &e), -1);
 	CHECK(strstr(e.msg, "changed while it was packed"));
+	close(t.fd);
+}
+
+TEST(two_do_not_write_one_package)
+{
+	struct pack_opts o = opts();
+	struct err e = ERR_INIT;
+	struct pack_result r;
+	put("st/x", "x");
+	put("out/.tool-1.0-0.conda.tmp", "left by a dead process");
+	auto_fd held = open(in_tmp("out/.tool-1.0-0.conda.tmp"), O_RDWR | O_CLOEXEC);
+	CHECK_INT(flock(held, LOCK_EX), 0);
+	CHECK_INT(pack_conda(&o, &a, &r, &e), -1);
+	CHECK_INT(e.code, ERR_BUSY);
+	CHECK_INT(flock(held, LOCK_UN), 0);
+	close(unpack(pack_ok(&o).path));
+	CHECK(!fs_exists(AT_FDCWD, in_tmp("out/.tool-1.0-0.conda.tmp")));
 }
