@@ -261,7 +261,7 @@ int channel_parse(struct arena *a, struct str text, const struct channel_config 
 			STR_ARG(text), STR_ARG(text));
 	struct str alias = str_ends(c->alias, STR("/")) ? str_head(c->alias, c->alias.n - 1) : c->alias;
 	struct str url = str_c(arena_printf(a, "%.*s/%.*s", STR_ARG(alias), STR_ARG(text)));
-	return set_url(a, url, c, ret, e);
+	return alias.p[0] == '/' ? set_folder(a, url, c, ret, e) : set_url(a, url, c, ret, e);
 }
 
 struct str channel_private_url(struct arena *a, const struct channel *channels, size_t n, struct str url)

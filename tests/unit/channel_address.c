@@ -149,3 +149,10 @@ TEST(subdirs)
 	CHECK(!channel_is_subdir(STR("linux")));
 	CHECK(channel_is_subdir(channel_host_subdir()));
 }
+
+TEST(an_alias_may_be_a_folder)
+{
+	struct channel c = parse("lab", "/srv/my channels/");
+	CHECK_STR(z(c.url), "file:///srv/my%20channels/lab");
+	CHECK(c.is_folder);
+}
