@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* channel add, list, remove, refresh, publish. */
+#include <fcntl.h>
 #include <stdio.h>
 
+#include "base/fs.h"
 #include "base/json.h"
 #include "base/url.h"
 #include "cmd/change.h"
@@ -71,6 +73,10 @@ static int add(struct cmd_context *c, const struct channel_args *a, struct err *
 	if (!known && !a->first)
 		list[k++] = new;
 	cmd_say(c, "%s channel '%.*s': %.*s", known ? "changed" : "added", STR_ARG(new.name), STR_ARG(ch.shown));
+	struct str path = ch.url;
+	if (str_take_str(&path, STR("file://")) && str_find(path, '%') < 0 &&
+	    !fs_exists(AT_FDCWD, arena_strdup(&c->arena, path)))
+		cmd_say(c, "note: there is no such folder yet");
 	return c->dry_run ? 0 : cmd_channels_write(c, list, k, e);
 }
 

@@ -135,12 +135,37 @@ static char **command_first(int argc, char **argv, int leading)
 	return to;
 }
 
+static int unknown(const char *noun, const char *verb)
+{
+	if (!is_noun(noun)) {
+		fprintf(stderr, "slipway: unknown command '%s'; 'slipway --help' lists them\n", noun);
+		return CMD_USAGE;
+	}
+	fprintf(stderr, "slipway: '%s' has no verb '%s'\n", noun, verb);
+	return verbs_of(noun, false);
+}
+
+/* slipway help [NOUN [VERB]] */
+static int help(int argc, char **argv)
+{
+	const char *noun = argc > 2 ? argv[2] : NULL, *verb = argc > 3 ? argv[3] : NULL;
+	const struct cmd *k = noun ? find(noun, verb) : NULL;
+	const char *text = k ? help_text(k->noun, k->verb) : NULL;
+	if (!noun)
+		return usage(stdout);
+	if (text)
+		return fputs(text, stdout) < 0 ? CMD_FAILED : CMD_OK;
+	return is_noun(noun) && !verb ? verbs_of(noun, true) : unknown(noun, verb);
+}
+
 static int choose(int argc, char **argv)
 {
 	if (argc < 2)
 		return usage(stderr);
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
 		return usage(stdout);
+	if (strcmp(argv[1], "help") == 0)
+		return help(argc, argv);
 	if (strcmp(argv[1], "--version") == 0) {
 		puts("slipway " SLIPWAY_VERSION);
 		return CMD_OK;
@@ -150,12 +175,7 @@ static int choose(int argc, char **argv)
 		return run(k, argc, argv);
 	if (is_noun(argv[1]) && (argc < 3 || argv[2][0] == '-'))
 		return verbs_of(argv[1], argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0));
-	if (is_noun(argv[1])) {
-		fprintf(stderr, "slipway: '%s' has no verb '%s'\n", argv[1], argv[2]);
-		return verbs_of(argv[1], false);
-	}
-	fprintf(stderr, "slipway: unknown command '%s'; 'slipway --help' lists them\n", argv[1]);
-	return CMD_USAGE;
+	return unknown(argv[1], argc > 2 ? argv[2] : NULL);
 }
 
 int cmd_main(int argc, char **argv)

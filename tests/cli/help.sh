@@ -15,6 +15,12 @@ t 'more than twenty of them' test "$(wc -l <commands)" -gt 20
 while read -r command; do
 	t "$command --help" shows_usage "$command"
 done <commands
+"$SLIPWAY" env create --help >page
+t 'help COMMAND' runs "$SLIPWAY" help env create
+t 'is the same page' diff page out
+t 'help NOUN lists verbs' runs "$SLIPWAY" help env
+t 'help of nothing known' must_fail 2 "$SLIPWAY" help frob
+t 'help of no verb' must_fail 2 "$SLIPWAY" help env frob
 t 'a noun alone lists its verbs' "$SLIPWAY" env --help
 t 'without --help it is a usage error' must_fail 2 "$SLIPWAY" env
 t 'a wrong option' must_fail 2 "$SLIPWAY" env list --nonsense
