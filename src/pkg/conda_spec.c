@@ -93,20 +93,6 @@ static char peek(struct scan *s)
 	return s->p < s->end ? *s->p : '\0';
 }
 
-/* Appends code point c as UTF-8. */
-static size_t put_utf8(char *out, uint32_t c)
-{
-	if (c < 0x80) {
-		out[0] = (char)c;
-		return 1;
-	}
-	size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-	for (size_t i = n - 1; i > 0; i--, c >>= 6)
-		out[i] = (char)(0x80 | (c & 0x3f));
-	out[0] = (char)((n == 2 ? 0xc0 : n == 3 ? 0xe0 : 0xf0) | c);
-	return n;
-}
-
 /* `digits` hex digits at p; -1 where they are not. */
 static int64_t take_hex(const char *p, const char *end, int digits)
 {
@@ -133,7 +119,7 @@ static size_t unescape_hex(const char **p, const char *end, char *out)
 	if (v <= 0 || v > 0x10ffff || (v >= 0xd800 && v < 0xe000))
 		return 0;
 	*p += 1 + digits;
-	return put_utf8(out, (uint32_t)v);
+	return utf8_put(out, (uint32_t)v);
 }
 
 /* The escapes of a Python string literal; what is not one keeps its backslash, as there. */
