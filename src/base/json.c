@@ -700,3 +700,25 @@ void jw_kv_bool(struct jw *w, const char *key, bool v)
 	jw_key(w, key);
 	jw_bool(w, v);
 }
+
+void jw_kv_opt(struct jw *w, const char *key, struct str s)
+{
+	if (s.n)
+		jw_kv_str(w, key, s);
+}
+
+void jw_kv_list(struct jw *w, const char *key, const struct str *v, size_t n)
+{
+	jw_key(w, key);
+	jw_array(w);
+	for (size_t i = 0; i < n; i++)
+		jw_str(w, v[i]);
+	jw_array_end(w);
+}
+
+void jw_kv_hex(struct jw *w, const char *key, const uint8_t *p, size_t n)
+{
+	auto_buf hex = BUF_INIT(BUF_MAX);
+	buf_put_hex(&hex, p, n);
+	jw_kv_str(w, key, buf_str(&hex));
+}

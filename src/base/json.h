@@ -82,3 +82,6 @@ void jw_kv_str(struct jw *w, const char *key, struct str s);
 void jw_kv_c(struct jw *w, const char *key, const char *s);
 void jw_kv_int(struct jw *w, const char *key, int64_t v);
 void jw_kv_bool(struct jw *w, const char *key, bool v);
+void jw_kv_opt(struct jw *w, const char *key, struct str s); /* nothing at all where s is empty */
+void jw_kv_list(struct jw *w, const char *key, const struct str *v, size_t n);
+void jw_kv_hex(struct jw *w, const char *key, const uint8_t *p, size_t n);

@@ -52,28 +52,6 @@ static int write_new(int dirfd, const char *path, const struct buf *b, struct er
 }
 
 /* == the record of a package ====================================================================================== */
-static void put_opt(struct jw *w, const char *key, struct str s)
-{
-	if (s.n > 0)
-		jw_kv_str(w, key, s);
-}
-
-static void put_digest(struct jw *w, const char *key, const uint8_t *p, size_t n)
-{
-	char hex[SHA256_HEX_SIZE];
-	hex_encode(p, n, hex);
-	jw_kv_str(w, key, str_of(hex, 2 * n));
-}
-
-static void put_list(struct jw *w, const char *key, const struct str *s, uint32_t n)
-{
-	jw_key(w, key);
-	jw_array(w);
-	for (uint32_t i = 0; i < n; i++)
-		jw_str(w, s[i]);
-	jw_array_end(w);
-}
-
 static bool is_own(struct str key)
 {
 	for (size_t i = 0; i < sizeof(own_keys) / sizeof(*own_keys); i++) {
@@ -127,21 +105,21 @@ static void put_repodata(struct jw *w, const struct pkg_record *r)
 	jw_kv_str(w, "fn", r->fn);
 	put_url(w, r);
 	if (r->has_sha256)
-		put_digest(w, "sha256", r->sha256, SHA256_SIZE);
+		jw_kv_hex(w, "sha256", r->sha256, SHA256_SIZE);
 	if (r->has_md5)
-		put_digest(w, "md5", r->md5, MD5_SIZE);
+		jw_kv_hex(w, "md5", r->md5, MD5_SIZE);
 	if (r->size > 0)
 		jw_kv_int(w, "size", (int64_t)r->size);
 	if (r->timestamp_ms > 0)
 		jw_kv_int(w, "timestamp", (int64_t)r->timestamp_ms);
-	put_list(w, "depends", r->depends, r->depends_n);
-	put_list(w, "constrains", r->constrains, r->constrains_n);
-	put_opt(w, "noarch", r->noarch);
-	put_opt(w, "track_features", r->track_features);
-	put_opt(w, "features", r->features);
-	put_opt(w, "license", r->license);
-	put_opt(w, "license_family", r->license_family);
-	put_opt(w, "python_site_packages_path", r->python_site_packages_path);
+	jw_kv_list(w, "depends", r->depends, r->depends_n);
+	jw_kv_list(w, "constrains", r->constrains, r->constrains_n);
+	jw_kv_opt(w, "noarch", r->noarch);
+	jw_kv_opt(w, "track_features", r->track_features);
+	jw_kv_opt(w, "features", r->features);
+	jw_kv_opt(w, "license", r->license);
+	jw_kv_opt(w, "license_family", r->license_family);
+	jw_kv_opt(w, "python_site_packages_path", r->python_site_packages_path);
 	put_extra(w, r->extra_json);
 }
 
@@ -163,9 +141,9 @@ static void put_path(struct jw *w, const struct path_entry *en)
 	if (en->no_link)
 		jw_kv_bool(w, "no_link", true);
 	if (en->has_sha256)
-		put_digest(w, "sha256", en->sha256, SHA256_SIZE);
+		jw_kv_hex(w, "sha256", en->sha256, SHA256_SIZE);
 	if (en->has_sha256_prefix)
-		put_digest(w, "sha256_in_prefix", en->sha256_prefix, SHA256_SIZE);
+		jw_kv_hex(w, "sha256_in_prefix", en->sha256_prefix, SHA256_SIZE);
 	if (en->has_size)
 		jw_kv_int(w, "size_in_bytes", (int64_t)en->size);
 	jw_object_end(w);
@@ -202,9 +180,9 @@ static void record_text(const struct link_pkg *p, struct str tree_path, struct s
 	put_repodata(&w, &p->record);
 	if (p->lock->requested) {
 		jw_kv_str(&w, "requested_spec", p->lock->requested_spec);
-		put_list(&w, "requested_specs", &p->lock->requested_spec, 1);
+		jw_kv_list(&w, "requested_specs", &p->lock->requested_spec, 1);
 	} else {
-		put_list(&w, "requested_specs", NULL, 0);
+		jw_kv_list(&w, "requested_specs", NULL, 0);
 	}
 	jw_kv_str(&w, "extracted_package_dir", tree_path);
 	jw_kv_str(&w, "package_tarball_full_path", blob_path);

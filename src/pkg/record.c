@@ -4,30 +4,6 @@
 /* Bounds of what one record may hold; real ones stay far below (the largest known has some 600 dependencies). */
 enum { MAX_DEPENDS = 20000, MAX_TEXT = 1 << 16 };
 
-static void put_opt(struct jw *w, const char *key, struct str s)
-{
-	if (s.n)
-		jw_kv_str(w, key, s);
-}
-
-static void put_list(struct jw *w, const char *key, const struct str *v, uint32_t n)
-{
-	jw_key(w, key);
-	jw_array(w);
-	for (uint32_t i = 0; i < n; i++)
-		jw_str(w, v[i]);
-	jw_array_end(w);
-}
-
-static void put_digest(struct jw *w, const char *key, bool has, const uint8_t *p, size_t n)
-{
-	char hex[2 * DIGEST_MAX + 1];
-	if (!has)
-		return;
-	hex_encode(p, n, hex);
-	jw_kv_c(w, key, hex);
-}
-
 static void put_extra(struct jw *w, struct str extra)
 {
 	if (!extra.n)
@@ -44,22 +20,24 @@ void pkg_record_write(struct jw *w, const struct pkg_record *r)
 	jw_kv_str(w, "version", r->version);
 	jw_kv_str(w, "build", r->build);
 	jw_kv_int(w, "build_number", (int64_t)r->build_number);
-	put_opt(w, "channel", r->channel);
-	put_opt(w, "subdir", r->subdir);
-	put_opt(w, "fn", r->fn);
-	put_opt(w, "url", r->url);
-	put_digest(w, "sha256", r->has_sha256, r->sha256, SHA256_SIZE);
-	put_digest(w, "md5", r->has_md5, r->md5, MD5_SIZE);
+	jw_kv_opt(w, "channel", r->channel);
+	jw_kv_opt(w, "subdir", r->subdir);
+	jw_kv_opt(w, "fn", r->fn);
+	jw_kv_opt(w, "url", r->url);
+	if (r->has_sha256)
+		jw_kv_hex(w, "sha256", r->sha256, SHA256_SIZE);
+	if (r->has_md5)
+		jw_kv_hex(w, "md5", r->md5, MD5_SIZE);
 	if (r->size)
 		jw_kv_int(w, "size", (int64_t)r->size);
-	put_list(w, "depends", r->depends, r->depends_n);
-	put_list(w, "constrains", r->constrains, r->constrains_n);
-	put_opt(w, "license", r->license);
-	put_opt(w, "license_family", r->license_family);
-	put_opt(w, "noarch", r->noarch);
-	put_opt(w, "track_features", r->track_features);
-	put_opt(w, "features", r->features);
-	put_opt(w, "python_site_packages_path", r->python_site_packages_path);
+	jw_kv_list(w, "depends", r->depends, r->depends_n);
+	jw_kv_list(w, "constrains", r->constrains, r->constrains_n);
+	jw_kv_opt(w, "license", r->license);
+	jw_kv_opt(w, "license_family", r->license_family);
+	jw_kv_opt(w, "noarch", r->noarch);
+	jw_kv_opt(w, "track_features", r->track_features);
+	jw_kv_opt(w, "features", r->features);
+	jw_kv_opt(w, "python_site_packages_path", r->python_site_packages_path);
 	if (r->timestamp_ms)
 		jw_kv_int(w, "timestamp", (int64_t)r->timestamp_ms);
 	put_extra(w, r->extra_json);

@@ -10,15 +10,6 @@ static const char *const strategy_name[] = {"highest", "lowest", "lowest-direct"
 
 /* -- out ---------------------------------------------------------------------------------------------------------- */
 
-static void put_texts(struct jw *w, const char *key, const struct str *s, size_t n)
-{
-	jw_key(w, key);
-	jw_array(w);
-	for (size_t i = 0; i < n; i++)
-		jw_str(w, s[i]);
-	jw_array_end(w);
-}
-
 static void put_records(struct jw *w, const char *key, const struct pkg_record *r, size_t n)
 {
 	jw_key(w, key);
@@ -35,9 +26,9 @@ static void put_request(struct jw *w, const struct solve_request *r)
 {
 	jw_key(w, "request");
 	jw_object(w);
-	put_texts(w, "specs", r->specs, r->specs_n);
-	put_texts(w, "constraints", r->constraints, r->constraints_n);
-	put_texts(w, "update", r->update_names, r->update_names_n);
+	jw_kv_list(w, "specs", r->specs, r->specs_n);
+	jw_kv_list(w, "constraints", r->constraints, r->constraints_n);
+	jw_kv_list(w, "update", r->update_names, r->update_names_n);
 	jw_kv_bool(w, "update_all", r->update_all);
 	jw_kv_c(w, "priority", priority_name[r->priority]);
 	jw_kv_c(w, "strategy", strategy_name[r->strategy]);

@@ -295,8 +295,15 @@ TEST(writer_one_line)
 	jw_array_end(&w);
 	jw_kv_bool(&w, "b", false);
 	jw_kv_str(&w, "s", STR("v"));
+	jw_kv_opt(&w, "o", STR_NONE);
+	jw_kv_opt(&w, "p", STR("v"));
+	jw_kv_list(&w, "t", (struct str[]){STR("x"), STR("y")}, 2);
+	jw_kv_hex(&w, "h", (const uint8_t *)"\x01\xff", 2);
 	jw_object_end(&w);
-	CHECK_STR(b.p, "{\"a\":\"x\",\"n\":null,\"l\":[-9223372036854775808,true,[],{},1.50],\"b\":false,\"s\":\"v\"}");
+	CHECK_STR(
+		b.p,
+		"{\"a\":\"x\",\"n\":null,\"l\":[-9223372036854775808,true,[],{},1.50],\"b\":false,\"s\":\"v\",\"p\":\"v\","
+		"\"t\":[\"x\",\"y\"],\"h\":\"01ff\"}");
 }
 
 TEST(writer_indents)
