@@ -9,31 +9,13 @@
 enum { PATHS_JSON_MAX = 256 << 20, SMALL_MAX = 16 << 20 };
 
 /* == what describes the package =================================================================================== */
-static bool is_dotted_name(struct str s)
-{
-	bool start = true;
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
-		if (c == '.' ? start : !letter && (start || c < '0' || c > '9'))
-			return false;
-		start = c == '.';
-	}
-	return !start;
-}
-
 static int entry_point_check(struct str text, struct err *e)
 {
-	struct str rest = text, name, module;
-	if (!str_take_until(&rest, '=', &name) || !str_take_until(&rest, ':', &module) ||
-	    !is_dotted_name(str_trim(module)) || !is_dotted_name(str_trim(rest)))
-		return err_new(e, ERR_USAGE, "entry point '%.*s' is not of the form 'program = module:function'",
-			       STR_ARG(text));
-	name = str_trim(name);
-	if (!fs_path_is_inside(name) || str_find(name, '/') >= 0 || name.n > 255)
-		return err_new(e, ERR_USAGE, "entry point '%.*s': its program is not the name of a file",
-			       STR_ARG(text));
-	return 0;
+	struct str name, target;
+	if (pkg_entry_point_parse(text, &name, &target, e) == 0)
+		return 0;
+	e->code = ERR_USAGE;
+	return -1;
 }
 
 static int specs_check(const char *what, struct pack_list list, struct str own_name, bool *ret_python, struct err *e)
@@ -177,21 +159,6 @@ int meta_from_index(struct arena *a, struct str text, struct pack_meta *m, struc
 }
 
 /* == writing what is missing ====================================================================================== */
-static void put_list(struct jw *w, const char *key, struct pack_list list)
-{
-	jw_key(w, key);
-	jw_array(w);
-	for (size_t i = 0; i < list.n; i++)
-		jw_str(w, list.v[i]);
-	jw_array_end(w);
-}
-
-static void put_text(struct jw *w, const char *key, struct str text)
-{
-	if (text.n > 0)
-		jw_kv_str(w, key, text);
-}
-
 static void write_index(struct buf *b, const struct pack_meta *m, int64_t time_s)
 {
 	struct jw w = JW_INIT(b, 2);
@@ -199,17 +166,17 @@ static void write_index(struct buf *b, const struct pack_meta *m, int64_t time_s
 	jw_kv_str(&w, "build", m->build);
 	jw_kv_int(&w, "build_number", m->build_number);
 	if (m->constrains.n > 0)
-		put_list(&w, "constrains", m->constrains);
-	put_list(&w, "depends", m->depends);
-	put_text(&w, "license", m->license);
-	put_text(&w, "license_family", m->license_family);
+		jw_kv_list(&w, "constrains", m->constrains.v, m->constrains.n);
+	jw_kv_list(&w, "depends", m->depends.v, m->depends.n);
+	jw_kv_opt(&w, "license", m->license);
+	jw_kv_opt(&w, "license_family", m->license_family);
 	jw_kv_str(&w, "name", m->name);
-	put_text(&w, "noarch", m->noarch);
-	put_text(&w, "python_site_packages_path", m->python_site_packages_path);
+	jw_kv_opt(&w, "noarch", m->noarch);
+	jw_kv_opt(&w, "python_site_packages_path", m->python_site_packages_path);
 	jw_kv_str(&w, "subdir", m->subdir);
 	if (time_s >= 0)
 		jw_kv_int(&w, "timestamp", time_s * 1000);
-	put_text(&w, "track_features", m->track_features);
+	jw_kv_opt(&w, "track_features", m->track_features);
 	jw_kv_str(&w, "version", m->version);
 	jw_object_end(&w);
 	buf_put_char(b, '\n');
@@ -219,11 +186,11 @@ static void write_about(struct buf *b, const struct pack_meta *m)
 {
 	struct jw w = JW_INIT(b, 2);
 	jw_object(&w);
-	put_text(&w, "description", m->description);
-	put_text(&w, "home", m->home);
-	put_text(&w, "license", m->license);
-	put_text(&w, "license_family", m->license_family);
-	put_text(&w, "summary", m->summary);
+	jw_kv_opt(&w, "description", m->description);
+	jw_kv_opt(&w, "home", m->home);
+	jw_kv_opt(&w, "license", m->license);
+	jw_kv_opt(&w, "license_family", m->license_family);
+	jw_kv_opt(&w, "summary", m->summary);
 	jw_object_end(&w);
 	buf_put_char(b, '\n');
 }
@@ -234,7 +201,7 @@ static void write_link(struct buf *b, const struct pack_meta *m)
 	jw_object(&w);
 	jw_key(&w, "noarch");
 	jw_object(&w);
-	put_list(&w, "entry_points", m->entry_points);
+	jw_kv_list(&w, "entry_points", m->entry_points.v, m->entry_points.n);
 	jw_kv_c(&w, "type", "python");
 	jw_object_end(&w);
 	jw_kv_int(&w, "package_metadata_version", 1);

@@ -70,8 +70,6 @@ struct python_info {
 int python_find(const struct link_pkg *p, size_t n, struct arena *a, struct python_info *ret, struct err *e);
 /* Sets dest of every entry (for all packages), adds entry points as entries, marks what is to be compiled. */
 int noarch_map(struct link_pkg *p, const struct python_info *py, struct err *e);
-/* "name = module:function [extra]" apart; refuses what is not a file name or not dotted names. */
-int entry_point_parse(struct str text, struct str *ret_name, struct str *ret_target, struct err *e);
 /* The script's text. `python` is relative to the prefix. */
 void entry_point_text(struct str target, const char *prefix, const char *python, struct buf *b);
 

@@ -45,45 +45,6 @@ int python_find(const struct link_pkg *p, size_t n, struct arena *a, struct pyth
 }
 
 /* == entry points ================================================================================================= */
-static bool is_dotted_name(struct str s)
-{
-	bool start = true;
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
-		if (c == '.' ? start : !letter && (start || c < '0' || c > '9'))
-			return false;
-		start = c == '.';
-	}
-	return !start;
-}
-
-static bool is_file_name(struct str s)
-{
-	return s.n > 0 && s.n <= 255 && fs_path_is_inside(s) && str_find(s, '/') < 0;
-}
-
-int entry_point_parse(struct str text, struct str *ret_name, struct str *ret_target, struct err *e)
-{
-	struct str rest = text, name, module, function;
-	if (!str_take_until(&rest, '=', &name))
-		return err_new(e, ERR_INPUT, "entry point '%.*s' is not of the form 'name = module:function'",
-			       STR_ARG(text));
-	ptrdiff_t extras = str_find(rest, '[');
-	struct str target = str_trim(extras < 0 ? rest : str_head(rest, (size_t)extras));
-	name = str_trim(name);
-	function = target;
-	if (!is_file_name(name))
-		return err_new(e, ERR_INPUT, "entry point '%.*s': its name is not that of a file", STR_ARG(text));
-	if (!str_take_until(&function, ':', &module) || !is_dotted_name(str_trim(module)) ||
-	    !is_dotted_name(str_trim(function)))
-		return err_new(e, ERR_INPUT, "entry point '%.*s' does not name a function as 'module:function'",
-			       STR_ARG(text));
-	*ret_name = name;
-	*ret_target = target;
-	return 0;
-}
-
 void entry_point_text(struct str target, const char *prefix, const char *python, struct buf *b)
 {
 	struct str function = target, module, first, rest;
@@ -105,7 +66,7 @@ static int add_entry_points(struct link_pkg *p, struct err *e)
 {
 	for (uint32_t i = 0; i < p->entry_points_n; i++) {
 		struct str name, target;
-		if (entry_point_parse(p->entry_points[i], &name, &target, e) < 0)
+		if (pkg_entry_point_parse(p->entry_points[i], &name, &target, e) < 0)
 			return -1;
 		if (p->entries.n >= PATHS_MAX)
 			return err_new(e, ERR_LIMIT, "more than %d paths", PATHS_MAX);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Names of packages, builds and subdirs (CEP 26). */
+/* Names of packages, builds and subdirs (CEP 26), of files and entry points (CEP 34). */
+#include "base/fs.h"
 #include "pkg/pkg.h"
 
 enum { NAME_MAX_CHARS = 64, BUILD_MAX_CHARS = 64, SUBDIR_MAX_CHARS = 32, FILENAME_MAX_CHARS = 211 };
@@ -140,4 +141,45 @@ bool pkg_filename_split(struct str fn, struct str *name, struct str *version, st
 	*build = str_skip(stem, (size_t)second + 1);
 	*ext = str_skip(fn, stem.n + 1);
 	return true;
+}
+
+/* -- entry points ------------------------------------------------------------------------------------------------ */
+
+static bool is_dotted_name(struct str s)
+{
+	bool start = true;
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
+		if (c == '.' ? start : !letter && (start || c < '0' || c > '9'))
+			return false;
+		start = c == '.';
+	}
+	return !start;
+}
+
+static bool is_file_name(struct str s)
+{
+	return s.n > 0 && s.n <= 255 && fs_path_is_inside(s) && str_find(s, '/') < 0;
+}
+
+int pkg_entry_point_parse(struct str text, struct str *ret_program, struct str *ret_target, struct err *e)
+{
+	struct str rest = text, name, module, function;
+	if (!str_take_until(&rest, '=', &name))
+		return err_new(e, ERR_INPUT, "entry point '%.*s' is not of the form 'program = module:function'",
+			       STR_ARG(text));
+	ptrdiff_t extras = str_find(rest, '[');
+	struct str target = str_trim(extras < 0 ? rest : str_head(rest, (size_t)extras));
+	name = str_trim(name);
+	function = target;
+	if (!is_file_name(name))
+		return err_new(e, ERR_INPUT, "entry point '%.*s': its name is not that of a file", STR_ARG(text));
+	if (!str_take_until(&function, ':', &module) || !is_dotted_name(str_trim(module)) ||
+	    !is_dotted_name(str_trim(function)))
+		return err_new(e, ERR_INPUT, "entry point '%.*s' does not name a function as 'module:function'",
+			       STR_ARG(text));
+	*ret_program = name;
+	*ret_target = target;
+	return 0;
 }

@@ -57,6 +57,9 @@ bool pkg_subdir_known(
 	struct str s); /* a platform that is in use: "linux-64", "noarch" … (a channel may end in others) */
 /* "name-version-build.ext" apart; false where it is not of that form. ext is "conda" or "tar.bz2". */
 bool pkg_filename_split(struct str fn, struct str *name, struct str *version, struct str *build, struct str *ext);
+/* A Python entry point, "program = module:function [extra]" (CEP 34), apart: target is "module:function". ERR_INPUT where the
+ * program is not the name of a file or the target not dotted names. */
+int pkg_entry_point_parse(struct str text, struct str *ret_program, struct str *ret_target, struct err *e);
 
 /* -- versions and specs, by scheme ------------------------------------------------------------------------------- */
 struct version; /* a parsed version; opaque */

@@ -808,8 +808,8 @@ TEST(entry_points_are_checked)
 	struct str name, target;
 	struct err e = ERR_INIT;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-		CHECK_MSG(entry_point_parse(str_c(bad[i]), &name, &target, &e) < 0, "'%s' is taken", bad[i]);
-	CHECK(entry_point_parse(STR("a-b.c=m.n:f.g [extra]"), &name, &target, &e) == 0);
+		CHECK_MSG(pkg_entry_point_parse(str_c(bad[i]), &name, &target, &e) < 0, "'%s' is taken", bad[i]);
+	CHECK(pkg_entry_point_parse(STR("a-b.c=m.n:f.g [extra]"), &name, &target, &e) == 0);
 	CHECK(str_eq_c(name, "a-b.c") && str_eq_c(target, "m.n:f.g"));
 }
 
