@@ -115,7 +115,7 @@ int env_digests_in_use(struct env_state *st, struct arena *a, uint8_t (**ret)[SH
 		       struct err *e);
 
 /* Holds the environment against other commands; waits up to wait_ms, then ERR_BUSY names the holder. The environment need
- * not exist yet. Removes what a crashed command left of it. */
+ * not exist yet. Removes what a crashed command left of it. Released before its state is freed. */
 struct env_hold;
 int env_hold(struct env_state *st, struct str name, int64_t wait_ms, struct env_hold **ret, struct err *e);
 void env_release(struct env_hold *h);
