@@ -354,10 +354,11 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 	struct env_plan plan;
 	struct env_report report = {0};
 	struct env_opts o = {.progress = &c->progress, .clock = &clock_system, .command = c->command_line};
-	if (cmd_need_config(c, e) < 0 || parse_options(c, ch->options, &o, e) < 0 || cmd_need_store(c, e) < 0 ||
+	if (cmd_need_config(c, e) < 0 || parse_options(c, ch->options, &o, e) < 0 ||
+	    (c->dry_run ? cmd_need_store_to_read(c, e) : cmd_need_store(c, e)) < 0 ||
 	    (!c->offline && cmd_need_transfer(c, e) < 0) ||
 	    env_plan(ch->target, ch->before, c->store, &c->arena, &plan, e) < 0 ||
-	    (ch->before && o.sync_delete && find_differences(c, hold, found, e) < 0))
+	    (ch->before && hold && o.sync_delete && find_differences(c, hold, found, e) < 0))
 		return cmd_fail(c, e);
 	if (!c->json && !c->quiet)
 		put_plan(c, &plan);

@@ -79,6 +79,9 @@ void cmd_context_release(struct cmd_context *c);
 int cmd_need_config(struct cmd_context *c, struct err *e);
 int cmd_need_root(struct cmd_context *c, struct err *e); /* root_path and root_fd; makes the folder */
 int cmd_need_store(struct cmd_context *c, struct err *e);
+int cmd_need_store_to_read(struct cmd_context *c, struct err *e); /* for whoever may not write to it, too */
+/* True where e says that this user, or this file system, cannot be written: what changes nothing goes on without. */
+bool cmd_may_not_write(const struct err *e);
 int cmd_need_state(struct cmd_context *c, bool read_only, struct err *e);
 int cmd_need_transfer(struct cmd_context *c, struct err *e);
 int cmd_need_cache(struct cmd_context *c, struct err *e);

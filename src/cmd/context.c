@@ -65,6 +65,22 @@ int cmd_need_store(struct cmd_context *c, struct err *e)
 	return cmd_need_root(c, e) < 0 ? -1 : store_open(c->root_fd, 0, &c->store, e);
 }
 
+bool cmd_may_not_write(const struct err *e)
+{
+	return e->sys == EACCES || e->sys == EPERM || e->sys == EROFS;
+}
+
+int cmd_need_store_to_read(struct cmd_context *c, struct err *e)
+{
+	struct err why = ERR_INIT;
+	if (cmd_need_store(c, &why) == 0)
+		return 0;
+	if (c->root_fd >= 0 && cmd_may_not_write(&why))
+		return store_open(c->root_fd, STORE_OPEN_RO, &c->store, e);
+	*e = why;
+	return -1;
+}
+
 int cmd_need_state(struct cmd_context *c, bool read_only, struct err *e)
 {
 	if (c->state)

@@ -121,7 +121,9 @@ static int run(struct cmd_context *c, const struct cmd_option *options, int argc
 		return cmd_fail(c, &e);
 	if (c->help)
 		return cmd_help(c);
-	return cmd_need_store(c, &e) < 0 ? cmd_fail(c, &e) : fn(c, a, &e);
+	bool changes = fn == gc || a->repair;
+	int rc_store = changes ? cmd_need_store(c, &e) : cmd_need_store_to_read(c, &e);
+	return rc_store < 0 ? cmd_fail(c, &e) : fn(c, a, &e);
 }
 
 int cmd_store_gc(struct cmd_context *c, int argc, char **argv)

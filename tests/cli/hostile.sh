@@ -50,4 +50,21 @@ t 'says so too' has "missing or empty, but 'env/x' is there" err
 t 'gc frees nothing without it' must_fail 1 "$SLIPWAY" store gc
 t 'with its backup all is as before' sh -c 'cp state.db "$SLIPWAY_ROOT" && "$SLIPWAY" env run -n x -- sh "$SLIPWAY_ROOT/env/x/1/bin/aa"'
 
+# a root that cannot be written to: what changes nothing still answers
+read_only()
+{
+	unshare -rm sh -c 'mkdir -p ro && mount -t tmpfs none ro && cp -r "$SLIPWAY_ROOT" ro/root && mount -o remount,ro ro && "$@"' - "$@"
+}
+if unshare -rm true 2>/dev/null; then
+	for query in 'env list' 'env run -n x -- true' 'env export -n x' 'store size' 'store verify' 'solve -c ch aa' \
+		'env create --dry-run -n y -c ch aa' 'env update --dry-run -n x -c ch --all'; do
+		# shellcheck disable=SC2086 # words
+		t "read-only root: $query" read_only "$SLIPWAY" --root ro/root $query
+	done
+	t 'a change is refused' must_fail 1 read_only "$SLIPWAY" --root ro/root env create -n y -c ch aa
+	t 'with the reason' has 'Read-only file system' err
+else
+	skip 'read-only root' 'kernel: no user namespaces'
+fi
+
 done_testing
