@@ -3,6 +3,7 @@
 # examples/configured.sh: looks whether this machine's own configuration names a conda channel or a Python index, asks
 # each for a few seconds, and says how to go on with what answers.
 set -u
+: "${HOME:=/nonexistent}"
 
 # answers URL: does it, within 4 seconds?
 answers()

@@ -19,7 +19,8 @@ fail()
 [ -x "$slipway" ] || fail "no program '$slipway'; run ./quickstart, which builds it"
 cc=${CC:-cc}
 command -v "${cc%% *}" >/dev/null || fail "no C compiler '$cc'; 'apt-get install gcc' brings one"
-python3=$(command -v python3) || fail "no python3; 'apt-get install python3' brings it"
+# the interpreter itself, not a shim that looks for one in PATH
+python3=$(python3 -c 'import sys; print(sys.executable)') || fail "no python3; 'apt-get install python3' brings it"
 [ ! -e "$dir" ] || [ -e "$dir/$mark" ] || [ -z "$(ls -A "$dir")" ] ||
 	fail "'$dir' is there and not mine: name another folder"
 rm -rf "$dir"
