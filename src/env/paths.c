@@ -380,7 +380,9 @@ static int read_softlink(int tree_fd, struct link_pkg *p, struct path_entry *en,
 	char target[SOFTLINK_MAX + 1];
 	ssize_t n = readlinkat(tree_fd, en->path.p, target, sizeof(target));
 	if (n < 0 && errno == EINVAL) {
-		en->type = PATH_HARD; /* packed on a system without symbolic links: the file itself */
+		/* packed on a system without symbolic links: a file, and not always what the link led to */
+		en->type = PATH_HARD;
+		en->has_sha256 = en->has_size = false;
 		return 0;
 	}
 	if (n < 0)
