@@ -4,7 +4,7 @@
  *
  * A reflink shares the data and nothing else, so that a program that writes into its own files harms nobody; a hard link
  * shares the file. So hard links are the second choice, and files below etc/, which people edit in place, are copied in
- * place of them (doc/decisions/links.md).
+ * place of them (doc/decisions/0010-links.md).
  */
 #include <errno.h>
 #include <fcntl.h>
