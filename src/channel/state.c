@@ -57,7 +57,7 @@ static int read_state(struct source *s, struct str text, struct err *e)
 	    json_opt_str(j, "last_modified", &modified, e) < 0 || json_opt_bool(j, "built", &built, e) < 0 ||
 	    json_opt_array(j, "roots", &roots, e) < 0)
 		return -1;
-	if (version != STATE_VERSION || candidate < 0 || candidate >= CANDIDATES_MAX)
+	if (version != STATE_VERSION || candidate < 0 || candidate >= CANDIDATES_MAX || checked < 0)
 		return err_new(e, ERR_INPUT, "another version of the state");
 	struct state *st = &s->state;
 	st->what = str_eq(what, STR("have"))	  ? STATE_HAVE

@@ -72,12 +72,15 @@ static int add(struct cmd_context *c, const struct channel_args *a, struct err *
 	}
 	if (!known && !a->first)
 		list[k++] = new;
-	cmd_say(c, "%s channel '%.*s': %.*s", known ? "changed" : "added", STR_ARG(new.name), STR_ARG(ch.shown));
+	if (!c->dry_run && cmd_channels_write(c, list, k, e) < 0)
+		return -1;
+	cmd_say(c, "%s%s channel '%.*s': %.*s", c->dry_run ? "would have " : "", known ? "changed" : "added",
+		STR_ARG(new.name), STR_ARG(ch.shown));
 	struct str path = ch.url;
 	if (str_take_str(&path, STR("file://")) && str_find(path, '%') < 0 &&
 	    !fs_exists(AT_FDCWD, arena_strdup(&c->arena, path)))
 		cmd_say(c, "note: there is no such folder yet");
-	return c->dry_run ? 0 : cmd_channels_write(c, list, k, e);
+	return 0;
 }
 
 int cmd_channel_add(struct cmd_context *c, int argc, char **argv)

@@ -50,6 +50,16 @@ t 'says so too' has "missing or empty, but 'env/x' is there" err
 t 'gc frees nothing without it' must_fail 1 "$SLIPWAY" store gc
 t 'with its backup all is as before' sh -c 'cp state.db "$SLIPWAY_ROOT" && "$SLIPWAY" env run -n x -- sh "$SLIPWAY_ROOT/env/x/1/bin/aa"'
 
+# what is remembered of a channel's files was written long before all time
+state_of_before()
+{
+	for file in "$SLIPWAY_ROOT"/index/*/*.json; do
+		sed -i 's/"checked_ms":[0-9]*/"checked_ms":-9223372036854775808/' "$file" || return 1
+	done
+	"$SLIPWAY" solve -c ch aa
+}
+t 'a time of before 1970 in the index folder is no time' state_of_before
+
 # a root that cannot be written to: what changes nothing still answers
 read_only()
 {
@@ -63,6 +73,8 @@ if unshare -rm true 2>/dev/null; then
 	done
 	t 'a change is refused' must_fail 1 read_only "$SLIPWAY" --root ro/root env create -n y -c ch aa
 	t 'with the reason' has 'Read-only file system' err
+	t 'channel add fails' must_fail 1 read_only "$SLIPWAY" --root ro/root channel add ch
+	t 'and does not say that it was done' hasnt added err
 else
 	skip 'read-only root' 'kernel: no user namespaces'
 fi
