@@ -207,10 +207,10 @@ static void on_difference(void *ctx, const char *path, const char *what, struct 
 }
 
 /* What --sync --syncmode=delete will undo: files of nobody, changed and missing ones. */
-static int find_differences(struct cmd_context *c, struct env_hold *hold, struct differences *d, struct err *e)
+static int find_differences(struct cmd_context *c, struct str name, struct differences *d, struct err *e)
 {
 	size_t n;
-	if (env_differences(hold, 0, true, on_difference, d, e) < 0)
+	if (env_differences(c->state, name, 0, true, on_difference, d, e) < 0)
 		return -1;
 	n = c->verbose || d->found.n < MAX_DIFFERENCES_SHOWN ? d->found.n : MAX_DIFFERENCES_SHOWN;
 	if (n)
@@ -358,7 +358,7 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 	    (c->dry_run ? cmd_need_store_to_read(c, e) : cmd_need_store(c, e)) < 0 ||
 	    (!c->offline && cmd_need_transfer(c, e) < 0) ||
 	    env_plan(ch->target, ch->before, c->store, &c->arena, &plan, e) < 0 ||
-	    (ch->before && hold && o.sync_delete && find_differences(c, hold, found, e) < 0))
+	    (ch->before && o.sync_delete && find_differences(c, ch->name, found, e) < 0))
 		return cmd_fail(c, e);
 	if (!c->json && !c->quiet)
 		put_plan(c, &plan);

@@ -365,32 +365,27 @@ static void on_difference(void *ctx, const char *path, const char *what, struct 
 int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 {
 	static const char *const titles[] = {"What", "Path", "Package"};
-	struct query_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	struct query_args a = {0};
 	const struct cmd_option options[] = {
 		{'n', "name", CMD_TEXT, &a.name},
 		{0, "generation", CMD_NUMBER, &a.generation},
-		{0, "wait", CMD_NUMBER, &a.wait_s},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	struct err e = ERR_INIT;
 	struct str name;
-	struct env_info info;
-	auto_ptr(env_hold) hold = NULL;
 	auto_buf b = BUF_INIT(BUF_MAX);
 	int code;
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
 	struct check k = {.c = c, .table = {.titles = titles, .columns = 3}, .w = JW_INIT(&b, 2)};
-	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, false, &e) < 0 ||
-	    env_get(c->state, &c->arena, name, &info, &e) < 0 ||
-	    env_hold(c->state, name, cmd_wait_ms(a.wait_s), &hold, &e) < 0)
+	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0)
 		return cmd_fail(c, &e);
 	if (c->json) {
 		jw_object(&k.w);
 		jw_key(&k.w, "differences");
 		jw_array(&k.w);
 	}
-	int64_t n = env_differences(hold, (uint32_t)a.generation, true, on_difference, &k, &e);
+	int64_t n = env_differences(c->state, name, (uint32_t)a.generation, true, on_difference, &k, &e);
 	if (n < 0)
 		return cmd_fail(c, &e);
 	if (c->json) {

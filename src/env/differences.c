@@ -170,17 +170,20 @@ static int by_path(const void *x, const void *y)
 	return str_cmp(a->path, b->path);
 }
 
-int64_t env_differences(struct env_hold *h, uint32_t generation, bool deep, env_difference_fn *found, void *ctx,
-			struct err *e)
+int64_t env_differences(struct env_state *st, struct str name, uint32_t generation, bool deep, env_difference_fn *found,
+			void *ctx, struct err *e)
 {
-	char name[16];
 	auto_manifest m = {0};
 	struct compare c = {.m = &m, .deep = deep};
-	snprintf(name, sizeof(name), "%u", generation ? generation : state_current_link(h->dir_fd));
-	auto_fd dir = fs_open_dir(h->dir_fd, name, e);
+	struct env_info info;
+	if (env_get(st, &m.arena, name, &info, e) < 0)
+		return -1;
+	unsigned number = generation ? generation : info.current;
+	const char *path = arena_printf(&m.arena, "%.*s/%u", STR_ARG(name), number);
+	auto_fd dir = fs_open_dir(st->env_fd, path, e);
 	if (dir < 0 || read_manifest(dir, &m, e) < 0 || fs_walk(dir, ".", compare_entry, &c, e) < 0) {
 		vec_release(&c.found);
-		return err_ctx(e, "generation %s of '%s'", name, h->name);
+		return err_ctx(e, "generation %u of '%.*s'", number, STR_ARG(name));
 	}
 	for (size_t i = 0; i < m.files.n; i++) {
 		uint64_t first = *map_get(&m.by_path, m.files.v[i].path) - 1;
@@ -189,9 +192,9 @@ int64_t env_differences(struct env_hold *h, uint32_t generation, bool deep, env_
 	}
 	vec_sort(&c.found, by_path);
 	vec_foreach(d, &c.found) {
-		auto_free char *path = str_dup(d->path);
+		auto_free char *at = str_dup(d->path);
 		if (found)
-			found(ctx, path, d->what, d->package);
+			found(ctx, at, d->what, d->package);
 	}
 	int64_t n = (int64_t)c.found.n;
 	vec_release(&c.found);

@@ -193,10 +193,10 @@ int env_remove(struct env_hold *h, const struct env_opts *o, struct err *e);
 
 /* Compares a generation (0: the current one) with what was laid out: paths that are "missing", "changed" (content or type)
  * or "added" (no package owns them). With `deep` every file is read and its digest compared, else only its kind and size.
- * Calls found() for each, sorted by path; returns their number. */
+ * Calls found() for each, sorted by path; returns their number. Nothing need be held: a generation does not change. */
 typedef void env_difference_fn(void *ctx, const char *path, const char *what, struct str package);
-int64_t env_differences(struct env_hold *h, uint32_t generation, bool deep, env_difference_fn *found, void *ctx,
-			struct err *e);
+int64_t env_differences(struct env_state *st, struct str name, uint32_t generation, bool deep, env_difference_fn *found,
+			void *ctx, struct err *e);
 
 /* == 4. use ======================================================================================================= */
 /* The environment block of a program that runs in the environment: PATH, CONDA_PREFIX, CONDA_DEFAULT_ENV, variables of

@@ -12,6 +12,7 @@ refuses env history -n e --generation 1
 refuses env packages -n e --wait 1
 refuses env packages -n e --format yml
 refuses env check -n e --yml
+refuses env check -n e --wait 1
 refuses env remove -n e --generation 1
 refuses env export -n e --yml --explicit
 refuses env export -n e --format spr --yml

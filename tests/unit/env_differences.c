@@ -27,8 +27,7 @@ static void add_line(void *ctx, const char *path, const char *what, struct str p
 static const char *differences(struct envs *w, uint32_t generation, bool deep)
 {
 	auto_buf b = BUF_INIT(1 << 20);
-	auto_ptr(env_hold) h = envs_hold(w, "e");
-	int64_t n = env_differences(h, generation, deep, add_line, &b, &w->err);
+	int64_t n = env_differences(w->st, STR("e"), generation, deep, add_line, &b, &w->err);
 	CHECK_MSG(n >= 0, "%s", w->err.msg);
 	int64_t lines = 0;
 	for (size_t i = 0; i < b.n; i++)
@@ -141,10 +140,9 @@ TEST(a_damaged_record_is_named)
 	auto_envs w = {0};
 	with_tool(&w);
 	envs_put(&w, "e/1/conda-meta/tool-1-0.json", "{", 0644);
-	auto_ptr(env_hold) h = envs_hold(&w, "e");
-	CHECK_INT(env_differences(h, 0, false, NULL, NULL, &w.err), -1);
+	CHECK_INT(env_differences(w.st, STR("e"), 0, false, NULL, NULL, &w.err), -1);
 	CHECK_MSG(strstr(w.err.msg, "generation 1 of 'e': conda-meta/tool-1-0.json"), "%s", w.err.msg);
-	CHECK_INT(env_differences(h, 5, false, NULL, NULL, &w.err), -1);
+	CHECK_INT(env_differences(w.st, STR("e"), 5, false, NULL, NULL, &w.err), -1);
 	CHECK_INT(w.err.code, ERR_NOT_FOUND);
 }
 
@@ -259,4 +257,16 @@ TEST(sync_delete_takes_nothing_over)
 	CHECK(!envs_slurp(&w, "e/2/bin/mine"));
 	CHECK_STR(differences(&w, 0, true), "");
 	CHECK_STR(envs_slurp(&w, "e/1/bin/mine"), "mine");
+}
+
+TEST(looking_needs_neither_hold_nor_permission_to_write)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	auto_ptr(env_hold) another_command = envs_hold(&w, "e");
+	auto_ptr(env_state) reader = NULL;
+	CHECK(env_state_open(w.root_fd, w.root, ENV_STATE_RO, &reader, &w.err) == 0);
+	CHECK_INT(env_differences(reader, STR("e"), 0, true, NULL, NULL, &w.err), 0);
+	CHECK_INT(env_differences(reader, STR("none"), 0, true, NULL, NULL, &w.err), -1);
+	CHECK_INT(w.err.code, ERR_NOT_FOUND);
 }
