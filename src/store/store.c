@@ -365,7 +365,9 @@ int store_add_file(struct store *s, int dirfd, const char *path, const uint8_t *
 	auto_fd to = sys_openat(s->tmp, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (to < 0)
 		return err_sys(e, "create 'store/tmp/%s'", tmp);
-	if (flock(to, LOCK_EX | LOCK_NB) < 0 || add_copy(s, from, to, tmp, path, want_sha256, got, e) < 0) {
+	int rc = flock(to, LOCK_EX | LOCK_NB) < 0 ? err_sys(e, "lock 'store/tmp/%s'", tmp)
+						  : add_copy(s, from, to, tmp, path, want_sha256, got, e);
+	if (rc < 0) {
 		(void)sys_unlinkat(s->tmp, tmp, 0);
 		return err_ctx(e, "add '%s' to the store", path);
 	}
