@@ -200,7 +200,13 @@ void env_file_write_spr(const struct env_spec_file *f, struct buf *b)
 		put_package(b, &f->packages[i]);
 	for (uint32_t i = 0; i < f->packages_n; i++) {
 		const struct env_lock_package *p = &f->packages[i];
-		if (p->requested && p->requested_spec.n)
-			buf_printf(b, "requested %.*s %.*s\n", STR_ARG(p->record.name), STR_ARG(p->requested_spec));
+		if (!p->requested || !p->requested_spec.n)
+			continue;
+		/* not by format: STR_ARG cuts for messages, and a lock must be whole */
+		buf_put_c(b, "requested ");
+		buf_put_str(b, p->record.name);
+		buf_put_char(b, ' ');
+		buf_put_str(b, p->requested_spec);
+		buf_put_char(b, '\n');
 	}
 }
