@@ -155,7 +155,7 @@ static void add_compiled(struct layer *l, const struct module *m, const char *ta
 	en->path = en->dest = path;
 }
 
-static void run_batches(struct layer *l, struct batch *batch, size_t n)
+static void run_batches(struct batch *batch, size_t n)
 {
 	struct err unused = ERR_INIT;
 	if (n == 1) {
@@ -166,7 +166,6 @@ static void run_batches(struct layer *l, struct batch *batch, size_t n)
 	for (size_t i = 0; i < n; i++)
 		work_submit(w, run_batch, &batch[i]);
 	work_wait(w, &unused);
-	(void)l;
 }
 
 static size_t processes(const struct layer *l, size_t modules)
@@ -196,7 +195,7 @@ int pyc_compile(struct layer *l, struct err *e)
 	}
 	for (size_t i = 0; i < batches; i++)
 		batch[i] = (struct batch){.layer = l, .module = module, .n = n, .first = i, .step = batches};
-	run_batches(l, batch, batches);
+	run_batches(batch, batches);
 	for (size_t i = 0; i < n; i++) {
 		l->report->compiled += module[i].done;
 		l->report->not_compiled += !module[i].done;
