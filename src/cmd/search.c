@@ -100,7 +100,10 @@ static int search(struct cmd_context *c, const struct search_args *a, struct err
 		e->code = ERR_USAGE;
 		return cmd_fail(c, e);
 	}
-	if (cmd_open_channels(c, &a->solve, NULL, 0, &spec, 1, &opened, e) < 0)
+	struct cmd_solve_options how = a->solve;
+	how.no_shards |=
+		!spec_name(h.spec).n; /* shards are fetched by name: of a pattern only those of before would be found */
+	if (cmd_open_channels(c, &how, NULL, 0, &spec, 1, &opened, e) < 0)
 		return cmd_fail(c, e);
 	for (size_t i = 0; i < opened.indexes_n; i++) {
 		if (search_index(&h, &opened.indexes[i], e) == 0)
