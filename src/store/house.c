@@ -213,10 +213,13 @@ static bool is_kept(const struct gc *g, const struct blob_name *n)
 	return g->o->keep_n > 0 && bsearch(sha, g->o->keep, g->o->keep_n, SHA256_SIZE, compare_sha) != NULL;
 }
 
+/* Without a least age nothing is: a file's time may be finer than the clock, and so be a second ahead of it. */
 static bool is_young(const struct gc *g, int dirfd, const char *path)
 {
 	struct stat st;
-	return fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || g->now_s - st.st_mtime < g->o->min_age_s;
+	if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return true;
+	return g->o->min_age_s > 0 && g->now_s - st.st_mtime < g->o->min_age_s;
 }
 
 static int gc_tree(void *ctx, const struct blob_name *n, struct err *e)
