@@ -312,7 +312,8 @@ static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct env_
 		rc = env_switch(hold, report->generation, ch->operation, o, e);
 	cmd_progress_end(c);
 	if (rc < 0 && e->code != ERR_ROLLED_BACK && e->code != ERR_UNCERTAIN)
-		cmd_say(c, "nothing changed: '%.*s' is as it was", STR_ARG(ch->name));
+		cmd_say(c, "nothing changed: '%.*s' %s", STR_ARG(ch->name),
+			ch->before ? "is as it was" : "was not made");
 	return rc;
 }
 
