@@ -499,5 +499,8 @@ int env_remove(struct env_hold *h, const struct env_opts *o, struct err *e)
 		db_rollback(h->st);
 		return -1;
 	}
-	return db_commit(h->st, e) < 0 ? -1 : remove_files(h, "all generations", e);
+	if (db_commit(h->st, e) < 0)
+		return -1;
+	(void)sys_unlinkat(h->dir_fd, "current", 0); /* first, so that nobody meets half of it; else with the rest */
+	return remove_files(h, "all generations", e);
 }

@@ -1,12 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The commands that change environments, channels and the store fail, and the
-# process vanishes, at state-changing calls. Each time: the environment is
+# process vanishes, at each state-changing call. Each time: the environment is
 # wholly what it was or wholly what it is to be, and runs; list and history
 # answer; the exit code is honest; the same command then succeeds.
-#
-# Swept are the first 50 calls, the last 30 (the switch) and every third one
-# between them; SWEEP=all sweeps all.
 if [ -d /dev/shm ] && [ -w /dev/shm ]; then
 	TMPDIR=/dev/shm # nothing here depends on the disk, and the many syncs take time there
 	export TMPDIR
@@ -88,29 +85,34 @@ whole()
 	"$SLIPWAY" -q store verify
 }
 
+# linked: the same, as wrappers and what is on a PATH see it
+linked()
+{
+	if [ -L root/env/e/current ]; then
+		root/env/e/current/bin/tool 2>&1
+	else
+		echo none
+	fi
+}
+
 # judge RC OLD NEW: is what is there now what the exit code says?
 judge()
 {
-	now=$(state)
+	now=$(state) link=$(linked)
 	case $1 in
-	0) [ "$now" = "$3" ] || { echo "says done, and e is: $now"; return 1; } ;;
+	0) [ "$now:$link" = "$3:$3" ] || { echo "says done, and e is: $now, by its link: $link"; return 1; } ;;
 	1 | 4)
-		[ "$now" = "$2" ] || { echo "says that it failed (exit $1), and e is: $now"; return 1; }
+		[ "$now:$link" = "$2:$2" ] ||
+			{ echo "says that it failed (exit $1), and e is: $now, by its link: $link"; return 1; }
 		[ -s said ] || { echo "fails without a word"; return 1; }
 		;;
-	5 | 99) [ "$now" = "$2" ] || [ "$now" = "$3" ] || { echo "after exit $1, e is: $now"; return 1; } ;;
+	5 | 99)
+		for is in "$now" "$link"; do
+			[ "$is" = "$2" ] || [ "$is" = "$3" ] || { echo "after exit $1, e is: $is"; return 1; }
+		done
+		;;
 	*) echo "exit status $1"; return 1 ;;
 	esac
-}
-
-# next N CALLS: the call to fault after the Nth
-next()
-{
-	if [ "${SWEEP-}" = all ] || [ "$1" -lt 50 ] || [ "$1" -ge $(($2 - 30)) ]; then
-		echo $(($1 + 1))
-	else
-		echo $(($1 + 3))
-	fi
 }
 
 # again OLD NEW COMMAND...: the command once more, without a fault
@@ -137,7 +139,7 @@ sweep()
 	FAULT=count:$T/count "$@" >said 2>&1 || { echo "fails without a fault:"; cat said; return 1; }
 	calls=$(head -n 1 count)
 	[ "$calls" -ge 3 ] || { echo "only $calls calls are counted"; return 1; }
-	n=1 swept=0
+	n=1
 	while [ "$n" -le "$calls" ]; do
 		back_to "$from"
 		FAULT=$mode:$n "$@" >said 2>&1
@@ -145,14 +147,12 @@ sweep()
 		[ "$mode:$rc" != stop:0 ] || [ "$n" -ge $((calls - 2)) ] || { echo "$mode:$n: does not stop"; return 1; }
 		judge "$rc" "$was" "$becomes" || { echo "at $mode:$n of $calls:"; cat said; return 1; }
 		again "$was" "$becomes" "$@" || { echo "after $mode:$n of $calls, which said:"; cat said; return 1; }
-		now=$(state)
-		[ "$now" = "$becomes" ] || { echo "after $mode:$n of $calls and once more: $now"; return 1; }
+		now=$(state):$(linked)
+		[ "$now" = "$becomes:$becomes" ] || { echo "after $mode:$n of $calls and once more: $now"; return 1; }
 		[ "$becomes" != none ] || [ ! -e root/env/e ] || { echo "after $mode:$n of $calls: files are left"; return 1; }
 		[ "$becomes" = none ] || whole || { echo "after $mode:$n of $calls: not whole"; return 1; }
-		swept=$((swept + 1))
-		n=$(next "$n" "$calls")
+		n=$((n + 1))
 	done
-	echo "$swept of $calls calls"
 }
 
 # squeeze OLD NEW COMMAND...: with ever more room left on the disk
