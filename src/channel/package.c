@@ -264,16 +264,19 @@ static int same(const char *what, struct str in_name, struct str in_index, struc
 static int check_index(struct package_file *p, struct arena *a, struct err *e)
 {
 	struct str name, version, build;
-	int64_t number, schema = 1;
+	int64_t number, schema = 1, timestamp = 0;
 	if (json_get_str(p->index, "name", &name, e) < 0 || json_get_str(p->index, "version", &version, e) < 0 ||
 	    json_get_str(p->index, "build", &build, e) < 0 || json_get_int(p->index, "build_number", &number, e) < 0 ||
-	    json_opt_int(p->index, "schema_version", &schema, e) < 0)
+	    json_opt_int(p->index, "schema_version", &schema, e) < 0 ||
+	    json_opt_int(p->index, "timestamp", &timestamp, e) < 0)
 		return -1;
 	if (same("name", p->name, name, e) < 0 || same("version", p->version, version, e) < 0 ||
 	    same("build", p->build, build, e) < 0)
 		return -1;
 	if (number < 0 || number > UINT32_MAX)
 		return err_new(e, ERR_INPUT, "info/index.json: 'build_number' is out of range");
+	if (timestamp < 0 || timestamp >> 48) /* one such record, and nobody could read the channel */
+		return err_new(e, ERR_INPUT, "info/index.json: 'timestamp' is out of range");
 	p->is_v3 = schema >= 3;
 	if (pkg_name_check(name, e) < 0 || pkg_build_check(build, e) < 0 || !pkg_conda.version_parse(a, version, e))
 		return -1;

@@ -38,6 +38,14 @@ t 'one with a build that no lock can hold too' refused ',"build":"1!"' "build st
 t 'a size beyond all numbers too' refused ',"size":18446744073709551615' "'size' is not a number"
 t 'a digest of zeros is a digest' refused ",\"sha256\":\"$(printf '%064d' 0)\"" 'has sha256'
 
+# one package's wrong record would make the whole channel unreadable
+mkdir -p pp/info
+echo '{"name":"pp","version":"1","build":"0","build_number":0,"depends":[],"subdir":"noarch","timestamp":1152921504606846976}' \
+	>pp/info/index.json
+tar -C pp -cjf pp-1-0.tar.bz2 info
+t 'publish refuses a time beyond all calendars' must_fail 1 "$SLIPWAY" channel publish published pp-1-0.tar.bz2
+t 'and names it' has "'timestamp' is out of range" err
+
 # a state.db that was lost or cut off: environments are not taken for rubbish
 repodata ''
 t 'an environment' runs "$SLIPWAY" env create -n x -c ch aa
