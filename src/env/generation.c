@@ -229,11 +229,42 @@ static int forget_unused(struct env_hold *h, struct err *e)
 	return db_commit(h->st, e);
 }
 
+/* 1: the last thing done to the environment was to remove it, when `generation` was current. */
+static int was_removed(struct env_hold *h, uint32_t generation, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(
+		    h->st,
+		    "SELECT operation = 'remove' AND from_gen = ?2 FROM history WHERE env = ?1 ORDER BY id DESC LIMIT 1",
+		    &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, hold_name(h));
+	db_bind_int(q, 2, generation);
+	int rc = db_step(q, e);
+	return rc <= 0 ? rc : db_int(q, 0) != 0;
+}
+
+/* What is in use is never rubbish: where state.db knows nothing of it, it is state.db that was lost. */
+static int check_current_is_known(struct env_hold *h, struct err *e)
+{
+	uint32_t current = state_current_link(h->dir_fd);
+	int known = current ? generation_exists(h, current, e) : 1;
+	if (known == 0)
+		known = was_removed(h, current, e);
+	if (known != 0)
+		return known < 0 ? -1 : 0;
+	return err_new(
+		e, ERR_VERIFY,
+		"state.db does not know generation %u, which is in use (is state.db lost, or from an old backup?); "
+		"put the right state.db back, or move '%s/env/%s' away",
+		current, h->st->root_path, h->name);
+}
+
 /* Folders without a row: a lay-out or a removal that did not come to its end. */
 static int remove_rubbish(struct env_hold *h, struct err *e)
 {
 	auto_fs_list list = {0};
-	if (fs_list(h->dir_fd, ".", MAX_ENTRIES, &list, e) < 0)
+	if (check_current_is_known(h, e) < 0 || fs_list(h->dir_fd, ".", MAX_ENTRIES, &list, e) < 0)
 		return -1;
 	for (size_t i = 0; i < list.n; i++) {
 		uint64_t n;

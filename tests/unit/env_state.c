@@ -387,6 +387,7 @@ TEST(crash_while_removing)
 	envs_change(&w, "e", "create", &p, 1);
 	CHECK_INT(db_run(w.st, &w.err, "DELETE FROM generation", ""), 0);
 	CHECK_INT(db_run(w.st, &w.err, "DELETE FROM environment", ""), 0);
+	CHECK_INT(db_run(w.st, &w.err, "INSERT INTO history VALUES (NULL, 'e', 1, 'remove', '', 'done', 1, 0)", ""), 0);
 	envs_change(&w, "busy", "create", &p, 1);
 	auto_ptr(env_hold) h = envs_hold(&w, "half");
 	CHECK_INT(envs_lay_out(&w, h, "half", &p, 1), 1);
@@ -512,4 +513,23 @@ TEST(another_user_may_look)
 	envs_reopen(&w);
 	CHECK_INT(env_hold(w.st, STR("e"), 0, &h, &w.err), -1);
 	CHECK_MSG(strstr(w.err.msg, "ermission denied"), "%s", w.err.msg);
+}
+
+TEST(an_old_state_costs_no_environment)
+{
+	auto_envs w = {0};
+	envs_open(&w);
+	struct env_lock_package p = envs_simple(&w, "a", "1");
+	struct env_hold *h = NULL;
+	envs_change(&w, "other", "create", &p, 1);
+	envs_change(&w, "e", "create", &p, 1);
+	CHECK_INT(db_run(w.st, &w.err, "DELETE FROM generation WHERE env = 'e'", ""), 0);
+	CHECK_INT(db_run(w.st, &w.err, "DELETE FROM environment WHERE name = 'e'", ""), 0);
+	CHECK_INT(db_run(w.st, &w.err, "DELETE FROM history WHERE env = 'e'", ""), 0);
+	envs_reopen(&w);
+	CHECK(there(&w, "e/1") && there(&w, "e/current"));
+	CHECK_INT(env_hold(w.st, STR("e"), 0, &h, &w.err), -1);
+	CHECK_INT(w.err.code, ERR_VERIFY);
+	CHECK(strstr(w.err.msg, "does not know generation 1"));
+	CHECK(there(&w, "e/1") && there(&w, "e/current"));
 }
