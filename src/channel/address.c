@@ -155,19 +155,11 @@ static void set_id(struct channel *c)
 	hex_encode(digest, 16, c->id);
 }
 
-/* The part of the shown URL behind the alias, or of conda's own two hosts, is the short name. */
+/* The part of the shown URL behind the alias is the short name. */
 static struct str short_name(struct str shown, struct str alias)
 {
-	static const char *const hosts[] = {"https://conda.anaconda.org/", "https://repo.anaconda.com/"};
 	struct str rest = shown;
-	if (alias.n && str_take_str(&rest, alias) && str_take_char(&rest, '/') && rest.n)
-		return rest;
-	for (size_t i = 0; i < 2; i++) {
-		rest = shown;
-		if (str_take_str(&rest, str_c(hosts[i])) && rest.n)
-			return rest;
-	}
-	return shown;
+	return alias.n && str_take_str(&rest, alias) && str_take_char(&rest, '/') && rest.n ? rest : shown;
 }
 
 static int set_url(struct arena *a, struct str url, const struct channel_config *c, struct channel *ret, struct err *e)

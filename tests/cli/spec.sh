@@ -22,7 +22,7 @@ t 'with another build' no 'numpy=1.8=py38_0' numpy 1.8 py39_0
 t 'keys in brackets' yes "numpy[version='>=1.8',build='*_0',build_number=0]" numpy 1.9 py39_0
 t 'or' yes 'numpy 1.7|>=1.9' numpy 1.9 0
 t 'a channel is not in question' yes conda-forge::numpy numpy 1.8 0
-t 'unless one is given' no --channel https://conda.anaconda.org/main conda-forge::numpy numpy 1.8 0
+t 'unless one is given' no --channel https://conda.example.org/main conda-forge::numpy numpy 1.8 0
 t 'and a subdir' no --subdir noarch 'conda-forge/linux-64::numpy' numpy 1.8 0
 
 t 'a prefix is whole segments in a request' no 'openssl=1.1.1' openssl 1.1.1k 0

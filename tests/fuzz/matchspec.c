@@ -18,7 +18,7 @@ static bool match_all(const struct spec *s)
 	bool any = false;
 	for (size_t i = 0; i < 3; i++) {
 		struct pkg_record r = {.name = STR("numpy"), .version = str_c(version[i]), .build = STR("py39_0")};
-		r.channel = STR("https://conda.anaconda.org/conda-forge");
+		r.channel = STR("https://conda.example.org/conda-forge");
 		r.subdir = STR("linux-64");
 		r.extra_json = STR("\"flags\":[\"cuda\",\"blas:mkl\"]");
 		any |= pkg_conda.spec_match(s, &r);

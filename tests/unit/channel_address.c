@@ -35,8 +35,8 @@ static const char *refused(const char *text, const char *alias)
 
 TEST(urls_become_canonical)
 {
-	CHECK_STR(z(parse("HTTPS://Conda.Anaconda.org/conda-forge//", NULL).url),
-		  "https://conda.anaconda.org/conda-forge");
+	CHECK_STR(z(parse("HTTPS://Conda.Example.org/conda-forge//", NULL).url),
+		  "https://conda.example.org/conda-forge");
 	CHECK_STR(z(parse("https://h/a/./b/../c/", NULL).url), "https://h/a/c");
 	CHECK_STR(z(parse("https://h/..", NULL).url), "https://h");
 	CHECK_STR(z(parse("https://h:8080/Big", NULL).url), "https://h:8080/Big");
@@ -121,9 +121,9 @@ TEST(what_is_no_address_is_refused)
 
 TEST(the_channel_of_a_spec_matches)
 {
-	struct channel c = parse("conda-forge", "https://conda.anaconda.org");
+	struct channel c = parse("conda-forge", "https://conda.example.org");
 	CHECK(channel_matches(&c, STR("conda-forge")));
-	CHECK(channel_matches(&c, STR("https://conda.anaconda.org/conda-forge/")));
+	CHECK(channel_matches(&c, STR("https://conda.example.org/conda-forge/")));
 	CHECK(!channel_matches(&c, STR("forge")));
 	CHECK(!channel_matches(&c, STR("bioconda")));
 	struct channel m = parse("https://me:pw@mirror/x/conda-forge", NULL);

@@ -176,8 +176,8 @@ TEST(canonical_form)
 	check_canonical("foo[build='^py3[89]$',version=1]", "foo==1[build='^py3[89]$']");
 	check_canonical("foo[extras=[a, 'b'],flags=blas:*,when='x>=1 and y']",
 			"foo[extras=[a,b],flags=[blas:*],when='x>=1 and y']");
-	check_canonical("https://conda.anaconda.org/conda-forge/linux-64/python-3.11.10-h1_0.conda",
-			"https://conda.anaconda.org/conda-forge/linux-64::python==3.11.10=h1_0");
+	check_canonical("https://conda.example.org/conda-forge/linux-64/python-3.11.10-h1_0.conda",
+			"https://conda.example.org/conda-forge/linux-64::python==3.11.10=h1_0");
 	check_canonical("foo[channel='a b']", "foo[channel='a b']");
 }
 
@@ -199,10 +199,10 @@ TEST(channel_and_subdir)
 {
 	auto_arena a = ARENA_INIT;
 	struct pkg_record r = record("pkg", "1.8", "0");
-	r.channel = STR("https://conda.anaconda.org/conda-forge");
+	r.channel = STR("https://conda.example.org/conda-forge");
 	r.subdir = STR("linux-64");
 	static const char *const yes[] = {"conda-forge::pkg",
-					  "https://conda.anaconda.org/conda-forge::pkg",
+					  "https://conda.example.org/conda-forge::pkg",
 					  "conda-forge/linux-64::pkg",
 					  "pkg[channel=conda-forge]",
 					  "pkg[subdir=linux-64]",
@@ -213,7 +213,7 @@ TEST(channel_and_subdir)
 					  ":ns:pkg",
 					  "::pkg",
 					  "*/linux-64::pkg",
-					  "https://conda.anaconda.org/conda-forge/linux-64::pkg=1.8",
+					  "https://conda.example.org/conda-forge/linux-64::pkg=1.8",
 					  "Conda-Forge::pkg"};
 	static const char *const no[] = {
 		"forge::pkg",	      "defaults::pkg", "conda-forge/noarch::pkg", "https://a.b/conda-forge::pkg",
