@@ -17,7 +17,7 @@ int cmd_no_solution(struct cmd_context *c, const struct solve_result *r)
 	auto_buf text = BUF_INIT(BUF_MAX);
 	auto_buf json = BUF_INIT(BUF_MAX);
 	solve_explain(r, &text);
-	fprintf(stderr, "slipway: no solution\n%s", text.p);
+	cmd_warn(c, "no solution\n%s", text.p);
 	if (!c->json)
 		return CMD_NO_SOLUTION;
 	struct jw w = JW_INIT(&json, 2);
