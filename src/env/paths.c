@@ -363,7 +363,7 @@ static int fill_record(const struct json *j, struct arena *a, struct pkg_record 
 static int read_index_json(int tree_fd, struct link_pkg *p, struct err *e)
 {
 	const struct pkg_record *r = &p->record;
-	if (r->depends_n > 0 || r->constrains_n > 0 || r->timestamp_ms > 0 || r->license.n > 0)
+	if (r->depends || r->constrains || r->timestamp_ms > 0 || r->license.n > 0)
 		return 0;
 	auto_buf text = BUF_INIT(INFO_FILE_MAX);
 	auto_arena scratch = ARENA_INIT;

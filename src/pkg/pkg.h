@@ -36,7 +36,7 @@ struct pkg_record {
 	struct str track_features; /* as published: words separated by spaces or commas */
 	struct str features, license, license_family;
 	struct str python_site_packages_path;	/* CEP 17 */
-	const struct str *depends, *constrains; /* specs as text */
+	const struct str *depends, *constrains; /* specs as text; NULL: not known, which is other than none */
 	uint32_t depends_n, constrains_n;
 	struct str extra_json; /* all other members of the record, as "\"k\":v,\"k\":v" JSON text; may be empty */
 };

@@ -943,6 +943,20 @@ TEST(a_bare_lock_is_completed_from_the_package)
 	CHECK_STR(member(j, "url"), "https://example.org/ch/linux-64/a-1.0-0.conda");
 }
 
+TEST(what_a_channel_emptied_stays_empty)
+{
+	auto_world w = {0};
+	world(&w);
+	static const struct str none[1];
+	struct package *p = package(&w, "a", "1.0");
+	p->lock->record.timestamp_ms = 0;
+	p->lock->record.depends = none; /* the channel says: nothing any more */
+	info(p, "index.json", "{\"depends\":[\"x 1\"]}");
+	file(p, "x", "1");
+	lay_out_ok(&w);
+	CHECK_INT(json_get(record(&w, "a-1.0-0"), "depends")->n, 0);
+}
+
 TEST(history_and_state)
 {
 	auto_world w = {0};
