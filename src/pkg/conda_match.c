@@ -341,7 +341,8 @@ static bool is_plain(const struct pattern *p)
 /* Whether a channel or subdir can stand before the name and be read back from there. */
 static bool is_positional(const struct pattern *p)
 {
-	return is_plain(p) && *p->text.p != '^' && !needs_quotes(p->text) && !memchr(p->text.p, '#', p->text.n);
+	return is_plain(p) && !needs_quotes(p->text) && !memchr(p->text.p, '^', p->text.n) &&
+	       !memchr(p->text.p, '#', p->text.n);
 }
 
 static bool is_build_string(const struct pattern *p)

@@ -179,6 +179,7 @@ TEST(canonical_form)
 	check_canonical("https://conda.example.org/conda-forge/linux-64/python-3.11.10-h1_0.conda",
 			"https://conda.example.org/conda-forge/linux-64::python==3.11.10=h1_0");
 	check_canonical("foo[channel='a b']", "foo[channel='a b']");
+	check_canonical("foo[channel=a^b]", "foo[channel=a^b]"); /* before '::' it would begin a regular expression */
 }
 
 TEST(quotes_are_python_literals)
