@@ -127,8 +127,7 @@ static int read_explicit(struct file_builder *b, struct str line, unsigned n, st
 					      STR_ARG(p.record.version), STR_ARG(p.record.build)));
 	if (!b->file->subdir.n && p.record.subdir.n && !str_eq(p.record.subdir, STR("noarch")))
 		b->file->subdir = p.record.subdir;
-	*vec_add(&b->packages) = p;
-	return 0;
+	return file_add_package(b, &p, n, e);
 }
 
 /* The word counts wherever it stands. */

@@ -67,14 +67,8 @@ static int read_package(struct file_builder *b, struct str value, unsigned line,
 		return bad(b, line, e, "a package without a digest cannot be exact; export the recipe again");
 	if (file_check_version(b, p.record.version, line, e) < 0)
 		return -1;
-	uint64_t *slot = map_put(&b->package_names, p.record.name);
-	if (*slot)
-		return err_new(e, ERR_INPUT, "%s:%u: the package '%.*s' is there twice", b->where, line,
-			       STR_ARG(p.record.name));
-	*vec_add(&b->packages) = p;
-	*slot = b->packages.n;
 	b->file->is_lock = true;
-	return 0;
+	return file_add_package(b, &p, line, e);
 }
 
 /* requested NAME SPEC: says which spec brought a package of the lock in. */

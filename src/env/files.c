@@ -51,6 +51,17 @@ int file_add_variable(struct file_builder *b, struct str name, struct str value,
 	return 0;
 }
 
+int file_add_package(struct file_builder *b, const struct env_lock_package *p, unsigned line, struct err *e)
+{
+	uint64_t *slot = map_put(&b->package_names, p->record.name);
+	if (*slot)
+		return err_new(e, ERR_INPUT, "%s:%u: the package '%.*s' is there twice", b->where, line,
+			       STR_ARG(p->record.name));
+	*vec_add(&b->packages) = *p;
+	*slot = b->packages.n;
+	return 0;
+}
+
 /* Old channels have odd versions, but none that is not one printable word. */
 int file_check_version(struct file_builder *b, struct str version, unsigned line, struct err *e)
 {

@@ -222,6 +222,8 @@ TEST(bad_explicit_lines_are_named)
 	fails("@EXPLICIT\nhttps://h/c/noarch/x-1-0.conda#sha256:12\n", "l", ERR_INPUT, "l:2: '#12' is neither");
 	fails("@EXPLICIT\nhttps://h/c/noarch/x-1%2f-0.conda\n", "l", ERR_INPUT, "l:2: ");
 	fails("@EXPLICIT\nhttps://h/c/noarch/x-1\1-0.conda\n", "l", ERR_INPUT, "l:2: ");
+	fails("@EXPLICIT\nhttps://h/c/noarch/x-1-0.conda\nhttps://h/c/noarch/x-2-0.conda\n", "l", ERR_INPUT,
+	      "l:3: the package 'x' is there twice");
 	fails("@EXPLICIT\nhttps://h/c/noarch/x y-1-0.conda\n", "l", ERR_INPUT, "l:2: ");
 }
 
