@@ -162,13 +162,23 @@ int out_set_progress_fd(struct out *o, int fd, struct err *e)
 	return 0;
 }
 
+static void keep_error(struct out *o, bool good)
+{
+	if (!good && !o->failed)
+		o->failed = errno ? errno : EIO;
+}
+
+void out_flush(struct out *o)
+{
+	errno = 0;
+	keep_error(o, fflush(o->out) == 0 && !ferror(o->out));
+}
+
 int out_finish(struct out *o, struct err *e)
 {
 	out_progress_end(o);
-	errno = 0;
-	if (fflush(o->out) != 0 || ferror(o->out))
-		return err_errno(e, errno ? errno : EIO, "write standard output");
-	return 0;
+	out_flush(o);
+	return o->failed ? err_errno(e, o->failed, "write standard output") : 0;
 }
 
 const char *out_style(bool colour, enum out_style style)
@@ -184,9 +194,10 @@ void out_put(struct out *o, struct str s)
 {
 	struct out_bars *b = o->out_tty ? o->bars : NULL;
 	out_bars_pause(b);
-	fwrite(s.p ? s.p : "", 1, s.n, o->out); /* its error stays in the stream, for out_finish */
+	errno = 0;
+	keep_error(o, fwrite(s.p ? s.p : "", 1, s.n, o->out) == s.n);
 	if (b)
-		fflush(o->out);
+		out_flush(o);
 	out_bars_resume(b);
 }
 
@@ -221,7 +232,7 @@ void out_line(struct out *o, const char *fmt, ...)
 static void put_remark(struct out *o, const struct buf *b)
 {
 	out_bars_pause(o->bars);
-	fflush(o->out); /* in the order in which they were said, where both go to one place */
+	out_flush(o); /* in the order in which they were said, where both go to one place */
 	fwrite(b->p, 1, b->n, o->err);
 	fflush(o->err);
 	out_bars_resume(o->bars);

@@ -52,6 +52,7 @@ struct out {
 	bool quiet;		   /* no remarks, notes and bars */
 	bool verbose;		   /* a line for each finished phase */
 	int progress_fd;	   /* -1: none */
+	int failed;		   /* errno of the first write to standard output that failed */
 	const struct clock *clock; /* clock_system; tests put a fake one here */
 	struct progress progress;
 	struct out_bars *bars; /* while progress is shown */
@@ -65,6 +66,8 @@ int out_set_progress_fd(struct out *o, int fd, struct err *e);
 /* Ends progress and writes out standard output. ERR_FAILED where it could not be written (a closed pipe, a full disk). */
 int out_finish(struct out *o, struct err *e);
 
+/* Writes out what is buffered for standard output; what fails is kept for out_finish. */
+void out_flush(struct out *o);
 /* To standard output, as it is: text that is safe already (JSON, an exported file). */
 void out_put(struct out *o, struct str s);
 /* A line on standard output, controls shown as '?'. */

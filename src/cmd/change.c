@@ -33,7 +33,7 @@ int cmd_no_solution(struct cmd_context *c, const struct solve_result *r)
 	jw_array_end(&w);
 	jw_object_end(&w);
 	buf_put_char(&json, '\n');
-	(void)cmd_print(c, &json); /* the exit code says it already */
+	cmd_print(c, &json);
 	return CMD_NO_SOLUTION;
 }
 
@@ -139,7 +139,7 @@ static void put_plan(struct cmd_context *c, const struct env_plan *p)
 	out_put_size(&size, p->download_bytes);
 	out_line(&c->out, "%zu to add, %zu to change, %zu to remove, %zu stay; to download: %s", p->added_n,
 		 p->changed_n, p->removed_n, p->kept_n, size.p);
-	fflush(c->out.out);
+	out_flush(&c->out);
 }
 
 static void put_list(struct jw *w, const char *key, const struct env_spec_file *f, const uint32_t *v, size_t n)
@@ -310,6 +310,7 @@ static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct env_
 		rc = env_lay_out(c->store, hold, plan, o, &c->arena, report, e);
 	if (rc == 0)
 		rc = env_switch(hold, report->generation, ch->operation, o, e);
+	c->changed = rc == 0;
 	cmd_progress_end(c);
 	if (rc < 0 && e->code != ERR_ROLLED_BACK && e->code != ERR_UNCERTAIN)
 		cmd_say(c, "nothing changed: '%.*s' %s", STR_ARG(ch->name),

@@ -160,7 +160,7 @@ static int list_channels(struct cmd_context *c, const struct channel_args *a, st
 	} else {
 		cmd_say(c, "no channels are kept; add one with: slipway channel add URL-or-folder");
 	}
-	return cmd_print(c, &b) ? err_new(e, ERR_FAILED, "the list was not written") : 0;
+	return cmd_print(c, &b);
 }
 
 int cmd_channel_list(struct cmd_context *c, int argc, char **argv)
@@ -230,7 +230,7 @@ static int refresh(struct cmd_context *c, const struct channel_args *a, struct e
 		refreshed_json(&opened, &b);
 	else
 		refreshed_table(c, &opened);
-	return cmd_print(c, &b) ? err_new(e, ERR_FAILED, "the list was not written") : 0;
+	return cmd_print(c, &b);
 }
 
 int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv)

@@ -49,6 +49,8 @@ struct cmd_option {
  * the words; with stop_at_word the first word ends options too (env run). Returns -1 with ERR_USAGE. */
 int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop_at_word, int argc, char **argv,
 	      struct cmd_list *rest, struct err *e);
+/* How many words an option of every command takes, with its value: 1 or 2; 0 where `word` is something else. */
+int cmd_common_words(const char *word);
 /* What --wait SECONDS says, within 0 and a day, for env_hold. */
 enum { CMD_DEFAULT_WAIT_S = 60 };
 int64_t cmd_wait_ms(int64_t wait_s);
@@ -58,7 +60,8 @@ int64_t cmd_wait_ms(int64_t wait_s);
 struct cmd_context {
 	const struct cmd *cmd;
 	const char *root_option;
-	bool json, dry_run, quiet, verbose, offline, help;
+	bool json, dry_run, quiet, verbose, offline, help, no_colour;
+	bool changed;	     /* something was changed, whatever becomes of the answer */
 	int64_t progress_fd; /* -1: none */
 	struct out out;
 	struct config config;
@@ -95,7 +98,7 @@ void cmd_warn(struct cmd_context *c, const char *fmt, ...) __attribute__((format
 /* Progress rendering around a long piece of work. */
 void cmd_progress_begin(struct cmd_context *c);
 void cmd_progress_end(struct cmd_context *c);
-/* Prints the JSON or text in b to standard output; an error there (a closed pipe) is exit 1. */
+/* Prints the JSON or text in b to standard output. Always CMD_OK: cmd_main looks, at the end, whether all of it arrived. */
 int cmd_print(struct cmd_context *c, const struct buf *b);
 
 /* -- channels and solving, for every command that solves ---------------------------------------------------------- */

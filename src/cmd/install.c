@@ -49,8 +49,7 @@ static int wanted_generation(struct cmd_context *c, const struct install_args *a
 }
 
 /* Nothing without --json. */
-static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, uint32_t to, const struct env_plan *p,
-			 struct err *e)
+static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, uint32_t to, const struct env_plan *p)
 {
 	auto_buf b = BUF_INIT(BUF_MAX);
 	struct jw w = JW_INIT(&b, 2);
@@ -67,7 +66,7 @@ static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, 
 	jw_kv_int(&w, "removed", p ? (int64_t)p->removed_n : 0);
 	jw_object_end(&w);
 	buf_put_char(&b, '\n');
-	return cmd_print(c, &b) ? err_new(e, ERR_FAILED, "the answer was not written") : 0;
+	return cmd_print(c, &b);
 }
 
 static int rollback(struct cmd_context *c, const struct install_args *a, struct err *e)
@@ -84,7 +83,7 @@ static int rollback(struct cmd_context *c, const struct install_args *a, struct 
 		return -1;
 	if (to == info.current) {
 		cmd_say(c, "'%s' is at generation %u already", a->name, to);
-		return rollback_json(c, info.name, to, to, NULL, e);
+		return rollback_json(c, info.name, to, to, NULL);
 	}
 	if (env_generation_lock(c->state, &c->arena, info.name, 0, &before, e) < 0 ||
 	    env_generation_lock(c->state, &c->arena, info.name, to, &target, e) < 0 ||
@@ -94,9 +93,10 @@ static int rollback(struct cmd_context *c, const struct install_args *a, struct 
 		plan.changed_n, plan.removed_n);
 	if (!c->dry_run && env_switch(hold, to, "rollback", &o, e) < 0)
 		return -1;
+	c->changed = !c->dry_run;
 	if (!c->dry_run)
 		cmd_say(c, "'%s' is at generation %u again", a->name, to);
-	return rollback_json(c, info.name, info.current, to, &plan, e);
+	return rollback_json(c, info.name, info.current, to, &plan);
 }
 
 typedef int install_fn(struct cmd_context *c, const struct install_args *a, struct err *e);

@@ -15,8 +15,9 @@ static const struct cmd_option *find(const struct cmd_option *list, struct str n
 
 static int unknown(struct cmd_context *c, const char *word, struct err *e)
 {
-	return err_new(e, ERR_USAGE, "unknown option '%s'; 'slipway %s%s%s --help' lists the options", word,
-		       c->cmd->noun, c->cmd->verb ? " " : "", c->cmd->verb ? c->cmd->verb : "");
+	return err_new(e, ERR_USAGE, "unknown option '%s'; 'slipway %s%s%s%s--help' lists the options", word,
+		       c->cmd->noun, c->cmd->verb ? " " : "", c->cmd->verb ? c->cmd->verb : "",
+		       c->cmd->noun[0] ? " " : "");
 }
 
 static int store_value(const struct cmd_option *o, const char *value, struct err *e)
@@ -91,20 +92,40 @@ static int short_options(struct cmd_context *c, const struct cmd_option *own, co
 	return 0;
 }
 
+#define COMMON_OPTIONS(c)                                                                                              \
+	{                                                                                                              \
+		{0, "root", CMD_TEXT, &(c)->root_option}, {0, "json", CMD_FLAG, &(c)->json},                           \
+			{0, "dry-run", CMD_FLAG, &(c)->dry_run}, {'q', "quiet", CMD_FLAG, &(c)->quiet},                \
+			{'v', "verbose", CMD_FLAG, &(c)->verbose}, {0, "offline", CMD_FLAG, &(c)->offline},            \
+			{0, "no-color", CMD_FLAG, &(c)->no_colour}, {0, "progress-fd", CMD_NUMBER, &(c)->progress_fd}, \
+			{'h', "help", CMD_FLAG, &(c)->help},                                                           \
+		{                                                                                                      \
+			0, NULL, CMD_FLAG, NULL                                                                        \
+		}                                                                                                      \
+	}
+
+int cmd_common_words(const char *word)
+{
+	struct cmd_context c;
+	const struct cmd_option common[] = COMMON_OPTIONS(&c);
+	const struct cmd_option *o;
+	if (word[0] != '-' || !word[1] || strcmp(word, "--") == 0)
+		return 0;
+	if (word[1] == '-') {
+		size_t n = strcspn(word + 2, "=");
+		o = find(common, str_of(word + 2, n), 0);
+		return !o ? 0 : o->kind == CMD_FLAG || word[2 + n] ? 1 : 2;
+	}
+	for (const char *p = word + 1; *p; p++) /* those with a letter are flags */
+		if (!find(common, STR(""), *p))
+			return 0;
+	return 1;
+}
+
 int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop_at_word, int argc, char **argv,
 	      struct cmd_list *rest, struct err *e)
 {
-	const struct cmd_option common[] = {
-		{0, "root", CMD_TEXT, &c->root_option},
-		{0, "json", CMD_FLAG, &c->json},
-		{0, "dry-run", CMD_FLAG, &c->dry_run},
-		{'q', "quiet", CMD_FLAG, &c->quiet},
-		{'v', "verbose", CMD_FLAG, &c->verbose},
-		{0, "offline", CMD_FLAG, &c->offline},
-		{0, "progress-fd", CMD_NUMBER, &c->progress_fd},
-		{'h', "help", CMD_FLAG, &c->help},
-		{0, NULL, CMD_FLAG, NULL},
-	};
+	const struct cmd_option common[] = COMMON_OPTIONS(c);
 	static const struct cmd_option none[] = {{0, NULL, CMD_FLAG, NULL}};
 	struct cursor at = {argc, 0, argv};
 	bool words_only = false;
@@ -124,6 +145,8 @@ int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop
 		if (rc < 0)
 			return -1;
 	}
+	if (c->no_colour)
+		c->out.out_colour = c->out.err_colour = false;
 	if (c->progress_fd >= 0 &&
 	    out_set_progress_fd(&c->out, c->progress_fd > INT_MAX ? -1 : (int)c->progress_fd, e) < 0)
 		return -1;

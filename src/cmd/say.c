@@ -47,7 +47,7 @@ int cmd_fail(struct cmd_context *c, const struct err *e)
 		jw_kv_int(&w, "exit", code);
 		jw_object_end(&w);
 		buf_put_char(&b, '\n');
-		(void)cmd_print(c, &b); /* the exit code says it already */
+		cmd_print(c, &b);
 	}
 	return code;
 }
@@ -85,12 +85,9 @@ void cmd_warn(struct cmd_context *c, const char *fmt, ...)
 
 int cmd_print(struct cmd_context *c, const struct buf *b)
 {
-	struct err e = ERR_INIT;
 	out_put(&c->out, buf_str(b));
-	if (out_finish(&c->out, &e) == 0)
-		return CMD_OK;
-	cmd_warn(c, "%s", e.msg);
-	return CMD_FAILED;
+	out_flush(&c->out); /* before what is said next on standard error */
+	return CMD_OK;
 }
 
 /* -- progress ------------------------------------------------------------------------------------------------------ */

@@ -119,8 +119,8 @@ static int search(struct cmd_context *c, const struct search_args *a, struct err
 	vec_release(&h.found);
 	if (!n)
 		cmd_say(c, "nothing in the channels matches '%s'", a->words.v[0]);
-	int code = cmd_print(c, &b);
-	return code ? code : n ? CMD_OK : CMD_FAILED;
+	cmd_print(c, &b);
+	return n ? CMD_OK : CMD_FAILED;
 }
 
 int cmd_search(struct cmd_context *c, int argc, char **argv)

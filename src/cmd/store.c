@@ -60,6 +60,7 @@ static int gc(struct cmd_context *c, const struct store_args *a, struct err *e)
 	};
 	if (store_gc(c->store, &o, &freed, e) < 0)
 		return cmd_fail(c, e);
+	c->changed = !c->dry_run;
 	return print_usage(c, &freed, c->dry_run ? "would free: " : "freed: ");
 }
 
@@ -103,8 +104,9 @@ static int verify(struct cmd_context *c, const struct store_args *a, struct err 
 		cmd_say(c,
 			"damaged: %lld; 'slipway store verify --repair' moves that away, so that it is fetched again",
 			(long long)n);
-	int code = c->json ? cmd_print(c, &b) : CMD_OK;
-	return code ? code : n && !a->repair ? CMD_FAILED : CMD_OK;
+	if (c->json)
+		cmd_print(c, &b);
+	return n && !a->repair ? CMD_FAILED : CMD_OK;
 }
 
 typedef int store_fn(struct cmd_context *c, const struct store_args *a, struct err *e);

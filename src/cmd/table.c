@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The commands, and the way from argv to one of them. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,33 +44,12 @@ static const struct cmd table[] = {
 	{NULL, NULL, NULL, NULL},
 };
 
-static int usage(FILE *f)
-{
-	const char *text = help_text(NULL, NULL);
-	fputs(text ? text : "usage: slipway COMMAND [OPTION...]\n", f);
-	fputs("\nCommands:\n", f);
-	for (const struct cmd *k = table; k->noun; k++)
-		fprintf(f, "  %-8s %-10s %s\n", k->noun, k->verb ? k->verb : "", k->summary);
-	fputs("\n'slipway COMMAND --help' tells more of one.\n", f);
-	return f == stdout ? CMD_OK : CMD_USAGE;
-}
-
 static bool is_noun(const char *word)
 {
 	for (const struct cmd *k = table; k->noun; k++)
 		if (strcmp(k->noun, word) == 0)
 			return true;
 	return false;
-}
-
-static int verbs_of(const char *noun, bool asked)
-{
-	FILE *f = asked ? stdout : stderr;
-	fprintf(f, "usage: slipway %s VERB [OPTION...]\n", noun);
-	for (const struct cmd *k = table; k->noun; k++)
-		if (strcmp(k->noun, noun) == 0)
-			fprintf(f, "  %-10s %s\n", k->verb ? k->verb : "", k->summary);
-	return asked ? CMD_OK : CMD_USAGE;
 }
 
 static const struct cmd *find(const char *noun, const char *verb)
@@ -79,6 +59,67 @@ static const struct cmd *find(const char *noun, const char *verb)
 			return k;
 	return NULL;
 }
+
+/* -- help ---------------------------------------------------------------------------------------------------------- */
+
+/* What was asked for is the answer; what was not is a remark on what was typed wrong. */
+static int give_help(struct cmd_context *c, const struct buf *b, bool asked)
+{
+	if (asked)
+		return cmd_print(c, b);
+	fputs(b->p, c->out.err);
+	return CMD_USAGE;
+}
+
+static int usage(struct cmd_context *c, bool asked)
+{
+	auto_buf b = BUF_INIT(1 << 20);
+	const char *text = help_text(NULL, NULL);
+	buf_put_c(&b, text ? text : "usage: slipway COMMAND [OPTION...]\n");
+	buf_put_c(&b, "\nCommands:\n");
+	for (const struct cmd *k = table; k->noun; k++)
+		buf_printf(&b, "  %-8s %-10s %s\n", k->noun, k->verb ? k->verb : "", k->summary);
+	buf_put_c(&b, "\n'slipway COMMAND --help' tells more of one.\n");
+	return give_help(c, &b, asked);
+}
+
+static int verbs_of(struct cmd_context *c, const char *noun, bool asked)
+{
+	auto_buf b = BUF_INIT(1 << 20);
+	buf_printf(&b, "usage: slipway %s VERB [OPTION...]\n", noun);
+	for (const struct cmd *k = table; k->noun; k++)
+		if (strcmp(k->noun, noun) == 0)
+			buf_printf(&b, "  %-10s %s\n", k->verb ? k->verb : "", k->summary);
+	buf_printf(&b, "'slipway %s VERB --help' tells more of one.\n", noun);
+	return give_help(c, &b, asked);
+}
+
+static int unknown(struct cmd_context *c, const char *noun, const char *verb)
+{
+	if (!is_noun(noun)) {
+		cmd_warn(c, "unknown command '%s'; 'slipway --help' lists them", noun);
+		return CMD_USAGE;
+	}
+	cmd_warn(c, "'%s' has no verb '%s'", noun, verb);
+	return verbs_of(c, noun, false);
+}
+
+/* slipway help [NOUN [VERB]] */
+static int help(struct cmd_context *c, const char *noun, const char *verb)
+{
+	auto_buf b = BUF_INIT(1 << 20);
+	const struct cmd *k = noun ? find(noun, verb) : NULL;
+	const char *text = k ? help_text(k->noun, k->verb) : NULL;
+	if (!noun)
+		return usage(c, true);
+	if (text) {
+		buf_put_c(&b, text);
+		return cmd_print(c, &b);
+	}
+	return is_noun(noun) && !verb ? verbs_of(c, noun, true) : unknown(c, noun, verb);
+}
+
+/* -- from argv to a command ---------------------------------------------------------------------------------------- */
 
 /* The words as they were typed, for histories, but for credentials in URLs. */
 static const char *join(struct arena *a, int argc, char **argv)
@@ -94,95 +135,103 @@ static const char *join(struct arena *a, int argc, char **argv)
 	return arena_strdup(a, buf_str(&b));
 }
 
-static int run(const struct cmd *k, int argc, char **argv)
+/* A command line sorted out: options of every command may stand before and between a command's words. */
+struct line {
+	const char *word[3]; /* noun, verb; "help" and its two; NULL where there are fewer */
+	int words;
+	char **rest; /* those options, then all that came behind the words */
+	int rest_n;
+};
+
+static bool wants_more(const struct line *l)
 {
-	struct cmd_context c = {.cmd = k, .root_fd = -1, .progress_fd = -1};
-	int words = k->verb ? 3 : 2;
-	out_init(&c.out);
-	c.command_line = join(&c.arena, argc, argv);
-	int code = k->run(&c, argc - words, argv + words);
-	cmd_context_release(&c);
-	return code;
+	if (l->words == 0)
+		return true;
+	if (strcmp(l->word[0], "help") == 0)
+		return l->words < 3;
+	return l->words < 2 && is_noun(l->word[0]) && !find(l->word[0], NULL);
 }
 
-/* How many words before the command are options of every command, with their values. */
-static int leading_options(int argc, char **argv)
+/* l->rest has room for argc words. */
+static void sort_out(int argc, char **argv, struct line *l)
 {
-	int n = 0;
-	while (n + 1 < argc && argv[n + 1][0] == '-' && argv[n + 1][1]) {
-		const char *word = argv[n + 1];
-		n += 1 + (strcmp(word, "--root") == 0 || strcmp(word, "--progress-fd") == 0);
+	int at = 1;
+	while (at < argc && wants_more(l)) {
+		int n = cmd_common_words(argv[at]);
+		if (n == 0 && argv[at][0] == '-')
+			break;
+		if (n == 0)
+			l->word[l->words++] = argv[at++];
+		for (; n > 0 && at < argc; n--)
+			l->rest[l->rest_n++] = argv[at++];
 	}
-	return n < argc ? n : argc - 1;
+	while (at < argc)
+		l->rest[l->rest_n++] = argv[at++];
 }
 
-/* The words with those options behind the command, where options are read: "slipway --root R env list" is
- * "slipway env list --root R". */
-static char **command_first(int argc, char **argv, int leading)
+/* Without a command there are only options. */
+static int no_command(struct cmd_context *c, const struct line *l)
 {
-	char **to = xcalloc((size_t)argc + 1, sizeof(*to));
-	int rest = argc - 1 - leading, words = 0;
-	char **command = argv + 1 + leading;
-	const struct cmd *k = rest > 0 ? find(command[0], rest > 1 ? command[1] : NULL) : NULL;
-	if (k)
-		words = k->verb ? 2 : 1;
-	else
-		words = rest < 2 ? rest : 2;
-	to[0] = argv[0];
-	memcpy(to + 1, command, (size_t)words * sizeof(*to));
-	memcpy(to + 1 + words, argv + 1, (size_t)leading * sizeof(*to));
-	memcpy(to + 1 + words + leading, command + words, (size_t)(rest - words) * sizeof(*to));
-	return to;
+	struct cmd_list words = {0};
+	struct err e = ERR_INIT;
+	bool version = false;
+	static const struct cmd self = {"", NULL, NULL, ""};
+	const struct cmd_option options[] = {{0, "version", CMD_FLAG, &version}, {0, NULL, CMD_FLAG, NULL}};
+	auto_buf b = BUF_INIT(100);
+	c->cmd = &self;
+	int rc = cmd_parse(c, options, false, l->rest_n, l->rest, &words, &e);
+	vec_release(&words);
+	if (rc < 0)
+		return cmd_fail(c, &e);
+	buf_put_c(&b, "slipway " SLIPWAY_VERSION "\n");
+	return version ? cmd_print(c, &b) : usage(c, c->help);
 }
 
-static int unknown(const char *noun, const char *verb)
+/* A noun alone, or with options that only its verbs know. */
+static int no_verb(struct cmd_context *c, const struct line *l)
 {
-	if (!is_noun(noun)) {
-		fprintf(stderr, "slipway: unknown command '%s'; 'slipway --help' lists them\n", noun);
-		return CMD_USAGE;
-	}
-	fprintf(stderr, "slipway: '%s' has no verb '%s'\n", noun, verb);
-	return verbs_of(noun, false);
+	bool asked = false;
+	for (int i = 0; i < l->rest_n; i++)
+		asked |= strcmp(l->rest[i], "--help") == 0 || strcmp(l->rest[i], "-h") == 0;
+	if (!asked && l->rest_n && !cmd_common_words(l->rest[0]))
+		cmd_warn(c, "'%s' stands before the verb; write: slipway %s VERB %s", l->rest[0], l->word[0],
+			 l->rest[0]);
+	return verbs_of(c, l->word[0], asked);
 }
 
-/* slipway help [NOUN [VERB]] */
-static int help(int argc, char **argv)
+static int choose(struct cmd_context *c, const struct line *l)
 {
-	const char *noun = argc > 2 ? argv[2] : NULL, *verb = argc > 3 ? argv[3] : NULL;
-	const struct cmd *k = noun ? find(noun, verb) : NULL;
-	const char *text = k ? help_text(k->noun, k->verb) : NULL;
-	if (!noun)
-		return usage(stdout);
-	if (text)
-		return fputs(text, stdout) < 0 ? CMD_FAILED : CMD_OK;
-	return is_noun(noun) && !verb ? verbs_of(noun, true) : unknown(noun, verb);
+	if (!l->words)
+		return no_command(c, l);
+	if (strcmp(l->word[0], "help") == 0)
+		return help(c, l->word[1], l->word[2]);
+	c->cmd = find(l->word[0], l->word[1]);
+	if (c->cmd)
+		return c->cmd->run(c, l->rest_n, l->rest);
+	return l->words == 1 && is_noun(l->word[0]) ? no_verb(c, l) : unknown(c, l->word[0], l->word[1]);
 }
 
-static int choose(int argc, char **argv)
+/* The one place that looks whether what was printed arrived. Who reads a pipe may stop when they have seen enough, and
+ * needs no message. */
+static int close_output(struct cmd_context *c, int code)
 {
-	if (argc < 2)
-		return usage(stderr);
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		return usage(stdout);
-	if (strcmp(argv[1], "help") == 0)
-		return help(argc, argv);
-	if (strcmp(argv[1], "--version") == 0) {
-		puts("slipway " SLIPWAY_VERSION);
-		return CMD_OK;
-	}
-	const struct cmd *k = find(argv[1], argc > 2 ? argv[2] : NULL);
-	if (k)
-		return run(k, argc, argv);
-	if (is_noun(argv[1]) && (argc < 3 || argv[2][0] == '-'))
-		return verbs_of(argv[1], argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0));
-	return unknown(argv[1], argc > 2 ? argv[2] : NULL);
+	struct err e = ERR_INIT;
+	if (out_finish(&c->out, &e) == 0)
+		return code;
+	if (e.sys != EPIPE)
+		cmd_warn(c, "%s%s", e.msg, c->changed ? "; the change was made all the same" : "");
+	return code == CMD_OK ? CMD_FAILED : code;
 }
 
 int cmd_main(int argc, char **argv)
 {
-	int leading = leading_options(argc, argv);
-	if (leading == 0 || leading == argc - 1)
-		return choose(argc, argv);
-	auto_free char **words = command_first(argc, argv, leading);
-	return choose(argc, words);
+	struct cmd_context c = {.root_fd = -1, .progress_fd = -1};
+	auto_free char **rest = xcalloc((size_t)argc + 1, sizeof(*rest));
+	struct line l = {.rest = rest};
+	out_init(&c.out);
+	c.command_line = join(&c.arena, argc, argv);
+	sort_out(argc, argv, &l);
+	int code = close_output(&c, choose(&c, &l));
+	cmd_context_release(&c);
+	return code;
 }

@@ -15,5 +15,20 @@ t 'an unknown command after options is named' must_fail 2 "$SLIPWAY" --root "$T/
 t 'and not the option' has "unknown command 'frobnicate'" err
 t 'an unknown verb after options is named' must_fail 2 "$SLIPWAY" -q env frobnicate
 t 'with its noun' has "'env' has no verb 'frobnicate'" err
+t 'options of every command may stand between noun and verb' runs "$SLIPWAY" env --json --root="$T/elsewhere" -q list
+t 'they count there' has '^{' out
+t 'with their values' runs "$SLIPWAY" env --root "$T/elsewhere" list
+t 'before and between' runs "$SLIPWAY" --root "$T/elsewhere" env --json list -v
+t 'no colour' runs "$SLIPWAY" --no-color env list
+t 'help between' runs "$SLIPWAY" env --help list
+t 'is that of the command' has '^slipway-env - ' out
+t 'an option of the verb there is a usage error' must_fail 2 "$SLIPWAY" env -n x packages
+t 'that says where it stands' has "'-n' stands before the verb; write: slipway env VERB -n" err
+t 'help after options' runs "$SLIPWAY" -q --help
+t 'the version after options' runs "$SLIPWAY" --json --version
+t 'help of a command in any order' runs "$SLIPWAY" --help env list
+t 'an unknown option without a command is named' must_fail 2 "$SLIPWAY" --frob
+t 'as an option' has "unknown option '--frob'; 'slipway --help'" err
+t 'what stands behind -- is no option' must_fail 1 "$SLIPWAY" env run -n x -- --help
 
 done_testing
