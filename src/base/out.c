@@ -2,8 +2,10 @@
 /* Text and tables; the bars are in out_bars.c. */
 #include "base/out.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 
@@ -265,7 +267,7 @@ void out_warn(struct out *o, const char *fmt, ...)
 
 /* -- tables -------------------------------------------------------------------------------------------------------- */
 
-enum { GAP = 2, COLUMN_MIN = 6 };
+enum { GAP = 2, COLUMN_MIN = 6, SHORTENED_MIN = 8 };
 
 void out_table_cell(struct out_table *t, const char *fmt, ...)
 {
@@ -284,37 +286,65 @@ void out_table_release(struct out_table *t)
 	vec_release(&t->cells);
 }
 
-/* Takes columns off the widest until all fit; a column is not made narrower than COLUMN_MIN. */
-static void fit(size_t *widths, size_t n, size_t columns)
+/* Takes columns off the widest of those in `which` until the shown ones fit, or each of them is `least` wide. */
+static bool shrink(size_t *widths, size_t n, unsigned shown, unsigned which, size_t least, size_t columns)
 {
-	size_t sum = (n - 1) * GAP;
+	size_t sum = 0;
 	for (size_t i = 0; i < n; i++)
-		sum += widths[i];
+		if (shown >> i & 1)
+			sum += widths[i] + (sum ? GAP : 0);
 	while (sum > columns) {
-		size_t widest = 0;
-		for (size_t i = 1; i < n; i++)
-			if (widths[i] > widths[widest])
+		size_t widest = n;
+		for (size_t i = 0; i < n; i++)
+			if ((which >> i & 1) && (widest == n || widths[i] > widths[widest]))
 				widest = i;
-		if (widths[widest] <= COLUMN_MIN)
-			return;
+		if (widest == n || widths[widest] <= least)
+			return false;
 		widths[widest]--;
 		sum--;
 	}
+	return true;
 }
 
-static void put_row(const struct out_table *t, const size_t *widths, const char *const *cells, struct buf *b)
+/* Fills in the widths that fit, and returns which columns are shown: what need not be whole is shortened, and where that does
+ * not do, left out from the right. */
+static unsigned fit(const struct out_table *t, size_t *widths, size_t columns)
 {
+	size_t n = t->columns;
+	unsigned shown = n < 32 ? (1U << n) - 1 : UINT_MAX;
+	auto_free size_t *natural = xcalloc(n, sizeof(*natural));
+	memcpy(natural, widths, n * sizeof(*natural));
+	while (t->whole & shown) {
+		unsigned others = shown & ~t->whole;
+		if (shrink(widths, n, shown, others, SHORTENED_MIN, columns))
+			return shown;
+		memcpy(widths, natural, n * sizeof(*natural));
+		if (!others)
+			break;
+		shown &= ~(1U << (31 - __builtin_clz(others)));
+	}
+	shrink(widths, n, shown, shown, COLUMN_MIN, columns);
+	return shown;
+}
+
+static void put_row(const struct out_table *t, unsigned shown, const size_t *widths, const char *const *cells,
+		    struct buf *b)
+{
+	bool first = true;
 	for (size_t i = 0; i < t->columns; i++) {
 		struct str s = str_c(cells[i]);
-		size_t shown = out_width(s);
-		size_t pad = shown < widths[i] ? widths[i] - shown : 0;
-		bool right = i < 32 && (t->right >> i & 1);
-		if (i)
+		size_t width = out_width(s);
+		size_t pad = width < widths[i] ? widths[i] - width : 0;
+		bool right = t->right >> i & 1, last = !(shown >> i >> 1);
+		if (!(shown >> i & 1))
+			continue;
+		if (!first)
 			put_spaces(b, GAP);
+		first = false;
 		if (right)
 			put_spaces(b, pad);
-		out_put_cut(b, s, widths[i]);
-		if (!right && i + 1 < t->columns)
+		out_put_cut(b, s, t->whole >> i & 1 ? SIZE_MAX : widths[i]); /* rather wrapped than cut */
+		if (!right && !last)
 			put_spaces(b, pad);
 	}
 	while (b->n && b->p[b->n - 1] == ' ') /* last cells that are empty */
@@ -325,6 +355,7 @@ void out_table_print(struct out *o, struct out_table *t)
 {
 	auto_buf b = BUF_INIT(BUF_MAX);
 	size_t rows = t->columns ? t->cells.n / t->columns : 0;
+	assert(t->columns <= OUT_TABLE_COLUMNS);
 	auto_free size_t *widths = xcalloc(t->columns + 1, sizeof(*widths));
 	for (size_t i = 0; i < rows * t->columns; i++) {
 		size_t w = out_width(str_c(t->cells.v[i]));
@@ -334,16 +365,15 @@ void out_table_print(struct out *o, struct out_table *t)
 	for (size_t i = 0; t->titles && i < t->columns; i++)
 		if (out_width(str_c(t->titles[i])) > widths[i])
 			widths[i] = out_width(str_c(t->titles[i]));
-	if (o->out_tty && t->columns)
-		fit(widths, t->columns, out_columns(o->out));
+	unsigned shown = t->columns ? fit(t, widths, o->out_tty ? out_columns(o->out) : SIZE_MAX) : 0;
 	if (t->titles && t->columns) {
 		buf_put_c(&b, out_style(o->out_colour, OUT_BOLD));
-		put_row(t, widths, t->titles, &b);
+		put_row(t, shown, widths, t->titles, &b);
 		buf_put_c(&b, out_style(o->out_colour, OUT_PLAIN));
 		buf_put_char(&b, '\n');
 	}
 	for (size_t i = 0; i < rows; i++) {
-		put_row(t, widths, (const char *const *)&t->cells.v[i * t->columns], &b);
+		put_row(t, shown, widths, (const char *const *)&t->cells.v[i * t->columns], &b);
 		buf_put_char(&b, '\n');
 	}
 	out_put(o, buf_str(&b));

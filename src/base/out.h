@@ -30,8 +30,9 @@
  *
  * Whoever reads that fd may go away: the events then stop, the work goes on.
  *
- * A table is aligned by columns of the terminal (wide and combining characters count as they show). It is cut to the
- * width of a terminal by shortening its widest columns; into a file or pipe it is never cut.
+ * A table is aligned by columns of the terminal (wide and combining characters count as they show). It is made to fit a
+ * terminal by shortening the widest of its columns, but those that are to be whole: where others were shortened in vain, they
+ * are left out, the last ones first, and what is too wide even then is wrapped. Into a file or pipe a table is never cut.
  */
 #include <stdio.h>
 
@@ -91,10 +92,12 @@ size_t out_columns(FILE *f);
 void out_put_size(struct buf *b, uint64_t bytes); /* "12.3 MB", powers of 1000 */
 void out_put_duration(struct buf *b, int64_t ms); /* "0.4 s", "1:05", "2:01:05" */
 
+enum { OUT_TABLE_COLUMNS = 32 };
 struct out_table {
 	const char *const *titles; /* `columns` of them; NULL: none shown */
 	size_t columns;
 	unsigned right; /* bit i: column i is aligned to the right */
+	unsigned whole; /* bit i: column i is what one needs; 0: all are alike */
 	VEC(char *) cells;
 };
 void out_table_cell(struct out_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

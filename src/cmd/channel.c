@@ -122,7 +122,7 @@ int cmd_channel_remove(struct cmd_context *c, int argc, char **argv)
 static int list_channels(struct cmd_context *c, const struct channel_args *a, struct err *e)
 {
 	static const char *const titles[] = {"Priority", "Name", "URL"};
-	struct out_table t = {.titles = titles, .columns = 3, .right = 1};
+	struct out_table t = {.titles = titles, .columns = 3, .right = 1, .whole = 1 << 1};
 	auto_buf b = BUF_INIT(BUF_MAX);
 	struct jw w = JW_INIT(&b, 2);
 	struct cmd_channel *list;
@@ -196,7 +196,7 @@ static void refreshed_json(const struct cmd_opened *o, struct buf *b)
 static void refreshed_table(struct cmd_context *c, const struct cmd_opened *o)
 {
 	static const char *const titles[] = {"Channel", "Platform", "Packages", "Names"};
-	struct out_table t = {.titles = titles, .columns = 4, .right = 1 << 2 | 1 << 3};
+	struct out_table t = {.titles = titles, .columns = 4, .right = 1 << 2 | 1 << 3, .whole = 1};
 	for (size_t i = 0; i < o->indexes_n; i++) {
 		const struct channel_index *ix = &o->indexes[i];
 		if (!ix->index)

@@ -83,7 +83,7 @@ static void list_json(const struct env_info *v, size_t n, struct buf *b)
 static void list_table(struct cmd_context *c, const struct env_info *v, size_t n)
 {
 	static const char *const titles[] = {"Name", "Generation", "Packages", "Changed", "Prefix"};
-	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 1 | 1 << 2};
+	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 1 | 1 << 2, .whole = 1 | 1 << 1};
 	for (size_t i = 0; i < n; i++) {
 		out_table_cell(&t, "%.*s", STR_ARG(v[i].name));
 		out_table_cell(&t, "%u", v[i].current);
@@ -169,7 +169,7 @@ static void history_tables(struct cmd_context *c, const struct env_generation_in
 {
 	static const char *const kept[] = {"Generation", "", "Made", "Packages", "Change", "By"};
 	static const char *const events[] = {"When", "Operation", "From", "To", "Result"};
-	struct out_table t = {.titles = kept, .columns = 6, .right = 1 | 1 << 3};
+	struct out_table t = {.titles = kept, .columns = 6, .right = 1 | 1 << 3, .whole = 1 | 1 << 1 | 1 << 2};
 	for (size_t i = 0; i < gn; i++) {
 		out_table_cell(&t, "%u", g[i].number);
 		out_table_cell(&t, g[i].current ? "current" : "");
@@ -180,7 +180,7 @@ static void history_tables(struct cmd_context *c, const struct env_generation_in
 	}
 	if (gn)
 		out_table_print(&c->out, &t);
-	t = (struct out_table){.titles = events, .columns = 5, .right = 1 << 2 | 1 << 3};
+	t = (struct out_table){.titles = events, .columns = 5, .right = 1 << 2 | 1 << 3, .whole = 1 | 1 << 1};
 	for (size_t i = 0; i < hn; i++) {
 		put_time(&t, h[i].at_ms);
 		out_table_cell(&t, "%.*s", STR_ARG(h[i].operation));
@@ -253,7 +253,7 @@ static void packages_json(const struct env_spec_file *f, struct buf *b)
 static void packages_table(struct cmd_context *c, const struct env_spec_file *f)
 {
 	static const char *const titles[] = {"Package", "Version", "Build", "Channel", "Asked for"};
-	struct out_table t = {.titles = titles, .columns = 5};
+	struct out_table t = {.titles = titles, .columns = 5, .whole = 1 | 1 << 1};
 	for (uint32_t i = 0; i < f->packages_n; i++) {
 		const struct env_lock_package *p = &f->packages[i];
 		out_table_cell(&t, "%.*s", STR_ARG(p->record.name));
@@ -377,7 +377,7 @@ int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 	int code;
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
-	struct check k = {.c = c, .table = {.titles = titles, .columns = 3}, .w = JW_INIT(&b, 2)};
+	struct check k = {.c = c, .table = {.titles = titles, .columns = 3, .whole = 1 | 1 << 1}, .w = JW_INIT(&b, 2)};
 	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0)
 		return cmd_fail(c, &e);
 	if (c->json) {

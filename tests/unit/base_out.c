@@ -328,6 +328,61 @@ TEST(table_on_a_terminal_fits_it)
 	screen_close(&s);
 }
 
+/* The lines of a table of two columns that one needs and two that one does not. */
+static void table_of_names(unsigned columns, struct screen *s, const char *name)
+{
+	static const char *const titles[] = {"Package", "Version", "Build", "Size"};
+	struct out o;
+	screen_open(s, columns);
+	out_init_on(&o, s->tty, s->tty, no_colour_environment);
+	struct out_table t = {.titles = titles, .columns = 4, .right = 1 << 3, .whole = 1 | 1 << 1};
+	out_table_cell(&t, "%s", name);
+	out_table_cell(&t, "1.26.4");
+	out_table_cell(&t, "py312h8753938_1_cpython");
+	out_table_cell(&t, "6.8 MB");
+	out_table_print(&o, &t);
+	out_flush(&o);
+}
+
+TEST(names_stay_whole_on_narrow_terminals)
+{
+	static const char name[] = "libboost-python-devel";
+	static const struct {
+		unsigned columns;
+		const char *want;
+	} t[] = {
+		{80, "libboost-python-devel  1.26.4   py312h8753938_1_cpython  6.8 MB"},
+		{60, "libboost-python-devel  1.26.4   py312h8753938_1_cpy~  6.8 MB"},
+		{50, "libboost-python-devel  1.26.4   py312h875~  6.8 MB"},
+		{40, "libboost-python-devel  1.26.4   py312h8~"},
+		{33, "libboost-python-devel  1.26.4"},
+	};
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		struct screen s;
+		table_of_names(t[i].columns, &s, name);
+		screen_read(&s);
+		CHECK_STR(line(&s, 1), t[i].want);
+		screen_close(&s);
+	}
+}
+
+TEST(what_is_too_wide_is_wrapped)
+{
+	struct screen s;
+	char raw[4096] = "";
+	size_t n = 0;
+	table_of_names(20, &s, "libboost-python-devel");
+	for (int tries = 0; !strstr(raw, "1.26.4\r\n") && tries < 100; tries++) {
+		ssize_t got = read(s.master, raw + n, sizeof(raw) - 1 - n);
+		n += got > 0 ? (size_t)got : 0;
+		raw[n] = '\0';
+		if (got <= 0)
+			usleep(10000);
+	}
+	CHECK(strstr(raw, "libboost-python-devel  1.26.4\r\n"));
+	screen_close(&s);
+}
+
 TEST(table_of_nothing)
 {
 	static const char *const titles[] = {"Name"};
