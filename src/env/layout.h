@@ -42,7 +42,7 @@ VEC_TYPE(path_entry_vec, struct path_entry);
 /* One package of the job. Its arena is its own, so that packages may be read by several threads. */
 struct link_pkg {
 	const struct env_lock_package *lock;
-	struct pkg_record record; /* the lock's, completed from info/ where the lock knows nothing but a file name */
+	struct pkg_record record; /* the lock's; `noarch` from info/link.json where the lock knows none */
 	struct arena arena;
 	struct path_entry_vec entries;
 	struct str *entry_points;
@@ -53,7 +53,7 @@ void link_pkg_clear(struct link_pkg *p);
 
 enum { PATHS_JSON_MAX = 256 << 20, INFO_FILE_MAX = 16 << 20, PATHS_MAX = 2000000, PLACEHOLDER_MAX = 4096 };
 
-/* Reads info/paths.json, or info/files, has_prefix and no_link, or the tree itself; info/link.json and info/index.json.
+/* Reads info/paths.json, or info/files, has_prefix and no_link, or the tree itself; and info/link.json.
  * p->lock is set. Everything is checked: types, sizes, digests, that no path leaves the package or is conda-meta/. */
 int paths_read(int tree_fd, struct link_pkg *p, struct err *e);
 /* The parser alone, for tests and the fuzzer: `text` is a paths.json. */

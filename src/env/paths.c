@@ -276,7 +276,7 @@ static int read_old(int tree_fd, struct link_pkg *p, struct err *e)
 	return r < 0 ? -1 : 0;
 }
 
-/* == info/link.json and info/index.json =========================================================================== */
+/* == info/link.json =============================================================================================== */
 static int read_link_json(int tree_fd, struct link_pkg *p, struct err *e)
 {
 	auto_buf text = BUF_INIT(INFO_FILE_MAX);
@@ -304,74 +304,6 @@ static int read_link_json(int tree_fd, struct link_pkg *p, struct err *e)
 		p->entry_points[p->entry_points_n++] = arena_str(&p->arena, list->item[i].string);
 	}
 	return 0;
-}
-
-static int read_strings(const struct json *j, const char *key, struct arena *a, const struct str **ret, uint32_t *ret_n,
-			struct err *e)
-{
-	const struct json *list;
-	if (json_opt_array(j, key, &list, e) < 0)
-		return -1;
-	if (!list)
-		return 0;
-	struct str *s = arena_array(a, struct str, list->n);
-	for (uint32_t i = 0; i < list->n; i++) {
-		if (list->item[i].type != JSON_STRING)
-			return err_new(e, ERR_INPUT, "info/index.json: an element of '%s' is not a string", key);
-		s[i] = arena_str(a, list->item[i].string);
-	}
-	*ret = s;
-	*ret_n = list->n;
-	return 0;
-}
-
-static int opt_copy(const struct json *j, const char *key, struct arena *a, struct str *ret, struct err *e)
-{
-	int r = json_opt_str(j, key, ret, e);
-	if (r > 0)
-		*ret = arena_str(a, *ret);
-	return r < 0 ? -1 : 0;
-}
-
-static int fill_record(const struct json *j, struct arena *a, struct pkg_record *r, struct err *e)
-{
-	int64_t number = (int64_t)r->build_number, timestamp = 0;
-	struct str noarch = STR("");
-	if (read_strings(j, "depends", a, &r->depends, &r->depends_n, e) < 0 ||
-	    read_strings(j, "constrains", a, &r->constrains, &r->constrains_n, e) < 0 ||
-	    opt_copy(j, "license", a, &r->license, e) < 0 ||
-	    opt_copy(j, "python_site_packages_path", a, &r->python_site_packages_path, e) < 0 ||
-	    json_opt_int(j, "build_number", &number, e) < 0 || json_opt_int(j, "timestamp", &timestamp, e) < 0)
-		return -1;
-	if (number > 0)
-		r->build_number = (uint64_t)number;
-	if (timestamp > 0)
-		r->timestamp_ms = (uint64_t)timestamp;
-	/* very old packages say "noarch": true, which is generic */
-	const struct json *value = json_get(j, "noarch");
-	if (value && value->type == JSON_STRING)
-		noarch = value->string;
-	else if (value && value->type == JSON_BOOL && value->boolean)
-		noarch = STR("generic");
-	if (r->noarch.n == 0 && noarch.n > 0)
-		r->noarch = arena_str(a, noarch);
-	return 0;
-}
-
-/* A lock made from a list of URLs knows a file name and a digest; the package itself is then the best source there is
- * (CEP 32). What a channel said always counts more: it may have been corrected since the build. */
-static int read_index_json(int tree_fd, struct link_pkg *p, struct err *e)
-{
-	const struct pkg_record *r = &p->record;
-	if (r->depends || r->constrains || r->timestamp_ms > 0 || r->license.n > 0)
-		return 0;
-	auto_buf text = BUF_INIT(INFO_FILE_MAX);
-	auto_arena scratch = ARENA_INIT;
-	int got = read_info(tree_fd, "info/index.json", &text, e);
-	if (got <= 0)
-		return got;
-	const struct json *j = json_parse(&scratch, buf_str(&text), "info/index.json", e);
-	return j ? fill_record(j, &p->arena, &p->record, e) : -1;
 }
 
 /* == all of it ==================================================================================================== */
@@ -403,7 +335,7 @@ static int read_tree(int tree_fd, struct link_pkg *p, struct err *e)
 		if (en->type == PATH_SOFT && read_softlink(tree_fd, p, en, e) < 0)
 			return -1;
 	}
-	return read_link_json(tree_fd, p, e) < 0 || read_index_json(tree_fd, p, e) < 0 ? -1 : 0;
+	return read_link_json(tree_fd, p, e);
 }
 
 int paths_read(int tree_fd, struct link_pkg *p, struct err *e)

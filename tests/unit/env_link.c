@@ -926,35 +926,15 @@ TEST(the_record_holds_what_the_channel_says)
 	CHECK(strstr(member(j, "package_tarball_full_path"), "/store/blob/sha256/"));
 }
 
-TEST(a_bare_lock_is_completed_from_the_package)
+TEST(a_record_without_a_url_gets_its_channels)
 {
 	auto_world w = {0};
 	world(&w);
 	struct package *p = package(&w, "a", "1.0");
-	p->lock->record.timestamp_ms = 0;
 	p->lock->record.url = STR_NONE;
-	info(p, "index.json", "{\"depends\":[\"x 1\"],\"license\":\"BSD\",\"timestamp\":5,\"build_number\":3}");
 	file(p, "x", "1");
 	lay_out_ok(&w);
-	const struct json *j = record(&w, "a-1.0-0");
-	CHECK_STR(json_get(j, "depends")->item[0].string.p, "x 1");
-	CHECK_INT(json_get(j, "build_number")->integer, 3);
-	CHECK_STR(member(j, "license"), "BSD");
-	CHECK_STR(member(j, "url"), "https://example.org/ch/linux-64/a-1.0-0.conda");
-}
-
-TEST(what_a_channel_emptied_stays_empty)
-{
-	auto_world w = {0};
-	world(&w);
-	static const struct str none[1];
-	struct package *p = package(&w, "a", "1.0");
-	p->lock->record.timestamp_ms = 0;
-	p->lock->record.depends = none; /* the channel says: nothing any more */
-	info(p, "index.json", "{\"depends\":[\"x 1\"]}");
-	file(p, "x", "1");
-	lay_out_ok(&w);
-	CHECK_INT(json_get(record(&w, "a-1.0-0"), "depends")->n, 0);
+	CHECK_STR(member(record(&w, "a-1.0-0"), "url"), "https://example.org/ch/linux-64/a-1.0-0.conda");
 }
 
 TEST(history_and_state)

@@ -48,15 +48,21 @@ static void next(struct world *w)
 	CHECK(fs_mkdirs(AT_FDCWD, w->prefix, 0755, &w->err) == 0);
 }
 
+/* As env_prepare completes a record. */
 static void read_index(struct world *w, struct pkg_record *r)
 {
 	auto_buf text = BUF_INIT(1 << 20);
 	auto_fd tree = store_tree_open(w->store, r->sha256, &w->err);
 	CHECK(tree >= 0 && fs_read(tree, "info/index.json", &text, &w->err) == 0);
 	const struct json *j = json_parse(&w->arena, arena_str(&w->arena, buf_str(&text)), "index.json", &w->err);
-	CHECK(j && json_get_str(j, "name", &r->name, &w->err) == 0 &&
-	      json_get_str(j, "version", &r->version, &w->err) == 0 &&
-	      json_get_str(j, "build", &r->build, &w->err) == 0 && json_opt_str(j, "subdir", &r->subdir, &w->err) >= 0);
+	struct pkg_record inside;
+	CHECK_MSG(j && pkg_record_read(&w->arena, j, &inside, &w->err) == 0, "%s", w->err.msg);
+	inside.fn = r->fn;
+	inside.channel = r->channel;
+	inside.url = r->url;
+	inside.has_sha256 = true;
+	memcpy(inside.sha256, r->sha256, SHA256_SIZE);
+	*r = inside;
 }
 
 /* Adds a package, given as a path below data/conda/packages. */

@@ -123,6 +123,36 @@ TEST(records_of_bare_urls_are_completed)
 	CHECK_INT(r->build_number, 7);
 	CHECK_STR(r->depends[0].p, "base");
 	CHECK_STR(r->license.p, "MIT");
+	const char *record = envs_slurp(&w, "e/1/conda-meta/a-1-0.json");
+	CHECK(record && strstr(record, "\"depends\":[\"base\"]") && strstr(record, "\"license\":\"MIT\""));
+}
+
+/* What the channel says counts, also in the environment's own records. */
+TEST(what_a_channel_emptied_stays_empty)
+{
+	auto_envs w = {0};
+	struct env_spec_file lock;
+	static const struct str none[1];
+	envs_open(&w);
+	struct env_lock_package p = envs_simple(&w, "a", "1");
+	p.record.depends = none; /* "depends": [] */
+	envs_change(&w, "e", "create", &p, 1);
+	CHECK_INT(env_generation_lock(w.st, &w.arena, STR("e"), 0, &lock, &w.err), 0);
+	CHECK_INT(lock.packages[0].record.depends_n, 0);
+	CHECK(strstr(envs_slurp(&w, "e/1/conda-meta/a-1-0.json"), "\"depends\":[]"));
+}
+
+TEST(a_record_that_contradicts_its_url_is_refused)
+{
+	auto_envs w = {0};
+	struct env_plan plan;
+	envs_open(&w);
+	struct env_lock_package p = envs_simple(&w, "a", "1");
+	p.record.version = STR("2");
+	const struct env_spec_file target = {.packages = &p, .packages_n = 1, .is_lock = true};
+	CHECK_INT(env_plan(&target, NULL, w.store, &w.arena, &plan, &w.err), 0);
+	CHECK_INT(env_prepare(w.store, NULL, &plan, &w.opts, &w.arena, &w.err), -1);
+	CHECK_INT(w.err.code, ERR_VERIFY);
 }
 
 TEST(a_wrong_md5_is_refused)
