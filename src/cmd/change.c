@@ -238,6 +238,19 @@ static void put_differences(struct jw *w, const struct differences *d)
 	jw_array_end(w);
 }
 
+static void put_left(struct jw *w, const struct env_report *r)
+{
+	jw_key(w, "not_carried");
+	jw_array(w);
+	for (size_t i = 0; i < r->left_n; i++) {
+		jw_object(w);
+		jw_kv_str(w, "path", r->left[i].path);
+		jw_kv_c(w, "why", r->left[i].why);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+}
+
 /* What a program learns of a change: the plan, and how it went. */
 static int print_json(struct cmd_context *c, const struct cmd_change *ch, const struct env_plan *p,
 		      const struct differences *d, const struct env_report *r)
@@ -262,6 +275,7 @@ static int print_json(struct cmd_context *c, const struct cmd_change *ch, const 
 		jw_kv_int(&w, "copied", (int64_t)r->copied);
 		jw_kv_int(&w, "patched", (int64_t)r->patched);
 		jw_kv_int(&w, "carried", (int64_t)r->carried);
+		put_left(&w, r);
 		jw_key(&w, "notes");
 		jw_array(&w);
 		for (size_t i = 0; i < r->notes_n; i++)
@@ -338,10 +352,21 @@ static int know_channels(struct cmd_context *c, const struct cmd_list *named, st
 	return 0;
 }
 
+static void tell_left(struct cmd_context *c, const struct env_report *r)
+{
+	size_t n = c->verbose || r->left_n < MAX_DIFFERENCES_SHOWN ? r->left_n : MAX_DIFFERENCES_SHOWN;
+	for (size_t i = 0; i < n; i++)
+		cmd_warn(c, "'%.*s' is not taken over: %s; the generation before this one still has it",
+			 STR_ARG(r->left[i].path), r->left[i].why);
+	if (n < r->left_n)
+		cmd_warn(c, "%zu more files are not taken over (--verbose lists all)", r->left_n - n);
+}
+
 static void tell_result(struct cmd_context *c, const struct cmd_change *ch, const struct env_report *r)
 {
 	for (size_t i = 0; i < r->notes_n; i++)
 		cmd_say(c, "note: %.*s", STR_ARG(r->notes[i]));
+	tell_left(c, r);
 	if (r->carried)
 		cmd_say(c, "files that no package owns, taken over: %llu", (unsigned long long)r->carried);
 	cmd_say(c,

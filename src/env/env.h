@@ -175,12 +175,18 @@ struct env_opts {
  * info/index.json knows. `transfer` may be NULL where every URL is file:// or everything is in the store. */
 int env_prepare(struct store *store, struct transfer *transfer, struct env_plan *plan, const struct env_opts *o,
 		struct arena *a, struct err *e);
+struct env_left { /* a file of nobody that the new generation has not */
+	struct str path;
+	const char *why;
+};
 /* Lays the target out as a new generation. `report` may be NULL. */
 struct env_report {
 	uint32_t generation;
 	uint64_t files, bytes, linked, copied, patched, carried; /* carried: files of nobody, taken over from before */
 	const struct str *notes; /* what a person should know: clobbered paths, scripts not run, messages */
 	size_t notes_n;
+	const struct env_left *left; /* folder by folder */
+	size_t left_n;
 };
 int env_lay_out(struct store *store, struct env_hold *h, const struct env_plan *plan, const struct env_opts *o,
 		struct arena *a, struct env_report *report, struct err *e);

@@ -394,7 +394,7 @@ static void note_clobbers(const struct link_report *r, struct arena *a, struct s
 	}
 }
 
-static void fill_report(const struct link_report *r, struct arena *a, uint32_t number, uint64_t carried,
+static void fill_report(const struct link_report *r, struct arena *a, uint32_t number, const struct carry_report *carry,
 			struct env_report *ret)
 {
 	struct str *notes = arena_array(a, struct str, r->clobbers_n + r->scripts_n + 1);
@@ -404,7 +404,19 @@ static void fill_report(const struct link_report *r, struct arena *a, uint32_t n
 		notes[n++] = r->scripts[i];
 	if (r->messages.n)
 		notes[n++] = r->messages;
-	*ret = (struct env_report){number, r->files, r->bytes, r->linked, r->copied, r->patched, carried, notes, n};
+	*ret = (struct env_report){
+		.generation = number,
+		.files = r->files,
+		.bytes = r->bytes,
+		.linked = r->linked,
+		.copied = r->copied,
+		.patched = r->patched,
+		.carried = carry->files,
+		.notes = notes,
+		.notes_n = n,
+		.left = carry->left,
+		.left_n = carry->left_n,
+	};
 }
 
 static int fill_generation(struct store *store, struct env_hold *h, uint32_t number, const struct env_plan *plan,
@@ -412,7 +424,7 @@ static int fill_generation(struct store *store, struct env_hold *h, uint32_t num
 {
 	char name[16];
 	struct link_report linked = {0};
-	uint64_t carried = 0;
+	struct carry_report carry = {0};
 	snprintf(name, sizeof(name), "%u", number);
 	auto_fd fd = fs_open_dir_make(h->dir_fd, name, e);
 	if (fd < 0)
@@ -427,14 +439,14 @@ static int fill_generation(struct store *store, struct env_hold *h, uint32_t num
 	};
 	if (link_all(&job, a, &linked, e) < 0 || frozen_hand_on(h, fd, e) < 0)
 		return -1;
-	if (!o->sync_delete && generation_carry(h, state_current_link(h->dir_fd), fd, number, &carried, e) < 0)
+	if (!o->sync_delete && generation_carry(h, state_current_link(h->dir_fd), fd, number, a, &carry, e) < 0)
 		return -1;
 	if (store_sync(store, e) < 0)
 		return -1;
 	if (sys_syncfs(fd) < 0)
 		return err_sys(e, "sync generation %u", number);
 	if (report)
-		fill_report(&linked, a, number, carried, report);
+		fill_report(&linked, a, number, &carry, report);
 	return record_generation(h, number, plan, o, e);
 }
 

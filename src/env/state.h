@@ -49,8 +49,15 @@ int db_run(struct env_state *st, struct err *e, const char *sql, const char *typ
 
 /* Makes ROOT/env and state.db where they are missing; ERR_NOT_FOUND for a read-only state. */
 int state_need(struct env_state *st, struct err *e);
-/* Copies into new_fd (generation `number`) whatever generation `from` (0: none) holds that no package owns; *ret counts the files. */
-int generation_carry(struct env_hold *h, uint32_t from, int new_fd, uint32_t number, uint64_t *ret, struct err *e);
+/* Copies into new_fd (generation `number`) whatever generation `from` (0: none) holds that no package owns. What cannot be
+ * taken over is listed in `a`. */
+struct carry_report {
+	uint64_t files;
+	const struct env_left *left;
+	size_t left_n;
+};
+int generation_carry(struct env_hold *h, uint32_t from, int new_fd, uint32_t number, struct arena *a,
+		     struct carry_report *ret, struct err *e);
 /* Puts the mark of a frozen environment, where it has one, into its next generation. */
 int frozen_hand_on(struct env_hold *h, int new_fd, struct err *e);
 /* What the `current` link of an environment says; 0 none. */

@@ -215,6 +215,14 @@ kept()
 		prints b sw env run -n c -- sh -c 'echo "$A"'
 }
 t 'without sync the files of nobody stay' kept
+mkdir -p stage/lib
+echo theirs >stage/lib/mine
+package stage mine 1
+t 'a package that brings such a path' runs sw channel publish ch mine-1-0.tar.bz2
+t 'has it' runs sw env update -n c -c ch mine --json
+t 'which is said, with the reason' has "'lib/mine' is not taken over: a package brings this path now" err
+t 'in JSON too' has '"why": "a package brings this path now"' out
+t 'apply as before' runs sw apply var.spr -n c
 
 # -- two at once
 # held NAME COMMAND...: COMMAND runs while another process holds NAME

@@ -230,6 +230,55 @@ TEST(a_package_wins_over_what_was_there)
 	CHECK(!envs_slurp(&w, "e/2/lib/file"));
 	CHECK_INT(w.report.carried, 0);
 	CHECK_STR(differences(&w, 0, true), "");
+	CHECK_INT(w.report.left_n, 3);
+	CHECK_STR(w.report.left[0].path.p, "bin/mine");
+	CHECK_STR(w.report.left[0].why, "a package brings this path now");
+	CHECK_STR(w.report.left[1].path.p, "opt/file");
+	CHECK_STR(w.report.left[1].why, "a package has something else than a folder where its folder was");
+	CHECK_STR(w.report.left[2].path.p, "var/file");
+}
+
+/* The folders on the way are kept open from file to file: each file goes into its own one all the same. */
+TEST(files_in_many_folders_find_theirs)
+{
+	static const char *const paths[] = {"d/a/1", "d/a/x/y/1", "d/a/x/y/2", "d/a/x/z", "d/a.b",	    "d/ab/1",
+					    "d/b",   "da/b/c/d",  "db",	       "e/a/1",	  "share/tool/mine"};
+	auto_envs w = {0};
+	struct stat st;
+	with_tool(&w);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
+		envs_put(&w, arena_printf(&w.arena, "e/1/%s", paths[i]), paths[i], 0644);
+	CHECK_INT(chmod(env_path(&w, "e/1/d/a/x"), 0700), 0);
+	CHECK_INT(chmod(env_path(&w, "e/1/da"), 0500), 0);
+	update(&w);
+	CHECK_INT(w.report.carried, sizeof(paths) / sizeof(*paths));
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
+		CHECK_STR(envs_slurp(&w, arena_printf(&w.arena, "e/2/%s", paths[i])), paths[i]);
+	CHECK_INT(stat(env_path(&w, "e/2/d/a/x"), &st), 0);
+	CHECK_INT(st.st_mode & 07777, 0700); /* no more readable than it was */
+	CHECK_INT(stat(env_path(&w, "e/2/da"), &st), 0);
+	CHECK_INT(st.st_mode & 07777, 0700); /* and to be filled in */
+}
+
+TEST(a_link_of_a_package_is_never_written_through)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	const struct envs_file files[] = {{"d/x", "-> y", false, false}, {"d/y/z", "z", false, false}};
+	envs_put(&w, "e/1/d/w/1", "1", 0644);
+	envs_put(&w, "e/1/d/x/y/2", "2", 0644);
+	envs_put(&w, "e/1/d/x/z", "3", 0644);
+	envs_put(&w, "e/1/d/y/4", "4", 0644);
+	CHECK_INT(symlink("/tmp", env_path(&w, "e/1/d/v")), 0);
+	struct env_lock_package p = envs_package(&w, "new", "1", files, 2);
+	envs_change(&w, "e", "update", &p, 1);
+	CHECK_INT(w.report.carried, 3);
+	CHECK_INT(w.report.left_n, 2);
+	CHECK_STR(w.report.left[0].path.p, "d/x/y/2");
+	CHECK_STR(envs_slurp(&w, "e/2/d/w/1"), "1");
+	CHECK_STR(envs_slurp(&w, "e/2/d/y/4"), "4");
+	CHECK_STR(envs_slurp(&w, "e/2/d/y/z"), "z");
+	CHECK(!fs_exists(w.root_fd, "env/e/2/d/y/y") && !fs_exists(w.root_fd, "env/e/2/d/y/2"));
 }
 
 TEST(sockets_and_pipes_stay_behind)
@@ -244,6 +293,8 @@ TEST(sockets_and_pipes_stay_behind)
 	close(s);
 	update(&w);
 	CHECK(!fs_exists(w.root_fd, "env/e/2/pipe") && !fs_exists(w.root_fd, "env/e/2/socket"));
+	CHECK_INT(w.report.left_n, 2);
+	CHECK_STR(w.report.left[0].path.p, "pipe");
 }
 
 TEST(sync_delete_takes_nothing_over)
