@@ -86,7 +86,9 @@ struct index_info {
 	struct str subdir, base_url; /* base_url: where the files are; empty: beside the metadata (CEP 15) */
 	struct str relation_base, relation_overrides; /* info.channel_relations (CEP 42), as published; or empty */
 	uint32_t names, packages, specs, lists, versions, removed;
-	bool partial; /* made from shards: holds only what was asked for (see index_has_name) */
+	uint32_t left_out;	   /* malformed records that are not here */
+	struct str left_out_first; /* the first of them and what is wrong with it, for a message */
+	bool partial;		   /* made from shards: holds only what was asked for (see index_has_name) */
 };
 struct index_info index_info(const struct index *ix);
 
@@ -104,7 +106,7 @@ struct index_pkg {
 	struct ix_version version;
 	struct ix_str build;
 	uint32_t build_number;
-	/* Order among the versions of this index: greater is newer, equal versions are equal; 0 is no version at all. */
+	/* Order among the versions of this index: greater is newer, equal versions are equal; 0: the file does not say. */
 	uint32_t version_rank;
 	uint64_t timestamp_ms;
 	struct ix_list depends, constrains;
@@ -135,9 +137,10 @@ bool index_is_removed(const struct index *ix, struct str fn);
  *	index_builder_shard(b, name, bytes, e) one CEP 16 shard (msgpack, already unpacked from zstd)
  *	index_builder_record(b, &record, e)   one record (virtual packages, tests, locks)
  *	index_builder_finish(b, e); index_builder_free(b)
- * Of one package published as .conda and .tar.bz2 only the .conda is kept. Malformed records are an error with the
- * offset and file name, the old index stays; specs that cannot be parsed are kept as text and make their package
- * unusable only if it is reached. */
+ * Of one package published as .conda and .tar.bz2 only the .conda is kept. A record that is wrong in itself (no name, no
+ * version that is one, a value of another type) is left out and counted, so that one upload does not take a channel from
+ * everybody; specs that cannot be parsed are kept as text and make their package unusable only if it is reached. What
+ * breaks the document (its braces, its end, a limit) is an error with the offset, and the old index stays. */
 struct index_builder;
 struct index_builder *index_builder_new(int dirfd, const char *path, struct str subdir, struct err *e);
 int index_builder_json(struct index_builder *b, struct istream *in, struct progress *p, struct err *e);
@@ -200,6 +203,7 @@ struct channel_index {
  * Of a server's subdir the shards are tried first, then repodata.json.zst, then repodata.json, and what answered is remembered;
  * of a folder repodata.json is. Nothing is asked while max-age lasts, nothing unchanged is sent or indexed again. Where the
  * network fails (ERR_NETWORK) and something is held, that is used and a PROGRESS_NOTE says so, unless CHANNEL_FORCE.
+ * Malformed records are left out of the index; a PROGRESS_NOTE tells how many, once.
  * Errors: a channel that has none of the subdirs names the URLs tried (ERR_NOT_FOUND); malformed metadata names file and
  * offset, and the index of before stays; ERR_BUSY where another process makes the same index for more than 10 minutes.
  */

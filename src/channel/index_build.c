@@ -74,7 +74,7 @@ void index_builder_free(struct index_builder *b)
 static int check_part(struct str s, const char *what, struct err *e)
 {
 	if (s.n > BUILD_FN_MAX)
-		return err_new(e, ERR_LIMIT, "%s of %zu bytes is too long", what, s.n);
+		return err_new(e, ERR_INPUT, "%s of %zu bytes is too long", what, s.n);
 	for (size_t i = 0; i < s.n; i++)
 		if ((unsigned char)s.p[i] <= 0x20 || s.p[i] == '/' || s.p[i] == '\\' || s.p[i] == 0x7f)
 			return err_new(e, ERR_INPUT, "%s '%.*s' holds a character that it may not", what, STR_ARG(s));
@@ -83,9 +83,9 @@ static int check_part(struct str s, const char *what, struct err *e)
 
 static int check_room(struct index_builder *b, size_t more, struct err *e)
 {
-	if (more <= BUILD_TEXT_MAX && pool_has_room(&b->pool, more))
-		return 0;
-	return err_new(e, ERR_LIMIT, "text of %zu bytes is too long, or the channel is too large", more);
+	if (more > BUILD_TEXT_MAX)
+		return err_new(e, ERR_INPUT, "text of %zu bytes is too long", more);
+	return pool_has_room(&b->pool, more) ? 0 : err_new(e, ERR_LIMIT, "the channel is too large");
 }
 
 int build_string(struct index_builder *b, struct str s, uint32_t *ret, struct err *e)
@@ -115,6 +115,20 @@ static int intern_name(struct index_builder *b, struct str s, uint32_t *ret, str
 	return 0;
 }
 
+static int check_version(struct str s, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	if (s.n == 0)
+		return err_new(e, ERR_INPUT, "record has no version");
+	if (check_part(s, "version", e) < 0)
+		return -1;
+	if (!pkg_conda.version_parse(&a, s, e)) {
+		e->code = ERR_INPUT; /* too long is as wrong as any */
+		return -1;
+	}
+	return 0;
+}
+
 static int intern_version(struct index_builder *b, struct str s, uint32_t *ret, struct err *e)
 {
 	uint32_t at, tag;
@@ -122,7 +136,7 @@ static int intern_version(struct index_builder *b, struct str s, uint32_t *ret, 
 			  STRIDE(struct ix_version_entry), s, b->seed, &at, &tag);
 	if (*ret != UINT32_MAX)
 		return 0;
-	if (check_part(s, "version", e) < 0 || check_room(b, s.n, e) < 0)
+	if (check_version(s, e) < 0 || check_room(b, s.n, e) < 0)
 		return -1;
 	*ret = (uint32_t)b->versions.n;
 	vec_push(&b->versions, ((struct ix_version_entry){.str = pool_add(&b->pool, s)}));
@@ -313,6 +327,21 @@ int build_extra(struct index_builder *b, uint32_t *ret, struct err *e)
 	*ret = pool_add(&b->pool, text);
 	table_set(&b->extra_table, at, *ret, tag);
 	return 0;
+}
+
+int build_leave_out(struct index_builder *b, struct str fn, const struct err *why, struct err *e)
+{
+	enum { REASON_MAX = 250 };
+	if (why->code != ERR_INPUT) {
+		*e = *why;
+		return -1;
+	}
+	if (b->left_out++ > 0)
+		return 0;
+	auto_buf first = BUF_INIT(BUF_MAX);
+	buf_printf(&first, "'%.*s' (%.*s)", STR_ARG(str_head(fn, fn.n < BUILD_FN_MAX ? fn.n : BUILD_FN_MAX)),
+		   REASON_MAX, why->msg);
+	return build_string(b, buf_str(&first), &b->left_out_first, e);
 }
 
 int build_removed(struct index_builder *b, struct str fn, struct err *e)

@@ -52,6 +52,7 @@ struct index_builder {
 	struct memo memo;
 	struct cold cold;
 	uint32_t base_url, relation_base, relation_overrides; /* strings */
+	uint32_t left_out, left_out_first; /* malformed records: how many; what the first is, a string */
 	bool partial;
 	bool list_is_depends; /* the list in work makes its names needed */
 	uint32_t last_name;
@@ -75,6 +76,8 @@ int build_list_add(struct index_builder *b, struct str spec, struct err *e);
 int build_list_end(struct index_builder *b, uint32_t *ret, struct err *e);
 /* b->extra holds "{members" without the closing brace: checks what is new. */
 int build_extra(struct index_builder *b, uint32_t *ret, struct err *e);
+/* A record that is wrong in itself (ERR_INPUT) is counted, and the rest goes on: 0. What else `why` says is *e and -1. */
+int build_leave_out(struct index_builder *b, struct str fn, const struct err *why, struct err *e);
 int build_removed(struct index_builder *b, struct str fn, struct err *e);
 /* The name becomes known and its packages complete (shards). */
 int build_name_whole(struct index_builder *b, struct str name, struct err *e);

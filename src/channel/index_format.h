@@ -11,7 +11,7 @@
 #define INDEX_MAGIC UINT64_C(0x78646e6979617773) /* "swayindx" */
 
 enum {
-	INDEX_VERSION = 1,
+	INDEX_VERSION = 2,
 	INDEX_BLOCK = 4096,	      /* checksums are over these */
 	INDEX_SUMS = INDEX_BLOCK / 8, /* checksums in a block of checksums */
 	INDEX_ROOTS = 400,	      /* blocks of checksums: files up to 800 MiB */
@@ -95,7 +95,7 @@ struct ix_header {
 	uint64_t blocks, sums_at;
 	uint64_t hash_seed;					      /* of IX_NAME_HASH */
 	uint32_t subdir, base_url, relation_base, relation_overrides; /* strings */
-	uint32_t partial, pad;
+	uint32_t partial, left_out, left_out_first, pad;	      /* left_out_first: a string */
 	struct ix_section section[IX_SECTIONS];
 	uint64_t root[INDEX_ROOTS]; /* XXH3 of each block of checksums */
 };

@@ -223,6 +223,8 @@ struct index_info index_info(const struct index *ix)
 				   .lists = (uint32_t)h->section[IX_LISTS].n - 1,
 				   .versions = (uint32_t)h->section[IX_VERSIONS].n,
 				   .removed = (uint32_t)h->section[IX_REMOVED].n,
+				   .left_out = h->left_out,
+				   .left_out_first = string_at(ix, h->left_out_first),
 				   .partial = h->partial != 0};
 }
 

@@ -324,7 +324,9 @@ int index_builder_finish(struct index_builder *b, struct err *e)
 			      .base_url = b->base_url,
 			      .relation_base = b->relation_base,
 			      .relation_overrides = b->relation_overrides,
-			      .partial = b->partial};
+			      .partial = b->partial,
+			      .left_out = b->left_out,
+			      .left_out_first = b->left_out_first};
 	drop_tables(b);
 	if (build_string(b, b->subdir, &h.subdir, e) < 0 || sum_cold(b, &o, e) < 0 || put_sections(b, &o, &h, e) < 0 ||
 	    put_sums(&o, &h, e) < 0 || put_header(&o, &h, e) < 0)

@@ -198,6 +198,31 @@ static int source_look_offline(struct source *s, struct err *e)
 
 /* -- what came --------------------------------------------------------------------------------------------------- */
 
+/* Once: where the index of before did not say the same. */
+static void tell_left_out(struct channel_cache *c, const struct source *s, const struct index *before,
+			  const struct index *now)
+{
+	struct index_info old = before ? index_info(before) : (struct index_info){0}, new = index_info(now);
+	if (new.left_out == 0 || (new.left_out == old.left_out &&str_eq(new.left_out_first, old.left_out_first)))
+		return;
+	const char *id = arena_printf(s->a, "%.*s/%s", STR_ARG(s->channel->shown), s->sub);
+	const char *text = arena_printf(
+		s->a, "%u malformed record%s of '%s' %s left out; the first is %.*s; the channel's keeper can mend it",
+		new.left_out, new.left_out > 1 ? "s" : "", id, new.left_out > 1 ? "were" : "was",
+		STR_ARG(new.left_out_first));
+	progress_send(c->progress,
+		      (struct progress_event){.kind = PROGRESS_NOTE, .phase = "index", .id = id, .text = text});
+}
+
+int source_reopen(struct channel_cache *c, struct source *s, struct err *e)
+{
+	auto_ptr(index) before = steal_ptr(&s->index);
+	if (index_open(s->dir_fd, variant_file(s, "idx"), &s->index, e) < 0)
+		return -1;
+	tell_left_out(c, s, before, s->index);
+	return 0;
+}
+
 static int source_index(struct channel_cache *c, struct source *s, struct err *e)
 {
 	const char *file = candidates[source_variant(s)][s->state.candidate];
@@ -224,9 +249,7 @@ static int source_index(struct channel_cache *c, struct source *s, struct err *e
 			STR_ARG(s->channel->shown), s->sub);
 	}
 	progress_send(c->progress, (struct progress_event){.kind = PROGRESS_DONE, .phase = "index", .id = name});
-	index_free(s->index);
-	s->index = NULL;
-	return index_open(s->dir_fd, path, &s->index, e);
+	return source_reopen(c, s, e);
 }
 
 /* The shard index is kept as it came: names asked for later are looked up in it. */

@@ -53,6 +53,8 @@ char *source_url(const struct source *s, const char *file);
 int cache_get(struct channel_cache *c, struct channel_get *const *gets, size_t n, struct err *e);
 /* An unnamed file in the folder; -1 with *e. */
 int cache_tmp(int dir_fd, struct err *e);
+/* Opens the index that was made in place of the one of before, and tells of malformed records in it. */
+int source_reopen(struct channel_cache *c, struct source *s, struct err *e);
 /* What a fetched file holds, at most `max` bytes. */
 int cache_slurp(int fd, struct buf *b, const char *what, struct err *e);
 int state_save(const struct source *s, struct err *e);

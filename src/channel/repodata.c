@@ -99,6 +99,8 @@ static int window_scan(struct window *w, scan_fn *fn, void *ctx, struct err *e)
 
 struct entry {
 	struct index_builder *b;
+	const char *bad; /* what is wrong with it, and in which member */
+	struct str bad_key;
 	bool first, v3, is_end;
 	struct str key; /* file name, or stem under v3 */
 	bool key_escaped, escaped;
@@ -197,8 +199,8 @@ static inline bool key_is(struct str key, const char *word)
 	return memcmp(key.p, word, key.n) == 0;
 }
 
-/* One member's value. By the length of the key, so that at most three comparisons are needed. */
-static bool member(struct scan *s, struct entry *en, struct str key)
+/* By the length of the key, so that at most three comparisons are needed. */
+static bool known_member(struct scan *s, struct entry *en, struct str key)
 {
 	struct build_record *r = &en->r;
 	switch (key.n) {
@@ -260,6 +262,22 @@ static bool member(struct scan *s, struct entry *en, struct str key)
 	return true;
 }
 
+/* One member's value. Where it is not what the member has to be, the record is bad but the document is not. */
+static bool member(struct scan *s, struct entry *en, struct str key)
+{
+	const char *from = s->p;
+	struct str ignored;
+	if (known_member(s, en, key))
+		return true;
+	if (s->rc != SCAN_BAD)
+		return false;
+	en->bad = s->what;
+	en->bad_key = key;
+	s->p = from;
+	s->rc = SCAN_OK;
+	return scan_value(s, &ignored);
+}
+
 /* `"file name": {…}` with the comma before it, or the closing brace of them all. */
 static bool scan_entry(struct scan *s, void *ctx)
 {
@@ -268,6 +286,7 @@ static bool scan_entry(struct scan *s, void *ctx)
 	en->r = (struct build_record){.flags = flags};
 	en->name = en->version = en->build = en->depends = en->constrains = STR_NONE;
 	en->escaped = false;
+	en->bad = NULL;
 	buf_clear(&en->b->extra);
 	buf_put_char(&en->b->extra, '{');
 	if (scan_peek(s) == '}') {
@@ -281,8 +300,15 @@ static bool scan_entry(struct scan *s, void *ctx)
 	if (!scan_string(s, &en->key))
 		return false;
 	en->key_escaped = s->escaped;
-	if (!scan_char(s, ':', "expected ':'") || !scan_char(s, '{', "expected a record"))
+	if (!scan_char(s, ':', "expected ':'"))
 		return false;
+	if (scan_peek(s) != '{') {
+		struct str ignored;
+		en->bad = "not an object";
+		en->bad_key = STR("record");
+		return scan_value(s, &ignored);
+	}
+	s->p++;
 	if (scan_peek(s) == '}' && s->p < s->end) {
 		s->p++;
 		return true;
@@ -315,11 +341,13 @@ static int plain(struct arena *a, struct str raw, bool escaped, struct str *ret,
 	return 0;
 }
 
-static int take_entry(struct entry *en, struct err *e)
+static int take_record(struct entry *en, struct err *e)
 {
 	struct index_builder *b = en->b;
 	struct build_record *r = &en->r;
 	auto_arena a = ARENA_INIT;
+	if (en->bad)
+		return err_new(e, ERR_INPUT, "'%.*s': %s", STR_ARG(en->bad_key), en->bad);
 	if (plain(&a, en->key, en->key_escaped, &r->fn, e) < 0 || plain(&a, en->name, en->escaped, &r->name, e) < 0 ||
 	    plain(&a, en->version, en->escaped, &r->version, e) < 0 ||
 	    plain(&a, en->build, en->escaped, &r->build, e) < 0)
@@ -331,11 +359,17 @@ static int take_entry(struct entry *en, struct err *e)
 		r->flags |= IX_CONDA;
 	else if (!str_ends(r->fn, STR(".tar.bz2")))
 		return 0; /* a kind of package that nobody can install yet */
-	if (build_list_json(b, en->depends, &r->depends, e) < 0 ||
-	    build_list_json(b, en->constrains, &r->constrains, e) < 0 || build_extra(b, &r->extra, e) < 0 ||
-	    build_commit(b, r, e) < 0)
-		return err_ctx(e, "'%.*s'", STR_ARG(r->fn));
-	return 0;
+	return build_list_json(b, en->depends, &r->depends, e) < 0 ||
+			       build_list_json(b, en->constrains, &r->constrains, e) < 0 ||
+			       build_extra(b, &r->extra, e) < 0
+		       ? -1
+		       : build_commit(b, r, e);
+}
+
+static int take_entry(struct entry *en, struct err *e)
+{
+	struct err why = ERR_INIT;
+	return take_record(en, &why) == 0 ? 0 : build_leave_out(en->b, en->key, &why, e);
 }
 
 static bool scan_open(struct scan *s, void *ctx)

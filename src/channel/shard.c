@@ -120,8 +120,8 @@ static int shard_member(struct index_builder *b, struct mp *m, struct str key, s
 	return shard_extra(b, m, key, r, e);
 }
 
-static int shard_record(struct index_builder *b, struct mp *m, struct str name, struct str fn, uint32_t flags,
-			struct err *e)
+static int take_record(struct index_builder *b, struct mp *m, struct str name, struct str fn, uint32_t flags,
+		       struct err *e)
 {
 	uint32_t n;
 	struct build_record r = {.fn = fn, .flags = flags};
@@ -145,6 +145,18 @@ static int shard_record(struct index_builder *b, struct mp *m, struct str name, 
 	if (name.n > 0 && !str_eq(r.name, name))
 		return err_new(e, ERR_INPUT, "'%.*s' in the shard of '%.*s'", STR_ARG(r.name), STR_ARG(name));
 	return build_extra(b, &r.extra, e) < 0 ? -1 : build_commit(b, &r, e);
+}
+
+/* A record that is wrong in itself is left out, unless what is wrong is that it has no end. */
+static int shard_record(struct index_builder *b, struct mp *m, struct str name, struct str fn, uint32_t flags,
+			struct err *e)
+{
+	struct mp from = *m;
+	struct err why = ERR_INIT;
+	if (take_record(b, m, name, fn, flags, &why) == 0)
+		return 0;
+	*m = from;
+	return mp_skip(m, e) < 0 ? -1 : build_leave_out(b, fn, &why, e);
 }
 
 static int shard_records(struct index_builder *b, struct mp *m, struct str name, struct str v3_ext, struct err *e)

@@ -454,14 +454,13 @@ static bool has_root(const struct source *s, struct str root)
 	return false;
 }
 
-static int finish_source(struct source *s, const struct str *roots, size_t roots_n, struct err *e)
+static int finish_source(struct channel_cache *c, struct source *s, const struct str *roots, size_t roots_n,
+			 struct err *e)
 {
 	if (index_builder_finish(s->builder, e) < 0)
 		return -1;
 	index_builder_free(s->builder);
 	s->builder = NULL;
-	index_free(s->index);
-	s->index = NULL;
 	for (size_t i = 0; i < roots_n; i++)
 		if (!has_root(s, roots[i]))
 			vec_push(&s->state.roots, arena_str(s->a, roots[i]));
@@ -470,7 +469,7 @@ static int finish_source(struct source *s, const struct str *roots, size_t roots
 		s->state.roots.n--;
 	}
 	s->state.built = true;
-	return state_save(s, e) < 0 ? -1 : index_open(s->dir_fd, variant_file(s, "idx"), &s->index, e);
+	return state_save(s, e) < 0 ? -1 : source_reopen(c, s, e);
 }
 
 static bool is_referred(const struct source *s, const char *file)
@@ -531,7 +530,7 @@ static int make_all(struct walk *w, const struct str *roots, size_t roots_n, str
 			return -1;
 	for (size_t i = 0; i < w->n; i++) {
 		bool changed = is_sharded(&w->v[i]) && !w->v[i].state.built;
-		if (w->v[i].builder && finish_source(&w->v[i], roots, roots_n, e) < 0)
+		if (w->v[i].builder && finish_source(w->c, &w->v[i], roots, roots_n, e) < 0)
 			return -1;
 		if (changed)
 			tidy(w, &w->v[i]);

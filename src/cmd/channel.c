@@ -119,8 +119,40 @@ int cmd_channel_remove(struct cmd_context *c, int argc, char **argv)
 
 /* -- list --------------------------------------------------------------------------------------------------------- */
 
+static void put_left_out(struct jw *w, uint32_t n, struct str first)
+{
+	jw_kv_int(w, "left_out", n);
+	if (n)
+		jw_kv_str(w, "left_out_first", first);
+}
+
+/* Malformed records of what is held of a channel; what is not held yet has none. */
+static uint32_t count_left_out(struct cmd_context *c, const struct channel *ch, struct str *first)
+{
+	const struct str subdirs[] = {channel_host_subdir(), STR("noarch")};
+	struct err ignored = ERR_INIT;
+	auto_opened held = {0};
+	uint32_t n = 0;
+	if (cmd_need_cache(c, &ignored) < 0 || !fs_exists(c->root_fd, arena_printf(&c->arena, "index/%s", ch->id)) ||
+	    channel_open_all(&c->cache, ch, 1, subdirs, 2, NULL, 0, CHANNEL_OFFLINE, &c->arena, &held.indexes,
+			     &held.indexes_n, &ignored) < 0)
+		return 0;
+	for (size_t i = 0; i < held.indexes_n; i++) {
+		const struct channel_index *ix = &held.indexes[i];
+		if (!ix->index || strcmp(ix->channel.id, ch->id) != 0)
+			continue;
+		struct index_info info = index_info(ix->index);
+		if (n == 0 && info.left_out)
+			*first = str_c(arena_printf(&c->arena, "%.*s/%.*s", STR_ARG(ix->subdir),
+						    STR_ARG(info.left_out_first)));
+		n += info.left_out;
+	}
+	return n;
+}
+
 static int list_channels(struct cmd_context *c, const struct channel_args *a, struct err *e)
 {
+	enum { FIRST_SHOWN = 600 };
 	static const char *const titles[] = {"Priority", "Name", "URL"};
 	struct out_table t = {.titles = titles, .columns = 3, .right = 1, .whole = 1 << 1};
 	auto_buf b = BUF_INIT(BUF_MAX);
@@ -140,15 +172,24 @@ static int list_channels(struct cmd_context *c, const struct channel_args *a, st
 		struct channel ch;
 		if (cmd_channel_parse(c, list[i].name, &ch, e) < 0)
 			return -1;
+		struct str first = STR_NONE;
+		uint32_t left_out = count_left_out(c, &ch, &first);
 		if (c->json) {
 			jw_object(&w);
 			jw_kv_str(&w, "name", list[i].name);
 			jw_kv_str(&w, "url", ch.shown);
+			put_left_out(&w, left_out, first);
 			jw_object_end(&w);
 		} else {
 			out_table_cell(&t, "%zu", i + 1);
 			out_table_cell(&t, "%.*s", STR_ARG(list[i].name));
 			out_table_cell(&t, "%.*s", STR_ARG(ch.shown));
+			if (left_out) {
+				buf_printf(&b, "%u malformed record%s of '%.*s' left out; the first is ", left_out,
+					   left_out > 1 ? "s" : "", STR_ARG(list[i].name));
+				out_put_cut(&b, first, FIRST_SHOWN);
+				buf_put_char(&b, '\n');
+			}
 		}
 	}
 	if (c->json) {
@@ -186,6 +227,7 @@ static void refreshed_json(const struct cmd_opened *o, struct buf *b)
 		jw_kv_bool(&w, "found", ix->index != NULL);
 		jw_kv_int(&w, "packages", info.packages);
 		jw_kv_int(&w, "names", info.names);
+		put_left_out(&w, info.left_out, info.left_out_first);
 		jw_object_end(&w);
 	}
 	jw_array_end(&w);
@@ -195,8 +237,8 @@ static void refreshed_json(const struct cmd_opened *o, struct buf *b)
 
 static void refreshed_table(struct cmd_context *c, const struct cmd_opened *o)
 {
-	static const char *const titles[] = {"Channel", "Platform", "Packages", "Names"};
-	struct out_table t = {.titles = titles, .columns = 4, .right = 1 << 2 | 1 << 3, .whole = 1};
+	static const char *const titles[] = {"Channel", "Platform", "Packages", "Names", "Left out"};
+	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 2 | 1 << 3 | 1 << 4, .whole = 1};
 	for (size_t i = 0; i < o->indexes_n; i++) {
 		const struct channel_index *ix = &o->indexes[i];
 		if (!ix->index)
@@ -206,6 +248,7 @@ static void refreshed_table(struct cmd_context *c, const struct cmd_opened *o)
 		out_table_cell(&t, "%.*s", STR_ARG(ix->subdir));
 		out_table_cell(&t, "%u", info.packages);
 		out_table_cell(&t, "%u", info.names);
+		out_table_cell(&t, "%u", info.left_out);
 	}
 	out_table_print(&c->out, &t);
 }

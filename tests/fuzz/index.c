@@ -16,6 +16,7 @@ static const char sample[] =
 	"{\"info\":{\"subdir\":\"linux-64\",\"base_url\":\"../f\"},\"packages.conda\":{"
 	"\"x-1-0.conda\":{\"name\":\"x\",\"version\":\"1\",\"build\":\"0\",\"depends\":[\"y >=1\",\"z\"],\"license\":\"MIT\",\"a\":[1]},"
 	"\"x-2-0.conda\":{\"name\":\"x\",\"version\":\"2\",\"build\":\"0\",\"depends\":[\"y >=2\"],\"constrains\":[\"w\"]},"
+	"\"bad.conda\":{\"name\":7},"
 	"\"odd.conda\":{\"name\":\"y\",\"version\":\"2\",\"build\":\"0\",\"noarch\":\"python\"}},\"removed\":[\"o-1-0.conda\"]}";
 
 static void make(struct buf *image)

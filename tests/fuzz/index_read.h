@@ -67,6 +67,7 @@ __attribute__((unused)) static void fuzz_read(const struct index *ix)
 {
 	struct index_info info = index_info(ix);
 	fuzz_touch(info.subdir), fuzz_touch(info.base_url), fuzz_touch(info.relation_base);
+	fuzz_touch(info.left_out_first);
 	for (uint32_t i = 0; i < info.names && i < 1000; i++) {
 		struct ix_name n = {i}, back;
 		struct ix_pkg first;

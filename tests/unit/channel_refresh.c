@@ -404,6 +404,7 @@ static void mp_text(struct buf *b, const char *s)
 	buf_put_c(b, s);
 }
 
+static const char *spoilt;  /* a record of the next shard that has no version, beside the good one */
 static const char *grouped; /* what the next shard's group of optional dependencies names */
 
 /* The shard of a package with one version; `depends` and `constrains` may be NULL. */
@@ -414,7 +415,12 @@ static struct str shard(const char *name, const char *depends, const char *const
 	mp_text(&b, "packages");
 	buf_put_c(&b, "\x80");
 	mp_text(&b, "packages.conda");
-	buf_put_c(&b, "\x81");
+	buf_put_c(&b, spoilt ? "\x82" : "\x81");
+	if (spoilt) {
+		mp_text(&b, spoilt), buf_put_c(&b, "\x82");
+		mp_text(&b, "depends"), buf_put_c(&b, "\x91\x05"); /* a number */
+		mp_text(&b, "name"), mp_text(&b, name);
+	}
 	mp_text(&b, arena_printf(&a, "%s-1-0.conda", name));
 	buf_put_c(&b, grouped ? "\x87" : "\x86");
 	if (grouped) {
@@ -510,6 +516,22 @@ TEST(groups_of_optional_dependencies_are_in_reach)
 	serve_shards(H "/noarch", noarch, 2, "n1");
 	open_ok(H, "app", 0);
 	CHECK_INT(count(1), 2);
+	close_opened();
+}
+
+TEST(a_bad_record_of_a_shard_is_left_out)
+{
+	spoilt = "app-2-0.conda";
+	struct str app = shard("app", "opt", NULL);
+	spoilt = NULL;
+	struct named noarch[] = {{"app", app}, {"opt", shard("opt", NULL, NULL)}};
+	serve_shards(H "/noarch", noarch, 2, "n1");
+	open_ok(H, "app", 0);
+	CHECK_INT(count(1), 2);
+	struct index_info info = index_info(opened[1].index);
+	CHECK_INT(info.left_out, 1);
+	CHECK_MSG(strstr(note, "1 malformed record of '" H "/noarch' was left out"), "%s", note);
+	CHECK_MSG(str_starts(info.left_out_first, STR("'app-2-0.conda' (")), "%.*s", STR_ARG(info.left_out_first));
 	close_opened();
 }
 
