@@ -716,6 +716,19 @@ void jw_kv_list(struct jw *w, const char *key, const struct str *v, size_t n)
 	jw_array_end(w);
 }
 
+void jw_kv_objects(struct jw *w, const char *key, size_t n, void (*put)(struct jw *w, const void *ctx, size_t i),
+		   const void *ctx)
+{
+	jw_key(w, key);
+	jw_array(w);
+	for (size_t i = 0; i < n; i++) {
+		jw_object(w);
+		put(w, ctx, i);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+}
+
 void jw_kv_hex(struct jw *w, const char *key, const uint8_t *p, size_t n)
 {
 	auto_buf hex = BUF_INIT(BUF_MAX);

@@ -84,4 +84,7 @@ void jw_kv_int(struct jw *w, const char *key, int64_t v);
 void jw_kv_bool(struct jw *w, const char *key, bool v);
 void jw_kv_opt(struct jw *w, const char *key, struct str s); /* nothing at all where s is empty */
 void jw_kv_list(struct jw *w, const char *key, const struct str *v, size_t n);
+/* "key": [{…}, …] of n objects; put writes the members of the i-th. */
+void jw_kv_objects(struct jw *w, const char *key, size_t n, void (*put)(struct jw *w, const void *ctx, size_t i),
+		   const void *ctx);
 void jw_kv_hex(struct jw *w, const char *key, const uint8_t *p, size_t n);

@@ -6,34 +6,27 @@
 #include <unistd.h>
 
 #include "base/fs.h"
-#include "base/json.h"
+#include "cmd/change_show.h"
 
-enum { MAX_SPEC_FILE = 256 << 20, MAX_DIFFERENCES_SHOWN = 20 };
+enum { MAX_SPEC_FILE = 256 << 20 };
 
 /* -- what is asked for -------------------------------------------------------------------------------------------- */
 
 int cmd_no_solution(struct cmd_context *c, const struct solve_result *r)
 {
 	auto_buf text = BUF_INIT(BUF_MAX);
-	auto_buf json = BUF_INIT(BUF_MAX);
+	auto_answer a = {0};
 	solve_explain(r, &text);
 	cmd_warn(c, "no solution\n%s", text.p);
 	if (!c->json)
 		return CMD_NO_SOLUTION;
-	struct jw w = JW_INIT(&json, 2);
-	jw_object(&w);
-	jw_kv_c(&w, "error", "no solution");
-	jw_kv_c(&w, "code", err_code_name(ERR_NO_SOLUTION));
-	jw_kv_int(&w, "exit", CMD_NO_SOLUTION);
-	jw_kv_str(&w, "explanation", buf_str(&text));
-	jw_key(&w, "suggestions");
-	jw_array(&w);
-	for (uint32_t i = 0; i < r->suggestions_n; i++)
-		jw_str(&w, r->suggestions[i]);
-	jw_array_end(&w);
-	jw_object_end(&w);
-	buf_put_char(&json, '\n');
-	cmd_print(c, &json);
+	struct jw *w = cmd_answer(&a);
+	jw_kv_c(w, "error", "no solution");
+	jw_kv_c(w, "code", err_code_name(ERR_NO_SOLUTION));
+	jw_kv_int(w, "exit", CMD_NO_SOLUTION);
+	jw_kv_str(w, "explanation", buf_str(&text));
+	jw_kv_list(w, "suggestions", r->suggestions, r->suggestions_n);
+	cmd_answer_print(c, &a);
 	return CMD_NO_SOLUTION;
 }
 
@@ -101,191 +94,7 @@ void cmd_lock_of_result(struct cmd_context *c, const struct solve_result *r, con
 	ret->is_lock = true;
 }
 
-/* -- showing the plan --------------------------------------------------------------------------------------------- */
-
-static void put_change(struct out_table *t, const char *sign, const struct pkg_record *from,
-		       const struct pkg_record *to)
-{
-	const struct pkg_record *r = to ? to : from;
-	auto_buf size = BUF_INIT(64);
-	if (to && to->size) /* lists of URLs do not tell */
-		out_put_size(&size, to->size);
-	out_table_cell(t, "%s %.*s", sign, STR_ARG(r->name));
-	if (from && to && str_eq(from->version, to->version))
-		out_table_cell(t, "%.*s", STR_ARG(to->version));
-	else if (from && to)
-		out_table_cell(t, "%.*s -> %.*s", STR_ARG(from->version), STR_ARG(to->version));
-	else
-		out_table_cell(t, "%.*s", STR_ARG(r->version));
-	out_table_cell(t, "%.*s", STR_ARG(r->build));
-	out_table_cell(t, "%.*s", STR_ARG(r->channel));
-	out_table_cell(t, "%s", size.p);
-}
-
-static void put_plan(struct cmd_context *c, const struct env_plan *p)
-{
-	auto_buf size = BUF_INIT(64);
-	static const char *const titles[] = {"  Package", "Version", "Build", "Channel", "Size"};
-	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 4, .whole = 1 | 1 << 1};
-	for (size_t i = 0; i < p->added_n; i++)
-		put_change(&t, "+", NULL, &p->target.packages[p->added[i]].record);
-	for (size_t i = 0; i < p->changed_n; i++)
-		put_change(&t, "~", &p->before.packages[p->changed[i].from].record,
-			   &p->target.packages[p->changed[i].to].record);
-	for (size_t i = 0; i < p->removed_n; i++)
-		put_change(&t, "-", &p->before.packages[p->removed[i]].record, NULL);
-	if (t.cells.n)
-		out_table_print(&c->out, &t);
-	out_put_size(&size, p->download_bytes);
-	out_line(&c->out, "%zu to add, %zu to change, %zu to remove, %zu stay; to download: %s", p->added_n,
-		 p->changed_n, p->removed_n, p->kept_n, size.p);
-	out_flush(&c->out);
-}
-
-static void put_list(struct jw *w, const char *key, const struct env_spec_file *f, const uint32_t *v, size_t n)
-{
-	jw_key(w, key);
-	jw_array(w);
-	for (size_t i = 0; i < n; i++) {
-		jw_object(w);
-		pkg_record_write(w, &f->packages[v[i]].record);
-		jw_object_end(w);
-	}
-	jw_array_end(w);
-}
-
-static void put_changed(struct jw *w, const struct env_plan *p)
-{
-	jw_key(w, "changed");
-	jw_array(w);
-	for (size_t i = 0; i < p->changed_n; i++) {
-		jw_object(w);
-		jw_key(w, "from");
-		jw_object(w);
-		pkg_record_write(w, &p->before.packages[p->changed[i].from].record);
-		jw_object_end(w);
-		jw_key(w, "to");
-		jw_object(w);
-		pkg_record_write(w, &p->target.packages[p->changed[i].to].record);
-		jw_object_end(w);
-		jw_object_end(w);
-	}
-	jw_array_end(w);
-}
-
-static void put_steps(struct jw *w, const struct env_plan *p)
-{
-	static const char *const kinds[] = {"download", "unpack", "link", "remove"};
-	jw_key(w, "steps");
-	jw_array(w);
-	for (size_t i = 0; i < p->steps_n; i++) {
-		const struct env_step *s = &p->steps[i];
-		const struct env_spec_file *f = s->kind == ENV_STEP_REMOVE ? &p->before : &p->target;
-		jw_object(w);
-		jw_kv_c(w, "step", kinds[s->kind]);
-		jw_kv_str(w, "package", f->packages[s->package].record.fn);
-		jw_object_end(w);
-	}
-	jw_array_end(w);
-}
-
 /* -- carrying it out ------------------------------------------------------------------------------------------------ */
-
-struct difference {
-	const char *path, *what;
-};
-struct differences {
-	struct cmd_context *c;
-	VEC(struct difference) found;
-};
-
-static void on_difference(void *ctx, const char *path, const char *what, struct str package)
-{
-	struct differences *d = ctx;
-	(void)package;
-	*vec_add(&d->found) = (struct difference){arena_strdup(&d->c->arena, str_c(path)), what};
-}
-
-/* What --sync --syncmode=delete will undo: files of nobody, changed and missing ones. */
-static int find_differences(struct cmd_context *c, struct str name, struct differences *d, struct err *e)
-{
-	size_t n;
-	if (env_differences(c->state, name, 0, true, on_difference, d, e) < 0)
-		return -1;
-	n = c->verbose || d->found.n < MAX_DIFFERENCES_SHOWN ? d->found.n : MAX_DIFFERENCES_SHOWN;
-	if (n)
-		cmd_say(c, "files that differ from the recipe (- will be removed, ~ restored, + laid out again):");
-	for (size_t i = 0; i < n; i++) {
-		const struct difference *f = &d->found.v[i];
-		const char *sign = strcmp(f->what, "added") == 0 ? "-" : strcmp(f->what, "changed") == 0 ? "~" : "+";
-		cmd_say(c, "  %s %s", sign, f->path);
-	}
-	if (n < d->found.n)
-		cmd_say(c, "  ... and %zu more (--verbose lists all)", d->found.n - n);
-	return 0;
-}
-
-static void put_differences(struct jw *w, const struct differences *d)
-{
-	jw_key(w, "differences");
-	jw_array(w);
-	vec_foreach(f, &d->found) {
-		jw_object(w);
-		jw_kv_c(w, "path", f->path);
-		jw_kv_c(w, "what", f->what);
-		jw_object_end(w);
-	}
-	jw_array_end(w);
-}
-
-static void put_left(struct jw *w, const struct env_report *r)
-{
-	jw_key(w, "not_carried");
-	jw_array(w);
-	for (size_t i = 0; i < r->left_n; i++) {
-		jw_object(w);
-		jw_kv_str(w, "path", r->left[i].path);
-		jw_kv_c(w, "why", r->left[i].why);
-		jw_object_end(w);
-	}
-	jw_array_end(w);
-}
-
-/* What a program learns of a change: the plan, and how it went. */
-static int print_json(struct cmd_context *c, const struct cmd_change *ch, const struct env_plan *p,
-		      const struct differences *d, const struct env_report *r)
-{
-	auto_buf b = BUF_INIT(BUF_MAX);
-	struct jw w = JW_INIT(&b, 2);
-	jw_object(&w);
-	jw_kv_str(&w, "environment", ch->name);
-	jw_kv_c(&w, "operation", ch->operation);
-	jw_kv_bool(&w, "dry_run", c->dry_run);
-	put_list(&w, "added", &p->target, p->added, p->added_n);
-	put_changed(&w, p);
-	put_list(&w, "removed", &p->before, p->removed, p->removed_n);
-	jw_kv_int(&w, "kept", (int64_t)p->kept_n);
-	jw_kv_int(&w, "download_bytes", (int64_t)p->download_bytes);
-	put_steps(&w, p);
-	put_differences(&w, d);
-	if (r) {
-		jw_kv_int(&w, "generation", r->generation);
-		jw_kv_int(&w, "files", (int64_t)r->files);
-		jw_kv_int(&w, "linked", (int64_t)r->linked);
-		jw_kv_int(&w, "copied", (int64_t)r->copied);
-		jw_kv_int(&w, "patched", (int64_t)r->patched);
-		jw_kv_int(&w, "carried", (int64_t)r->carried);
-		put_left(&w, r);
-		jw_key(&w, "notes");
-		jw_array(&w);
-		for (size_t i = 0; i < r->notes_n; i++)
-			jw_str(&w, r->notes[i]);
-		jw_array_end(&w);
-	}
-	jw_object_end(&w);
-	buf_put_char(&b, '\n');
-	return cmd_print(c, &b);
-}
 
 /* A hard link shares its file with the store: what was changed in place there is damaged here too. */
 static int mend_store(struct cmd_context *c, const struct env_plan *plan, struct err *e)
@@ -352,31 +161,8 @@ static int know_channels(struct cmd_context *c, const struct cmd_list *named, st
 	return 0;
 }
 
-static void tell_left(struct cmd_context *c, const struct env_report *r)
-{
-	size_t n = c->verbose || r->left_n < MAX_DIFFERENCES_SHOWN ? r->left_n : MAX_DIFFERENCES_SHOWN;
-	for (size_t i = 0; i < n; i++)
-		cmd_warn(c, "'%.*s' is not taken over: %s; the generation before this one still has it",
-			 STR_ARG(r->left[i].path), r->left[i].why);
-	if (n < r->left_n)
-		cmd_warn(c, "%zu more files are not taken over (--verbose lists all)", r->left_n - n);
-}
-
-static void tell_result(struct cmd_context *c, const struct cmd_change *ch, const struct env_report *r)
-{
-	for (size_t i = 0; i < r->notes_n; i++)
-		cmd_say(c, "note: %.*s", STR_ARG(r->notes[i]));
-	tell_left(c, r);
-	if (r->carried)
-		cmd_say(c, "files that no package owns, taken over: %llu", (unsigned long long)r->carried);
-	cmd_say(c,
-		"'%.*s' is now at generation %u: %llu file%s (%llu linked, %llu copied, %llu with the prefix put in)",
-		STR_ARG(ch->name), r->generation, (unsigned long long)r->files, r->files == 1 ? "" : "s",
-		(unsigned long long)r->linked, (unsigned long long)r->copied, (unsigned long long)r->patched);
-}
-
 static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold,
-		     struct differences *found, struct err *e)
+		     struct change_differences *found, struct err *e)
 {
 	struct env_plan plan;
 	struct env_report report = {0};
@@ -385,25 +171,25 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 	    (c->dry_run ? cmd_need_store_to_read(c, e) : cmd_need_store(c, e)) < 0 ||
 	    (!c->offline && cmd_need_transfer(c, e) < 0) ||
 	    env_plan(ch->target, ch->before, c->store, &c->arena, &plan, e) < 0 ||
-	    (ch->before && o.sync_delete && find_differences(c, ch->name, found, e) < 0))
+	    (ch->before && o.sync_delete && change_find_differences(c, ch->name, found, e) < 0))
 		return cmd_fail(c, e);
 	if (!c->json && !c->quiet)
-		put_plan(c, &plan);
+		change_show_plan(c, &plan);
 	bool same = ch->before && !plan.added_n && !plan.removed_n && !plan.changed_n && !found->found.n &&
 		    env_same_settings(ch->before, &plan.target);
 	if (same)
 		cmd_say(c, "'%.*s' is like that already: nothing to do", STR_ARG(ch->name));
 	if (same || c->dry_run)
-		return c->json ? print_json(c, ch, &plan, found, NULL) : CMD_OK;
+		return c->json ? change_answer(c, ch, &plan, found, NULL) : CMD_OK;
 	if (know_channels(c, &ch->options->solve.channels, &o, e) < 0 || do_it(c, ch, hold, &plan, &o, &report, e) < 0)
 		return cmd_fail(c, e);
-	tell_result(c, ch, &report);
-	return c->json ? print_json(c, ch, &plan, found, &report) : CMD_OK;
+	change_show_result(c, ch, &report);
+	return c->json ? change_answer(c, ch, &plan, found, &report) : CMD_OK;
 }
 
 int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct err *e)
 {
-	struct differences found = {.c = c};
+	struct change_differences found = {.c = c};
 	int code = carry_out(c, ch, hold, &found, e);
 	vec_release(&found.found);
 	return code;

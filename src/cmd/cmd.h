@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/config.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/out.h"
 #include "base/progress.h"
 #include "base/vec.h"
@@ -100,6 +101,25 @@ void cmd_progress_begin(struct cmd_context *c);
 void cmd_progress_end(struct cmd_context *c);
 /* Prints the JSON or text in b to standard output. Always CMD_OK: cmd_main looks, at the end, whether all of it arrived. */
 int cmd_print(struct cmd_context *c, const struct buf *b);
+
+/* The one object that a command answers with --json:
+ *
+ *	auto_answer a = {0};
+ *	struct jw *w = cmd_answer(&a);
+ *	jw_kv_int(w, …);
+ *	return cmd_answer_print(c, &a);
+ */
+struct cmd_answer {
+	struct buf b;
+	struct jw w;
+};
+static inline void cmd_answer_release(struct cmd_answer *a)
+{
+	buf_release(&a->b);
+}
+#define auto_answer cleanup_with(cmd_answer_release) struct cmd_answer
+struct jw *cmd_answer(struct cmd_answer *a);
+int cmd_answer_print(struct cmd_context *c, struct cmd_answer *a); /* CMD_OK */
 
 /* -- channels and solving, for every command that solves ---------------------------------------------------------- */
 struct cmd_solve_options {

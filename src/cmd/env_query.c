@@ -2,7 +2,6 @@
 /* env list, history, packages, export, check, remove: what is there, and taking it away. */
 #include <stdio.h>
 
-#include "base/json.h"
 #include "cmd/change.h"
 
 struct query_args {
@@ -58,26 +57,16 @@ static int begin(struct cmd_context *c, const struct cmd_option *options, int ar
 
 /* -- list --------------------------------------------------------------------------------------------------------- */
 
-static void list_json(const struct env_info *v, size_t n, struct buf *b)
+static void put_environment(struct jw *w, const void *ctx, size_t i)
 {
-	struct jw w = JW_INIT(b, 2);
-	jw_object(&w);
-	jw_key(&w, "environments");
-	jw_array(&w);
-	for (size_t i = 0; i < n; i++) {
-		jw_object(&w);
-		jw_kv_str(&w, "name", v[i].name);
-		jw_kv_int(&w, "generation", v[i].current);
-		jw_kv_int(&w, "generations", v[i].generations_n);
-		jw_kv_int(&w, "packages", v[i].packages_n);
-		put_json_time(&w, "created", v[i].created_ms);
-		put_json_time(&w, "changed", v[i].changed_ms);
-		jw_kv_str(&w, "prefix", v[i].prefix);
-		jw_object_end(&w);
-	}
-	jw_array_end(&w);
-	jw_object_end(&w);
-	buf_put_char(b, '\n');
+	const struct env_info *v = ctx;
+	jw_kv_str(w, "name", v[i].name);
+	jw_kv_int(w, "generation", v[i].current);
+	jw_kv_int(w, "generations", v[i].generations_n);
+	jw_kv_int(w, "packages", v[i].packages_n);
+	put_json_time(w, "created", v[i].created_ms);
+	put_json_time(w, "changed", v[i].changed_ms);
+	jw_kv_str(w, "prefix", v[i].prefix);
 }
 
 static void list_table(struct cmd_context *c, const struct env_info *v, size_t n)
@@ -101,59 +90,48 @@ int cmd_env_list(struct cmd_context *c, int argc, char **argv)
 	struct env_info *v;
 	size_t n;
 	int code;
-	auto_buf b = BUF_INIT(BUF_MAX);
+	auto_answer answer = {0};
 	if (begin(c, NULL, argc, argv, &a, &code) < 0)
 		return code;
 	if (cmd_need_state(c, true, &e) < 0 || env_list(c->state, &c->arena, &v, &n, &e) < 0)
 		return cmd_fail(c, &e);
-	if (c->json)
-		list_json(v, n, &b);
-	else if (n)
+	if (c->json) {
+		jw_kv_objects(cmd_answer(&answer), "environments", n, put_environment, v);
+		return cmd_answer_print(c, &answer);
+	}
+	if (n)
 		list_table(c, v, n);
 	else
 		cmd_say(c, "no environments in '%s' yet; make one with: slipway env create -n NAME -c CHANNEL SPEC...",
 			c->root_path);
-	return cmd_print(c, &b);
+	return CMD_OK;
 }
 
 /* -- history ------------------------------------------------------------------------------------------------------ */
 
-static void history_json(const struct env_generation_info *g, size_t gn, const struct env_history_entry *h, size_t hn,
-			 struct buf *b)
+static void put_generation(struct jw *w, const void *ctx, size_t i)
 {
-	struct jw w = JW_INIT(b, 2);
-	jw_object(&w);
-	jw_key(&w, "generations");
-	jw_array(&w);
-	for (size_t i = 0; i < gn; i++) {
-		jw_object(&w);
-		jw_kv_int(&w, "generation", g[i].number);
-		jw_kv_bool(&w, "current", g[i].current);
-		put_json_time(&w, "made", g[i].made_ms);
-		jw_kv_str(&w, "operation", g[i].operation);
-		jw_kv_int(&w, "packages", g[i].packages_n);
-		jw_kv_int(&w, "added", g[i].added);
-		jw_kv_int(&w, "removed", g[i].removed);
-		jw_kv_int(&w, "changed", g[i].changed);
-		jw_kv_str(&w, "command", g[i].command);
-		jw_object_end(&w);
-	}
-	jw_array_end(&w);
-	jw_key(&w, "history");
-	jw_array(&w);
-	for (size_t i = 0; i < hn; i++) {
-		jw_object(&w);
-		put_json_time(&w, "at", h[i].at_ms);
-		jw_kv_str(&w, "operation", h[i].operation);
-		jw_kv_int(&w, "from", h[i].from);
-		jw_kv_int(&w, "to", h[i].to);
-		jw_kv_str(&w, "result", h[i].result);
-		jw_kv_str(&w, "command", h[i].command);
-		jw_object_end(&w);
-	}
-	jw_array_end(&w);
-	jw_object_end(&w);
-	buf_put_char(b, '\n');
+	const struct env_generation_info *g = ctx;
+	jw_kv_int(w, "generation", g[i].number);
+	jw_kv_bool(w, "current", g[i].current);
+	put_json_time(w, "made", g[i].made_ms);
+	jw_kv_str(w, "operation", g[i].operation);
+	jw_kv_int(w, "packages", g[i].packages_n);
+	jw_kv_int(w, "added", g[i].added);
+	jw_kv_int(w, "removed", g[i].removed);
+	jw_kv_int(w, "changed", g[i].changed);
+	jw_kv_str(w, "command", g[i].command);
+}
+
+static void put_event(struct jw *w, const void *ctx, size_t i)
+{
+	const struct env_history_entry *h = ctx;
+	put_json_time(w, "at", h[i].at_ms);
+	jw_kv_str(w, "operation", h[i].operation);
+	jw_kv_int(w, "from", h[i].from);
+	jw_kv_int(w, "to", h[i].to);
+	jw_kv_str(w, "result", h[i].result);
+	jw_kv_str(w, "command", h[i].command);
 }
 
 static void put_number(struct out_table *t, uint32_t n)
@@ -207,7 +185,7 @@ int cmd_env_history(struct cmd_context *c, int argc, char **argv)
 	size_t gn = 0, hn;
 	struct str name;
 	int code;
-	auto_buf b = BUF_INIT(BUF_MAX);
+	auto_answer answer = {0};
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
 	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0 ||
@@ -216,11 +194,14 @@ int cmd_env_history(struct cmd_context *c, int argc, char **argv)
 	/* A removed environment has a history still. */
 	if (env_generations(c->state, &c->arena, name, &g, &gn, &gone) < 0 && (gone.code != ERR_NOT_FOUND || !hn))
 		return cmd_fail(c, &gone);
-	if (c->json)
-		history_json(g, gn, h, hn, &b);
-	else
-		history_tables(c, g, gn, h, hn);
-	return cmd_print(c, &b);
+	if (c->json) {
+		struct jw *w = cmd_answer(&answer);
+		jw_kv_objects(w, "generations", gn, put_generation, g);
+		jw_kv_objects(w, "history", hn, put_event, h);
+		return cmd_answer_print(c, &answer);
+	}
+	history_tables(c, g, gn, h, hn);
+	return CMD_OK;
 }
 
 /* -- packages and export ------------------------------------------------------------------------------------------- */
@@ -233,21 +214,11 @@ static int read_lock(struct cmd_context *c, const struct query_args *a, struct e
 		       : env_generation_lock(c->state, &c->arena, name, (uint32_t)a->generation, ret, e);
 }
 
-static void packages_json(const struct env_spec_file *f, struct buf *b)
+static void put_package(struct jw *w, const void *ctx, size_t i)
 {
-	struct jw w = JW_INIT(b, 2);
-	jw_object(&w);
-	jw_key(&w, "packages");
-	jw_array(&w);
-	for (uint32_t i = 0; i < f->packages_n; i++) {
-		jw_object(&w);
-		pkg_record_write(&w, &f->packages[i].record);
-		jw_kv_bool(&w, "requested", f->packages[i].requested);
-		jw_object_end(&w);
-	}
-	jw_array_end(&w);
-	jw_object_end(&w);
-	buf_put_char(b, '\n');
+	const struct env_spec_file *f = ctx;
+	pkg_record_write(w, &f->packages[i].record);
+	jw_kv_bool(w, "requested", f->packages[i].requested);
 }
 
 static void packages_table(struct cmd_context *c, const struct env_spec_file *f)
@@ -276,16 +247,17 @@ int cmd_env_packages(struct cmd_context *c, int argc, char **argv)
 	struct err e = ERR_INIT;
 	struct env_spec_file f;
 	int code;
-	auto_buf b = BUF_INIT(BUF_MAX);
+	auto_answer answer = {0};
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
 	if (read_lock(c, &a, &f, &e) < 0)
 		return cmd_fail(c, &e);
-	if (c->json)
-		packages_json(&f, &b);
-	else
-		packages_table(c, &f);
-	return cmd_print(c, &b);
+	if (c->json) {
+		jw_kv_objects(cmd_answer(&answer), "packages", f.packages_n, put_package, &f);
+		return cmd_answer_print(c, &answer);
+	}
+	packages_table(c, &f);
+	return CMD_OK;
 }
 
 enum export_format { EXPORT_SPR, EXPORT_EXPLICIT, EXPORT_YML };
@@ -343,18 +315,18 @@ int cmd_env_export(struct cmd_context *c, int argc, char **argv)
 struct check {
 	struct cmd_context *c;
 	struct out_table table;
-	struct jw w;
+	struct jw *w; /* with --json */
 };
 
 static void on_difference(void *ctx, const char *path, const char *what, struct str package)
 {
 	struct check *k = ctx;
-	if (k->c->json) {
-		jw_object(&k->w);
-		jw_kv_c(&k->w, "path", path);
-		jw_kv_c(&k->w, "what", what);
-		jw_kv_str(&k->w, "package", package);
-		jw_object_end(&k->w);
+	if (k->w) {
+		jw_object(k->w);
+		jw_kv_c(k->w, "path", path);
+		jw_kv_c(k->w, "what", what);
+		jw_kv_str(k->w, "package", package);
+		jw_object_end(k->w);
 		return;
 	}
 	out_table_cell(&k->table, "%s", what);
@@ -373,25 +345,26 @@ int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 	};
 	struct err e = ERR_INIT;
 	struct str name;
-	auto_buf b = BUF_INIT(BUF_MAX);
+	auto_answer answer = {0};
 	int code;
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
-	struct check k = {.c = c, .table = {.titles = titles, .columns = 3, .whole = 1 | 1 << 1}, .w = JW_INIT(&b, 2)};
+	struct check k = {.c = c, .table = {.titles = titles, .columns = 3, .whole = 1 | 1 << 1}};
 	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0)
 		return cmd_fail(c, &e);
 	if (c->json) {
-		jw_object(&k.w);
-		jw_key(&k.w, "differences");
-		jw_array(&k.w);
+		k.w = cmd_answer(&answer);
+		jw_key(k.w, "differences");
+		jw_array(k.w);
 	}
 	int64_t n = env_differences(c->state, name, (uint32_t)a.generation, true, on_difference, &k, &e);
-	if (n < 0)
+	if (n < 0) {
+		out_table_release(&k.table);
 		return cmd_fail(c, &e);
-	if (c->json) {
-		jw_array_end(&k.w);
-		jw_object_end(&k.w);
-		buf_put_char(&b, '\n');
+	}
+	if (k.w) {
+		jw_array_end(k.w);
+		cmd_answer_print(c, &answer);
 	} else if (n) {
 		out_table_print(&c->out, &k.table);
 	}
@@ -399,7 +372,6 @@ int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 		n ? "%lld paths differ from what was laid out; 'slipway apply RECIPE -n %.*s --sync --syncmode=delete' puts them right"
 		  : "%lld paths differ: '%.*s' is as it was laid out",
 		(long long)n, STR_ARG(name));
-	cmd_print(c, &b);
 	return n ? CMD_FAILED : CMD_OK;
 }
 

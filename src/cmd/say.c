@@ -2,7 +2,6 @@
 /* What every command says in the same way: errors, remarks, help, progress. */
 #include <stdio.h>
 
-#include "base/json.h"
 #include "cmd/change.h"
 #include "cmd/cmd.h"
 #include "cmd/help.h"
@@ -39,15 +38,12 @@ int cmd_fail(struct cmd_context *c, const struct err *e)
 	cmd_progress_end(c);
 	cmd_warn(c, "%s", e->msg);
 	if (c->json) {
-		auto_buf b = BUF_INIT(BUF_MAX);
-		struct jw w = JW_INIT(&b, 2);
-		jw_object(&w);
-		jw_kv_c(&w, "error", e->msg);
-		jw_kv_c(&w, "code", err_code_name(e->code));
-		jw_kv_int(&w, "exit", code);
-		jw_object_end(&w);
-		buf_put_char(&b, '\n');
-		cmd_print(c, &b);
+		auto_answer a = {0};
+		struct jw *w = cmd_answer(&a);
+		jw_kv_c(w, "error", e->msg);
+		jw_kv_c(w, "code", err_code_name(e->code));
+		jw_kv_int(w, "exit", code);
+		cmd_answer_print(c, &a);
 	}
 	return code;
 }
@@ -88,6 +84,21 @@ int cmd_print(struct cmd_context *c, const struct buf *b)
 	out_put(&c->out, buf_str(b));
 	out_flush(&c->out); /* before what is said next on standard error */
 	return CMD_OK;
+}
+
+struct jw *cmd_answer(struct cmd_answer *a)
+{
+	a->b = BUF_INIT(BUF_MAX);
+	a->w = JW_INIT(&a->b, 2);
+	jw_object(&a->w);
+	return &a->w;
+}
+
+int cmd_answer_print(struct cmd_context *c, struct cmd_answer *a)
+{
+	jw_object_end(&a->w);
+	buf_put_char(&a->b, '\n');
+	return cmd_print(c, &a->b);
 }
 
 /* -- progress ------------------------------------------------------------------------------------------------------ */

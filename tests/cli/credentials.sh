@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A channel behind a password: asked with it, and the password kept in ROOT/channels and nowhere else.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/package.sh"
 need python3 bzip2
 
 small_package x 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # An environment made of a list of URLs (CEP 23): what it has was asked for.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/package.sh"
 need bzip2
 
 small_package x 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # conda-meta/frozen (CEP 22): nothing changes an environment that has it, unless told to.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/package.sh"
 need bzip2
 
 small_package x 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What is printed on a terminal fits it, and keeps what one needs.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/package.sh"
 need bzip2 script stty
 
 # on_terminal COLUMNS WORDS...: what slipway prints on a terminal that wide, as lines in ./out

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What cannot be written to standard output is an error of every command, whatever it prints.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/package.sh"
 need bzip2
 [ -w /dev/full ] || skip_all 'no /dev/full'
 

@@ -4,6 +4,7 @@
 #
 #	mkdir -p stage/bin; printf '#!/bin/sh\necho 1\n' >stage/bin/tool; chmod +x stage/bin/tool
 #	package stage tool 1 'lib >=1'           makes ./tool-1-0.tar.bz2 (noarch) of the folder's files, and removes it
+#	small_package x 1                        ./x-1-0.tar.bz2 with the one file share/x
 #
 # A file that holds $PLACEHOLDER gets the environment's path there.
 PLACEHOLDER=/build/placehold_placehold_placehold_placehold_placehold_placehold_placehold_placehold_placehold_placehold
@@ -30,4 +31,12 @@ package()
 	) || return 1
 	tar -cjf "$package_name-$package_version-0.tar.bz2" --owner=0 --group=0 --sort=name -C "$package_stage" . || return 1
 	rm -rf "$package_stage"
+}
+
+# small_package NAME VERSION
+small_package()
+{
+	mkdir -p small_package/share
+	echo "$1 $2" >"small_package/share/$1"
+	package small_package "$1" "$2"
 }

@@ -149,18 +149,6 @@ hasnt()
 	! grep -e "$1" "$2"
 }
 
-# small_package NAME VERSION: makes ./NAME-VERSION-0.tar.bz2, noarch, with the one file share/NAME; needs bzip2.
-small_package()
-{
-	mkdir -p small_package/info small_package/share
-	echo "$1 $2" >"small_package/share/$1"
-	echo "share/$1" >small_package/info/files
-	printf '{"name":"%s","version":"%s","build":"0","build_number":0,"subdir":"noarch","depends":[]}' "$1" "$2" \
-		>small_package/info/index.json
-	tar -cjf "$1-$2-0.tar.bz2" -C small_package info share
-	rm -r small_package
-}
-
 done_testing()
 {
 	echo "1..$test_n"
