@@ -3,19 +3,42 @@
 /*
  * dl: shared libraries that are loaded at first use instead of at every start.
  *
- * A command that only solves must start in a few milliseconds; libcurl and what it pulls in cost 3 ms, libarchive 1.4 ms.
- * Their users keep a table of the functions they call and fill it here (doc/decisions/).
+ * A command that only solves must start in a millisecond, and a library costs each start its relocations whether it is
+ * called or not (doc/decisions/0002-libraries-at-first-use.md). Who uses such a library lists the functions, prefix and
+ * name apart; their types come from the library's own header:
  *
- *	static struct { CURL *(*easy_init)(void); ... } curl;
- *	static const struct dl_symbol symbols[] = {{"curl_easy_init", &curl.easy_init}, ..., {NULL, NULL}};
- *	if (dl_load("libcurl.so.4", symbols, e) < 0) ...
+ *	#define SQLITE(X) X(sqlite3_, open_v2) X(sqlite3_, step) ...
+ *	DL_LIBRARY(sql, "libsqlite3.so.0", SQLITE, NULL);
+ *	...
+ *	if (dl_load(&sql_library, e) < 0) ...
+ *	rc = sql.step(q);
  *
- * Thread-safe by the caller's pthread_once. The library stays loaded until the process ends.
+ * The last argument is a function that prepares the library when it has been loaded, or NULL. dl_load may be called from
+ * several threads, and often: once the library is there it costs nothing. The library stays until the process ends.
  */
+#include <stdbool.h>
+
 #include "base/err.h"
 
-struct dl_symbol {
-	const char *name;
-	void *slot; /* address of a function pointer */
+#define DL_POINTER(prefix, name) __typeof__(prefix##name) *name;
+#define DL_NAME(prefix, name) #prefix #name,
+
+struct dl_library {
+	const char *soname;
+	const char *const *names; /* the last is NULL */
+	void *functions;	  /* a struct of as many function pointers */
+	int (*prepare)(struct err *e);
+	bool loaded;
 };
-int dl_load(const char *soname, const struct dl_symbol *symbols, struct err *e);
+
+/* For a struct `api` of DL_POINTERs that is declared elsewhere. */
+#define DL_LIBRARY_OF(api, so, LIST, prepare_fn)                                                                       \
+	static const char *const api##_names[] = {LIST(DL_NAME) NULL};                                                 \
+	static struct dl_library api##_library = {so, api##_names, &(api), prepare_fn, false}
+#define DL_LIBRARY(api, so, LIST, prepare_fn)                                                                          \
+	static struct {                                                                                                \
+		LIST(DL_POINTER)                                                                                       \
+	} api;                                                                                                         \
+	DL_LIBRARY_OF(api, so, LIST, prepare_fn)
+
+int dl_load(struct dl_library *l, struct err *e);

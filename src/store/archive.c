@@ -6,7 +6,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <locale.h>
-#include <pthread.h>
 #include <sys/stat.h>
 
 #include "base/dl.h"
@@ -15,51 +14,31 @@
 
 enum { BLOCK_SIZE = 1 << 17, TRAILER_MAX = 1 << 20 };
 
-static struct {
-	struct archive *(*read_new)(void);
-	int (*read_support_format_tar)(struct archive *);
-	int (*read_open)(struct archive *, void *, archive_open_callback *, archive_read_callback *,
-			 archive_close_callback *);
-	int (*read_next_header)(struct archive *, struct archive_entry **);
-	int (*read_data_block)(struct archive *, const void **, size_t *, la_int64_t *);
-	int (*read_free)(struct archive *);
-	const char *(*error_string)(struct archive *);
-	const char *(*pathname)(struct archive_entry *);
-	const char *(*hardlink)(struct archive_entry *);
-	const char *(*symlink)(struct archive_entry *);
-	__LA_MODE_T (*filetype)(struct archive_entry *);
-	__LA_MODE_T (*perm)(struct archive_entry *);
-	time_t (*mtime)(struct archive_entry *);
-	la_int64_t (*size)(struct archive_entry *);
-} la;
+#define LIBARCHIVE(X)                                                                                                  \
+	X(archive_, read_new)                                                                                          \
+	X(archive_, read_support_format_tar)                                                                           \
+	X(archive_, read_open)                                                                                         \
+	X(archive_, read_next_header)                                                                                  \
+	X(archive_, read_data_block)                                                                                   \
+	X(archive_, read_free)                                                                                         \
+	X(archive_, error_string)                                                                                      \
+	X(archive_entry_, pathname)                                                                                    \
+	X(archive_entry_, hardlink)                                                                                    \
+	X(archive_entry_, symlink)                                                                                     \
+	X(archive_entry_, filetype)                                                                                    \
+	X(archive_entry_, perm)                                                                                        \
+	X(archive_entry_, mtime)                                                                                       \
+	X(archive_entry_, size)
 
-static const struct dl_symbol la_symbols[] = {
-	{"archive_read_new", &la.read_new},
-	{"archive_read_support_format_tar", &la.read_support_format_tar},
-	{"archive_read_open", &la.read_open},
-	{"archive_read_next_header", &la.read_next_header},
-	{"archive_read_data_block", &la.read_data_block},
-	{"archive_read_free", &la.read_free},
-	{"archive_error_string", &la.error_string},
-	{"archive_entry_pathname", &la.pathname},
-	{"archive_entry_hardlink", &la.hardlink},
-	{"archive_entry_symlink", &la.symlink},
-	{"archive_entry_filetype", &la.filetype},
-	{"archive_entry_perm", &la.perm},
-	{"archive_entry_mtime", &la.mtime},
-	{"archive_entry_size", &la.size},
-	{NULL, NULL},
-};
-static pthread_once_t la_once = PTHREAD_ONCE_INIT;
-static struct err la_err;
-static int la_result;
 static locale_t la_locale; /* names in pax headers are UTF-8: without it libarchive could not give them back */
 
-static void la_load(void)
+static int la_prepare(struct err *e)
 {
-	la_result = dl_load("libarchive.so.13", la_symbols, &la_err);
+	(void)e;
 	la_locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+	return 0;
 }
+DL_LIBRARY(la, "libarchive.so.13", LIBARCHIVE, la_prepare);
 
 static void free_archive(struct archive **a)
 {
@@ -200,11 +179,8 @@ static uint64_t tar_bytes_max(const struct store_limits *l)
 int tree_add_tar(struct tree *t, struct istream *tar, struct err *e)
 {
 	auto_ptr(istream) s = istream_limit(tar, tar_bytes_max(&t->limits));
-	pthread_once(&la_once, la_load);
-	if (la_result < 0) {
-		*e = la_err;
+	if (dl_load(&la_library, e) < 0)
 		return -1;
-	}
 	cleanup_with(leave_locale) __attribute__((unused)) locale_t old = uselocale(la_locale);
 	auto_free struct source *src = xmalloc(sizeof(*src));
 	src->s = s;
