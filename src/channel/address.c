@@ -9,6 +9,7 @@
 #include "channel/channel.h"
 
 enum { ADDRESS_MAX = 4096, SUBDIR_MAX = 32, LABEL_MAX = 128 };
+enum { NAME_BYTES_MAX = 200 }; /* of a folder's name; file systems take 255 */
 
 bool channel_is_subdir(struct str s)
 {
@@ -148,11 +149,38 @@ static struct str canonical(struct arena *a, struct str url)
 	return arena_str(a, buf_str(&b));
 }
 
-static void set_id(struct channel *c)
+/* '/' as '_', and %xx for all that is not safe in a file's name. Two URLs never have the same. */
+static void put_escaped(struct buf *b, struct str url)
 {
+	static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:-+~";
+	for (size_t i = 0; i < url.n; i++) {
+		char hex[3];
+		hex_encode((const uint8_t *)url.p + i, 1, hex);
+		if (url.p[i] == '/') {
+			buf_put_char(b, '_');
+		} else if (memchr(safe, url.p[i], sizeof(safe) - 1)) {
+			buf_put_char(b, url.p[i]);
+		} else {
+			buf_put_char(b, '%');
+			buf_put_c(b, hex);
+		}
+	}
+}
+
+/* The URL itself where it is short and holds no secret: people can read it, and a solve need not load a library of
+ * cryptography for it. */
+static const char *folder_name(struct arena *a, const struct channel *c)
+{
+	auto_buf b = BUF_INIT(4 * NAME_BYTES_MAX);
+	if (c->url.n <= NAME_BYTES_MAX && str_eq(c->url, c->shown))
+		put_escaped(&b, c->url);
+	if (b.n > 0 && b.n <= NAME_BYTES_MAX)
+		return arena_strdup(a, buf_str(&b));
 	uint8_t digest[SHA256_SIZE];
+	char *hex = arena_alloc(a, SHA256_HEX_SIZE);
 	sha256(c->url.p, c->url.n, digest);
-	hex_encode(digest, 16, c->id);
+	hex_encode(digest, SHA256_SIZE, hex);
+	return hex;
 }
 
 /* The part of the shown URL behind the alias is the short name. */
@@ -174,7 +202,7 @@ static int set_url(struct arena *a, struct str url, const struct channel_config 
 	struct str alias = str_ends(c->alias, STR("/")) ? str_head(c->alias, c->alias.n - 1) : c->alias;
 	*ret = (struct channel){.url = url, .shown = shown_url(a, url), .is_folder = file};
 	ret->name = short_name(ret->shown, alias);
-	set_id(ret);
+	ret->id = folder_name(a, ret);
 	return 0;
 }
 

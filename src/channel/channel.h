@@ -25,7 +25,7 @@ struct channel {
 	struct str url;	  /* canonical, may hold credentials; never print it: use `shown` */
 	struct str shown; /* without credentials: goes into records, logs and locks */
 	struct str name;  /* short name where it has one ("conda-forge"), else as shown */
-	char id[33];	  /* hex name of its folder in ROOT/index/ */
+	const char *id;	  /* name of its folder in ROOT/index/ */
 	bool is_folder;	  /* file:// */
 };
 struct channel_config {

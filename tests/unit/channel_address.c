@@ -105,7 +105,31 @@ TEST(ids_tell_channels_apart)
 {
 	CHECK_STR(parse("https://h/a", NULL).id, parse("https://H/a/", NULL).id);
 	CHECK(strcmp(parse("https://h/a", NULL).id, parse("https://h/b", NULL).id) != 0);
-	CHECK_INT(strlen(parse("https://h/a", NULL).id), 32);
+	CHECK(strcmp(parse("https://h/a/b", NULL).id, parse("https://h/a_b", NULL).id) != 0);
+	CHECK(strcmp(parse("https://h/a%5fb", NULL).id, parse("https://h/a_b", NULL).id) != 0);
+}
+
+TEST(ids_are_names_of_folders)
+{
+	char url[400];
+	CHECK_STR(parse("https://H:8080/conda-forge/", NULL).id, "https:__h:8080_conda-forge");
+	CHECK_STR(parse("https://h/a_b%41\xc3\xa4", NULL).id, "https:__h_a%5fb%2541%c3%a4");
+	for (int n = 1; n < 300; n++) { /* the longer ones are digested */
+		snprintf(url, sizeof(url), "https://h/%0*d", n, 1);
+		const char *id = parse(url, NULL).id;
+		CHECK(strlen(id) <= 200 && !strchr(id, '/'));
+		CHECK_INT(strlen(id), strlen(url) <= 200 ? strlen(url) : 64);
+	}
+}
+
+TEST(ids_hold_no_secret)
+{
+	static const char *const urls[] = {"https://me:Secret@h/a", "https://h/t/Secret/a"};
+	for (size_t i = 0; i < 2; i++) {
+		const char *id = parse(urls[i], NULL).id;
+		CHECK_INT(strlen(id), 64);
+		CHECK(!strstr(id, "Secret") && strcmp(id, parse("https://h/a", NULL).id) != 0);
+	}
 }
 
 TEST(what_is_no_address_is_refused)
