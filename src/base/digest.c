@@ -8,6 +8,23 @@
 #include <openssl/sha.h>
 #include <pthread.h>
 
+#include "base/dl.h"
+
+#define CRYPTO(X)                                                                                                      \
+	X(, EVP_DigestFinal_ex)                                                                                        \
+	X(, EVP_DigestInit_ex)                                                                                         \
+	X(, EVP_DigestUpdate)                                                                                          \
+	X(, EVP_MD_CTX_free)                                                                                           \
+	X(, EVP_MD_CTX_new)                                                                                            \
+	X(, EVP_MD_fetch)                                                                                              \
+	X(, OSSL_LIB_CTX_new)                                                                                          \
+	X(, SHA256_Final)                                                                                              \
+	X(, SHA256_Init)                                                                                               \
+	X(, SHA256_Update)
+#define SONAME_OF(version) "libcrypto.so." #version
+#define SONAME(version) SONAME_OF(version)
+DL_LIBRARY(crypto, SONAME(OPENSSL_SHLIB_VERSION), CRYPTO, NULL);
+
 struct digest {
 	EVP_MD_CTX *ctx;
 	enum digest_kind kind;
@@ -18,11 +35,20 @@ struct digest {
 static EVP_MD *md[2];
 static pthread_once_t md_once = PTHREAD_ONCE_INIT;
 
+/* Nothing is verified without it, and nothing half done is lost by ending here. */
+static void need_crypto(void)
+{
+	struct err e = ERR_INIT;
+	if (dl_load(&crypto_library, &e) < 0)
+		panic("%s", e.msg);
+}
+
 static void md_fetch(void)
 {
-	OSSL_LIB_CTX *lib = OSSL_LIB_CTX_new();
-	md[DIGEST_SHA256] = EVP_MD_fetch(lib, "SHA256", NULL);
-	md[DIGEST_MD5] = EVP_MD_fetch(lib, "MD5", NULL);
+	need_crypto();
+	OSSL_LIB_CTX *lib = crypto.OSSL_LIB_CTX_new();
+	md[DIGEST_SHA256] = crypto.EVP_MD_fetch(lib, "SHA256", NULL);
+	md[DIGEST_MD5] = crypto.EVP_MD_fetch(lib, "MD5", NULL);
 	if (!md[DIGEST_SHA256] || !md[DIGEST_MD5])
 		panic("libcrypto offers no SHA-256 or MD5");
 }
@@ -31,7 +57,7 @@ struct digest *digest_new(enum digest_kind kind)
 {
 	pthread_once(&md_once, md_fetch);
 	struct digest *d = xmalloc(sizeof(*d));
-	*d = (struct digest){.ctx = EVP_MD_CTX_new(), .kind = kind};
+	*d = (struct digest){.ctx = crypto.EVP_MD_CTX_new(), .kind = kind};
 	if (!d->ctx)
 		panic("out of memory");
 	digest_reset(d);
@@ -40,21 +66,21 @@ struct digest *digest_new(enum digest_kind kind)
 
 void digest_update(struct digest *d, const void *p, size_t n)
 {
-	if (EVP_DigestUpdate(d->ctx, p, n) != 1)
+	if (crypto.EVP_DigestUpdate(d->ctx, p, n) != 1)
 		panic("libcrypto failed to digest");
 }
 
 size_t digest_final(struct digest *d, uint8_t out[DIGEST_MAX])
 {
 	unsigned n = 0;
-	if (EVP_DigestFinal_ex(d->ctx, out, &n) != 1)
+	if (crypto.EVP_DigestFinal_ex(d->ctx, out, &n) != 1)
 		panic("libcrypto failed to digest");
 	return n;
 }
 
 void digest_reset(struct digest *d)
 {
-	if (EVP_DigestInit_ex(d->ctx, md[d->kind], NULL) != 1)
+	if (crypto.EVP_DigestInit_ex(d->ctx, md[d->kind], NULL) != 1)
 		panic("libcrypto failed to start a digest");
 }
 
@@ -62,16 +88,16 @@ void digest_free(struct digest *d)
 {
 	if (!d)
 		return;
-	EVP_MD_CTX_free(d->ctx);
+	crypto.EVP_MD_CTX_free(d->ctx);
 	free(d);
 }
 
-/* Past the providers of libcrypto, whose set-up takes 0.8 ms: a solve takes a few, and needs no more than the digest of
- * a channel's address. */
+/* Past the providers of libcrypto, whose set-up takes 0.8 ms: some commands need no more than a few short digests. */
 void sha256(const void *p, size_t n, uint8_t out[SHA256_SIZE])
 {
 	SHA256_CTX c;
-	if (SHA256_Init(&c) != 1 || SHA256_Update(&c, p, n) != 1 || SHA256_Final(out, &c) != 1)
+	need_crypto();
+	if (crypto.SHA256_Init(&c) != 1 || crypto.SHA256_Update(&c, p, n) != 1 || crypto.SHA256_Final(out, &c) != 1)
 		panic("libcrypto failed to digest");
 }
 

@@ -347,10 +347,10 @@ static int add_digests(struct env_hold *h, uint32_t number, const struct env_spe
 	for (uint32_t i = 0; i < f->packages_n; i++) {
 		db_bind_str(q, 1, hold_name(h));
 		db_bind_int(q, 2, number);
-		sqlite3_bind_blob(q, 3, f->packages[i].record.sha256, SHA256_SIZE, SQLITE_STATIC);
+		db_bind_bytes(q, 3, f->packages[i].record.sha256, SHA256_SIZE);
 		if (db_step(q, e) < 0)
 			return -1;
-		sqlite3_reset(q);
+		db_reset(q);
 	}
 	return 0;
 }

@@ -3,11 +3,33 @@
 
 #include <fcntl.h>
 
+#include "base/dl.h"
 #include "base/fs.h"
 #include "base/sys.h"
 #include "base/vec.h"
 
 enum { SCHEMA_VERSION = 1, BUSY_MS = 15000, MAX_ENVIRONMENTS = 1000000 };
+
+#define SQLITE(X)                                                                                                      \
+	X(sqlite3_, bind_blob)                                                                                         \
+	X(sqlite3_, bind_int64)                                                                                        \
+	X(sqlite3_, bind_text64)                                                                                       \
+	X(sqlite3_, busy_timeout)                                                                                      \
+	X(sqlite3_, close)                                                                                             \
+	X(sqlite3_, column_blob)                                                                                       \
+	X(sqlite3_, column_bytes)                                                                                      \
+	X(sqlite3_, column_int64)                                                                                      \
+	X(sqlite3_, column_text)                                                                                       \
+	X(sqlite3_, db_handle)                                                                                         \
+	X(sqlite3_, errcode)                                                                                           \
+	X(sqlite3_, errmsg)                                                                                            \
+	X(sqlite3_, exec)                                                                                              \
+	X(sqlite3_, finalize)                                                                                          \
+	X(sqlite3_, open_v2)                                                                                           \
+	X(sqlite3_, prepare_v2)                                                                                        \
+	X(sqlite3_, reset)                                                                                             \
+	X(sqlite3_, step)
+DL_LIBRARY(sqlite, "libsqlite3.so.0", SQLITE, NULL);
 
 /* Times are milliseconds since 1970 UTC. A generation's lock is the text of its .spr. The journal holds at most one switch
  * an environment: written before the `current` link moves, removed with the rows that say it moved. */
@@ -34,12 +56,12 @@ static const char schema[] =
 
 static int db_error(struct env_state *st, struct err *e, const char *what)
 {
-	int rc = sqlite3_errcode(st->db) & 0xff;
+	int rc = sqlite.errcode(st->db) & 0xff;
 	enum err_code code = rc == SQLITE_BUSY				   ? ERR_BUSY
 			     : rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT ? ERR_VERIFY
 									   : ERR_FAILED;
 	return err_new(
-		e, code, "state.db: %s: %s%s", what, sqlite3_errmsg(st->db),
+		e, code, "state.db: %s: %s%s", what, sqlite.errmsg(st->db),
 		code == ERR_VERIFY
 			? "; restore it from a backup, or move it and the folder 'env' away to start with no environments"
 			: "");
@@ -47,49 +69,60 @@ static int db_error(struct env_state *st, struct err *e, const char *what)
 
 void db_query_free(db_query *q)
 {
-	sqlite3_finalize(q);
+	if (q)
+		sqlite.finalize(q);
 }
 
 int db_prepare(struct env_state *st, const char *sql, db_query **ret, struct err *e)
 {
-	return sqlite3_prepare_v2(st->db, sql, -1, ret, NULL) == SQLITE_OK ? 0 : db_error(st, e, "prepare");
+	return sqlite.prepare_v2(st->db, sql, -1, ret, NULL) == SQLITE_OK ? 0 : db_error(st, e, "prepare");
 }
 
 void db_bind_str(db_query *q, int at, struct str s)
 {
-	sqlite3_bind_text64(q, at, s.p ? s.p : "", s.n, SQLITE_TRANSIENT, SQLITE_UTF8);
+	sqlite.bind_text64(q, at, s.p ? s.p : "", s.n, SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
 void db_bind_int(db_query *q, int at, int64_t v)
 {
-	sqlite3_bind_int64(q, at, v);
+	sqlite.bind_int64(q, at, v);
+}
+
+void db_bind_bytes(db_query *q, int at, const void *p, int n)
+{
+	sqlite.bind_blob(q, at, p, n, SQLITE_STATIC);
 }
 
 int db_step(db_query *q, struct err *e)
 {
-	int rc = sqlite3_step(q);
+	int rc = sqlite.step(q);
 	if (rc == SQLITE_ROW)
 		return 1;
 	if (rc == SQLITE_DONE)
 		return 0;
-	struct env_state tmp = {.db = sqlite3_db_handle(q)};
+	struct env_state tmp = {.db = sqlite.db_handle(q)};
 	return db_error(&tmp, e, rc == SQLITE_BUSY ? "another command holds it" : "step");
+}
+
+void db_reset(db_query *q)
+{
+	sqlite.reset(q);
 }
 
 int64_t db_int(db_query *q, int column)
 {
-	return sqlite3_column_int64(q, column);
+	return sqlite.column_int64(q, column);
 }
 
 struct str db_str(db_query *q, int column, struct arena *a)
 {
-	const void *p = sqlite3_column_text(q, column);
-	return arena_str(a, str_of(p ? p : "", (size_t)sqlite3_column_bytes(q, column)));
+	const void *p = sqlite.column_text(q, column);
+	return arena_str(a, str_of(p ? p : "", (size_t)sqlite.column_bytes(q, column)));
 }
 
 static int db_exec(struct env_state *st, const char *sql, struct err *e)
 {
-	return sqlite3_exec(st->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error(st, e, "execute");
+	return sqlite.exec(st->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error(st, e, "execute");
 }
 
 int db_begin(struct env_state *st, struct err *e)
@@ -112,7 +145,7 @@ int db_commit(struct env_state *st, struct err *e)
 
 void db_rollback(struct env_state *st)
 {
-	(void)sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
+	(void)sqlite.exec(st->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
 int db_run(struct env_state *st, struct err *e, const char *sql, const char *types, ...)
@@ -207,19 +240,21 @@ static int check_schema(struct env_state *st, struct err *e)
 static int open_db(struct env_state *st, int flags, struct err *e)
 {
 	auto_free char *path = xasprintf("%s/state.db", st->root_path);
-	if (sqlite3_open_v2(path, &st->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+	if (dl_load(&sqlite_library, e) < 0)
+		return err_ctx(e, "open '%s'", path);
+	if (sqlite.open_v2(path, &st->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
 		db_error(st, e, "open");
-		sqlite3_close(st->db);
+		sqlite.close(st->db);
 		st->db = NULL;
 		return err_ctx(e, "'%s'", path);
 	}
-	sqlite3_busy_timeout(st->db, BUSY_MS);
+	sqlite.busy_timeout(st->db, BUSY_MS);
 	/* FULL: a committed transaction is on disk when COMMIT returns. */
 	if (db_exec(st, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF", e) < 0)
 		return -1;
 	int rc = check_schema(st, e);
 	if (rc > 0) {
-		sqlite3_close(st->db);
+		sqlite.close(st->db);
 		st->db = NULL;
 	}
 	return rc < 0 ? -1 : 0;
@@ -300,7 +335,8 @@ void env_state_free(struct env_state *st)
 {
 	if (!st)
 		return;
-	sqlite3_close(st->db);
+	if (st->db)
+		sqlite.close(st->db);
 	cleanup_fd(&st->root_fd);
 	cleanup_fd(&st->env_fd);
 	free(st->root_path);
@@ -489,8 +525,8 @@ int env_digests_in_use(struct env_state *st, struct arena *a, uint8_t (**ret)[SH
 	if (st->db && db_prepare(st, "SELECT DISTINCT sha256 FROM digest ORDER BY sha256", &q, e) < 0)
 		return -1;
 	while (q && (rc = db_step(q, e)) > 0)
-		if (sqlite3_column_bytes(q, 0) == SHA256_SIZE)
-			memcpy(vec_add(&list)->b, sqlite3_column_blob(q, 0), SHA256_SIZE);
+		if (sqlite.column_bytes(q, 0) == SHA256_SIZE)
+			memcpy(vec_add(&list)->b, sqlite.column_blob(q, 0), SHA256_SIZE);
 	*ret = arena_zalloc_n(a, list.n, SHA256_SIZE);
 	if (list.n)
 		memcpy(*ret, list.v, list.n * SHA256_SIZE);

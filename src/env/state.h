@@ -38,7 +38,9 @@ DEFINE_AUTO(db_query *, db_query, db_query_free);
 int db_prepare(struct env_state *st, const char *sql, db_query **ret, struct err *e);
 void db_bind_str(db_query *q, int at, struct str s);
 void db_bind_int(db_query *q, int at, int64_t v);
-int db_step(db_query *q, struct err *e); /* 1 a row, 0 done, -1 */
+void db_bind_bytes(db_query *q, int at, const void *p, int n); /* p must stay until the query is freed */
+int db_step(db_query *q, struct err *e);		       /* 1 a row, 0 done, -1 */
+void db_reset(db_query *q);				       /* to be bound and stepped once more */
 int64_t db_int(db_query *q, int column);
 struct str db_str(db_query *q, int column, struct arena *a); /* a copy in a */
 int db_begin(struct env_state *st, struct err *e);

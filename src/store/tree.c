@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/tree.h"
 
+#define XXH_INLINE_ALL
 #include <errno.h>
 #include <fcntl.h>
 #include <xxhash.h>

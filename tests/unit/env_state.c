@@ -447,7 +447,7 @@ TEST(a_newer_state_is_refused)
 	auto_envs w = {0};
 	struct env_state *st = NULL;
 	envs_open(&w);
-	CHECK_INT(sqlite3_exec(w.st->db, "PRAGMA user_version = 2", NULL, NULL, NULL), SQLITE_OK);
+	CHECK_INT(db_run(w.st, &w.err, "PRAGMA user_version = 2", ""), 0);
 	for (int ro = 0; ro < 2; ro++) {
 		CHECK_INT(env_state_open(w.root_fd, w.root, ro ? ENV_STATE_RO : 0, &st, &w.err), -1);
 		CHECK_INT(w.err.code, ERR_UNSUPPORTED);
