@@ -35,17 +35,9 @@ struct digest {
 static EVP_MD *md[2];
 static pthread_once_t md_once = PTHREAD_ONCE_INIT;
 
-/* Nothing is verified without it, and nothing half done is lost by ending here. */
-static void need_crypto(void)
-{
-	struct err e = ERR_INIT;
-	if (dl_load(&crypto_library, &e) < 0)
-		panic("%s", e.msg);
-}
-
 static void md_fetch(void)
 {
-	need_crypto();
+	dl_need(&crypto_library);
 	OSSL_LIB_CTX *lib = crypto.OSSL_LIB_CTX_new();
 	md[DIGEST_SHA256] = crypto.EVP_MD_fetch(lib, "SHA256", NULL);
 	md[DIGEST_MD5] = crypto.EVP_MD_fetch(lib, "MD5", NULL);
@@ -96,7 +88,7 @@ void digest_free(struct digest *d)
 void sha256(const void *p, size_t n, uint8_t out[SHA256_SIZE])
 {
 	SHA256_CTX c;
-	need_crypto();
+	dl_need(&crypto_library);
 	if (crypto.SHA256_Init(&c) != 1 || crypto.SHA256_Update(&c, p, n) != 1 || crypto.SHA256_Final(out, &c) != 1)
 		panic("libcrypto failed to digest");
 }

@@ -33,3 +33,10 @@ int dl_load(struct dl_library *l, struct err *e)
 	pthread_mutex_unlock(&lock);
 	return rc;
 }
+
+void dl_need(struct dl_library *l)
+{
+	struct err e = ERR_INIT;
+	if (dl_load(l, &e) < 0)
+		panic("%s", e.msg);
+}

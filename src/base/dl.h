@@ -4,8 +4,8 @@
  * dl: shared libraries that are loaded at first use instead of at every start.
  *
  * A command that only solves must start in a millisecond, and a library costs each start its relocations whether it is
- * called or not (doc/decisions/0002-libraries-at-first-use.md). Who uses such a library lists the functions, prefix and
- * name apart; their types come from the library's own header:
+ * called or not (doc/decisions/0005-start-with-libc-alone.md). Who uses one lists the functions, prefix and name apart; their
+ * types come from the library's own header:
  *
  *	#define SQLITE(X) X(sqlite3_, open_v2) X(sqlite3_, step) ...
  *	DL_LIBRARY(sql, "libsqlite3.so.0", SQLITE, NULL);
@@ -42,3 +42,5 @@ struct dl_library {
 	DL_LIBRARY_OF(api, so, LIST, prepare_fn)
 
 int dl_load(struct dl_library *l, struct err *e);
+/* Where no error can be returned: ends the program, as if memory had run out. */
+void dl_need(struct dl_library *l);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <zstd.h>
 
+#include "base/dl.h"
+
 enum { IN_SIZE = 1 << 17, ZSTD_WINDOW_LOG_MAX = 27 };
 
 ssize_t istream_read(struct istream *s, void *p, size_t n, struct err *e)
@@ -113,6 +115,15 @@ struct istream *istream_mem(struct str bytes, const char *name)
 
 /* zstd */
 
+#define ZSTD(X)                                                                                                        \
+	X(ZSTD_, DCtx_setParameter)                                                                                    \
+	X(ZSTD_, createDStream)                                                                                        \
+	X(ZSTD_, decompressStream)                                                                                     \
+	X(ZSTD_, freeDStream)                                                                                          \
+	X(ZSTD_, getErrorName)                                                                                         \
+	X(ZSTD_, isError)
+DL_LIBRARY(zstd, "libzstd.so.1", ZSTD, NULL);
+
 struct istream_zstd {
 	struct istream base;
 	ZSTD_DStream *z;
@@ -143,12 +154,12 @@ static ssize_t zstd_read(struct istream *s, void *p, size_t n, struct err *e)
 			if (got <= 0)
 				return got;
 		}
-		size_t r = ZSTD_decompressStream(z->z, &out, &z->in);
-		if (ZSTD_isError(r)) {
+		size_t r = zstd.decompressStream(z->z, &out, &z->in);
+		if (zstd.isError(r)) {
 			/* an oversized window has an error code of its own, but only in the unstable API */
-			bool window = strstr(ZSTD_getErrorName(r), "too much memory") != NULL;
+			bool window = strstr(zstd.getErrorName(r), "too much memory") != NULL;
 			return err_new(e, window ? ERR_LIMIT : ERR_INPUT, "'%s' holds bad zstd data: %s", s->name,
-				       ZSTD_getErrorName(r));
+				       zstd.getErrorName(r));
 		}
 		z->begun = true;
 		z->inside = r != 0;
@@ -159,7 +170,7 @@ static ssize_t zstd_read(struct istream *s, void *p, size_t n, struct err *e)
 
 static void zstd_free(struct istream *s)
 {
-	ZSTD_freeDStream(((struct istream_zstd *)s)->z);
+	zstd.freeDStream(((struct istream_zstd *)s)->z);
 }
 
 struct istream *istream_zstd(struct istream *inner)
@@ -169,13 +180,20 @@ struct istream *istream_zstd(struct istream *inner)
 	z->base = (struct istream){.ops = &ops, .inner = inner, .name = inner->name};
 	z->in = (ZSTD_inBuffer){z->buf, 0, 0};
 	z->begun = z->inside = z->pending = false;
-	z->z = ZSTD_createDStream();
-	if (!z->z || ZSTD_isError(ZSTD_DCtx_setParameter(z->z, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX)))
+	dl_need(&zstd_library);
+	z->z = zstd.createDStream();
+	if (!z->z || zstd.isError(zstd.DCtx_setParameter(z->z, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX)))
 		panic("out of memory");
 	return &z->base;
 }
 
 /* bzip2 */
+
+#define BZ2(X)                                                                                                         \
+	X(BZ2_, bzDecompress)                                                                                          \
+	X(BZ2_, bzDecompressEnd)                                                                                       \
+	X(BZ2_, bzDecompressInit)
+DL_LIBRARY(bz2, "libbz2.so.1.0", BZ2, NULL);
 
 struct istream_bz2 {
 	struct istream base;
@@ -188,7 +206,7 @@ struct istream_bz2 {
 static void bz2_close(struct istream_bz2 *z)
 {
 	if (z->open)
-		BZ2_bzDecompressEnd(&z->z);
+		bz2.bzDecompressEnd(&z->z);
 	z->open = false;
 }
 
@@ -208,7 +226,8 @@ static void bz2_open(struct istream_bz2 *z)
 {
 	bz_stream next = {.next_in = z->z.next_in, .avail_in = z->z.avail_in};
 	z->z = next;
-	if (BZ2_bzDecompressInit(&z->z, 0, 0) != BZ_OK)
+	dl_need(&bz2_library);
+	if (bz2.bzDecompressInit(&z->z, 0, 0) != BZ_OK)
 		panic("out of memory");
 	z->open = z->begun = true;
 }
@@ -230,7 +249,7 @@ static ssize_t bz2_read(struct istream *s, void *p, size_t n, struct err *e)
 		z->z.next_out = p;
 		z->z.avail_out = room;
 		unsigned before = z->z.avail_in;
-		int r = BZ2_bzDecompress(&z->z);
+		int r = bz2.bzDecompress(&z->z);
 		left = z->z.avail_out;
 		idle = z->z.avail_in == before;
 		if (r == BZ_STREAM_END)

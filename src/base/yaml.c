@@ -8,10 +8,20 @@
 #include <stdio.h>
 #include <yaml.h>
 
+#include "base/dl.h"
 #include "base/map.h"
 #include "base/vec.h"
 
 enum { TEXT_MAX = 1 << 20, DEPTH_MAX = 32, NODES_MAX = 100000 };
+
+#define LIBYAML(X)                                                                                                     \
+	X(yaml_, event_delete)                                                                                         \
+	X(yaml_, parser_delete)                                                                                        \
+	X(yaml_, parser_initialize)                                                                                    \
+	X(yaml_, parser_parse)                                                                                         \
+	X(yaml_, parser_set_encoding)                                                                                  \
+	X(yaml_, parser_set_input_string)
+DL_LIBRARY(libyaml, "libyaml-0.so.2", LIBYAML, NULL);
 
 struct reader {
 	struct arena *a;
@@ -26,8 +36,8 @@ struct reader {
 static void reader_release(struct reader *r)
 {
 	if (r->have_event)
-		yaml_event_delete(&r->event);
-	yaml_parser_delete(&r->parser);
+		libyaml.event_delete(&r->event);
+	libyaml.parser_delete(&r->parser);
 }
 
 __attribute__((format(printf, 4, 5))) static int fail(struct reader *r, size_t line, enum err_code code,
@@ -59,8 +69,8 @@ static int libyaml_error(struct reader *r)
 static int next_event(struct reader *r)
 {
 	if (r->have_event)
-		yaml_event_delete(&r->event);
-	r->have_event = yaml_parser_parse(&r->parser, &r->event) != 0;
+		libyaml.event_delete(&r->event);
+	r->have_event = libyaml.parser_parse(&r->parser, &r->event) != 0;
 	return r->have_event ? 0 : libyaml_error(r);
 }
 
@@ -227,8 +237,10 @@ static int refuse_tag_directives(struct reader *r, struct str text)
 
 const struct yaml *yaml_parse(struct arena *a, struct str text, const char *where, struct err *e)
 {
+	if (dl_load(&libyaml_library, e) < 0)
+		return NULL;
 	cleanup_with(reader_release) struct reader r = {.a = a, .e = e};
-	if (!yaml_parser_initialize(&r.parser))
+	if (!libyaml.parser_initialize(&r.parser))
 		panic("out of memory (libyaml)");
 	r.where = arena_strdup(a, str_c(where));
 	if (text.n > TEXT_MAX) {
@@ -238,8 +250,8 @@ const struct yaml *yaml_parse(struct arena *a, struct str text, const char *wher
 	if (refuse_tag_directives(&r, text) < 0)
 		return NULL;
 	str_take_str(&text, STR("\xef\xbb\xbf")); /* a byte order mark, which some editors leave */
-	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&r.parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
+	libyaml.parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
+	libyaml.parser_set_input_string(&r.parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
 	struct yaml *root = arena_new(a, struct yaml);
 	return read_document(&r, root) < 0 ? NULL : root;
 }

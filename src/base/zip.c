@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "base/dl.h"
+
 enum {
 	END_SIZE = 22,
 	LOCATOR_SIZE = 20,
@@ -311,6 +313,12 @@ static struct istream *range_open(int fd, struct zip_range range, const char *na
 	return &r->base;
 }
 
+#define ZLIB(X)                                                                                                        \
+	X(, inflate)                                                                                                   \
+	X(, inflateEnd)                                                                                                \
+	X(, inflateInit2_)
+DL_LIBRARY(zlib, "libz.so.1", ZLIB, NULL);
+
 struct istream_inflate {
 	struct istream base;
 	z_stream z;
@@ -332,7 +340,7 @@ static ssize_t inflate_read(struct istream *s, void *p, size_t n, struct err *e)
 			f->z.next_in = f->buf;
 			f->z.avail_in = (uInt)got;
 		}
-		int r = inflate(&f->z, Z_NO_FLUSH);
+		int r = zlib.inflate(&f->z, Z_NO_FLUSH);
 		if (r == Z_STREAM_END)
 			f->ended = true;
 		else if (r != Z_OK)
@@ -343,7 +351,7 @@ static ssize_t inflate_read(struct istream *s, void *p, size_t n, struct err *e)
 
 static void inflate_free(struct istream *s)
 {
-	inflateEnd(&((struct istream_inflate *)s)->z);
+	zlib.inflateEnd(&((struct istream_inflate *)s)->z);
 }
 
 struct istream *istream_range(int fd, struct zip_range range, const char *name)
@@ -354,7 +362,8 @@ struct istream *istream_range(int fd, struct zip_range range, const char *name)
 		return inner;
 	struct istream_inflate *f = xcalloc(1, sizeof(*f));
 	f->base = (struct istream){.ops = &ops, .inner = inner, .name = name};
-	if (inflateInit2(&f->z, -MAX_WBITS) != Z_OK)
+	dl_need(&zlib_library);
+	if (zlib.inflateInit2_(&f->z, -MAX_WBITS, ZLIB_VERSION, sizeof(f->z)) != Z_OK)
 		panic("out of memory");
 	return &f->base;
 }

@@ -13,6 +13,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "base/dl.h"
 #include "base/fs.h"
 #include "base/sys.h"
 #include "build/pack.h"
@@ -29,6 +30,9 @@ enum {
 static const int64_t TIME_DEFAULT_S = 315532800; /* 1980-01-01, the oldest time a ZIP can say */
 
 /* == the file ===================================================================================================== */
+#define ZLIB(X) X(, crc32_z)
+DL_LIBRARY(zlib, "libz.so.1", ZLIB, NULL);
+
 struct sink {
 	int fd;
 	const char *what;
@@ -38,14 +42,28 @@ struct sink {
 
 static int sink_write(struct sink *s, const void *p, size_t n, struct err *e)
 {
-	if (fs_write_all(s->fd, p, n, s->what, e) < 0)
+	if (dl_load(&zlib_library, e) < 0 || fs_write_all(s->fd, p, n, s->what, e) < 0)
 		return -1;
 	s->at += n;
-	s->crc = (uint32_t)crc32_z(s->crc, p, n);
+	s->crc = (uint32_t)zlib.crc32_z(s->crc, p, n);
 	return 0;
 }
 
 /* == compression ================================================================================================== */
+#define ZSTD(X)                                                                                                        \
+	X(ZSTD_, CCtx_setParameter)                                                                                    \
+	X(ZSTD_, compressStream2)                                                                                      \
+	X(ZSTD_, createCCtx)                                                                                           \
+	X(ZSTD_, freeCCtx)                                                                                             \
+	X(ZSTD_, getErrorName)                                                                                         \
+	X(ZSTD_, isError)
+#define BZ2(X)                                                                                                         \
+	X(BZ2_, bzCompress)                                                                                            \
+	X(BZ2_, bzCompressEnd)                                                                                         \
+	X(BZ2_, bzCompressInit)
+DL_LIBRARY(zstd, "libzstd.so.1", ZSTD, NULL);
+DL_LIBRARY(bz2, "libbz2.so.1.0", BZ2, NULL);
+
 struct packer {
 	struct sink *sink;
 	ZSTD_CCtx *zstd;
@@ -57,29 +75,31 @@ struct packer {
 
 static void packer_free(struct packer *p)
 {
-	ZSTD_freeCCtx(p->zstd);
+	if (p->zstd)
+		zstd.freeCCtx(p->zstd);
 	if (p->is_bz2)
-		BZ2_bzCompressEnd(&p->bz);
+		bz2.bzCompressEnd(&p->bz);
 	free(p);
 }
 DEFINE_AUTO(struct packer *, packer, packer_free);
 
 /* Work for several threads is cut by size alone: how many there are does not change what comes out. */
-static void use_threads(ZSTD_CCtx *zstd)
+static void use_threads(ZSTD_CCtx *ctx)
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
-	ZSTD_CCtx_setParameter(zstd, ZSTD_c_nbWorkers, n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (int)n);
+	zstd.CCtx_setParameter(ctx, ZSTD_c_nbWorkers, n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (int)n);
 }
 
 static struct packer *packer_zstd(struct sink *sink, int level, uint64_t bytes)
 {
 	struct packer *p = xcalloc(1, sizeof(*p));
 	p->sink = sink;
-	p->zstd = ZSTD_createCCtx();
+	dl_need(&zstd_library);
+	p->zstd = zstd.createCCtx();
 	if (!p->zstd)
 		panic("out of memory");
-	ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, level ? level : ZSTD_LEVEL);
-	ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_checksumFlag, 1);
+	zstd.CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, level ? level : ZSTD_LEVEL);
+	zstd.CCtx_setParameter(p->zstd, ZSTD_c_checksumFlag, 1);
 	if (bytes >= THREADS_FROM)
 		use_threads(p->zstd);
 	return p;
@@ -89,7 +109,8 @@ static struct packer *packer_bz2(struct sink *sink, int level)
 {
 	struct packer *p = xcalloc(1, sizeof(*p));
 	p->sink = sink;
-	if (BZ2_bzCompressInit(&p->bz, level ? level : BZ2_LEVEL, 0, 0) != BZ_OK)
+	dl_need(&bz2_library);
+	if (bz2.bzCompressInit(&p->bz, level ? level : BZ2_LEVEL, 0, 0) != BZ_OK)
 		panic("out of memory");
 	p->is_bz2 = true;
 	return p;
@@ -100,7 +121,7 @@ static int bz2_step(struct packer *p, int action, struct err *e)
 	for (;;) {
 		p->bz.next_out = p->out;
 		p->bz.avail_out = OUT_SIZE;
-		int rc = BZ2_bzCompress(&p->bz, action);
+		int rc = bz2.bzCompress(&p->bz, action);
 		if (sink_write(p->sink, p->out, OUT_SIZE - p->bz.avail_out, e) < 0)
 			return -1;
 		if (rc == BZ_STREAM_END || (rc == BZ_RUN_OK && p->bz.avail_in == 0))
@@ -114,9 +135,9 @@ static int zstd_step(struct packer *p, ZSTD_inBuffer *in, ZSTD_EndDirective acti
 {
 	for (;;) {
 		ZSTD_outBuffer out = {p->out, OUT_SIZE, 0};
-		size_t left = ZSTD_compressStream2(p->zstd, &out, in, action);
-		if (ZSTD_isError(left))
-			return err_new(e, ERR_FAILED, "write '%s': zstd: %s", p->sink->what, ZSTD_getErrorName(left));
+		size_t left = zstd.compressStream2(p->zstd, &out, in, action);
+		if (zstd.isError(left))
+			return err_new(e, ERR_FAILED, "write '%s': zstd: %s", p->sink->what, zstd.getErrorName(left));
 		if (sink_write(p->sink, p->out, out.pos, e) < 0)
 			return -1;
 		if (action == ZSTD_e_end ? left == 0 : in->pos == in->size)

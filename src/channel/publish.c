@@ -14,6 +14,7 @@
 
 #include <zstd.h>
 
+#include "base/dl.h"
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/sys.h"
@@ -221,13 +222,22 @@ static void repodata_write(struct repodata *r, struct str subdir, struct buf *b)
 	buf_put_char(b, '\n');
 }
 
+#define ZSTD(X)                                                                                                        \
+	X(ZSTD_, compress)                                                                                             \
+	X(ZSTD_, compressBound)                                                                                        \
+	X(ZSTD_, getErrorName)                                                                                         \
+	X(ZSTD_, isError)
+DL_LIBRARY(zstd, "libzstd.so.1", ZSTD, NULL);
+
 static int put_packed(int dir, struct str text, struct err *e)
 {
-	size_t max = ZSTD_compressBound(text.n);
+	if (dl_load(&zstd_library, e) < 0)
+		return -1;
+	size_t max = zstd.compressBound(text.n);
 	auto_free char *p = xmalloc(max);
-	size_t n = ZSTD_compress(p, max, text.p, text.n, ZSTD_LEVEL);
-	if (ZSTD_isError(n))
-		return err_new(e, ERR_FAILED, "compress repodata.json: %s", ZSTD_getErrorName(n));
+	size_t n = zstd.compress(p, max, text.p, text.n, ZSTD_LEVEL);
+	if (zstd.isError(n))
+		return err_new(e, ERR_FAILED, "compress repodata.json: %s", zstd.getErrorName(n));
 	return fs_replace(dir, "repodata.json.zst", p, n, FS_REPLACE_SYNC, e);
 }
 

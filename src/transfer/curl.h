@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /*
- * curl (private to transfer): the libcurl functions in use, loaded at the first download (doc/decisions/0002-libraries-at-first-use.md).
+ * curl (private to transfer): the libcurl functions in use, loaded at the first download (base/dl.h).
  */
 #include <curl/curl.h>
 
