@@ -43,6 +43,17 @@ static int check_name(struct str name, struct err *e)
 			      STR_ARG(name));
 }
 
+static int kept_answer(struct cmd_context *c, const char *operation, struct str name, struct str url)
+{
+	auto_answer a = {0};
+	struct jw *w = cmd_answer(&a);
+	jw_kv_c(w, "operation", operation);
+	jw_kv_bool(w, "dry_run", c->dry_run);
+	jw_kv_str(w, "name", name);
+	jw_kv_str(w, "url", url);
+	return cmd_answer_print(c, &a);
+}
+
 static int add(struct cmd_context *c, const struct channel_args *a, struct err *e)
 {
 	struct cmd_channel *old, *list;
@@ -74,13 +85,14 @@ static int add(struct cmd_context *c, const struct channel_args *a, struct err *
 		list[k++] = new;
 	if (!c->dry_run && cmd_channels_write(c, list, k, e) < 0)
 		return -1;
+	c->changed = !c->dry_run;
 	cmd_say(c, "%s%s channel '%.*s': %.*s", c->dry_run ? "would have " : "", known ? "changed" : "added",
 		STR_ARG(new.name), STR_ARG(ch.shown));
 	struct str path = ch.url;
 	if (str_take_str(&path, STR("file://")) && str_find(path, '%') < 0 &&
 	    !fs_exists(AT_FDCWD, arena_strdup(&c->arena, path)))
 		cmd_say(c, "note: there is no such folder yet");
-	return 0;
+	return c->json ? kept_answer(c, known ? "change" : "add", new.name, ch.shown) : 0;
 }
 
 int cmd_channel_add(struct cmd_context *c, int argc, char **argv)
@@ -92,6 +104,7 @@ static int remove_channel(struct cmd_context *c, const struct channel_args *a, s
 {
 	struct cmd_channel *list;
 	size_t n, k = 0;
+	struct str name = STR_NONE, gone = STR_NONE;
 	if (a->words.n != 1)
 		return err_new(e, ERR_USAGE, "remove which channel? 'slipway channel list' shows them");
 	if (cmd_channels_read(c, &list, &n, e) < 0)
@@ -101,15 +114,20 @@ static int remove_channel(struct cmd_context *c, const struct channel_args *a, s
 	for (size_t i = 0; i < n; i++) {
 		auto_buf url = BUF_INIT(URL_MAX);
 		url_put_shown(&url, list[i].url);
-		if (!str_eq(list[i].name, buf_str(&wanted)) && !str_eq(buf_str(&url), buf_str(&wanted)))
+		if (!str_eq(list[i].name, buf_str(&wanted)) && !str_eq(buf_str(&url), buf_str(&wanted))) {
 			list[k++] = list[i];
+			continue;
+		}
+		name = list[i].name;
+		gone = arena_str(&c->arena, buf_str(&url));
 	}
 	if (k == n)
 		return err_new(e, ERR_NOT_FOUND, "no channel '%s'; 'slipway channel list' shows them", wanted.p);
 	if (!c->dry_run && cmd_channels_write(c, list, k, e) < 0)
 		return -1;
+	c->changed = !c->dry_run;
 	cmd_say(c, "%s channel '%s'", c->dry_run ? "would remove" : "removed", wanted.p);
-	return 0;
+	return c->json ? kept_answer(c, "remove", name, gone) : 0;
 }
 
 int cmd_channel_remove(struct cmd_context *c, int argc, char **argv)
@@ -283,6 +301,21 @@ int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv)
 
 /* -- publish ------------------------------------------------------------------------------------------------------ */
 
+static int published_answer(struct cmd_context *c, const struct channel_args *a)
+{
+	auto_answer answer = {0};
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_c(w, "operation", "publish");
+	jw_kv_bool(w, "dry_run", c->dry_run);
+	jw_kv_c(w, "folder", a->words.v[0]);
+	jw_key(w, "files");
+	jw_array(w);
+	for (size_t i = 1; i < a->words.n; i++)
+		jw_c(w, a->words.v[i]);
+	jw_array_end(w);
+	return cmd_answer_print(c, &answer);
+}
+
 static int publish(struct cmd_context *c, const struct channel_args *a, struct err *e)
 {
 	struct channel_publish_opts o = {.dry_run = c->dry_run, .replace = a->replace};
@@ -291,10 +324,12 @@ static int publish(struct cmd_context *c, const struct channel_args *a, struct e
 	cmd_progress_begin(c);
 	int rc = channel_publish(a->words.v[0], a->words.v + 1, a->words.n - 1, &o, &c->progress, e);
 	cmd_progress_end(c);
-	if (rc == 0)
-		cmd_say(c, "%s%zu package files in '%s'", c->dry_run ? "would publish " : "published ", a->words.n - 1,
-			a->words.v[0]);
-	return rc;
+	if (rc < 0)
+		return -1;
+	c->changed = !c->dry_run;
+	cmd_say(c, "%s%zu package file%s in '%s'", c->dry_run ? "would publish " : "published ", a->words.n - 1,
+		a->words.n == 2 ? "" : "s", a->words.v[0]);
+	return c->json ? published_answer(c, a) : 0;
 }
 
 int cmd_channel_publish(struct cmd_context *c, int argc, char **argv)

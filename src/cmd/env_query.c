@@ -261,10 +261,11 @@ int cmd_env_packages(struct cmd_context *c, int argc, char **argv)
 }
 
 enum export_format { EXPORT_SPR, EXPORT_EXPLICIT, EXPORT_YML };
+static const char *const export_formats[] = {"spr", "explicit", "yml"};
 
 static int choose_format(const struct query_args *a, enum export_format *ret, struct err *e)
 {
-	static const char *const words[] = {"spr", "explicit", "yml"};
+	static const char *const *const words = export_formats;
 	*ret = a->explicit_list ? EXPORT_EXPLICIT : a->yml ? EXPORT_YML : EXPORT_SPR;
 	for (size_t i = 0; a->format && i < 3; i++)
 		if (strcmp(a->format, words[i]) == 0)
@@ -291,6 +292,7 @@ int cmd_env_export(struct cmd_context *c, int argc, char **argv)
 	struct env_spec_file f;
 	enum export_format format;
 	int code;
+	auto_answer answer = {0};
 	auto_buf b = BUF_INIT(BUF_MAX);
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
@@ -307,7 +309,13 @@ int cmd_env_export(struct cmd_context *c, int argc, char **argv)
 		env_file_write_yml(&f, !a.no_builds, &b);
 		break;
 	}
-	return cmd_print(c, &b);
+	if (!c->json)
+		return cmd_print(c, &b);
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_c(w, "environment", a.name);
+	jw_kv_c(w, "format", export_formats[format]);
+	jw_kv_str(w, "text", buf_str(&b));
+	return cmd_answer_print(c, &answer);
 }
 
 /* -- check -------------------------------------------------------------------------------------------------------- */
@@ -377,6 +385,19 @@ int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 
 /* -- remove ------------------------------------------------------------------------------------------------------- */
 
+static int removed_answer(struct cmd_context *c, const struct env_info *info)
+{
+	auto_answer answer = {0};
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_str(w, "environment", info->name);
+	jw_kv_c(w, "operation", "remove");
+	jw_kv_bool(w, "dry_run", c->dry_run);
+	jw_kv_int(w, "generations", info->generations_n);
+	jw_kv_int(w, "packages", info->packages_n);
+	jw_kv_str(w, "prefix", info->prefix);
+	return cmd_answer_print(c, &answer);
+}
+
 int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 {
 	struct query_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
@@ -396,15 +417,15 @@ int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 	if (cmd_hold(c, a.name, a.wait_s, &info, &hold, &e) < 0 ||
 	    (!a.override_frozen && env_refuse_frozen(hold, &e) < 0))
 		return cmd_fail(c, &e);
-	cmd_say(c, "'%.*s': %u generations, %u packages in the current one, in %.*s", STR_ARG(info.name),
-		info.generations_n, info.packages_n, STR_ARG(info.prefix));
-	if (c->dry_run)
-		return CMD_OK;
-	if (env_remove(hold, &o, &e) < 0)
+	cmd_say(c, "'%.*s': %u generation%s, %u packages in the current one, in %.*s", STR_ARG(info.name),
+		info.generations_n, info.generations_n == 1 ? "" : "s", info.packages_n, STR_ARG(info.prefix));
+	if (!c->dry_run && env_remove(hold, &o, &e) < 0)
 		return cmd_fail(c, &e);
-	cmd_say(c,
-		"'%.*s' is removed; its history stays ('slipway env history -n %.*s'), its packages stay in the store until "
-		"'slipway store gc'",
-		STR_ARG(info.name), STR_ARG(info.name));
-	return CMD_OK;
+	c->changed = !c->dry_run;
+	if (!c->dry_run)
+		cmd_say(c,
+			"'%.*s' is removed; its history stays ('slipway env history -n %.*s'), its packages stay in the store until "
+			"'slipway store gc'",
+			STR_ARG(info.name), STR_ARG(info.name));
+	return c->json ? removed_answer(c, &info) : CMD_OK;
 }

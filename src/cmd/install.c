@@ -2,7 +2,6 @@
 /* install rollback, install remove inactive: going back, and letting go of what one could go back to. */
 #include <stdio.h>
 
-#include "base/json.h"
 #include "cmd/change.h"
 
 struct install_args {
@@ -51,22 +50,19 @@ static int wanted_generation(struct cmd_context *c, const struct install_args *a
 /* Nothing without --json. */
 static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, uint32_t to, const struct env_plan *p)
 {
-	auto_buf b = BUF_INIT(BUF_MAX);
-	struct jw w = JW_INIT(&b, 2);
+	auto_answer answer = {0};
 	if (!c->json)
 		return 0;
-	jw_object(&w);
-	jw_kv_str(&w, "environment", name);
-	jw_kv_c(&w, "operation", "rollback");
-	jw_kv_bool(&w, "dry_run", c->dry_run);
-	jw_kv_int(&w, "from", from);
-	jw_kv_int(&w, "to", to);
-	jw_kv_int(&w, "added", p ? (int64_t)p->added_n : 0);
-	jw_kv_int(&w, "changed", p ? (int64_t)p->changed_n : 0);
-	jw_kv_int(&w, "removed", p ? (int64_t)p->removed_n : 0);
-	jw_object_end(&w);
-	buf_put_char(&b, '\n');
-	return cmd_print(c, &b);
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_str(w, "environment", name);
+	jw_kv_c(w, "operation", "rollback");
+	jw_kv_bool(w, "dry_run", c->dry_run);
+	jw_kv_int(w, "from", from);
+	jw_kv_int(w, "to", to);
+	jw_kv_int(w, "added", p ? (int64_t)p->added_n : 0);
+	jw_kv_int(w, "changed", p ? (int64_t)p->changed_n : 0);
+	jw_kv_int(w, "removed", p ? (int64_t)p->removed_n : 0);
+	return cmd_answer_print(c, &answer);
 }
 
 static int rollback(struct cmd_context *c, const struct install_args *a, struct err *e)
@@ -123,11 +119,31 @@ int cmd_install_rollback(struct cmd_context *c, int argc, char **argv)
 	return run(c, options, argc, argv, &a, rollback);
 }
 
+static int removed_answer(struct cmd_context *c, const struct env_info *info, uint32_t number,
+			  const struct env_generation_info *v, size_t n)
+{
+	auto_answer answer = {0};
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_str(w, "environment", info->name);
+	jw_kv_c(w, "operation", "remove inactive");
+	jw_kv_bool(w, "dry_run", c->dry_run);
+	jw_kv_int(w, "current", info->current);
+	jw_key(w, "removed");
+	jw_array(w);
+	for (size_t i = 0; i < n; i++)
+		if (number ? v[i].number == number : !v[i].current)
+			jw_int(w, v[i].number);
+	jw_array_end(w);
+	return cmd_answer_print(c, &answer);
+}
+
 /* "remove inactive [N]" */
 static int remove_inactive(struct cmd_context *c, const struct install_args *a, struct err *e)
 {
 	struct env_info info;
 	struct env_spec_file lock;
+	struct env_generation_info *generations;
+	size_t n;
 	uint64_t number = 0;
 	auto_ptr(env_hold) hold = NULL;
 	if (!a->words.n || strcmp(a->words.v[0], "inactive") != 0 || a->words.n > 2 ||
@@ -147,7 +163,11 @@ static int remove_inactive(struct cmd_context *c, const struct install_args *a, 
 	else
 		cmd_say(c, "generations of '%s' that go: %u; generation %u stays", a->name, info.generations_n - 1,
 			info.current);
-	return c->dry_run ? 0 : env_remove_generation(hold, (uint32_t)number, e);
+	if (env_generations(c->state, &c->arena, info.name, &generations, &n, e) < 0 ||
+	    (!c->dry_run && env_remove_generation(hold, (uint32_t)number, e) < 0))
+		return -1;
+	c->changed = !c->dry_run;
+	return c->json ? removed_answer(c, &info, (uint32_t)number, generations, n) : 0;
 }
 
 int cmd_install_remove(struct cmd_context *c, int argc, char **argv)

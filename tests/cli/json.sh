@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every command answers --json with one object, on standard output alone, and its page says what is in it. A command that is
+# new in the table fails here until it is in call() too.
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/package.sh"
+need bzip2 python3
+
+# call COMMAND: sets the words that a good call of it has, without --json, and members that its object must have.
+call()
+{
+	case $1 in
+	solve) words='solve -c ./ch x' has='packages subdir' ;;
+	search) words='search -c ./ch x' has=packages ;;
+	why) words='why -n e x' has=chains ;;
+	'env create') words='env create -n new -c ./ch x' has='environment operation dry_run added generation' ;;
+	'env update') words='env update -n e -c ./ch x=1' has='environment operation dry_run changed generation' ;;
+	'env list') words='env list' has=environments ;;
+	'env packages') words='env packages -n e' has=packages ;;
+	'env history') words='env history -n e' has='generations history' ;;
+	'env run') words='env run -n e --dry-run --json -- x' has='environment prefix command' ;;
+	'env activate') words='env activate -n e' has='environment shell text' ;;
+	'env wrap') words="env wrap -n e --dir $T/bin tool" has='environment dry_run wrappers' ;;
+	'env export') words='env export -n e' has='environment format text' ;;
+	'env check') words='env check -n e' has=differences ;;
+	'env remove') words='env remove -n e' has='environment operation dry_run generations' ;;
+	apply) words='apply list -n e' has='environment operation dry_run' ;;
+	'install rollback') words='install rollback -n e' has='environment operation from to' ;;
+	'install remove') words='install remove inactive -n e' has='environment operation dry_run removed' ;;
+	'channel add') words='channel add ./ch --name c' has='operation dry_run name url' ;;
+	'channel list') words='channel list' has=channels ;;
+	'channel remove') words='channel remove c' has='operation dry_run name url' ;;
+	'channel refresh') words='channel refresh ./ch' has=channels ;;
+	'channel publish') words='channel publish ./new x-1-0.tar.bz2' has='operation dry_run folder files' ;;
+	'store gc') words='store gc' has='blobs trees' ;;
+	'store verify') words='store verify' has='damaged repaired' ;;
+	'store size') words='store size' has='blobs trees' ;;
+	'pack conda') words='pack conda --name p --version 1 stage' has='path name version build sha256' ;;
+	'version compare') words='version compare 1 2' has='a b order' ;;
+	'spec match') words='spec match x>=1 x 1.0 0' has=match ;;
+	'spec show') words='spec show x>=1' has='name version' ;;
+	*)
+		echo "nobody told this test how to call 'slipway $1'"
+		return 1
+		;;
+	esac
+}
+
+# is_object FILE MEMBER...: FILE is one JSON object that has them
+is_object()
+{
+	python3 -c '
+import json, sys
+answer = json.load(open(sys.argv[1]))
+assert isinstance(answer, dict), answer
+missing = [m for m in sys.argv[2:] if m not in answer]
+assert not missing, (missing, answer)
+' "$@"
+}
+
+# A root with an environment of two generations, and with a kept channel.
+begin()
+{
+	rm -rf "$SLIPWAY_ROOT" new bin
+	mkdir -p stage/share
+	echo 1 >stage/share/p
+	cp -r kept "$SLIPWAY_ROOT"
+}
+small_package x 1
+mkdir -p st/bin
+printf '#!/bin/sh\n' >st/bin/tool
+chmod 755 st/bin/tool
+package st x 2
+"$SLIPWAY" channel publish ch x-1-0.tar.bz2 x-2-0.tar.bz2 2>/dev/null
+"$SLIPWAY" channel add ./ch --name c 2>/dev/null
+"$SLIPWAY" env create -n e x=1 >/dev/null 2>&1
+"$SLIPWAY" env export -n e --explicit >list
+"$SLIPWAY" env update -n e x=2 >/dev/null 2>&1
+mv "$SLIPWAY_ROOT" kept
+
+answers()
+{
+	call "$1" || return 1
+	begin
+	case $words in
+	*--json*) ;;
+	*) words="$words --json" ;;
+	esac
+	# shellcheck disable=SC2086 # words
+	runs "$SLIPWAY" $words || return 1
+	[ ! -s err ] || {
+		echo 'remarks beside the answer:'
+		cat err
+		return 1
+	}
+	# shellcheck disable=SC2086 # words
+	is_object out $has
+}
+
+fails_in_json()
+{
+	# shellcheck disable=SC2086 # a noun and a verb
+	must_fail 2 "$SLIPWAY" $1 --json --frobnicate && is_object out error code exit
+}
+
+# The page's paragraph on --json names what is in the answer.
+documented()
+{
+	# shellcheck disable=SC2086 # a noun and a verb
+	"$SLIPWAY" $1 --help | sed -n '/^  --json/,/^  -[^-]/p' >page
+	grep -q 'object as for' page && return 0
+	for member in $has; do
+		grep -q "\\b$member\\b" page || {
+			echo "'$member' is not explained:"
+			cat page
+			return 1
+		}
+	done
+}
+
+"$SLIPWAY" --help | sed -n '/^Commands:/,/^$/ s/^  \([a-z]*\) *\([a-z]*\)  .*/\1 \2/p' | sed 's/ $//' >commands
+t 'there are commands' test "$(wc -l <commands)" -gt 20
+while read -r command <&3; do
+	t "$command --json" answers "$command"
+	t 'is in its page' documented "$command"
+	t 'an error is an object too' fails_in_json "$command"
+done 3<commands
+
+begin
+t 'a dry run changes nothing' runs "$SLIPWAY" env remove -n e --dry-run --json
+t 'and says that it is one' has '"dry_run": true' out
+t 'the environment is there' runs "$SLIPWAY" env packages -n e
+t 'install remove, dry' runs "$SLIPWAY" install remove inactive -n e --dry-run --json
+t 'tells which' is_object out removed
+t 'env run, dry, runs nothing' runs "$SLIPWAY" env run -n e --dry-run -- touch ran
+t 'indeed' test ! -e ran
+t 'env wrap, dry, makes no folder' runs "$SLIPWAY" env wrap -n e --dir nofolder --dry-run tool
+t 'indeed' test ! -e nofolder
+
+done_testing
