@@ -484,7 +484,8 @@ int index_builder_record(struct index_builder *b, const struct pkg_record *r, st
 	in.flags = (r->track_features.n ? IX_TRACK_FEATURES : 0u) | (r->has_sha256 ? IX_HAS_SHA256 : 0u) |
 		   (r->has_md5 ? IX_HAS_MD5 : 0u) | (str_eq(r->noarch, STR("python")) ? IX_NOARCH_PYTHON : 0u) |
 		   (r->size ? IX_HAS_SIZE : 0u) | (r->timestamp_ms ? IX_HAS_TIMESTAMP : 0u) |
-		   (str_ends(r->fn, STR(".tar.bz2")) ? 0u : IX_CONDA) | (str_eq(r->subdir, b->subdir) ? IX_SUBDIR : 0u);
+		   (str_ends(r->fn, STR(".tar.bz2")) ? 0u : IX_CONDA) | (r->is_v3 ? IX_V3 : 0u) |
+		   (str_eq(r->subdir, b->subdir) ? IX_SUBDIR : 0u);
 	if (r->has_sha256)
 		memcpy(in.cold.sha256, r->sha256, SHA256_SIZE);
 	if (r->has_md5)

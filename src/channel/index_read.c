@@ -498,7 +498,8 @@ int index_record(const struct index *ix, struct ix_pkg p, const struct channel *
 			       .subdir = string_at(ix, ix->h->subdir),
 			       .timestamp_ms = hot_timestamp(&h),
 			       .has_sha256 = h.flags & IX_HAS_SHA256,
-			       .has_md5 = h.flags & IX_HAS_MD5};
+			       .has_md5 = h.flags & IX_HAS_MD5,
+			       .is_v3 = h.flags & IX_V3};
 	if (cold) {
 		r.size = cold->size;
 		memcpy(r.sha256, cold->sha256, sizeof(r.sha256));

@@ -257,7 +257,8 @@ static bool known_member(struct scan *s, struct entry *en, struct str key)
 	if (!scan_value(s, &value))
 		return false;
 	/* what the program says itself about each record */
-	if (!str_eq(key, STR("fn")) && !str_eq(key, STR("url")) && !str_eq(key, STR("channel")))
+	if (!str_eq(key, STR("fn")) && !str_eq(key, STR("url")) && !str_eq(key, STR("channel")) &&
+	    !str_eq(key, STR("v3")))
 		extra_raw(en, key, value);
 	return true;
 }

@@ -113,7 +113,7 @@ static int shard_member(struct index_builder *b, struct mp *m, struct str key, s
 		return shard_list(b, m, true, &r->depends, e);
 	if (str_eq(key, STR("constrains")))
 		return shard_list(b, m, false, &r->constrains, e);
-	if (str_eq(key, STR("fn")) || str_eq(key, STR("url")) || str_eq(key, STR("channel")))
+	if (str_eq(key, STR("fn")) || str_eq(key, STR("url")) || str_eq(key, STR("channel")) || str_eq(key, STR("v3")))
 		return mp_skip(m, e);
 	if (str_eq(key, STR("extra_depends")) && shard_groups(b, *m, e) < 0)
 		return -1;

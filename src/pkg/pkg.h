@@ -38,6 +38,7 @@ struct pkg_record {
 	struct str python_site_packages_path;	/* CEP 17 */
 	const struct str *depends, *constrains; /* specs as text; NULL: not known, which is other than none */
 	uint32_t depends_n, constrains_n;
+	bool is_v3;	       /* published under "v3" (CEP 48): its specs are to be read with SPEC_V3 */
 	struct str extra_json; /* all other members of the record, as "\"k\":v,\"k\":v" JSON text; may be empty */
 };
 

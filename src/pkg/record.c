@@ -40,6 +40,8 @@ void pkg_record_write(struct jw *w, const struct pkg_record *r)
 	jw_kv_opt(w, "python_site_packages_path", r->python_site_packages_path);
 	if (r->timestamp_ms)
 		jw_kv_int(w, "timestamp", (int64_t)r->timestamp_ms);
+	if (r->is_v3)
+		jw_kv_bool(w, "v3", true);
 	put_extra(w, r->extra_json);
 }
 
@@ -152,6 +154,7 @@ static bool is_known(struct str key)
 		"features",
 		"python_site_packages_path",
 		"timestamp",
+		"v3",
 	};
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (str_eq_c(key, known[i]))
@@ -247,6 +250,8 @@ int pkg_record_read(struct arena *a, const struct json *j, struct pkg_record *re
 	    get_digest(j, "sha256", r.sha256, SHA256_SIZE, &r.has_sha256, e) < 0 ||
 	    get_digest(j, "md5", r.md5, MD5_SIZE, &r.has_md5, e) < 0 || complete(a, j, &r, e) < 0)
 		return -1;
+	const struct json *v3 = json_get(j, "v3");
+	r.is_v3 = v3 && v3->type == JSON_BOOL && v3->boolean;
 	get_extra(a, j, &r);
 	*ret = r;
 	return 0;

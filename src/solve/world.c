@@ -274,11 +274,12 @@ static uint32_t add_spec(struct world *p, struct str text, enum spec_flags flags
 uint32_t world_spec_of_text(struct world *p, struct str text, enum spec_flags flags)
 {
 	struct err ignored = ERR_INIT;
-	uint64_t *at = map_get(&p->specs, text);
+	struct map *known = &p->specs[flags & SPEC_V3 ? 1 : 0];
+	uint64_t *at = map_get(known, text);
 	if (at)
 		return (uint32_t)*at;
 	uint32_t n = add_spec(p, text, flags, &ignored);
-	*map_put(&p->specs, text) = n;
+	*map_put(known, text) = n;
 	return n;
 }
 
@@ -286,8 +287,8 @@ static uint32_t spec_of_index(struct world *p, uint32_t index, struct ix_spec s,
 {
 	const struct index *ix = p->r->indexes[index].index;
 	if (!p->spec_of[index])
-		p->spec_of[index] = xcalloc((size_t)index_spec_count(ix) + 1, sizeof(uint32_t));
-	uint32_t *at = &p->spec_of[index][s.n];
+		p->spec_of[index] = xcalloc(2 * ((size_t)index_spec_count(ix) + 1), sizeof(uint32_t));
+	uint32_t *at = &p->spec_of[index][2 * (size_t)s.n + (flags & SPEC_V3 ? 1 : 0)];
 	if (!*at)
 		*at = 1 + world_spec_of_text(p, index_spec_text(ix, s), flags);
 	return *at - 1;
@@ -355,11 +356,11 @@ const struct world_spec *world_members(struct world *p, uint32_t spec)
 	return &p->spec.v[spec];
 }
 
-static uint32_t specs_of_texts(struct world *p, const struct str *texts, uint32_t n, const uint32_t **ret)
+static uint32_t specs_of_texts(struct world *p, const struct str *texts, uint32_t n, bool v3, const uint32_t **ret)
 {
 	uint32_t *v = n ? arena_alloc(p->a, n * sizeof(*v)) : NULL;
 	for (uint32_t i = 0; i < n; i++)
-		v[i] = world_spec_of_text(p, texts[i], SPEC_DEPENDENCY);
+		v[i] = world_spec_of_text(p, texts[i], SPEC_DEPENDENCY | (v3 ? SPEC_V3 : 0));
 	*ret = v;
 	return n;
 }
@@ -384,7 +385,7 @@ uint32_t world_depends(struct world *p, uint32_t cand, const uint32_t **ret)
 	if (c->index < WORLD_INSTALLED)
 		return specs_of_list(p, cand, false, ret);
 	const struct pkg_record *r = host_record(p, c);
-	return specs_of_texts(p, r->depends, r->depends_n, ret);
+	return specs_of_texts(p, r->depends, r->depends_n, r->is_v3, ret);
 }
 
 uint32_t world_constrains(struct world *p, uint32_t cand, const uint32_t **ret)
@@ -393,7 +394,7 @@ uint32_t world_constrains(struct world *p, uint32_t cand, const uint32_t **ret)
 	if (c->index < WORLD_INSTALLED)
 		return specs_of_list(p, cand, true, ret);
 	const struct pkg_record *r = host_record(p, c);
-	return specs_of_texts(p, r->constrains, r->constrains_n, ret);
+	return specs_of_texts(p, r->constrains, r->constrains_n, r->is_v3, ret);
 }
 
 uint32_t world_extras(struct world *p, uint32_t cand, const struct world_extra **ret)
@@ -477,5 +478,6 @@ void world_release(struct world *p)
 	vec_release(&p->version);
 	vec_release(&p->spec);
 	map_release(&p->names);
-	map_release(&p->specs);
+	map_release(&p->specs[0]);
+	map_release(&p->specs[1]);
 }

@@ -62,8 +62,8 @@ struct world {
 	VEC(struct world_candidate) cand;
 	VEC(struct world_version) version;
 	VEC(struct world_spec) spec;
-	struct map names, specs;
-	uint32_t **spec_of;		/* by index: 1 + our number, by theirs */
+	struct map names, specs[2];	/* specs by text; the second of those read with SPEC_V3 */
+	uint32_t **spec_of;		/* by index: 1 + our number, by twice theirs, plus one with SPEC_V3 */
 	uint32_t requests, constraints; /* the first specs are those asked for, then the constraints */
 };
 

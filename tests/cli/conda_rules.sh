@@ -206,4 +206,16 @@ bad;pkg &1.8;pkg;1.8;py39_0
 bad;=1.8;pkg;1.8;py39_0
 X
 
+# what is dumped of a channel replays as it was
+mkdir -p v3/noarch
+cat >v3/noarch/repodata.json <<'END'
+{"v3":{"conda":{"x-2-0":{"name":"x","version":"2","build":"0","subdir":"noarch","depends":["o 1.10"]},
+"x-1-0":{"name":"x","version":"1","build":"0","subdir":"noarch"},
+"o-1.10-0":{"name":"o","version":"1.10","build":"0","subdir":"noarch"}}}}
+END
+t 'a record of v3 is read by its own grammar' sh -c '"$SLIPWAY" solve --json -c v3 --dump v3.test x >out 2>err'
+t 'so that this one does not fit' has '"version": "1"' out
+t 'its mark is dumped' has '"v3": true' v3.test
+t 'and read again' sh -c '"$SLIPWAY" solve --json --replay v3.test >out 2>err && grep -q "x-1-0.conda" out'
+
 done_testing
