@@ -54,8 +54,10 @@ int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, co
 	vec_foreach(w, words)
 		(*ret)[(*ret_n)++] = str_c(*w);
 	for (size_t i = 0; i < *ret_n; i++)
-		if (!pkg_conda.spec_parse(&c->arena, (*ret)[i], SPEC_REQUEST, e))
-			return e->code == ERR_INPUT ? (e->code = ERR_USAGE, -1) : -1;
+		if (!pkg_conda.spec_parse(&c->arena, (*ret)[i], SPEC_REQUEST, e)) {
+			e->code = ERR_USAGE; /* malformed or too long: what was asked is wrong */
+			return -1;
+		}
 	return 0;
 }
 

@@ -54,4 +54,11 @@ t 'and its extras' has '"c"' out
 t 'shows no malformed spec' must_fail 2 "$SLIPWAY" spec show 'a[b'
 t 'shows one spec' must_fail 2 "$SLIPWAY" spec show a b
 
+long=$(printf '%05000d' 0)
+t 'match refuses a spec of 5000 bytes' must_fail 2 "$SLIPWAY" spec match "x=$long" x 1 0
+t 'solve too' must_fail 2 "$SLIPWAY" solve -c . "x=$long"
+t 'and says what is read' has 'at most 4096' err
+t 'search too' must_fail 2 "$SLIPWAY" search -c . "x=$long"
+t 'env create too' must_fail 2 "$SLIPWAY" env create -n x -c . "x=$long"
+
 done_testing
