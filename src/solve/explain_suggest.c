@@ -150,6 +150,24 @@ static bool put_hidden(struct world *p, const struct world_spec *s, const struct
 	return false;
 }
 
+/* A channel with shards of which nobody has asked for this name yet: only without a network. */
+static bool put_not_held(struct world *p, const struct world_name *n, struct buf *b)
+{
+	for (size_t i = 0; i < p->r->indexes_n; i++) {
+		const struct channel_index *ci = &p->r->indexes[i];
+		struct ix_name in;
+		if (!ci->index || !index_info(ci->index).partial ||
+		    (index_find_name(ci->index, n->text, &in) && index_has_name(ci->index, in)))
+			continue;
+		buf_printf(b,
+			   "whether channel '%.*s' has a package '%.*s' is not known here: it was never asked for, and "
+			   "this is offline; run it once with the network",
+			   STR_ARG(ci->channel.shown), STR_ARG(n->text));
+		return true;
+	}
+	return false;
+}
+
 struct str explain_no_candidate(struct world *p, uint32_t spec, struct arena *a)
 {
 	auto_buf b = BUF_INIT(BUF_MAX);
@@ -159,6 +177,8 @@ struct str explain_no_candidate(struct world *p, uint32_t spec, struct arena *a)
 	const struct world_name *n = world_load(p, s->name);
 	if (str_starts(n->text, STR("__"))) {
 		put_virtual(p, s, n, &b);
+	} else if (!n->n && put_not_held(p, n, &b)) {
+		;
 	} else if (!n->n) {
 		struct str like = similar_name(p, n->text, a);
 		bool channel = n->wanted && spec_channel(p->spec.v[n->wanted - 1].spec).n;

@@ -187,6 +187,39 @@ TEST(extras)
 	solve_v3(V3("" EXTRAS), "x[extras=old]", "python x ");
 }
 
+/* A name of which no shard was asked for may be there or not: only offline does a solve meet it. */
+TEST(a_name_that_was_never_asked_for)
+{
+	static const char shard[] = "\x81\xaepackages.conda\x81\xab"
+				    "x-1-0.conda\x84\xa4name\xa1x\xa7version\xa1"
+				    "1\xa5"
+				    "build\xa1"
+				    "0\xa7"
+				    "depends\x90";
+	auto_arena a = ARENA_INIT;
+	auto_buf b = BUF_INIT(1 << 16);
+	struct err e = ERR_INIT;
+	auto_fd dir = open(test_tmp(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct channel_index ci = {.channel = {.url = STR("https://h/c"), .shown = STR("https://h/c")},
+				   .subdir = STR("noarch")};
+	auto_ptr(index_builder) x = index_builder_new(dir, "x.idx", STR("noarch"), &e);
+	CHECK_MSG(index_builder_shard(x, STR("x"), str_of(shard, sizeof(shard) - 1), &e) == 0, "%s", e.msg);
+	CHECK_INT(index_builder_finish(x, &e), 0);
+	CHECK_INT(index_open(dir, "x.idx", &ci.index, &e), 0);
+	struct solve_request r = SOLVE_REQUEST_INIT;
+	struct solve_result res;
+	r.indexes = &ci;
+	r.indexes_n = r.specs_n = 1;
+	r.specs = (struct str[]){STR("x")};
+	CHECK_INT(solve(&r, &a, &res, &e), 0);
+	r.specs = (struct str[]){STR("y")};
+	CHECK_INT(solve(&r, &a, &res, &e), 1);
+	solve_explain(&res, &b);
+	CHECK_MSG(strstr(b.p, "'https://h/c' has a package 'y' is not known here"), "%s", b.p);
+	CHECK_MSG(strstr(b.p, "run it once with the network"), "%s", b.p);
+	index_free(ci.index);
+}
+
 /* -- why ---------------------------------------------------------------------------------------------------------- */
 
 static const struct str app_needs[] = {STR("lib >=1"), STR("tool")}, tool_needs[] = {STR("lib"), STR("app")};
