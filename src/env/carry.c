@@ -255,6 +255,14 @@ static int carry_entry(void *ctx, int dirfd, const char *name, const char *rel, 
 	return rc < 0 ? err_ctx(e, "take over '%s'", rel) : 0;
 }
 
+/* Packages that another program installed are not part of what the environment is to have; told, not taken. */
+static void leave_stranger(void *ctx, const struct manifest_record *r, bool there)
+{
+	if (there)
+		(void)leave(ctx, r->file.p,
+			    "another program installed this package; 'slipway env update' can, so that it stays");
+}
+
 static void hand_over(struct carry *c, struct carry_report *ret)
 {
 	struct env_left *left = arena_array(c->arena, struct env_left, c->left.n);
@@ -266,10 +274,13 @@ static void hand_over(struct carry *c, struct carry_report *ret)
 static int carry_all(struct env_hold *h, uint32_t from, uint32_t number, struct carry *c, struct err *e)
 {
 	char name[16];
+	struct env_spec_file lock;
 	snprintf(name, sizeof(name), "%u", from);
 	auto_fd old = fs_open_dir(h->dir_fd, name, e);
-	if (old < 0 || manifest_read(old, &c->m, e) < 0)
+	if (old < 0 || manifest_read(old, &c->m, e) < 0 ||
+	    env_generation_lock(h->st, &c->m.arena, str_c(h->name), from, &lock, e) < 0)
 		return -1;
+	manifest_strangers(&c->m, &lock, leave_stranger, c);
 	c->old_fd = old;
 	c->old_prefix = arena_printf(&c->m.arena, "%s/env/%s/%u/", h->st->root_path, h->name, from);
 	c->new_prefix = arena_printf(&c->m.arena, "%s/env/%s/%u/", h->st->root_path, h->name, number);

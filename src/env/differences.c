@@ -66,6 +66,11 @@ static int compare_entry(void *ctx, int dirfd, const char *name, const char *rel
 	return differs < 0 ? -1 : 0;
 }
 
+static void add_stranger(void *ctx, const struct manifest_record *r, bool there)
+{
+	add_difference(ctx, r->file, r->package, there ? "added" : "missing");
+}
+
 static int by_path(const void *x, const void *y)
 {
 	const struct difference *a = x, *b = y;
@@ -78,7 +83,9 @@ int64_t env_differences(struct env_state *st, struct str name, uint32_t generati
 	auto_manifest m = {0};
 	struct compare c = {.m = &m, .deep = deep};
 	struct env_info info;
-	if (env_get(st, &m.arena, name, &info, e) < 0)
+	struct env_spec_file lock;
+	if (env_get(st, &m.arena, name, &info, e) < 0 ||
+	    env_generation_lock(st, &m.arena, name, generation, &lock, e) < 0)
 		return -1;
 	unsigned number = generation ? generation : info.current;
 	const char *path = arena_printf(&m.arena, "%.*s/%u", STR_ARG(name), number);
@@ -87,6 +94,7 @@ int64_t env_differences(struct env_state *st, struct str name, uint32_t generati
 		vec_release(&c.found);
 		return err_ctx(e, "generation %u of '%.*s'", number, STR_ARG(name));
 	}
+	manifest_strangers(&m, &lock, add_stranger, &c);
 	vec_foreach(f, &m.files) {
 		if (manifest_find(&m, f->path) == f && !f->seen)
 			add_difference(&c, f->path, f->package, "missing");

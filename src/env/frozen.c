@@ -43,12 +43,26 @@ int env_refuse_frozen(struct env_hold *h, struct err *e)
 		       h->name, reason.n ? ": " : "", STR_ARG(reason));
 }
 
-int frozen_hand_on(struct env_hold *h, int new_fd, struct err *e)
+/* What of conda-meta/ is the user's own: the mark, what other clients are to keep as it is, when it was made. */
+static const char *const handed_on[] = {FROZEN, "conda-meta/pinned", "conda-meta/created_at"};
+
+static int hand_on(struct env_hold *h, int new_fd, const char *path, struct err *e)
 {
 	auto_buf text = BUF_INIT(MAX_MARK);
-	if (!state_current_link(h->dir_fd) || !fs_exists(h->dir_fd, "current/" FROZEN))
+	auto_free char *from = xasprintf("current/%s", path);
+	if (!fs_exists(h->dir_fd, from))
 		return 0;
-	if (fs_read(h->dir_fd, "current/" FROZEN, &text, e) < 0)
+	if (fs_read(h->dir_fd, from, &text, e) < 0)
 		return -1;
-	return fs_replace(new_fd, FROZEN, text.p, text.n, 0, e);
+	return fs_replace(new_fd, path, text.p, text.n, 0, e);
+}
+
+int frozen_hand_on(struct env_hold *h, int new_fd, struct err *e)
+{
+	if (!state_current_link(h->dir_fd))
+		return 0;
+	for (size_t i = 0; i < sizeof(handed_on) / sizeof(*handed_on); i++)
+		if (hand_on(h, new_fd, handed_on[i], e) < 0)
+			return -1;
+	return 0;
 }

@@ -11,6 +11,7 @@
  *	scripts.c  pre-link and post-link scripts
  *	pyc.c      compiled Python modules
  *	record.c   conda-meta/: a record for each package, history, state
+ *	history.c  what the history says
  *
  * The order of a lay-out: read every package (threads), plan every destination (one thread, so that the outcome does
  * not depend on timing), make the folders, place the files (threads), compile, run scripts, write records (threads).
@@ -147,6 +148,7 @@ int scripts_messages(struct layer *l, struct err *e);
 
 int record_write(struct layer *l, const struct link_pkg *p, struct err *e);
 int record_history(struct layer *l, struct err *e);
+void history_text(const struct layer *l, struct buf *b);
 /* conda-meta/slipway-activate.sh, which wrappers source. */
 int record_activation(struct layer *l, struct err *e);
 int record_state(struct layer *l, struct err *e);

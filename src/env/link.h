@@ -22,6 +22,8 @@ struct link_job {
 	struct store *store;
 	const struct env_spec_file *target; /* packages in link order; variables for conda-meta/state */
 	const char *requested_by;	    /* the command line, for history */
+	const struct env_spec_file *before; /* what was there, for history; NULL: nothing */
+	struct str history;		    /* conda-meta/history as it was; STR_NONE: none */
 	const struct env_opts *opts;
 };
 struct link_clobber {			/* one path that two packages brought */

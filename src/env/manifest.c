@@ -8,6 +8,7 @@ enum { MAX_RECORD = 256 << 20, MAX_RECORDS = 200000 };
 
 void manifest_release(struct manifest *m)
 {
+	vec_release(&m->records);
 	vec_release(&m->files);
 	map_release(&m->by_path);
 	arena_release(&m->arena);
@@ -45,6 +46,8 @@ static int read_record(struct manifest *m, int meta_fd, const char *name, struct
 	if (!j || json_get_str(j, "name", &package, e) < 0 || json_opt_object(j, "paths_data", &data, e) < 0 ||
 	    json_opt_array(data ? data : j, "paths", &paths, e) < 0)
 		return -1;
+	*vec_add(&m->records) =
+		(struct manifest_record){str_c(arena_printf(&m->arena, "conda-meta/%s", name)), package};
 	for (uint32_t i = 0; paths && i < paths->n; i++)
 		if (add_path(m, &paths->item[i], package, e) < 0)
 			return -1;
@@ -79,4 +82,27 @@ struct owned *manifest_find(const struct manifest *m, struct str path)
 {
 	const uint64_t *slot = map_get(&m->by_path, path);
 	return slot ? &m->files.v[*slot - 1] : NULL;
+}
+
+static struct str record_file(const struct pkg_record *r, struct arena *a)
+{
+	return str_c(arena_printf(a, "conda-meta/%.*s-%.*s-%.*s.json", STR_ARG(r->name), STR_ARG(r->version),
+				  STR_ARG(r->build)));
+}
+
+void manifest_strangers(struct manifest *m, const struct env_spec_file *lock, manifest_stranger_fn *found, void *ctx)
+{
+	auto_map ours = MAP_INIT, here = MAP_INIT;
+	vec_foreach(r, &m->records)
+		*map_put(&here, r->file) = 1;
+	for (uint32_t i = 0; i < lock->packages_n; i++) {
+		const struct pkg_record *p = &lock->packages[i].record;
+		struct manifest_record r = {record_file(p, &m->arena), p->name};
+		*map_put(&ours, r.file) = 1;
+		if (!map_get(&here, r.file))
+			found(ctx, &r, false);
+	}
+	vec_foreach(r, &m->records)
+		if (!map_get(&ours, r->file))
+			found(ctx, r, true);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* conda-meta/: what conda, mamba and pixi read of an environment (CEP 32). */
+/* conda-meta/: what conda, mamba and pixi read of an environment (CEP 32); its history: history.c. */
 #include <fcntl.h>
 
 #include "base/fs.h"
@@ -7,7 +7,6 @@
 #include "base/sys.h"
 #include "env/activate.h"
 #include "env/layout.h"
-#include "version.h"
 
 enum { LINK_HARD = 1, LINK_COPY = 3 };
 
@@ -218,62 +217,10 @@ int record_write(struct layer *l, const struct link_pkg *p, struct err *e)
 }
 
 /* == history ====================================================================================================== */
-static void put_line(struct buf *b, struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		buf_put_char(b, (unsigned char)s.p[i] < ' ' ? ' ' : s.p[i]);
-}
-
-/* As Python shows a list of strings, which is what conda reads back. */
-static void put_python_string(struct buf *b, struct str s, bool *first)
-{
-	buf_put_c(b, *first ? "'" : ", '");
-	*first = false;
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\'' || s.p[i] == '\\')
-			buf_put_char(b, '\\');
-		put_line(b, str_of(s.p + i, 1));
-	}
-	buf_put_char(b, '\'');
-}
-
-static void put_specs(struct buf *b, const struct env_spec_file *t)
-{
-	bool first = true;
-	buf_put_c(b, "# update specs: [");
-	for (uint32_t i = 0; i < t->specs_n; i++)
-		put_python_string(b, t->specs[i], &first);
-	for (uint32_t i = 0; t->specs_n == 0 && i < t->packages_n; i++) {
-		if (t->packages[i].requested)
-			put_python_string(b, t->packages[i].requested_spec, &first);
-	}
-	buf_put_c(b, "]\n");
-}
-
 int record_history(struct layer *l, struct err *e)
 {
-	const struct clock *clock = l->job->opts->clock ? l->job->opts->clock : &clock_system;
 	auto_buf b = BUF_INIT(BUF_MAX);
-	buf_put_c(&b, "==> ");
-	clock_put_table(&b, clock->wall_ms(clock));
-	buf_put_c(&b, " <==\n# cmd: ");
-	put_line(&b, str_c(l->job->requested_by ? l->job->requested_by : "slipway"));
-	buf_put_c(&b, "\n# slipway version: " SLIPWAY_VERSION "\n");
-	for (size_t i = 0; i < l->pkg_n; i++) {
-		const struct pkg_record *r = &l->pkg[i].record;
-		buf_put_char(&b, '+');
-		put_line(&b, r->channel);
-		buf_put_char(&b, '/');
-		put_line(&b, r->subdir);
-		buf_put_c(&b, "::");
-		put_line(&b, r->name);
-		buf_put_char(&b, '-');
-		put_line(&b, r->version);
-		buf_put_char(&b, '-');
-		put_line(&b, r->build);
-		buf_put_char(&b, '\n');
-	}
-	put_specs(&b, l->job->target);
+	history_text(l, &b);
 	return write_new(l->job->prefix_fd, "conda-meta/history", &b, e);
 }
 

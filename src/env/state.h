@@ -60,7 +60,7 @@ struct carry_report {
 };
 int generation_carry(struct env_hold *h, uint32_t from, int new_fd, uint32_t number, struct arena *a,
 		     struct carry_report *ret, struct err *e);
-/* Puts the mark of a frozen environment, where it has one, into its next generation. */
+/* Puts the mark of a frozen environment, where it has one, and its like into its next generation. */
 int frozen_hand_on(struct env_hold *h, int new_fd, struct err *e);
 /* What the `current` link of an environment says; 0 none. */
 uint32_t state_current_link(int dir_fd);

@@ -146,6 +146,34 @@ TEST(a_damaged_record_is_named)
 	CHECK_INT(w.err.code, ERR_NOT_FOUND);
 }
 
+/* Another client has taken one package away and put in another. */
+TEST(packages_of_others_are_told)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	envs_put(&w, "e/1/conda-meta/new-1-0.json",
+		 "{\"name\":\"new\",\"paths_data\":{\"paths\":[{\"_path\":\"bin/new\"},{\"_path\":\"bin/lost\"}]}}",
+		 0644);
+	envs_put(&w, "e/1/bin/new", "new", 0755);
+	envs_put(&w, "e/1/conda-meta/pinned", "tool 1.*\n", 0644);
+	CHECK_INT(unlink(env_path(&w, "e/1/conda-meta/tool-1-0.json")), 0);
+	CHECK_INT(fs_remove_tree(AT_FDCWD, env_path(&w, "e/1/lib"), &w.err), 0);
+	CHECK_INT(fs_remove_tree(AT_FDCWD, env_path(&w, "e/1/share"), &w.err), 0);
+	CHECK_INT(fs_remove_tree(AT_FDCWD, env_path(&w, "e/1/etc"), &w.err), 0);
+	CHECK_INT(unlink(env_path(&w, "e/1/bin/tool")), 0);
+	CHECK_STR(differences(&w, 0, true), "missing bin/lost of new\nadded conda-meta/new-1-0.json of new\n"
+					    "missing conda-meta/tool-1-0.json of tool\n");
+	update(&w);
+	CHECK_INT(w.report.carried, 0);
+	CHECK_INT(w.report.left_n, 1);
+	CHECK_STR(w.report.left[0].path.p, "conda-meta/new-1-0.json");
+	CHECK(strstr(w.report.left[0].why, "another program installed"));
+	CHECK(!envs_slurp(&w, "e/2/bin/new"));
+	CHECK_STR(envs_slurp(&w, "e/1/bin/new"), "new");
+	CHECK_STR(envs_slurp(&w, "e/2/conda-meta/pinned"), "tool 1.*\n");
+	CHECK_STR(differences(&w, 0, true), "");
+}
+
 /* == taking over ================================================================================================== */
 TEST(files_of_nobody_are_taken_over)
 {

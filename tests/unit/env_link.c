@@ -21,6 +21,8 @@ struct world {
 	struct env_lock_package lock[16];
 	struct package package[16];
 	struct env_spec_file target;
+	const struct env_spec_file *before;
+	struct str history;
 	struct env_opts opts;
 	struct store *store;
 	struct arena arena;
@@ -175,6 +177,8 @@ static int lay_out(struct world *w)
 			       .prefix = w->prefix,
 			       .store = w->store,
 			       .target = &w->target,
+			       .before = w->before,
+			       .history = w->history,
 			       .requested_by = "slipway env create",
 			       .opts = &w->opts};
 	w->err = ERR_INIT;
@@ -942,7 +946,7 @@ TEST(history_and_state)
 	auto_world w = {0};
 	world(&w);
 	struct clock_fake clock = clock_fake_at(0, 1763700000000);
-	struct str specs[] = {STR("a >=1"), STR("it's")};
+	struct str specs[] = {STR("a >=1"), STR("b[build='*\"x\"*']")};
 	const struct env_variable v = {STR("X"), STR("y")};
 	file(package(&w, "a", "1.0"), "x", "1");
 	w.target.specs = specs;
@@ -955,8 +959,44 @@ TEST(history_and_state)
 	CHECK_MSG(strstr(history, "==> 2025-11-21 04:40:00 <==\n# cmd: slipway env create\n# slipway version: ") ==
 			  history,
 		  "%s", history);
-	CHECK(strstr(history, "\n+https://example.org/ch/linux-64::a-1.0-0\n# update specs: ['a >=1', 'it\\'s']\n"));
+	CHECK(strstr(history,
+		     "\n+https://example.org/ch/linux-64::a-1.0-0\n# update specs: ['a >=1', \"b[build='*'x'*']\"]\n"));
 	CHECK(strstr(slurp(&w, "conda-meta/state", NULL), "\"env_vars\": {\n    \"X\": \"y\""));
+}
+
+/* Others replay it; so it goes on from what they wrote, and has each change once. */
+TEST(history_goes_on)
+{
+	auto_world w = {0};
+	world(&w);
+	struct clock_fake clock = clock_fake_at(0, 1763700000000);
+	struct str old_specs[] = {STR("a"), STR("B >=1"), STR("nameless-is-skipped ==="),
+				  STR("https://example.org/ch::b=2")};
+	struct str specs[] = {STR("a=2")};
+	struct env_spec_file before = {.specs = old_specs, .specs_n = 4};
+	file(package(&w, "a", "2.0"), "x", "1");
+	file(package(&w, "c", "1.0"), "y", "1");
+	file(package(&w, "d", "1.0"), "z", "1");
+	w.target.specs = specs;
+	w.target.specs_n = 1;
+	w.opts.clock = &clock.base;
+	w.before = &before;
+	w.history = STR("==> 2025-01-01 00:00:00 <==\n# cmd: x\n+https://example.org/ch/linux-64::a-1.0-0\n"
+			"+https://example.org/ch/linux-64::b-2-0\n+https://example.org/ch/linux-64::c-1.0-0\n"
+			"+https://example.org/ch/linux-64::d-1.0-0\n+named/linux-64::gone-1-0\n"
+			"==> 2025-01-02 00:00:00 <==\n-named/linux-64::gone-1-0\n"
+			"-https://example.org/ch/linux-64::c-1.0-0\n+named/linux-64::c-1.0-0\n"
+			"-named/linux-64::d-1.0-0\n-\n+ \nnonsense");
+	lay_out_ok(&w);
+	const char *text = slurp(&w, "conda-meta/history", NULL);
+	CHECK(strncmp(text, w.history.p, w.history.n) == 0);
+	const char *last = strstr(text, "\nnonsense\n==> 2025-11-21 04:40:00 <==\n# cmd: slipway env create\n");
+	CHECK_MSG(last, "%s", text);
+	CHECK_STR(strstr(last, "\n-"), "\n-https://example.org/ch/linux-64::a-1.0-0\n"
+				       "-https://example.org/ch/linux-64::b-2-0\n"
+				       "+https://example.org/ch/linux-64::d-1.0-0\n"
+				       "+https://example.org/ch/linux-64::a-2.0-0\n"
+				       "# remove specs: ['b']\n# update specs: ['a=2']\n");
 }
 
 TEST(an_environment_without_packages_is_one)
@@ -964,7 +1004,8 @@ TEST(an_environment_without_packages_is_one)
 	auto_world w = {0};
 	world(&w);
 	lay_out_ok(&w);
-	CHECK(there(&w, "conda-meta/history"));
+	const char *text = slurp(&w, "conda-meta/history", NULL);
+	CHECK_MSG(strncmp(text, "==> ", 4) == 0 && !strstr(text, "specs"), "%s", text);
 }
 
 TEST(threads_do_not_change_what_is_written)
