@@ -80,7 +80,8 @@ int env_name_check(struct str name, struct err *e); /* [A-Za-z0-9][A-Za-z0-9._-]
 
 struct env_info {
 	struct str name;
-	uint32_t current; /* generation, 0 none */
+	uint32_t current;   /* generation, 0 none */
+	uint32_t committed; /* the one that abort goes back to; the current one unless an upgrade is under way */
 	uint32_t generations_n;
 	int64_t created_ms, changed_ms;
 	uint32_t packages_n;
@@ -90,8 +91,18 @@ int env_list(struct env_state *st, struct arena *a, struct env_info **ret, size_
 int env_get(struct env_state *st, struct arena *a, struct str name, struct env_info *ret,
 	    struct err *e); /* ERR_NOT_FOUND */
 
+/* What a generation is to its environment: it follows from which one is current and which committed. */
+enum env_generation_state {
+	ENV_INACTIVE = 'I',
+	ENV_UNCOMMITTED = 'U', /* activated & uncommitted */
+	ENV_COMMITTED = 'C',   /* activated & committed */
+	ENV_DEACTIVATED = 'D', /* deactivated & uncommitted: still what abort goes back to */
+};
 struct env_generation_info {
 	uint32_t number;
+	enum env_generation_state state;
+	struct str label;   /* a person's name for it; empty: none */
+	struct str version; /* what was asked for, with versions: "web 1.1" */
 	int64_t made_ms;
 	struct str operation; /* "create", "update", "apply", "rollback", … */
 	struct str command;   /* the command line */
@@ -107,6 +118,9 @@ struct env_history_entry {
 	int64_t at_ms;
 	struct str operation, command, result; /* "done", "failed: …", "rolled back" */
 	uint32_t from, to;		       /* generations, 0 none */
+	struct str who;			       /* the user who asked for it; "timer", "agent"; empty: not known */
+	struct str operation_id;	       /* of the upgrade that it was a part of, or empty */
+	int64_t ended_ms;		       /* 0: not known */
 };
 int env_history(struct env_state *st, struct arena *a, struct str name, struct env_history_entry **ret, size_t *ret_n,
 		struct err *e);
@@ -157,7 +171,10 @@ enum env_clobber { ENV_CLOBBER_WARN, ENV_CLOBBER_REFUSE };
 struct env_opts {
 	struct progress *progress;
 	const struct clock *clock;
-	const char *command; /* the command line, for history */
+	const char *command;	  /* the command line, for history */
+	const char *who;	  /* for history: who asked for it; NULL: not known */
+	const char *operation_id; /* for history: the upgrade that this is a part of, or NULL */
+	bool uncommitted;	  /* switch: `committed` stays where it is, until env_commit or a switch back */
 	enum env_clobber
 		clobber;    /* two packages with one path: the one linked later wins and it is reported, or refused */
 	bool allow_scripts; /* post-link scripts: not run unless allowed; reported either way */
@@ -192,10 +209,58 @@ int env_lay_out(struct store *store, struct env_hold *h, const struct env_plan *
 		struct arena *a, struct env_report *report, struct err *e);
 /* Makes a generation that is laid out the current one. */
 int env_switch(struct env_hold *h, uint32_t generation, const char *operation, const struct env_opts *o, struct err *e);
-/* Removes a generation that is not current (its files, its row); 0: all but the current. */
+/* A generation that was laid out is forgotten, files and all, by whoever holds the environment next, unless it was
+ * switched to or kept. */
+int env_keep(struct env_hold *h, uint32_t generation, const char *operation, const struct env_opts *o, struct err *e);
+/* The current generation becomes the committed one. */
+int env_commit(struct env_hold *h, const struct env_opts *o, struct err *e);
+/* A name to find a generation by: as env_name_check wants it, and not a number. It leaves the generation that had it; empty
+ * takes the label away. */
+int env_label(struct env_hold *h, uint32_t generation, struct str label, struct err *e);
+/* A generation as a person writes it: its number, its label, or "committed". ERR_NOT_FOUND, ERR_USAGE. */
+int env_find_generation(struct env_state *st, struct str env, struct str text, uint32_t *ret, struct err *e);
+/* Removes a generation that is neither current nor committed (its files, its row); 0: all such. */
 int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e);
 /* Removes the environment with all its generations; its history stays. */
 int env_remove(struct env_hold *h, const struct env_opts *o, struct err *e);
+
+/* -- operations: what an upgrade under way must not forget; the upgrade module says what it means ------------------ */
+struct env_timer {	   /* the auto-abort timer (upgrade/timer.h) */
+	int64_t length_ms; /* 0: none runs */
+	int64_t left_ms;   /* when it was last noted */
+	int64_t boot_deadline_ms, wall_deadline_ms;
+	char boot_id[37];
+	bool stopped; /* by a person */
+};
+struct env_operation {
+	struct str id; /* 32 hex digits, the same on both members of a pair */
+	struct str state;
+	bool one_shot;
+	uint32_t from, to; /* generations */
+	struct str who, command;
+	int64_t started_ms;
+	struct env_timer timer;
+	struct str detail; /* JSON of the upgrade module, at most 1 MiB */
+};
+/* 1 and the operation of an environment, or 0. Nothing need be held. */
+int env_operation_get(struct env_state *st, struct arena *a, struct str env, struct env_operation *ret, struct err *e);
+/* Makes it the environment's one operation; on disk when it returns. */
+int env_operation_put(struct env_hold *h, const struct env_operation *op, struct err *e);
+/* There is none any more. */
+int env_operation_end(struct env_hold *h, struct err *e);
+/* The environments with an operation, sorted. */
+int env_operation_list(struct env_state *st, struct arena *a, struct str **ret, size_t *ret_n, struct err *e);
+/* One line of an operation's log: what was done, on which member (0: this host), when, and how it ended. Kept with the history. */
+struct env_operation_step {
+	struct str name, result;
+	uint32_t member;
+	int64_t started_ms, ended_ms;
+};
+int env_operation_log(struct env_hold *h, struct str id, const struct env_operation_step *s, struct err *e);
+int env_operation_steps(struct env_state *st, struct arena *a, struct str id, struct env_operation_step **ret,
+			size_t *ret_n, struct err *e);
+/* A line of history for something that moved no link: "label", "commit", a refused command. */
+int env_history_add(struct env_hold *h, const struct env_history_entry *entry, struct err *e);
 
 /* Compares a generation (0: the current one) with what was laid out: paths that are "missing", "changed" (content or type)
  * or "added" (no package owns them). With `deep` every file is read and its digest compared, else only its kind and size.

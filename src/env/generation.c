@@ -55,9 +55,24 @@ static int go_back(int dir_fd, uint32_t from, struct err *e)
 
 struct switch_row {
 	uint32_t from, to;
-	struct str operation, command;
+	struct str operation, command, who, operation_id;
 	int64_t at_ms;
+	bool uncommitted;
 };
+
+static struct switch_row row_of(uint32_t from, uint32_t to, const char *operation, const struct env_opts *o)
+{
+	return (struct switch_row){
+		.from = from,
+		.to = to,
+		.operation = str_c(operation),
+		.command = str_c(o && o->command ? o->command : ""),
+		.who = str_c(o && o->who ? o->who : ""),
+		.operation_id = str_c(o && o->operation_id ? o->operation_id : ""),
+		.at_ms = now_ms(o),
+		.uncommitted = o && o->uncommitted,
+	};
+}
 
 static int write_journal(struct env_hold *h, const struct switch_row *s, struct err *e)
 {
@@ -65,8 +80,10 @@ static int write_journal(struct env_hold *h, const struct switch_row *s, struct 
 	if (db_begin(st, e) < 0)
 		return -1;
 	if (db_run(st, e,
-		   "INSERT OR REPLACE INTO journal (env, from_gen, to_gen, operation, command, at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-		   "siissi", hold_name(h), (int64_t)s->from, (int64_t)s->to, s->operation, s->command, s->at_ms) < 0) {
+		   "INSERT OR REPLACE INTO journal (env, from_gen, to_gen, operation, command, at_ms, who, operation_id, uncommitted)"
+		   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+		   "siississi", hold_name(h), (int64_t)s->from, (int64_t)s->to, s->operation, s->command, s->at_ms,
+		   s->who, s->operation_id, (int64_t)s->uncommitted) < 0) {
 		db_rollback(st);
 		return -1;
 	}
@@ -75,20 +92,29 @@ static int write_journal(struct env_hold *h, const struct switch_row *s, struct 
 
 static int add_history(struct env_hold *h, const struct switch_row *s, const char *result, struct err *e)
 {
-	return db_run(h->st, e,
-		      "INSERT INTO history (env, at_ms, operation, command, result, from_gen, to_gen)"
-		      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-		      "sisssii", hold_name(h), s->at_ms, s->operation, s->command, str_c(result), (int64_t)s->from,
-		      (int64_t)s->to);
+	struct env_history_entry x = {
+		.at_ms = s->at_ms,
+		.operation = s->operation,
+		.command = s->command,
+		.result = str_c(result),
+		.from = s->from,
+		.to = s->to,
+		.who = s->who,
+		.operation_id = s->operation_id,
+		.ended_ms = clock_system.wall_ms(&clock_system),
+	};
+	return db_history(h->st, hold_name(h), &x, e);
 }
 
 static int rows_say_switched(struct env_hold *h, const struct switch_row *s, struct err *e)
 {
 	struct str name = hold_name(h);
 	return db_run(h->st, e,
-		      "INSERT INTO environment (name, current, created_ms, changed_ms) VALUES (?1, ?2, ?3, ?3)"
-		      " ON CONFLICT (name) DO UPDATE SET current = ?2, changed_ms = ?3",
-		      "sii", name, (int64_t)s->to, s->at_ms) < 0 ||
+		      "INSERT INTO environment (name, current, committed, created_ms, changed_ms) VALUES (?1, ?2, ?4, ?3, ?3)"
+		      " ON CONFLICT (name) DO UPDATE SET current = ?2, changed_ms = ?3,"
+		      " committed = CASE WHEN ?5 THEN committed ELSE ?4 END",
+		      "siiii", name, (int64_t)s->to, s->at_ms, (int64_t)(s->uncommitted ? 0 : s->to),
+		      (int64_t)s->uncommitted) < 0 ||
 			       db_run(h->st, e,
 				      "UPDATE generation SET operation = ?3 WHERE env = ?1 AND number = ?2 AND operation = ''",
 				      "sis", name, (int64_t)s->to, s->operation) < 0 ||
@@ -148,22 +174,21 @@ static int generation_exists(struct env_hold *h, uint32_t generation, struct err
 	return db_step(q, e);
 }
 
+static int need_generation(struct env_hold *h, uint32_t generation, struct err *e)
+{
+	int there = generation_exists(h, generation, e);
+	if (there != 0)
+		return there < 0 ? -1 : 0;
+	return err_new(e, ERR_NOT_FOUND,
+		       "environment '%s' has no generation %u; 'slipway env history -n %s' lists them", h->name,
+		       generation, h->name);
+}
+
 int env_switch(struct env_hold *h, uint32_t generation, const char *operation, const struct env_opts *o, struct err *e)
 {
-	struct switch_row s = {
-		.from = state_current_link(h->dir_fd),
-		.to = generation,
-		.operation = str_c(operation),
-		.command = str_c(o && o->command ? o->command : ""),
-		.at_ms = now_ms(o),
-	};
-	int there = generation_exists(h, generation, e);
-	if (there < 0)
+	struct switch_row s = row_of(state_current_link(h->dir_fd), generation, operation, o);
+	if (need_generation(h, generation, e) < 0)
 		return -1;
-	if (!there)
-		return err_new(e, ERR_NOT_FOUND,
-			       "environment '%s' has no generation %u; 'slipway env history -n %s' lists them", h->name,
-			       generation, h->name);
 	if (write_journal(h, &s, e) < 0)
 		return -1;
 	if (point_current_at(h->dir_fd, generation, e) < 0) {
@@ -178,14 +203,67 @@ int env_switch(struct env_hold *h, uint32_t generation, const char *operation, c
 	return finish_switch(h, &s, e) < 0 ? undo_switch(h, &s, e) : 0;
 }
 
+/* -- keeping ----------------------------------------------------------------------------------------------------- */
+
+int env_keep(struct env_hold *h, uint32_t generation, const char *operation, const struct env_opts *o, struct err *e)
+{
+	struct switch_row s = row_of(state_current_link(h->dir_fd), generation, operation, o);
+	if (need_generation(h, generation, e) < 0 || db_begin(h->st, e) < 0)
+		return -1;
+	if (db_run(h->st, e, "UPDATE generation SET operation = ?3 WHERE env = ?1 AND number = ?2", "sis", hold_name(h),
+		   (int64_t)generation, str_c(operation)) < 0 ||
+	    add_history(h, &s, "done", e) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e);
+}
+
+int env_commit(struct env_hold *h, const struct env_opts *o, struct err *e)
+{
+	uint32_t current = state_current_link(h->dir_fd);
+	struct switch_row s = row_of(current, current, "commit", o);
+	if (need_generation(h, current, e) < 0 || db_begin(h->st, e) < 0)
+		return -1;
+	if (db_run(h->st, e, "UPDATE environment SET committed = ?2, changed_ms = ?3 WHERE name = ?1", "sii",
+		   hold_name(h), (int64_t)current, s.at_ms) < 0 ||
+	    add_history(h, &s, "done", e) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e);
+}
+
+int env_label(struct env_hold *h, uint32_t generation, struct str label, struct err *e)
+{
+	uint64_t number;
+	struct str name = hold_name(h);
+	if (label.n && (env_name_check(label, e) < 0 || str_to_u64(label, &number) || str_eq(label, STR("committed"))))
+		return err_new(
+			e, ERR_USAGE,
+			"'%.*s' is not a label (letters, digits, '.', '_', '-'; at most 64; not a number, not 'committed')",
+			STR_ARG(label));
+	if (need_generation(h, generation, e) < 0 || db_begin(h->st, e) < 0)
+		return -1;
+	if (db_run(h->st, e, "UPDATE generation SET label = '' WHERE env = ?1 AND label = ?2", "ss", name, label) < 0 ||
+	    db_run(h->st, e, "UPDATE generation SET label = ?3 WHERE env = ?1 AND number = ?2", "sis", name,
+		   (int64_t)generation, label) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e);
+}
+
 /* -- holding ----------------------------------------------------------------------------------------------------- */
 
 static int recover_switch(struct env_hold *h, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	auto_ptr(db_query) q = NULL;
-	if (db_prepare(h->st, "SELECT from_gen, to_gen, operation, command, at_ms FROM journal WHERE env = ?1", &q, e) <
-	    0)
+	if (db_prepare(h->st,
+		       "SELECT from_gen, to_gen, operation, command, at_ms, who, operation_id, uncommitted"
+		       " FROM journal WHERE env = ?1",
+		       &q, e) < 0)
 		return -1;
 	db_bind_str(q, 1, hold_name(h));
 	int rc = db_step(q, e);
@@ -197,6 +275,9 @@ static int recover_switch(struct env_hold *h, struct err *e)
 		.operation = db_str(q, 2, &a),
 		.command = db_str(q, 3, &a),
 		.at_ms = db_int(q, 4),
+		.who = db_str(q, 5, &a),
+		.operation_id = db_str(q, 6, &a),
+		.uncommitted = db_int(q, 7) != 0,
 	};
 	db_query_free(steal_ptr(&q));
 	if (state_current_link(h->dir_fd) == s.to)
@@ -355,17 +436,34 @@ static int add_digests(struct env_hold *h, uint32_t number, const struct env_spe
 	return 0;
 }
 
+/* "python 3.9.18, numpy 1.26.4": what was asked for, as much as a table can show. */
+static void put_version(const struct env_spec_file *f, struct buf *b)
+{
+	enum { ENOUGH = 60 };
+	for (uint32_t i = 0; i < f->packages_n; i++) {
+		const struct env_lock_package *p = &f->packages[i];
+		if (!p->requested)
+			continue;
+		if (b->n + p->record.name.n + p->record.version.n > ENOUGH) {
+			buf_put_c(b, b->n ? ", ..." : "");
+			return;
+		}
+		buf_printf(b, "%s%.*s %.*s", b->n ? ", " : "", STR_ARG(p->record.name), STR_ARG(p->record.version));
+	}
+}
+
 static int add_row(struct env_hold *h, uint32_t number, const struct env_plan *plan, const struct env_opts *o,
 		   struct err *e)
 {
-	auto_buf lock = BUF_INIT(BUF_MAX);
+	auto_buf lock = BUF_INIT(BUF_MAX), version = BUF_INIT(4096);
 	env_file_write_spr(&plan->target, &lock);
+	put_version(&plan->target, &version);
 	if (db_run(h->st, e,
-		   "INSERT INTO generation (env, number, made_ms, command, lock, packages, added, removed, changed)"
-		   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-		   "siissiiii", hold_name(h), (int64_t)number, now_ms(o), str_c(o->command ? o->command : ""),
+		   "INSERT INTO generation (env, number, made_ms, command, lock, packages, added, removed, changed, version)"
+		   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+		   "siissiiiis", hold_name(h), (int64_t)number, now_ms(o), str_c(o->command ? o->command : ""),
 		   buf_str(&lock), (int64_t)plan->target.packages_n, (int64_t)plan->added_n, (int64_t)plan->removed_n,
-		   (int64_t)plan->changed_n) < 0)
+		   (int64_t)plan->changed_n, buf_str(&version)) < 0)
 		return -1;
 	return add_digests(h, number, &plan->target, e);
 }
@@ -514,12 +612,32 @@ static int remove_files(struct env_hold *h, const char *what, struct err *e)
 	return -1;
 }
 
+static int committed_generation(struct env_hold *h, uint32_t *ret, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(h->st, "SELECT committed FROM environment WHERE name = ?1", &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, hold_name(h));
+	int rc = db_step(q, e);
+	if (rc > 0)
+		*ret = (uint32_t)db_int(q, 0);
+	return rc < 0 ? -1 : 0;
+}
+
 int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e)
 {
-	uint32_t current = state_current_link(h->dir_fd);
+	uint32_t current = state_current_link(h->dir_fd), committed = 0;
+	if (committed_generation(h, &committed, e) < 0)
+		return -1;
 	if (generation && generation == current)
 		return err_new(e, ERR_USAGE, "generation %u of '%s' is the current one; roll back to another one first",
 			       generation, h->name);
+	if (generation && generation == committed)
+		return err_new(
+			e, ERR_USAGE,
+			"generation %u of '%s' is the committed one, which 'slipway install abort' goes back to; "
+			"'slipway install commit' lets go of it",
+			generation, h->name);
 	if (generation) {
 		int there = generation_exists(h, generation, e);
 		if (there < 0)
@@ -529,7 +647,10 @@ int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e
 	}
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (remove_rows(h, generation ? "number = ?2" : "number <> ?2", generation ? generation : current, e) < 0) {
+	if (remove_rows(h,
+			generation ? "number = ?2"
+				   : "number <> ?2 AND number <> (SELECT committed FROM environment WHERE name = ?1)",
+			generation ? generation : current, e) < 0) {
 		db_rollback(h->st);
 		return -1;
 	}
@@ -538,18 +659,14 @@ int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e
 
 int env_remove(struct env_hold *h, const struct env_opts *o, struct err *e)
 {
-	struct switch_row s = {
-		.from = state_current_link(h->dir_fd),
-		.operation = STR("remove"),
-		.command = str_c(o && o->command ? o->command : ""),
-		.at_ms = now_ms(o),
-	};
+	struct switch_row s = row_of(state_current_link(h->dir_fd), 0, "remove", o);
 	if (!s.from)
 		return err_new(e, ERR_NOT_FOUND, "no environment '%s'; 'slipway env list' shows what there is",
 			       h->name);
 	if (db_begin(h->st, e) < 0)
 		return -1;
 	if (remove_rows(h, "number > ?2", 0, e) < 0 || add_history(h, &s, "done", e) < 0 ||
+	    db_run(h->st, e, "DELETE FROM operation WHERE env = ?1", "s", hold_name(h)) < 0 ||
 	    db_run(h->st, e, "DELETE FROM environment WHERE name = ?1", "s", hold_name(h)) < 0) {
 		db_rollback(h->st);
 		return -1;

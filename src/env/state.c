@@ -8,7 +8,7 @@
 #include "base/sys.h"
 #include "base/vec.h"
 
-enum { SCHEMA_VERSION = 1, BUSY_MS = 15000, MAX_ENVIRONMENTS = 1000000 };
+enum { SCHEMA_VERSION = 2, BUSY_MS = 15000, MAX_ENVIRONMENTS = 1000000 };
 
 #define SQLITE(X)                                                                                                      \
 	X(sqlite3_, bind_blob)                                                                                         \
@@ -32,8 +32,9 @@ enum { SCHEMA_VERSION = 1, BUSY_MS = 15000, MAX_ENVIRONMENTS = 1000000 };
 DL_LIBRARY(sqlite, "libsqlite3.so.0", SQLITE, NULL);
 
 /* Times are milliseconds since 1970 UTC. A generation's lock is the text of its .spr. The journal holds at most one switch
- * an environment: written before the `current` link moves, removed with the rows that say it moved. */
-static const char schema[] =
+ * an environment: written before the `current` link moves, removed with the rows that say it moved.
+ * Text N brings a database from version N to N + 1; those that were ever released are never edited. */
+static const char *const schema[SCHEMA_VERSION] = {
 	"CREATE TABLE IF NOT EXISTS environment ("
 	" name TEXT PRIMARY KEY, current INTEGER NOT NULL DEFAULT 0,"
 	" created_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL) WITHOUT ROWID;"
@@ -52,7 +53,30 @@ static const char schema[] =
 	"CREATE INDEX IF NOT EXISTS history_env ON history (env, id);"
 	"CREATE TABLE IF NOT EXISTS journal ("
 	" env TEXT PRIMARY KEY, from_gen INTEGER NOT NULL, to_gen INTEGER NOT NULL,"
-	" operation TEXT NOT NULL, command TEXT NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;";
+	" operation TEXT NOT NULL, command TEXT NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;",
+
+	/* upgrades: what is committed, what is under way, who did it */
+	"ALTER TABLE environment ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE environment SET committed = current;"
+	"ALTER TABLE generation ADD COLUMN label TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE generation ADD COLUMN version TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE history ADD COLUMN who TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE history ADD COLUMN operation_id TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE history ADD COLUMN ended_ms INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE journal ADD COLUMN who TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE journal ADD COLUMN operation_id TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE journal ADD COLUMN uncommitted INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE operation ("
+	" env TEXT PRIMARY KEY, id TEXT NOT NULL, state TEXT NOT NULL, one_shot INTEGER NOT NULL,"
+	" from_gen INTEGER NOT NULL, to_gen INTEGER NOT NULL, who TEXT NOT NULL, command TEXT NOT NULL,"
+	" started_ms INTEGER NOT NULL, timer_ms INTEGER NOT NULL, timer_left_ms INTEGER NOT NULL,"
+	" timer_boot_ms INTEGER NOT NULL, timer_wall_ms INTEGER NOT NULL, timer_boot_id TEXT NOT NULL,"
+	" timer_stopped INTEGER NOT NULL, detail TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE operation_step ("
+	" id INTEGER PRIMARY KEY, operation TEXT NOT NULL, member INTEGER NOT NULL, name TEXT NOT NULL,"
+	" result TEXT NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL);"
+	"CREATE INDEX operation_step_operation ON operation_step (operation, id);",
+};
 
 static int db_error(struct env_state *st, struct err *e, const char *what)
 {
@@ -165,6 +189,16 @@ int db_run(struct env_state *st, struct err *e, const char *sql, const char *typ
 	return db_step(q, e) < 0 ? -1 : 0;
 }
 
+int db_history(struct env_state *st, struct str env, const struct env_history_entry *x, struct err *e)
+{
+	return db_run(
+		st, e,
+		"INSERT INTO history (env, at_ms, operation, command, result, from_gen, to_gen, who, operation_id, ended_ms)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+		"sisssiissi", env, x->at_ms, x->operation, x->command, x->result, (int64_t)x->from, (int64_t)x->to,
+		x->who, x->operation_id, x->ended_ms);
+}
+
 /* -- opening ----------------------------------------------------------------------------------------------------- */
 
 /* Environments are made after state.db. Where it is new and they are there, it was lost or cut off, and what is in their
@@ -204,14 +238,14 @@ static int schema_version(struct env_state *st, int64_t *ret, struct err *e)
 static int make_schema(struct env_state *st, struct err *e)
 {
 	int64_t version = 0;
-	if (schema_version(st, &version, e) < 0)
+	if (schema_version(st, &version, e) < 0 || (version == 0 && refuse_forgotten(st, e) < 0))
 		return -1;
-	if (version > 0)
-		return 0;
-	return refuse_forgotten(st, e) < 0 || db_exec(st, schema, e) < 0 ||
-			       db_exec(st, "PRAGMA user_version = 1", e) < 0
-		       ? -1
-		       : 0;
+	for (; version < SCHEMA_VERSION; version++) {
+		auto_free char *note = xasprintf("PRAGMA user_version = %d", (int)version + 1);
+		if (db_exec(st, schema[version], e) < 0 || db_exec(st, note, e) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 /* 1: there is nothing in it yet, and this is not the one to change that. */
@@ -226,8 +260,15 @@ static int check_schema(struct env_state *st, struct err *e)
 			       (long long)version, SCHEMA_VERSION);
 	if (version == SCHEMA_VERSION)
 		return 0;
-	if (st->read_only) /* whoever made it was killed before its one first transaction, or else it was cut off */
+	if (st->read_only &&
+	    version == 0) /* whoever made it was killed before its one first transaction, or else it was cut off */
 		return refuse_forgotten(st, e) < 0 ? -1 : 1;
+	if (st->read_only)
+		return err_new(
+			e, ERR_UNSUPPORTED,
+			"state.db was written by an older slipway (schema %lld, this one knows %d); any command that changes "
+			"something brings it up to date",
+			(long long)version, SCHEMA_VERSION);
 	if (db_begin(st, e) < 0)
 		return -1;
 	if (make_schema(st, e) < 0) {
@@ -376,6 +417,7 @@ static void read_info(struct env_state *st, db_query *q, struct arena *a, struct
 		.changed_ms = db_int(q, 3),
 		.generations_n = (uint32_t)db_int(q, 4),
 		.packages_n = (uint32_t)db_int(q, 5),
+		.committed = (uint32_t)db_int(q, 6),
 	};
 	ret->prefix = str_c(arena_printf(a, "%s/env/%.*s/%u", st->root_path, STR_ARG(ret->name), ret->current));
 }
@@ -383,7 +425,7 @@ static void read_info(struct env_state *st, db_query *q, struct arena *a, struct
 #define INFO_SQL                                                                                                       \
 	"SELECT e.name, e.current, e.created_ms, e.changed_ms,"                                                        \
 	" (SELECT count(*) FROM generation g WHERE g.env = e.name),"                                                   \
-	" (SELECT g.packages FROM generation g WHERE g.env = e.name AND g.number = e.current)"                         \
+	" (SELECT g.packages FROM generation g WHERE g.env = e.name AND g.number = e.current), e.committed"            \
 	" FROM environment e WHERE e.current > 0 "
 
 int env_list(struct env_state *st, struct arena *a, struct env_info **ret, size_t *ret_n, struct err *e)
@@ -425,6 +467,13 @@ int env_get(struct env_state *st, struct arena *a, struct str name, struct env_i
 	return 0;
 }
 
+static enum env_generation_state generation_state(const struct env_info *info, uint32_t number)
+{
+	if (number == info->current)
+		return number == info->committed ? ENV_COMMITTED : ENV_UNCOMMITTED;
+	return number == info->committed ? ENV_DEACTIVATED : ENV_INACTIVE;
+}
+
 int env_generations(struct env_state *st, struct arena *a, struct str name, struct env_generation_info **ret,
 		    size_t *ret_n, struct err *e)
 {
@@ -434,7 +483,7 @@ int env_generations(struct env_state *st, struct arena *a, struct str name, stru
 	int rc;
 	if (env_get(st, a, name, &info, e) < 0 ||
 	    db_prepare(st,
-		       "SELECT number, made_ms, operation, command, packages, added, removed, changed"
+		       "SELECT number, made_ms, operation, command, packages, added, removed, changed, label, version"
 		       " FROM generation WHERE env = ?1 ORDER BY number",
 		       &q, e) < 0)
 		return -1;
@@ -450,6 +499,9 @@ int env_generations(struct env_state *st, struct arena *a, struct str name, stru
 			.added = (uint32_t)db_int(q, 5),
 			.removed = (uint32_t)db_int(q, 6),
 			.changed = (uint32_t)db_int(q, 7),
+			.label = db_str(q, 8, a),
+			.version = db_str(q, 9, a),
+			.state = generation_state(&info, (uint32_t)db_int(q, 0)),
 		};
 	}
 	*ret = arena_array(a, struct env_generation_info, list.n);
@@ -483,6 +535,27 @@ int env_generation_lock(struct env_state *st, struct arena *a, struct str name, 
 	return env_file_read(a, db_str(q, 0, a), where, ret, e);
 }
 
+int env_find_generation(struct env_state *st, struct str env, struct str text, uint32_t *ret, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct env_generation_info *g;
+	size_t n;
+	uint64_t number = 0;
+	if (env_generations(st, &a, env, &g, &n, e) < 0)
+		return -1;
+	bool is_number = str_to_u64(text, &number), committed = str_eq(text, STR("committed"));
+	for (size_t i = 0; i < n; i++) {
+		bool is_committed = g[i].state == ENV_COMMITTED || g[i].state == ENV_DEACTIVATED;
+		if (is_number ? g[i].number == number : committed ? is_committed : text.n && str_eq(g[i].label, text)) {
+			*ret = g[i].number;
+			return 0;
+		}
+	}
+	return err_new(e, ERR_NOT_FOUND,
+		       "environment '%.*s' has no generation %s%.*s'; 'slipway env history -n %.*s' lists them",
+		       STR_ARG(env), is_number ? "'" : "with the label '", STR_ARG(text), STR_ARG(env));
+}
+
 int env_history(struct env_state *st, struct arena *a, struct str name, struct env_history_entry **ret, size_t *ret_n,
 		struct err *e)
 {
@@ -491,10 +564,12 @@ int env_history(struct env_state *st, struct arena *a, struct str name, struct e
 	int rc = 0;
 	if (env_name_check(name, e) < 0)
 		return -1;
-	if (st->db && db_prepare(st,
-				 "SELECT at_ms, operation, command, result, from_gen, to_gen FROM history"
-				 " WHERE env = ?1 ORDER BY id",
-				 &q, e) < 0)
+	if (st->db &&
+	    db_prepare(st,
+		       "SELECT at_ms, operation, command, result, from_gen, to_gen, who, operation_id, ended_ms"
+		       " FROM history"
+		       " WHERE env = ?1 ORDER BY id",
+		       &q, e) < 0)
 		return -1;
 	if (q)
 		db_bind_str(q, 1, name);
@@ -506,6 +581,9 @@ int env_history(struct env_state *st, struct arena *a, struct str name, struct e
 			.result = db_str(q, 3, a),
 			.from = (uint32_t)db_int(q, 4),
 			.to = (uint32_t)db_int(q, 5),
+			.who = db_str(q, 6, a),
+			.operation_id = db_str(q, 7, a),
+			.ended_ms = db_int(q, 8),
 		};
 	}
 	*ret = arena_array(a, struct env_history_entry, list.n);

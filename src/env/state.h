@@ -49,6 +49,9 @@ void db_rollback(struct env_state *st);
 /* One statement with up to a few text and number arguments, by format: 's' struct str, 'i' int64_t. */
 int db_run(struct env_state *st, struct err *e, const char *sql, const char *types, ...);
 
+/* Adds a line of history, inside a transaction of the caller's. */
+int db_history(struct env_state *st, struct str env, const struct env_history_entry *x, struct err *e);
+
 /* Makes ROOT/env and state.db where they are missing; ERR_NOT_FOUND for a read-only state. */
 int state_need(struct env_state *st, struct err *e);
 /* Copies into new_fd (generation `number`) whatever generation `from` (0: none) holds that no package owns. What cannot be

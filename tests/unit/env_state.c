@@ -417,7 +417,11 @@ TEST(crash_while_removing)
 	envs_change(&w, "e", "create", &p, 1);
 	CHECK_INT(db_run(w.st, &w.err, "DELETE FROM generation", ""), 0);
 	CHECK_INT(db_run(w.st, &w.err, "DELETE FROM environment", ""), 0);
-	CHECK_INT(db_run(w.st, &w.err, "INSERT INTO history VALUES (NULL, 'e', 1, 'remove', '', 'done', 1, 0)", ""), 0);
+	CHECK_INT(
+		db_run(w.st, &w.err,
+		       "INSERT INTO history (env, at_ms, operation, command, result, from_gen, to_gen) VALUES ('e', 1, 'remove', '', 'done', 1, 0)",
+		       ""),
+		0);
 	envs_change(&w, "busy", "create", &p, 1);
 	auto_ptr(env_hold) h = envs_hold(&w, "half");
 	CHECK_INT(envs_lay_out(&w, h, "half", &p, 1), 1);
@@ -447,11 +451,11 @@ TEST(a_newer_state_is_refused)
 	auto_envs w = {0};
 	struct env_state *st = NULL;
 	envs_open(&w);
-	CHECK_INT(db_run(w.st, &w.err, "PRAGMA user_version = 2", ""), 0);
+	CHECK_INT(db_run(w.st, &w.err, "PRAGMA user_version = 3", ""), 0);
 	for (int ro = 0; ro < 2; ro++) {
 		CHECK_INT(env_state_open(w.root_fd, w.root, ro ? ENV_STATE_RO : 0, &st, &w.err), -1);
 		CHECK_INT(w.err.code, ERR_UNSUPPORTED);
-		CHECK(strstr(w.err.msg, "newer slipway (schema 2, this one knows 1)"));
+		CHECK(strstr(w.err.msg, "newer slipway (schema 3, this one knows 2)"));
 	}
 }
 
