@@ -203,6 +203,17 @@ static const char *number_end(struct parser *p, bool *ret_whole)
 	return q;
 }
 
+const char *json_double(struct str text, double *ret)
+{
+	char z[NUMBER_MAX + 1];
+	if (text.n > NUMBER_MAX)
+		return "a number has more than 1024 characters";
+	memcpy(z, text.p, text.n);
+	z[text.n] = '\0';
+	*ret = strtod_l(z, NULL, get_c_locale());
+	return isinf(*ret) ? "a number is too large" : NULL;
+}
+
 static bool parse_number(struct parser *p, struct json *out)
 {
 	bool whole;
@@ -213,15 +224,10 @@ static bool parse_number(struct parser *p, struct json *out)
 	if (whole && str_to_i64(text, &out->integer)) {
 		out->type = JSON_INT;
 	} else {
-		char z[NUMBER_MAX + 1];
-		if (text.n > NUMBER_MAX)
-			return fail(p, p->at, ERR_LIMIT, "a number has more than 1024 characters");
-		memcpy(z, text.p, text.n);
-		z[text.n] = '\0';
+		const char *bad = json_double(text, &out->number);
+		if (bad)
+			return fail(p, p->at, ERR_INPUT, bad);
 		out->type = JSON_DOUBLE;
-		out->number = strtod_l(z, NULL, get_c_locale());
-		if (isinf(out->number))
-			return fail(p, p->at, ERR_INPUT, "a number is too large");
 	}
 	p->at = end;
 	return true;

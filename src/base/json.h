@@ -41,6 +41,10 @@ struct json_member {
 	struct json value;
 };
 
+/* The value of a number of that grammar, for another reader of it. NULL where it is good, else what is wrong with it: more
+ * than 1024 characters, or beyond what a double holds. */
+const char *json_double(struct str text, double *ret);
+
 #define JSON_TEXT_MAX ((size_t)1 << 30)
 const struct json *json_parse(struct arena *a, struct str text, const char *where, struct err *e);
 /* A member of an object; NULL where it is absent (or j is no object). */

@@ -115,6 +115,13 @@ static int intern_name(struct index_builder *b, struct str s, uint32_t *ret, str
 	return 0;
 }
 
+/* Of a record, too long is as wrong as any. */
+static int as_input(struct err *e)
+{
+	e->code = ERR_INPUT;
+	return -1;
+}
+
 static int check_version(struct str s, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
@@ -122,11 +129,7 @@ static int check_version(struct str s, struct err *e)
 		return err_new(e, ERR_INPUT, "record has no version");
 	if (check_part(s, "version", e) < 0)
 		return -1;
-	if (!pkg_conda.version_parse(&a, s, e)) {
-		e->code = ERR_INPUT; /* too long is as wrong as any */
-		return -1;
-	}
-	return 0;
+	return pkg_conda.version_parse(&a, s, e) ? 0 : as_input(e);
 }
 
 static int intern_version(struct index_builder *b, struct str s, uint32_t *ret, struct err *e)
@@ -147,13 +150,12 @@ static int intern_version(struct index_builder *b, struct str s, uint32_t *ret, 
 static int intern_build(struct index_builder *b, struct str s, uint32_t *ret, struct err *e)
 {
 	uint32_t at, tag;
-	*ret = 0;
-	if (s.n == 0)
-		return 0;
 	*ret = table_find(&b->build_table, &b->pool, NULL, 0, s, b->seed, &at, &tag);
 	if (*ret != UINT32_MAX)
 		return 0;
-	if (check_part(s, "build", e) < 0 || check_room(b, s.n, e) < 0)
+	if (pkg_build_check(s, e) < 0)
+		return as_input(e);
+	if (check_room(b, s.n, e) < 0)
 		return -1;
 	*ret = pool_add(&b->pool, s);
 	table_set(&b->build_table, at, *ret, tag);
@@ -239,6 +241,8 @@ int build_list_end(struct index_builder *b, uint32_t *ret, struct err *e)
 	*ret = 0;
 	if (b->list.n == 0)
 		return 0;
+	if (b->list.n > PKG_DEPENDS_MAX)
+		return err_new(e, ERR_INPUT, "more than %d dependencies", PKG_DEPENDS_MAX);
 	if (b->words.n + b->list.n > BUILD_WORDS_MAX)
 		return err_new(e, ERR_LIMIT, "more than %d words of dependencies", BUILD_WORDS_MAX);
 	table_reserve_one(&b->list_table);
@@ -265,6 +269,8 @@ int build_list_end(struct index_builder *b, uint32_t *ret, struct err *e)
 
 static int list_from_json(struct index_builder *b, struct str raw, uint32_t *ret, struct err *e)
 {
+	if (raw.n > BUILD_TEXT_MAX)
+		return err_new(e, ERR_INPUT, "dependencies of %zu bytes are too long", raw.n);
 	buf_clear(&b->scratch);
 	buf_put_str(&b->scratch, raw);
 	scan_pad(&b->scratch);
@@ -426,8 +432,10 @@ int build_commit(struct index_builder *b, const struct build_record *r, struct e
 			   .timestamp_low = (uint32_t)r->timestamp,
 			   .timestamp_high = (uint16_t)(r->timestamp >> 32),
 			   .flags = (uint16_t)r->flags};
-	if (r->name.n == 0)
-		return err_new(e, ERR_INPUT, "record has no name");
+	bool same_name = b->last_name != UINT32_MAX &&
+			 str_eq(pool_get(&b->pool, b->names.v[b->last_name].str), r->name);
+	if (!same_name && pkg_name_check(r->name, e) < 0)
+		return as_input(e);
 	if (r->build_number > UINT32_MAX || r->timestamp >> 48)
 		return err_new(e, ERR_INPUT, "build number or timestamp is too large");
 	if (intern_name(b, r->name, &h.name, e) < 0 || intern_version(b, r->version, &h.version, e) < 0 ||

@@ -423,7 +423,8 @@ static struct str extra_text(struct arena *a, struct str value)
 		if (!scan_unescape(item, &b))
 			return STR_NONE;
 	} while (s.p < s.end && scan_peek(&s) == ',' && (s.p++, scan_peek(&s)));
-	return arena_str(a, buf_str(&b));
+	/* what pkg_record_read would refuse in the lock */
+	return b.n > PKG_TEXT_MAX || memchr(b.p, '\0', b.n) ? STR_NONE : arena_str(a, buf_str(&b));
 }
 
 struct extra_field {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "channel/scan.h"
 
+#include "base/json.h"
+
+enum { NUMBER_PLAIN = 5 }; /* no number of fewer characters is too large: 1e999 */
+
 static bool skip_nested(struct scan *s)
 {
 	unsigned depth = 0;
@@ -71,7 +75,8 @@ bool scan_number(struct scan *s, uint64_t *ret, bool *has)
 	const char *from = s->p;
 	uint64_t v = 0;
 	for (; *s->p >= '0' && *s->p <= '9'; s->p++)
-		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (unsigned)(*s->p - '0'), &v))
+		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (unsigned)(*s->p - '0'), &v) ||
+		    v > INT64_MAX)
 			return scan_bad(s, "number too large");
 	if (s->p == from)
 		return scan_bad(s, "expected a number that is not negative");
@@ -288,6 +293,8 @@ static const char *check_scalar(struct scan *s)
 		return "unfinished value";
 	if (str_eq(t, STR("true")) || str_eq(t, STR("false")) || str_eq(t, STR("null")))
 		return NULL;
+	struct str whole = t;
+	double ignored;
 	str_take_char(&t, '-');
 	if (t.n > 1 && t.p[0] == '0' && t.p[1] >= '0' && t.p[1] <= '9')
 		return "wrong number";
@@ -299,7 +306,10 @@ static const char *check_scalar(struct scan *s)
 		if (!check_digits(&t))
 			return "wrong number";
 	}
-	return t.n == 0 ? NULL : "wrong value";
+	if (t.n > 0)
+		return "wrong value";
+	/* what a lock keeps of it, base/json must read */
+	return whole.n < NUMBER_PLAIN ? NULL : json_double(whole, &ignored);
 }
 
 /* A key and its colon. */

@@ -112,7 +112,7 @@ static inline bool scan_string(struct scan *s, struct str *ret)
 
 /* Skips one value; *ret is its text. */
 bool scan_value(struct scan *s, struct str *ret);
-/* A number that is not negative; a fraction is cut off. null gives *has = false. */
+/* A number from 0 to INT64_MAX; a fraction is cut off. null gives *has = false. */
 bool scan_number(struct scan *s, uint64_t *ret, bool *has);
 /* n bytes of hexadecimal digits between quotes; null and "" give *has = false. */
 bool scan_hex(struct scan *s, uint8_t *out, size_t n, bool *has);

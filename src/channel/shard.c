@@ -15,7 +15,7 @@ static int shard_number(struct mp *m, uint64_t *ret, uint32_t flag, struct build
 		return 0;
 	if (t.type == MP_FLOAT && t.number >= 0 && t.number < 1e15)
 		t = (struct mp_token){.type = MP_UINT, .uint = (uint64_t)t.number};
-	if (t.type != MP_UINT)
+	if (t.type != MP_UINT || t.uint > INT64_MAX)
 		return mp_bad(m, "expected a number that is not negative", e);
 	*ret = t.uint;
 	r->flags |= flag;
@@ -44,11 +44,14 @@ static int shard_list(struct index_builder *b, struct mp *m, bool depends, uint3
 	struct str spec;
 	if (mp_array(m, &n, e) < 0)
 		return -1;
+	const uint8_t *from = m->p;
 	build_list_begin(b);
 	b->list_is_depends = depends;
 	for (uint32_t i = 0; i < n; i++)
 		if (mp_str(m, &spec, e) < 0 || build_list_add(b, spec, e) < 0)
 			return -1;
+	if (m->p - from > BUILD_TEXT_MAX)
+		return err_new(e, ERR_INPUT, "dependencies of %td bytes are too long", m->p - from);
 	return build_list_end(b, ret, e);
 }
 

@@ -4,7 +4,7 @@
  */
 #include "env/files.h"
 
-enum { SPR_VERSION = 1, MAX_LINE = 4 << 20, MAX_LINES = 2000000 };
+enum { SPR_VERSION = 1, MAX_LINE = 32 << 20, MAX_LINES = 2000000 };
 
 static int bad(const struct file_builder *b, unsigned line, struct err *e, const char *what)
 {
@@ -120,7 +120,7 @@ static int read_line(struct file_builder *b, struct str key, struct str value, u
 static bool has_control(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+		if ((unsigned char)s.p[i] < 0x20) /* DEL is none in JSON, and may stand in a package's licence */
 			return true;
 	return false;
 }

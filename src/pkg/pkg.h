@@ -22,6 +22,10 @@
 #include "base/str.h"
 
 /* -- records ----------------------------------------------------------------------------------------------------- */
+/* Bounds of what one record may hold, wherever it is read; real ones stay far below (the largest known has some 600
+ * dependencies): the length of a list, the bytes of a text. */
+enum { PKG_DEPENDS_MAX = 20000, PKG_TEXT_MAX = 1 << 16 };
+
 /* One package of one channel as its index describes it. Views point into an arena or a mapped index. Absent text is
  * STR_NONE, absent numbers are 0, absent digests have their flag unset. */
 struct pkg_record {

@@ -1,17 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pkg/pkg.h"
 
-/* Bounds of what one record may hold; real ones stay far below (the largest known has some 600 dependencies). */
-enum { MAX_DEPENDS = 20000, MAX_TEXT = 1 << 16 };
+static bool is_known(struct str key)
+{
+	static const char *const known[] = {
+		"name",
+		"version",
+		"build",
+		"build_number",
+		"channel",
+		"subdir",
+		"fn",
+		"url",
+		"sha256",
+		"md5",
+		"size",
+		"depends",
+		"constrains",
+		"license",
+		"license_family",
+		"noarch",
+		"track_features",
+		"features",
+		"python_site_packages_path",
+		"timestamp",
+		"v3",
+	};
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (str_eq_c(key, known[i]))
+			return true;
+	return false;
+}
 
+/* Written anew: a channel's text may have line ends between its tokens, and say with an escape in a key ("n\u0061me")
+ * what the record says already. */
 static void put_extra(struct jw *w, struct str extra)
 {
+	auto_arena a = ARENA_INIT;
+	auto_buf text = BUF_INIT(BUF_MAX);
+	struct err ignored = ERR_INIT;
 	if (!extra.n)
 		return;
-	if (w->need_comma)
-		buf_put_char(w->b, ',');
-	buf_put_str(w->b, extra);
-	w->need_comma = true;
+	buf_put_char(&text, '{');
+	buf_put_str(&text, extra);
+	buf_put_char(&text, '}');
+	const struct json *j = json_parse(&a, buf_str(&text), "record", &ignored);
+	for (uint32_t i = 0; j && j->type == JSON_OBJECT && i < j->n; i++) {
+		if (is_known(j->member[i].key))
+			continue;
+		jw_key_str(w, j->member[i].key);
+		jw_value(w, &j->member[i].value);
+	}
 }
 
 void pkg_record_write(struct jw *w, const struct pkg_record *r)
@@ -57,7 +96,7 @@ static int get_text(const struct json *j, const char *key, struct str *ret, stru
 		return 0;
 	if (v->type != JSON_STRING)
 		return bad(v, e, key, "text");
-	if (v->string.n > MAX_TEXT || memchr(v->string.p, '\0', v->string.n))
+	if (v->string.n > PKG_TEXT_MAX || memchr(v->string.p, '\0', v->string.n))
 		return bad(v, e, key, "text of at most 64 KiB without NUL bytes");
 	*ret = v->string;
 	return 1;
@@ -84,7 +123,7 @@ static int get_list(struct arena *a, const struct json *j, const char *key, cons
 	const struct json *v = json_get(j, key);
 	if (!v || v->type == JSON_NULL)
 		return 0;
-	if (v->type != JSON_ARRAY || v->n > MAX_DEPENDS)
+	if (v->type != JSON_ARRAY || v->n > PKG_DEPENDS_MAX)
 		return bad(v, e, key, "a list of specs");
 	struct str *list = arena_array(a, struct str, v->n);
 	for (uint32_t i = 0; i < v->n; i++) {
@@ -117,7 +156,7 @@ static int get_words(struct arena *a, const struct json *j, const char *key, str
 	const struct json *v = json_get(j, key);
 	if (!v || v->type != JSON_ARRAY)
 		return get_text(j, key, ret, e);
-	auto_buf b = BUF_INIT(MAX_TEXT);
+	auto_buf b = BUF_INIT(PKG_TEXT_MAX);
 	for (uint32_t i = 0; i < v->n; i++) {
 		if (v->item[i].type != JSON_STRING)
 			return bad(&v->item[i], e, key, "a list of text");
@@ -129,37 +168,6 @@ static int get_words(struct arena *a, const struct json *j, const char *key, str
 		return bad(v, e, key, "at most 64 KiB");
 	*ret = arena_str(a, buf_str(&b));
 	return 1;
-}
-
-static bool is_known(struct str key)
-{
-	static const char *const known[] = {
-		"name",
-		"version",
-		"build",
-		"build_number",
-		"channel",
-		"subdir",
-		"fn",
-		"url",
-		"sha256",
-		"md5",
-		"size",
-		"depends",
-		"constrains",
-		"license",
-		"license_family",
-		"noarch",
-		"track_features",
-		"features",
-		"python_site_packages_path",
-		"timestamp",
-		"v3",
-	};
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (str_eq_c(key, known[i]))
-			return true;
-	return false;
 }
 
 /* `noarch: true` of old channels means generic. */

@@ -58,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		panic("%s", e.msg);
 	if (index_open(fuzz_dir(), "x.idx", &ix, &e) < 0)
 		return 0;
+	fuzz_locks = false;
 	fuzz_read(ix);
 	fuzz_packages(ix, index_info(ix).packages, 1);
 	return 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the fuzzers of channel/ share: a folder in memory, and a reader of everything that an index says. */
+/* What the fuzzers of channel/ share: a folder in memory, a reader of everything that an index says, and a check that
+ * what it says can be kept in a lock. */
 #pragma once
 
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "channel/channel.h"
+#include "env/env.h"
 
 static char fuzz_folder[64];
 
@@ -34,12 +36,31 @@ __attribute__((unused)) static int fuzz_dir(void)
 	return fd;
 }
 
-static size_t fuzz_sum; /* so that no read is left out */
+static size_t fuzz_sum;	       /* so that no read is left out */
+static bool fuzz_locks = true; /* records are ones that a builder accepted */
 
 static void fuzz_touch(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++)
 		fuzz_sum += (unsigned char)s.p[i];
+}
+
+/* Whatever a channel publishes: a lock that holds it can be read again, and says the same. */
+static void fuzz_lock(const struct pkg_record *r)
+{
+	auto_arena a = ARENA_INIT;
+	auto_buf first = BUF_INIT(BUF_MAX), second = BUF_INIT(BUF_MAX);
+	struct env_lock_package p = {.record = *r};
+	struct env_spec_file f = {.packages = &p, .packages_n = 1, .is_lock = true}, again;
+	struct err e = ERR_INIT;
+	if (!r->has_sha256 && !r->has_md5)
+		return;
+	env_file_write_spr(&f, &first);
+	if (env_file_read(&a, buf_str(&first), "lock", &again, &e) < 0)
+		panic("%s: '%s'", e.msg, first.p);
+	env_file_write_spr(&again, &second);
+	if (!str_eq(buf_str(&first), buf_str(&second)))
+		panic("'%s' became '%s'", first.p, second.p);
 }
 
 static void fuzz_packages(const struct index *ix, uint32_t first, uint32_t count)
@@ -58,6 +79,8 @@ static void fuzz_packages(const struct index *ix, uint32_t first, uint32_t count
 		fuzz_touch(r.fn), fuzz_touch(r.url), fuzz_touch(r.extra_json), fuzz_touch(r.license);
 		for (uint32_t d = 0; d < r.depends_n; d++)
 			fuzz_touch(r.depends[d]);
+		if (fuzz_locks)
+			fuzz_lock(&r);
 		(void)index_find_file(ix, r.fn, &found);
 	}
 }

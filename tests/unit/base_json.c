@@ -94,7 +94,7 @@ TEST(malformed_numbers)
 	REJECTED("1e999", "offset 0: a number is too large (line 1)");
 	char big[2000];
 	memset(big, '1', sizeof(big));
-	check_rejected(str_of(big, sizeof(big)), ERR_LIMIT,
+	check_rejected(str_of(big, sizeof(big)), ERR_INPUT,
 		       "t: offset 0: a number has more than 1024 characters (line 1)", __LINE__);
 }
 

@@ -321,7 +321,7 @@ TEST(a_bad_record_is_left_out)
 	} cases[] = {
 		{"\"a.conda\":1", "'a.conda' ('record': not an object)"},
 		{"\"a.conda\":[{\"name\":\"a\"}]", "not an object"},
-		{"\"a.conda\":{}", "'a.conda' (record has no name)"},
+		{"\"a.conda\":{}", "'a.conda' (empty package name)"},
 		{"\"a.conda\":{\"name\":\"a\"}", "'a.conda' (record has no version)"},
 		{"\"a.conda\":{\"name\":\"a\",\"version\":\"\"}", "no version"},
 		{"\"a.conda\":{\"name\":\"a\",\"version\":\"1..2\"}", "version '1..2'"},
@@ -335,8 +335,13 @@ TEST(a_bad_record_is_left_out)
 		{"\"a.conda\":{\"timestamp\":281474976710656}", "('timestamp': timestamp is too large)"},
 		{"\"a.conda\":{\"md5\":\"xx\"}", "('md5': expected 32 hexadecimal digits)"},
 		{"\"a.conda\":{\"name\":\"a\",\"version\":\"1\",\"x\":tru}", "wrong"},
-		{"\"../a.conda\":{\"name\":\"a\",\"version\":\"1\"}", "is not the name of a package file"},
-		{"\"a.conda\":{\"name\":\"a/b\",\"version\":\"1\"}", "holds a character that it may not"},
+		{"\"../a.conda\":{\"name\":\"a\",\"version\":\"1\",\"build\":\"0\"}",
+		 "is not the name of a package file"},
+		{"\"a.conda\":{\"name\":\"a/b\",\"version\":\"1\"}", "only a-z, 0-9, '.', '_' and '-' are allowed"},
+		{"\"a.conda\":{\"name\":\"a\",\"version\":\"1\"}", "'a.conda' (empty build string)"},
+		{"\"a.conda\":{\"name\":\"a\",\"version\":\"1\",\"build\":\"0-1\"}", "build string '0-1': only"},
+		{"\"a.conda\":{\"size\":9223372036854775808}", "('size': number too large)"},
+		{"\"a.conda\":{\"name\":\"a\",\"version\":\"1\",\"x\":[1e999]}", "a number is too large"},
 		{"\"a.conda\":{\"name\":\"a\",\"depends\":[\"\xff\"]}", "invalid UTF-8"},
 		{"\"a.conda\":{\"name\":\"a\",\"depends\":[1]}", "a dependency is not a string"},
 		{"\"a.conda\":{\"name\":\"a\",\"depends\":[\"b\" \"c\"]}", "expected ','"},
@@ -390,6 +395,33 @@ TEST(a_bad_record_may_be_large)
 	buf_release(&name);
 	buf_release(&deep);
 	buf_release(&spec);
+}
+
+/* A lock must be readable again, whatever a channel says. */
+TEST(text_that_no_lock_can_hold_is_dropped)
+{
+	auto_ptr(index) ix = make("{\"packages\":{\"a-1-0.conda\":{\"name\":\"a\",\"version\":\"1\",\"build\":\"0\","
+				  "\"license\":\"x\\u0000y\",\"noarch\":\"generic\"}}}",
+				  64);
+	struct pkg_record r;
+	struct err e = ERR_INIT;
+	CHECK_INT(index_record(ix, (struct ix_pkg){0}, &channel, &a, &r, &e), 0);
+	CHECK_INT(r.license.n, 0);
+	CHECK(str_eq(r.noarch, STR("generic")));
+}
+
+TEST(a_list_of_dependencies_has_a_bound)
+{
+	auto_buf b = BUF_INIT(1 << 20);
+	buf_put_c(
+		&b,
+		"{\"packages\":{\"a-1-0.conda\":{\"name\":\"a\",\"version\":\"1\",\"build\":\"0\",\"depends\":[\"b\"");
+	for (int i = 0; i < PKG_DEPENDS_MAX; i++)
+		buf_put_c(&b, ",\"b\"");
+	buf_put_c(&b, "]}}}");
+	auto_ptr(index) ix = make(b.p, 4096);
+	CHECK_INT(index_info(ix).packages, 0);
+	CHECK(strstr(arena_strdup(&a, index_info(ix).left_out_first), "more than 20000 dependencies"));
 }
 
 TEST(every_cut_is_noticed)

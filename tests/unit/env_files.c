@@ -96,6 +96,26 @@ TEST(a_recipe_of_specs_is_not_a_lock)
 	CHECK_STR(b.p, text);
 }
 
+/* What a channel says of a package beyond what we know: it stays on its line, and takes nothing of the record's place. */
+TEST(odd_members_of_a_record_keep_to_themselves)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct env_lock_package p = {.record = {.name = STR("x"),
+						.version = STR("1"),
+						.build = STR("0"),
+						.fn = STR("x-1-0.conda"),
+						.url = STR("https://h/c/noarch/x-1-0.conda"),
+						.license = STR("a\x7f\n"),
+						.has_md5 = true}};
+	struct env_spec_file f = {.packages = &p, .packages_n = 1, .is_lock = true};
+	p.record.extra_json = STR("\"z\" : [1,\r\n\t2],\"n\\u0061me\":\"y\",\"noarch\":5");
+	env_file_write_spr(&f, &b);
+	f = reads(b.p, "x.spr");
+	CHECK_STR(z(f.packages[0].record.name), "x");
+	CHECK_STR(z(f.packages[0].record.license), "a\x7f\n");
+	CHECK_STR(z(f.packages[0].record.extra_json), "\"z\":[1,2]");
+}
+
 TEST(an_empty_lock_stays_a_lock)
 {
 	auto_buf b = BUF_INIT(BUF_MAX);
