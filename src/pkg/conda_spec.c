@@ -389,13 +389,20 @@ static int set_when(struct spec_reader *r, struct spec *s, const struct value *v
 
 static int set_channel(struct spec_reader *r, struct spec *s, struct str text, const char *at)
 {
-	while (text.n > 1 && text.p[text.n - 1] == '/')
-		text.n--;
-	ptrdiff_t slash = str_rfind(text, '/');
-	if (slash > 0 && pkg_subdir_known(str_skip(text, (size_t)slash + 1))) {
-		s->subdir = str_skip(text, (size_t)slash + 1);
+	struct str subdir = STR_NONE;
+	for (;;) {
+		while (text.n > 1 && text.p[text.n - 1] == '/')
+			text.n--;
+		ptrdiff_t slash = str_rfind(text, '/');
+		struct str last = str_skip(text, (size_t)(slash + 1));
+		if (slash <= 0 || !pkg_subdir_known(last))
+			break;
+		/* all that follow each other are taken off, so that what is written reads back */
+		subdir = subdir.n ? subdir : last;
 		text = str_head(text, (size_t)slash);
 	}
+	if (subdir.n)
+		s->subdir = subdir;
 	s->channel = text;
 	struct pattern *p = arena_new(r->a, struct pattern);
 	if (read_pattern(r, text, at, p) < 0)

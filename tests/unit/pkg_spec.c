@@ -179,6 +179,8 @@ TEST(canonical_form)
 	check_canonical("https://conda.example.org/conda-forge/linux-64/python-3.11.10-h1_0.conda",
 			"https://conda.example.org/conda-forge/linux-64::python==3.11.10=h1_0");
 	check_canonical("foo[channel='a b']", "foo[channel='a b']");
+	check_canonical("\"c.:///linux-64::foo", "foo[channel='\"c.:',subdir=linux-64]");
+	check_canonical("a/noarch//linux-64::foo", "a/linux-64::foo");
 	check_canonical("foo[channel=a^b]", "foo[channel=a^b]"); /* before '::' it would begin a regular expression */
 }
 
