@@ -22,7 +22,7 @@
  * Progress. On a terminal: at most OUT_BAR_LINES live lines, drawn at most ten times a second, each time with one write;
  * they are gone when out_progress_end returns. No mode of the terminal is changed, so that there is nothing to restore
  * after a signal, whichever it is; SIGINT, SIGTERM and SIGHUP, where their action is the default one, also take the bars
- * away before the process ends. Elsewhere nothing is shown, but one line for each phase at the end where `verbose`.
+ * away before the process ends, and say the closing words. Elsewhere nothing is shown, but one line for each phase at the end where `verbose`.
  * Notes (a retry, a warning) are printed as lines in every case but `quiet`. With a progress fd, each event is one line
  * of JSON there, in one write, and there are no bars:
  *
@@ -108,3 +108,7 @@ void out_table_release(struct out_table *t);
 /* Begins to show progress; the result is for the options of engines. Beginning twice is fine. */
 struct progress *out_progress_begin(struct out *o);
 void out_progress_end(struct out *o);
+
+/* What SIGINT, SIGTERM and SIGHUP, where their action is the default one, leave on standard error before they end the process:
+ * whole lines, which stay where they are until other ones (or NULL, none) are given. */
+void out_closing_words(struct out *o, const char *words);

@@ -52,45 +52,76 @@ struct out_bars {
 
 /* -- signals ------------------------------------------------------------------------------------------------------- */
 
-/* What erases the bars, for a handler: only loads and a write. */
+/* What a handler erases and says: it only loads these, and writes. */
 static atomic_int signal_fd = -1;
 static atomic_uint signal_lines;
+static atomic_int closing_fd = -1;
+static _Atomic(const char *) closing;
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
 enum { SIGNALS = sizeof(signals) / sizeof(signals[0]) };
+enum wish { FOR_BARS = 1, FOR_CLOSING_WORDS = 2 };
+static unsigned wished; /* for what the handlers are there */
 static bool installed[SIGNALS];
 
 static void on_signal(int sig)
 {
-	int fd = atomic_load(&signal_fd);
+	int fd = atomic_load(&signal_fd), words_fd = atomic_load(&closing_fd);
 	unsigned lines = atomic_load(&signal_lines);
-	while (fd >= 0 && lines-- > 0)
-		if (write(fd, "\033[A\033[2K", 7) != 7)
-			break;
-	if (fd >= 0 && write(fd, "\r", 1) != 1)
-		_exit(128 + sig);
+	const char *words = atomic_load(&closing);
+	bool good = true;
+	while (good && fd >= 0 && lines-- > 0)
+		good = write(fd, "\033[A\033[2K", 7) == 7;
+	if (good && fd >= 0)
+		good = write(fd, "\r", 1) == 1;
+	if (good && words && words_fd >= 0)
+		good = write(words_fd, words, strlen(words)) > 0;
 	raise(sig); /* SA_RESETHAND: the default action, when this handler returns */
 }
 
-static void watch_signals(int fd)
+static void watch_signals(enum wish w)
 {
-	atomic_store(&signal_lines, 0);
-	atomic_store(&signal_fd, fd);
-	for (size_t i = 0; i < SIGNALS; i++) {
-		struct sigaction old, act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-		installed[i] = sigaction(signals[i], NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) &&
-			       old.sa_handler == SIG_DFL && sigaction(signals[i], &act, NULL) == 0;
-	}
+	if (!wished)
+		for (size_t i = 0; i < SIGNALS; i++) {
+			struct sigaction old, act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+			installed[i] = sigaction(signals[i], NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) &&
+				       old.sa_handler == SIG_DFL && sigaction(signals[i], &act, NULL) == 0;
+		}
+	wished |= w;
 }
 
-static void unwatch_signals(void)
+static void unwatch_signals(enum wish w)
 {
-	for (size_t i = 0; i < SIGNALS; i++) {
+	bool was_wished = wished != 0;
+	wished &= ~(unsigned)w;
+	for (size_t i = 0; i < SIGNALS && was_wished && !wished; i++) {
 		struct sigaction old;
 		if (installed[i] && sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == on_signal)
 			signal(signals[i], SIG_DFL);
 		installed[i] = false;
 	}
+}
+
+static void erase_on_signals(int fd)
+{
+	atomic_store(&signal_lines, 0);
+	atomic_store(&signal_fd, fd);
+	watch_signals(FOR_BARS);
+}
+
+static void no_more_to_erase(void)
+{
+	unwatch_signals(FOR_BARS);
 	atomic_store(&signal_fd, -1);
+}
+
+void out_closing_words(struct out *o, const char *words)
+{
+	if (!words)
+		unwatch_signals(FOR_CLOSING_WORDS);
+	atomic_store(&closing_fd, words ? fileno(o->err) : -1);
+	atomic_store(&closing, words);
+	if (words)
+		watch_signals(FOR_CLOSING_WORDS);
 }
 
 /* -- writing ------------------------------------------------------------------------------------------------------- */
@@ -448,7 +479,7 @@ struct progress *out_progress_begin(struct out *o)
 	pthread_mutex_init(&o->bars->lock, NULL);
 	o->progress = (struct progress){.event = on_event, .ctx = o->bars};
 	if (o->err_tty)
-		watch_signals(fileno(o->err));
+		erase_on_signals(fileno(o->err));
 	return &o->progress;
 }
 
@@ -475,7 +506,7 @@ void out_progress_end(struct out *o)
 	out_bars_pause(b);
 	out_bars_resume(b);
 	if (o->err_tty)
-		unwatch_signals();
+		no_more_to_erase();
 	for (size_t i = 0; i < b->phases; i++) {
 		if (o->verbose && !o->quiet)
 			summarize(o, &b->phase[i]);

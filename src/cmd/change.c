@@ -124,22 +124,40 @@ static int parse_options(const struct cmd_context *c, const struct cmd_change_op
 	return 0;
 }
 
+int cmd_make_current(struct cmd_context *c, struct env_hold *hold, uint32_t generation, const char *operation,
+		     const struct env_opts *o, struct err *e)
+{
+	sigset_t before;
+	cmd_signals_wait(&before);
+	int rc = env_switch(hold, generation, operation, o, e);
+	if (rc == 0)
+		cmd_changed(c);
+	cmd_signals_go_on(&before);
+	return rc;
+}
+
 static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct env_plan *plan,
 		 const struct env_opts *o, struct env_report *report, struct err *e)
 {
 	if (o->sync_delete && mend_store(c, plan, e) < 0)
 		return -1;
+	const char *state = ch->before ? "is as it was" : "was not made";
+	cmd_if_interrupted(c, "nothing changed: '%.*s' %s; the same command goes on where this stopped",
+			   STR_ARG(ch->name), state);
 	cmd_progress_begin(c);
 	int rc = env_prepare(c->store, c->offline ? NULL : c->transfer, plan, o, &c->arena, e);
-	if (rc == 0)
+	if (rc == 0) {
+		cmd_if_interrupted(c,
+				   "nothing changed: '%.*s' %s; its packages are kept, and the same command goes on "
+				   "with them",
+				   STR_ARG(ch->name), state);
 		rc = env_lay_out(c->store, hold, plan, o, &c->arena, report, e);
+	}
 	if (rc == 0)
-		rc = env_switch(hold, report->generation, ch->operation, o, e);
-	c->changed = rc == 0;
+		rc = cmd_make_current(c, hold, report->generation, ch->operation, o, e);
 	cmd_progress_end(c);
 	if (rc < 0 && e->code != ERR_ROLLED_BACK && e->code != ERR_UNCERTAIN)
-		cmd_say(c, "nothing changed: '%.*s' %s", STR_ARG(ch->name),
-			ch->before ? "is as it was" : "was not made");
+		cmd_say(c, "nothing changed: '%.*s' %s", STR_ARG(ch->name), state);
 	return rc;
 }
 

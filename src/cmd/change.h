@@ -38,6 +38,9 @@ int cmd_change_check(struct cmd_context *c, const struct cmd_change_options *opt
 int cmd_check_platform(struct cmd_context *c, const struct cmd_change_options *options,
 		       const struct env_spec_file *file, struct err *e);
 
+/* env_switch, which no signal tears apart. */
+int cmd_make_current(struct cmd_context *c, struct env_hold *hold, uint32_t generation, const char *operation,
+		     const struct env_opts *o, struct err *e);
 /* A lock made of a solution: what the new generation shall be. */
 void cmd_lock_of_result(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o,
 			struct env_spec_file *ret);

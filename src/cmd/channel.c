@@ -43,6 +43,17 @@ static int check_name(struct str name, struct err *e)
 			      STR_ARG(name));
 }
 
+static int keep(struct cmd_context *c, const struct cmd_channel *v, size_t n, struct err *e)
+{
+	sigset_t before;
+	cmd_signals_wait(&before);
+	int rc = cmd_channels_write(c, v, n, e);
+	if (rc == 0)
+		cmd_changed(c);
+	cmd_signals_go_on(&before);
+	return rc;
+}
+
 static int kept_answer(struct cmd_context *c, const char *operation, struct str name, struct str url)
 {
 	auto_answer a = {0};
@@ -83,9 +94,8 @@ static int add(struct cmd_context *c, const struct channel_args *a, struct err *
 	}
 	if (!known && !a->first)
 		list[k++] = new;
-	if (!c->dry_run && cmd_channels_write(c, list, k, e) < 0)
+	if (!c->dry_run && keep(c, list, k, e) < 0)
 		return -1;
-	c->changed = !c->dry_run;
 	cmd_say(c, "%s%s channel '%.*s': %.*s", c->dry_run ? "would have " : "", known ? "changed" : "added",
 		STR_ARG(new.name), STR_ARG(ch.shown));
 	struct str path = ch.url;
@@ -123,9 +133,8 @@ static int remove_channel(struct cmd_context *c, const struct channel_args *a, s
 	}
 	if (k == n)
 		return err_new(e, ERR_NOT_FOUND, "no channel '%s'; 'slipway channel list' shows them", wanted.p);
-	if (!c->dry_run && cmd_channels_write(c, list, k, e) < 0)
+	if (!c->dry_run && keep(c, list, k, e) < 0)
 		return -1;
-	c->changed = !c->dry_run;
 	cmd_say(c, "%s channel '%s'", c->dry_run ? "would remove" : "removed", wanted.p);
 	return c->json ? kept_answer(c, "remove", name, gone) : 0;
 }
@@ -321,12 +330,16 @@ static int publish(struct cmd_context *c, const struct channel_args *a, struct e
 	struct channel_publish_opts o = {.dry_run = c->dry_run, .replace = a->replace};
 	if (a->words.n < 1)
 		return err_new(e, ERR_USAGE, "publish what where? as in: slipway channel publish ./channel *.conda");
+	if (!c->dry_run)
+		cmd_if_interrupted(c, "what '%s' listed is listed still; the same command does the rest",
+				   a->words.v[0]);
 	cmd_progress_begin(c);
 	int rc = channel_publish(a->words.v[0], a->words.v + 1, a->words.n - 1, &o, &c->progress, e);
 	cmd_progress_end(c);
 	if (rc < 0)
 		return -1;
-	c->changed = !c->dry_run;
+	if (!c->dry_run)
+		cmd_changed(c);
 	cmd_say(c, "%s%zu package file%s in '%s'", c->dry_run ? "would publish " : "published ", a->words.n - 1,
 		a->words.n == 2 ? "" : "s", a->words.v[0]);
 	return c->json ? published_answer(c, a) : 0;

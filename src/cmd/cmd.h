@@ -13,6 +13,8 @@
  * Exit codes (slipway(1)): 0 done, 1 failed and nothing changed, 2 usage, 3 no solution, 4 failed after a change that was
  * rolled back, 5 failed and needs a person.
  */
+#include <signal.h>
+
 #include "base/arena.h"
 #include "base/config.h"
 #include "base/err.h"
@@ -96,6 +98,13 @@ int cmd_fail(struct cmd_context *c, const struct err *e);
 void cmd_say(struct cmd_context *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A line that must be seen even then. */
 void cmd_warn(struct cmd_context *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* What a signal says when it ends the command from here on: "interrupted; " and the text. It begins as "nothing changed". */
+void cmd_if_interrupted(struct cmd_context *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* What was asked for is done, whatever becomes of the answer: for cmd_main, and for a signal. */
+void cmd_changed(struct cmd_context *c);
+/* Around a step that is short, and of which nobody could say in its middle whether it was done: signals wait for its end. */
+void cmd_signals_wait(sigset_t *before);
+void cmd_signals_go_on(const sigset_t *before);
 /* Progress rendering around a long piece of work. */
 void cmd_progress_begin(struct cmd_context *c);
 void cmd_progress_end(struct cmd_context *c);

@@ -419,9 +419,15 @@ int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 		return cmd_fail(c, &e);
 	cmd_say(c, "'%.*s': %u generation%s, %u packages in the current one, in %.*s", STR_ARG(info.name),
 		info.generations_n, info.generations_n == 1 ? "" : "s", info.packages_n, STR_ARG(info.prefix));
+	if (!c->dry_run)
+		cmd_if_interrupted(c,
+				   "'slipway env list' shows whether '%.*s' is removed; files that are left of it go "
+				   "with the next change",
+				   STR_ARG(info.name));
 	if (!c->dry_run && env_remove(hold, &o, &e) < 0)
 		return cmd_fail(c, &e);
-	c->changed = !c->dry_run;
+	if (!c->dry_run)
+		cmd_changed(c);
 	if (!c->dry_run)
 		cmd_say(c,
 			"'%.*s' is removed; its history stays ('slipway env history -n %.*s'), its packages stay in the store until "

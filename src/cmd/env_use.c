@@ -125,9 +125,12 @@ static int wrap(struct cmd_context *c, const struct use_args *a, struct err *e)
 	if (cmd_need_state(c, true, e) < 0 || env_get(c->state, &c->arena, name, &info, e) < 0)
 		return -1;
 	auto_fd dir = c->dry_run ? -1 : fs_open_dir_make(AT_FDCWD, a->dir, e);
+	if (!c->dry_run)
+		cmd_if_interrupted(c, "some of the wrappers may be there; the same command makes the others");
 	if (!c->dry_run && (dir < 0 || env_wrap(c->state, name, dir, a->words.v, a->words.n, e) < 0))
 		return -1;
-	c->changed = !c->dry_run;
+	if (!c->dry_run)
+		cmd_changed(c);
 	vec_foreach(w, &a->words)
 		cmd_say(c, "%s/%s %s '%s' of environment '%s'", a->dir, *w, c->dry_run ? "would run" : "runs", *w,
 			a->name);

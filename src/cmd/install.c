@@ -87,9 +87,8 @@ static int rollback(struct cmd_context *c, const struct install_args *a, struct 
 		return -1;
 	cmd_say(c, "generation %u -> %u: %zu packages come, %zu change, %zu go", info.current, to, plan.added_n,
 		plan.changed_n, plan.removed_n);
-	if (!c->dry_run && env_switch(hold, to, "rollback", &o, e) < 0)
+	if (!c->dry_run && cmd_make_current(c, hold, to, "rollback", &o, e) < 0)
 		return -1;
-	c->changed = !c->dry_run;
 	if (!c->dry_run)
 		cmd_say(c, "'%s' is at generation %u again", a->name, to);
 	return rollback_json(c, info.name, info.current, to, &plan);
@@ -163,10 +162,16 @@ static int remove_inactive(struct cmd_context *c, const struct install_args *a, 
 	else
 		cmd_say(c, "generations of '%s' that go: %u; generation %u stays", a->name, info.generations_n - 1,
 			info.current);
+	if (!c->dry_run)
+		cmd_if_interrupted(c,
+				   "'slipway env history -n %s' shows which generations are left; files of others go "
+				   "with the next change",
+				   a->name);
 	if (env_generations(c->state, &c->arena, info.name, &generations, &n, e) < 0 ||
 	    (!c->dry_run && env_remove_generation(hold, (uint32_t)number, e) < 0))
 		return -1;
-	c->changed = !c->dry_run;
+	if (!c->dry_run)
+		cmd_changed(c);
 	return c->json ? removed_answer(c, &info, (uint32_t)number, generations, n) : 0;
 }
 

@@ -134,9 +134,12 @@ static int pack(struct cmd_context *c, const struct pack_args *a)
 	struct err e = ERR_INIT;
 	if (opts_of(c, a, &o, &e) < 0)
 		return cmd_fail(c, &e);
+	cmd_if_interrupted(c, "no package was made");
 	cmd_progress_begin(c);
 	int rc = pack_conda(&o, &c->arena, &r, &e);
 	cmd_progress_end(c);
+	if (rc == 0 && !c->dry_run)
+		cmd_changed(c);
 	return rc < 0 ? cmd_fail(c, &e) : report(c, &r);
 }
 

@@ -79,6 +79,43 @@ void cmd_warn(struct cmd_context *c, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* -- signals -------------------------------------------------------------------------------------------------------- */
+
+void cmd_if_interrupted(struct cmd_context *c, const char *fmt, ...)
+{
+	auto_buf b = BUF_INIT(1 << 16), shown = BUF_INIT(1 << 18);
+	va_list ap;
+	va_start(ap, fmt);
+	buf_vprintf(&b, fmt, ap);
+	va_end(ap);
+	out_put_cut(&shown, buf_str(&b), SIZE_MAX);
+	out_closing_words(&c->out,
+			  arena_printf(&c->arena, "%sslipway: interrupted; %s\n", c->out.err_tty ? "\r" : "", shown.p));
+}
+
+void cmd_changed(struct cmd_context *c)
+{
+	c->changed = true;
+	cmd_if_interrupted(c, "what was asked for was done");
+}
+
+void cmd_signals_wait(sigset_t *before)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, before);
+}
+
+void cmd_signals_go_on(const sigset_t *before)
+{
+	pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+/* -- answers -------------------------------------------------------------------------------------------------------- */
+
 int cmd_print(struct cmd_context *c, const struct buf *b)
 {
 	out_put(&c->out, buf_str(b));

@@ -58,9 +58,12 @@ static int gc(struct cmd_context *c, const struct store_args *a, struct err *e)
 		.keep = (const uint8_t(*)[SHA256_SIZE])keep,
 		.keep_n = keep_n,
 	};
+	if (!c->dry_run)
+		cmd_if_interrupted(c, "what is in use is there; the same command frees the rest");
 	if (store_gc(c->store, &o, &freed, e) < 0)
 		return cmd_fail(c, e);
-	c->changed = !c->dry_run;
+	if (!c->dry_run)
+		cmd_changed(c);
 	return print_usage(c, &freed, c->dry_run ? "would free: " : "freed: ");
 }
 
@@ -87,6 +90,8 @@ static int verify(struct cmd_context *c, const struct store_args *a, struct err 
 	jw_object(&w);
 	jw_key(&w, "damaged");
 	jw_array(&w);
+	if (a->repair)
+		cmd_if_interrupted(c, "what was found damaged so far is moved away; the same command goes on");
 	cmd_progress_begin(c);
 	int64_t n = store_verify(c->store, a->repair, &c->progress, on_damage, &v, e);
 	cmd_progress_end(c);

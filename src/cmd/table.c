@@ -216,7 +216,9 @@ static int choose(struct cmd_context *c, const struct line *l)
 static int close_output(struct cmd_context *c, int code)
 {
 	struct err e = ERR_INIT;
-	if (out_finish(&c->out, &e) == 0)
+	int rc = out_finish(&c->out, &e);
+	out_closing_words(&c->out, NULL);
+	if (rc == 0)
 		return code;
 	if (e.sys != EPIPE)
 		cmd_warn(c, "%s%s", e.msg, c->changed ? "; the change was made all the same" : "");
@@ -230,6 +232,7 @@ int cmd_main(int argc, char **argv)
 	struct line l = {.rest = rest};
 	out_init(&c.out);
 	c.command_line = join(&c.arena, argc, argv);
+	cmd_if_interrupted(&c, "nothing changed");
 	sort_out(argc, argv, &l);
 	int code = close_output(&c, choose(&c, &l));
 	cmd_context_release(&c);
