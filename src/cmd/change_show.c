@@ -47,11 +47,15 @@ void change_show_plan(struct cmd_context *c, const struct env_plan *p)
 
 /* -- files that differ ---------------------------------------------------------------------------------------------- */
 
-static void on_difference(void *ctx, const char *path, const char *what, struct str package)
+static void on_difference(void *ctx, const char *path, const char *what, const char *detail, struct str package)
 {
 	struct change_differences *d = ctx;
 	(void)package;
-	*vec_add(&d->found) = (struct change_difference){arena_strdup(&d->c->arena, str_c(path)), what};
+	*vec_add(&d->found) = (struct change_difference){
+		.path = arena_strdup(&d->c->arena, str_c(path)),
+		.what = what,
+		.detail = arena_strdup(&d->c->arena, str_c(detail)),
+	};
 }
 
 int change_find_differences(struct cmd_context *c, struct str name, struct change_differences *d, struct err *e)
@@ -65,7 +69,7 @@ int change_find_differences(struct cmd_context *c, struct str name, struct chang
 	for (size_t i = 0; i < n; i++) {
 		const struct change_difference *f = &d->found.v[i];
 		const char *sign = strcmp(f->what, "added") == 0 ? "-" : strcmp(f->what, "changed") == 0 ? "~" : "+";
-		cmd_say(c, "  %s %s", sign, f->path);
+		cmd_say(c, "  %s %s%s%s%s", sign, f->path, *f->detail ? " (" : "", f->detail, *f->detail ? ")" : "");
 	}
 	if (n < d->found.n)
 		cmd_say(c, "  ... and %zu more (--verbose lists all)", d->found.n - n);
@@ -139,6 +143,7 @@ static void put_difference(struct jw *w, const void *ctx, size_t i)
 	const struct change_differences *d = ctx;
 	jw_kv_c(w, "path", d->found.v[i].path);
 	jw_kv_c(w, "what", d->found.v[i].what);
+	jw_kv_c(w, "detail", d->found.v[i].detail);
 }
 
 static void put_left(struct jw *w, const void *ctx, size_t i)

@@ -7,7 +7,7 @@
 
 /* What --sync --syncmode=delete will undo: files of nobody, changed and missing ones. The texts are in the context's arena. */
 struct change_difference {
-	const char *path, *what;
+	const char *path, *what, *detail;
 };
 struct change_differences {
 	struct cmd_context *c;

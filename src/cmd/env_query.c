@@ -326,7 +326,7 @@ struct check {
 	struct jw *w; /* with --json */
 };
 
-static void on_difference(void *ctx, const char *path, const char *what, struct str package)
+static void on_difference(void *ctx, const char *path, const char *what, const char *detail, struct str package)
 {
 	struct check *k = ctx;
 	if (k->w) {
@@ -334,17 +334,19 @@ static void on_difference(void *ctx, const char *path, const char *what, struct 
 		jw_kv_c(k->w, "path", path);
 		jw_kv_c(k->w, "what", what);
 		jw_kv_str(k->w, "package", package);
+		jw_kv_c(k->w, "detail", detail);
 		jw_object_end(k->w);
 		return;
 	}
 	out_table_cell(&k->table, "%s", what);
 	out_table_cell(&k->table, "%s", path);
 	out_table_cell(&k->table, "%.*s", STR_ARG(package));
+	out_table_cell(&k->table, "%s", detail);
 }
 
 int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 {
-	static const char *const titles[] = {"What", "Path", "Package"};
+	static const char *const titles[] = {"What", "Path", "Package", "How"};
 	struct query_args a = {0};
 	const struct cmd_option options[] = {
 		{'n', "name", CMD_TEXT, &a.name},
@@ -357,7 +359,7 @@ int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 	int code;
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
-	struct check k = {.c = c, .table = {.titles = titles, .columns = 3, .whole = 1 | 1 << 1}};
+	struct check k = {.c = c, .table = {.titles = titles, .columns = 4, .whole = 1 | 1 << 1}};
 	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0)
 		return cmd_fail(c, &e);
 	if (c->json) {

@@ -8,7 +8,7 @@
 
 struct difference {
 	struct str path, package;
-	const char *what;
+	const char *what, *detail;
 };
 struct compare {
 	struct manifest *m;
@@ -16,12 +16,12 @@ struct compare {
 	VEC(struct difference) found;
 };
 
-static void add_difference(struct compare *c, struct str path, struct str package, const char *what)
+static void add_difference(struct compare *c, struct str path, struct str package, const char *what, const char *detail)
 {
-	*vec_add(&c->found) = (struct difference){arena_str(&c->m->arena, path), package, what};
+	*vec_add(&c->found) = (struct difference){arena_str(&c->m->arena, path), package, what, detail};
 }
 
-/* Of a symbolic link: what it leads to. */
+/* 1: other content than was laid out; of a symbolic link: behind it. */
 static int content_differs(int dirfd, const char *name, const struct owned *f, struct err *e)
 {
 	uint8_t sha[SHA256_SIZE];
@@ -38,37 +38,57 @@ static int content_differs(int dirfd, const char *name, const struct owned *f, s
 	return memcmp(sha, f->sha256, SHA256_SIZE) != 0;
 }
 
-static int entry_differs(int dirfd, const char *name, const struct owned *f, const struct stat *st, bool deep,
-			 struct err *e)
+static const char *kind_name(mode_t mode)
 {
-	mode_t kind = f->softlink ? S_IFLNK : f->folder ? S_IFDIR : S_IFREG;
-	if ((st->st_mode & S_IFMT) != kind)
-		return 1;
+	return S_ISREG(mode) ? "file" : S_ISLNK(mode) ? "link" : S_ISDIR(mode) ? "folder" : "pipe, socket or device";
+}
+
+/* Fills in how the entry differs: nothing where it does not. -1 where that cannot be told. */
+static int describe(struct compare *c, int dirfd, const char *name, const struct owned *f, const struct stat *st,
+		    struct buf *how, struct err *e)
+{
+	mode_t kind = f->softlink ? S_IFLNK : f->folder ? S_IFDIR : S_IFREG, mode = st->st_mode & 07777;
+	int content = 0;
+	if ((st->st_mode & S_IFMT) != kind) {
+		buf_printf(how, "a %s, was a %s", kind_name(st->st_mode), kind_name(kind));
+		return 0;
+	}
 	if (kind == S_IFREG && f->has_size && f->size != (uint64_t)st->st_size)
-		return 1;
-	return deep && kind != S_IFDIR && f->has_sha256 ? content_differs(dirfd, name, f, e) : 0;
+		buf_printf(how, "%lld bytes, was %llu", (long long)st->st_size, (unsigned long long)f->size);
+	else if (c->deep && kind != S_IFDIR && f->has_sha256)
+		content = content_differs(dirfd, name, f, e);
+	if (content < 0)
+		return -1;
+	if (content > 0)
+		buf_put_c(how, f->softlink ? "leads to other content" : "content");
+	mode_t was = f->exec ? 0755 : 0644;
+	if (kind == S_IFREG && f->has_mode && mode != was)
+		buf_printf(how, "%smode %04o, was %04o", how->n ? "; " : "", (unsigned)mode, (unsigned)was);
+	return 0;
 }
 
 static int compare_entry(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
 {
 	struct compare *c = ctx;
 	struct str path = str_c(rel);
+	auto_buf how = BUF_INIT(256);
 	struct owned *f = manifest_find(c->m, path);
 	if (!f) {
 		if (!S_ISDIR(st->st_mode) && !manifest_is_noise(path))
-			add_difference(c, path, STR_NONE, "added");
+			add_difference(c, path, STR_NONE, "added", "");
 		return 0;
 	}
 	f->seen = true;
-	int differs = entry_differs(dirfd, name, f, st, c->deep, e);
-	if (differs > 0)
-		add_difference(c, path, f->package, "changed");
-	return differs < 0 ? -1 : 0;
+	if (describe(c, dirfd, name, f, st, &how, e) < 0)
+		return -1;
+	if (how.n)
+		add_difference(c, path, f->package, "changed", arena_strdup(&c->m->arena, buf_str(&how)));
+	return 0;
 }
 
 static void add_stranger(void *ctx, const struct manifest_record *r, bool there)
 {
-	add_difference(ctx, r->file, r->package, there ? "added" : "missing");
+	add_difference(ctx, r->file, r->package, there ? "added" : "missing", "");
 }
 
 static int by_path(const void *x, const void *y)
@@ -97,13 +117,13 @@ int64_t env_differences(struct env_state *st, struct str name, uint32_t generati
 	manifest_strangers(&m, &lock, add_stranger, &c);
 	vec_foreach(f, &m.files) {
 		if (manifest_find(&m, f->path) == f && !f->seen)
-			add_difference(&c, f->path, f->package, "missing");
+			add_difference(&c, f->path, f->package, "missing", "");
 	}
 	vec_sort(&c.found, by_path);
 	vec_foreach(d, &c.found) {
 		auto_free char *at = str_dup(d->path);
 		if (found)
-			found(ctx, at, d->what, d->package);
+			found(ctx, at, d->what, d->detail, d->package);
 	}
 	int64_t n = (int64_t)c.found.n;
 	vec_release(&c.found);

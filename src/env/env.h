@@ -262,10 +262,11 @@ int env_operation_steps(struct env_state *st, struct arena *a, struct str id, st
 /* A line of history for something that moved no link: "label", "commit", a refused command. */
 int env_history_add(struct env_hold *h, const struct env_history_entry *entry, struct err *e);
 
-/* Compares a generation (0: the current one) with what was laid out: paths that are "missing", "changed" (content or type)
- * or "added" (no package owns them). With `deep` every file is read and its digest compared, else only its kind and size.
+/* Compares a generation (0: the current one) with what was laid out: paths that are "missing", "changed" (content, kind or
+ * mode) or "added" (no package owns them); `detail` says how a path changed ("mode 0644, was 0755"), else it is empty.
+ * With `deep` every file is read and its digest compared, else only its kind, size and mode.
  * Calls found() for each, sorted by path; returns their number. Nothing need be held: a generation does not change. */
-typedef void env_difference_fn(void *ctx, const char *path, const char *what, struct str package);
+typedef void env_difference_fn(void *ctx, const char *path, const char *what, const char *detail, struct str package);
 int64_t env_differences(struct env_state *st, struct str name, uint32_t generation, bool deep, env_difference_fn *found,
 			void *ctx, struct err *e);
 

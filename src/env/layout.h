@@ -35,6 +35,7 @@ struct path_entry {
 	enum path_type type;
 	bool binary, no_link;
 	bool has_sha256, has_sha256_prefix, has_size;
+	bool exec;    /* mode 0755, else 0644; where the package's modes are known */
 	bool lost;    /* another package's file, or a file of its own that replaces it, has the path */
 	bool compile; /* a module that is to be compiled */
 };
@@ -49,6 +50,7 @@ struct link_pkg {
 	struct str *entry_points;
 	uint32_t entry_points_n;
 	bool noarch_python;
+	bool has_modes; /* the entries' `exec` is known */
 };
 void link_pkg_clear(struct link_pkg *p);
 

@@ -22,6 +22,7 @@ static int add_path(struct manifest *m, const struct json *j, struct str package
 	if (json_get_str(j, "_path", &f.path, e) < 0 || json_opt_str(j, "path_type", &type, e) < 0 ||
 	    json_opt_str(j, "sha256_in_prefix", &sha, e) < 0)
 		return -1;
+	f.has_mode = str_eq(type, STR("hardlink")) || str_eq(type, STR("unix_python_entry_point"));
 	f.softlink = str_eq(type, STR("softlink"));
 	f.folder = str_eq(type, STR("directory"));
 	/* Of a link, sha256 is what the package's author saw behind it, sha256_in_prefix what is behind it here. */
@@ -32,6 +33,23 @@ static int add_path(struct manifest *m, const struct json *j, struct str package
 	f.size = (uint64_t)size;
 	f.has_sha256 = sha.n && str_unhex(sha, f.sha256, SHA256_SIZE);
 	vec_push(&m->files, f);
+	return 0;
+}
+
+/* Records from before this member, or of other programs, say nothing of modes. */
+static int read_modes(struct manifest *m, const struct json *record, size_t first, struct err *e)
+{
+	const struct json *list;
+	auto_map executables = MAP_INIT;
+	if (json_opt_array(record, "slipway_executables", &list, e) < 0)
+		return -1;
+	for (uint32_t i = 0; list && i < list->n; i++)
+		if (list->item[i].type == JSON_STRING)
+			*map_put(&executables, list->item[i].string) = 1;
+	for (size_t i = first; i < m->files.n; i++) {
+		m->files.v[i].has_mode &= list != NULL;
+		m->files.v[i].exec = map_get(&executables, m->files.v[i].path);
+	}
 	return 0;
 }
 
@@ -48,10 +66,11 @@ static int read_record(struct manifest *m, int meta_fd, const char *name, struct
 		return -1;
 	*vec_add(&m->records) =
 		(struct manifest_record){str_c(arena_printf(&m->arena, "conda-meta/%s", name)), package};
+	size_t first = m->files.n;
 	for (uint32_t i = 0; paths && i < paths->n; i++)
 		if (add_path(m, &paths->item[i], package, e) < 0)
 			return -1;
-	return 0;
+	return read_modes(m, j, first, e);
 }
 
 int manifest_read(int dir_fd, struct manifest *m, struct err *e)

@@ -21,7 +21,7 @@ struct owned {
 	struct str path, package;
 	uint64_t size;
 	uint8_t sha256[SHA256_SIZE];
-	bool has_size, has_sha256, softlink, folder, seen;
+	bool has_size, has_sha256, has_mode, exec, softlink, folder, seen; /* exec: mode 0755, else 0644 */
 };
 struct manifest_record {
 	struct str file, package; /* "conda-meta/NAME-VERSION-BUILD.json", its name */

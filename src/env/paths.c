@@ -325,6 +325,48 @@ static int read_softlink(int tree_fd, struct link_pkg *p, struct path_entry *en,
 	return 0;
 }
 
+/* == the tree's listing =========================================================================================== */
+static int compare_path(const void *key, const void *file)
+{
+	return str_cmp(*(const struct str *)key, ((const struct store_tree_file *)file)->path);
+}
+
+/* Paths mostly come in the listing's order: *next is where the last one was found. */
+static const struct store_tree_file *find_file(const struct store_tree_file *list, size_t n, struct str path,
+					       size_t *next)
+{
+	const struct store_tree_file *f;
+	if (*next < n && str_eq(list[*next].path, path))
+		return &list[(*next)++];
+	f = n ? bsearch(&path, list, n, sizeof(*list), compare_path) : NULL;
+	if (f)
+		*next = (size_t)(f - list) + 1;
+	return f;
+}
+
+/* Modes, which paths.json does not tell. */
+static int read_listing(int tree_fd, struct link_pkg *p, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct store_tree_file *list;
+	struct err mine = ERR_INIT;
+	size_t n, next = 0;
+	if (store_tree_files(tree_fd, &a, &list, &n, &mine) < 0) {
+		if (mine.code == ERR_NOT_FOUND)
+			return 0;
+		*e = mine;
+		return -1;
+	}
+	vec_foreach(en, &p->entries) {
+		const struct store_tree_file *f = en->type == PATH_HARD ? find_file(list, n, en->path, &next) : NULL;
+		if (!f)
+			continue;
+		en->exec = f->exec;
+	}
+	p->has_modes = true;
+	return 0;
+}
+
 static int read_tree(int tree_fd, struct link_pkg *p, struct err *e)
 {
 	auto_buf text = BUF_INIT(PATHS_JSON_MAX);
@@ -335,7 +377,7 @@ static int read_tree(int tree_fd, struct link_pkg *p, struct err *e)
 		if (en->type == PATH_SOFT && read_softlink(tree_fd, p, en, e) < 0)
 			return -1;
 	}
-	return read_link_json(tree_fd, p, e);
+	return read_listing(tree_fd, p, e) < 0 ? -1 : read_link_json(tree_fd, p, e);
 }
 
 int paths_read(int tree_fd, struct link_pkg *p, struct err *e)

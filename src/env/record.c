@@ -34,6 +34,7 @@ static const char *const own_keys[] = {
 	"requested_specs",
 	"sha256",
 	"size",
+	"slipway_executables",
 	"subdir",
 	"timestamp",
 	"track_features",
@@ -170,6 +171,18 @@ static void put_paths(struct jw *w, const struct link_pkg *p)
 	jw_object_end(w);
 }
 
+/* For `env check`: paths.json tells no modes. Of what is not executable the mode is 0644. */
+static void put_executables(struct jw *w, const struct link_pkg *p)
+{
+	jw_key(w, "slipway_executables");
+	jw_array(w);
+	vec_foreach(en, &p->entries) {
+		if (!en->lost && ((en->type == PATH_HARD && en->exec) || en->type == PATH_ENTRY_POINT))
+			jw_str(w, en->dest);
+	}
+	jw_array_end(w);
+}
+
 /* A path that another package has won is not in the record: whoever removes this package by its record must not take the
  * winner's file away. */
 static void record_text(const struct link_pkg *p, struct str tree_path, struct str blob_path, bool hard, struct buf *b)
@@ -191,6 +204,8 @@ static void record_text(const struct link_pkg *p, struct str tree_path, struct s
 	jw_kv_int(&w, "type", hard ? LINK_HARD : LINK_COPY);
 	jw_object_end(&w);
 	put_paths(&w, p);
+	if (p->has_modes)
+		put_executables(&w, p);
 	jw_object_end(&w);
 	buf_put_char(b, '\n');
 }

@@ -35,6 +35,7 @@
  * more than limits allow; anything in or around a .conda's ZIP that two readers could read differently. Set-id bits are
  * dropped.
  */
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/digest.h"
@@ -87,6 +88,15 @@ int store_has_tree(struct store *s, const uint8_t sha256[SHA256_SIZE]); /* 1 or 
 int store_unpack(struct store *s, const uint8_t sha256[SHA256_SIZE], enum store_format format,
 		 const struct store_limits *limits, struct err *e);
 int store_tree_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e);
+
+/* What a tree held when it was unpacked, from its listing: regular files alone, sorted bytewise by path. ERR_NOT_FOUND
+ * without a listing, ERR_VERIFY where it is malformed. */
+struct store_tree_file {
+	struct str path;
+	uint64_t size;
+	bool exec; /* mode 0755, else 0644 */
+};
+int store_tree_files(int treefd, struct arena *a, struct store_tree_file **ret, size_t *ret_n, struct err *e);
 
 /* Reads a tree again against its listing. One that is damaged (a program wrote into a hard link of it) is moved away, so that
  * store_unpack makes it anew: 1 it was damaged, 0 it is whole or not there. */

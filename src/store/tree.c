@@ -473,3 +473,45 @@ int tree_verify(int treefd, struct buf *why, struct err *e)
 	tree_release(&t);
 	return r;
 }
+
+/* listing */
+
+/* "f MODE SIZE HASH PATH": 1 with *ret filled, 0 for an entry of another kind, -1 for none at all. */
+static int parse_file_line(struct str line, struct store_tree_file *ret)
+{
+	struct str mode, size, hash;
+	if (str_starts(line, STR("d ")) || str_starts(line, STR("l ")))
+		return 0;
+	if (!str_take_str(&line, STR("f ")) || !str_take_until(&line, ' ', &mode) ||
+	    !str_take_until(&line, ' ', &size) || !str_take_until(&line, ' ', &hash) || line.n == 0 ||
+	    !str_to_u64(size, &ret->size))
+		return -1;
+	ret->exec = str_eq(mode, STR("755"));
+	ret->path = line;
+	return 1;
+}
+
+int store_tree_files(int treefd, struct arena *a, struct store_tree_file **ret, size_t *ret_n, struct err *e)
+{
+	auto_buf marker = BUF_INIT(TREE_LISTING_MAX + 256);
+	struct tree_summary sum;
+	struct str text, line;
+	size_t n = 0;
+	if (fs_read(treefd, TREE_MARKER, &marker, e) < 0)
+		return -1;
+	text = arena_str(a, buf_str(&marker));
+	if (!str_take_until(&text, '\n', &line) || parse_summary(line, &sum, e) < 0 || sum.files > text.n)
+		return err_new(e, ERR_VERIFY, "'" TREE_MARKER "' is malformed");
+	struct store_tree_file *list = arena_array(a, struct store_tree_file, sum.files);
+	while (str_take_line(&text, &line)) {
+		struct store_tree_file f;
+		int is_file = parse_file_line(line, &f);
+		if (is_file < 0 || (is_file > 0 && n == sum.files))
+			return err_new(e, ERR_VERIFY, "'" TREE_MARKER "' is malformed");
+		if (is_file > 0)
+			list[n++] = f;
+	}
+	*ret = list;
+	*ret_n = n;
+	return 0;
+}

@@ -183,16 +183,18 @@ damage()
 	rm "$d/lib/link"
 	printf '#!/bin/sh\necho evil\n' >"$d/bin/tool"
 	ln -s /etc/passwd "$d/bin/passwd"
+	chmod 0755 "$d/share/both"
 }
 in_tree "$SLIPWAY_ROOT/env/c/1" >good
 t 'damage it' damage 1
 t 'check sees it' must_fail 1 sw env check -n c
-for p in 'added .*lib/added' 'added .*opt/deep/file' 'added .*bin/passwd' 'changed .*lib/data' 'changed .*bin/tool' 'missing .*lib/link'; do
+for p in 'added .*lib/added' 'added .*opt/deep/file' 'added .*bin/passwd' 'changed .*lib/data' 'changed .*bin/tool' 'missing .*lib/link' \
+	'changed .*share/both .*mode 0755, was 0644'; do
 	t "check: $p" has "$p" out
 done
 t 'apply --sync' runs sw apply e.spr -n c --sync --syncmode=delete
 t 'says what it removed' has '^  - opt/deep/file' err
-t 'and what it restored' has '^  ~ lib/data' err
+t 'and what it restored' has '^  ~ lib/data (' err
 restored()
 {
 	n=$(readlink "$SLIPWAY_ROOT/env/c/current")

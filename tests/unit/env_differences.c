@@ -19,9 +19,10 @@ static struct env_lock_package tool(struct envs *w, const char *version)
 	return envs_package(w, "tool", version, files, sizeof(files) / sizeof(*files));
 }
 
-static void add_line(void *ctx, const char *path, const char *what, struct str package)
+static void add_line(void *ctx, const char *path, const char *what, const char *detail, struct str package)
 {
-	buf_printf(ctx, "%s %s%s%.*s\n", what, path, package.n ? " of " : "", STR_ARG(package));
+	buf_printf(ctx, "%s %s%s%.*s%s%s\n", what, path, package.n ? " of " : "", STR_ARG(package), *detail ? ": " : "",
+		   detail);
 }
 
 static const char *differences(struct envs *w, uint32_t generation, bool deep)
@@ -88,13 +89,13 @@ TEST(each_kind_is_found)
 	envs_put(&w, "e/1/conda-meta/extra", "", 0644);
 	CHECK_STR(differences(&w, 0, false), "added bin/mine\n"
 					     "missing lib/libx.so.1 of tool\n"
-					     "changed share/tool/data of tool\n");
+					     "changed share/tool/data of tool: 6 bytes, was 1\n");
 	CHECK_STR(differences(&w, 0, true), "added bin/mine\n"
-					    "changed etc/tool.conf of tool\n"
-					    "changed lib/libx.so of tool\n"
+					    "changed etc/tool.conf of tool: content\n"
+					    "changed lib/libx.so of tool: leads to other content\n"
 					    "missing lib/libx.so.1 of tool\n"
-					    "changed lib/other of tool\n"
-					    "changed share/tool/data of tool\n");
+					    "changed lib/other of tool: leads to other content\n"
+					    "changed share/tool/data of tool: 6 bytes, was 1\n");
 }
 
 TEST(content_of_the_same_size_is_found_by_reading)
@@ -103,7 +104,27 @@ TEST(content_of_the_same_size_is_found_by_reading)
 	with_tool(&w);
 	envs_put(&w, "e/1/bin/tool", "#!/bin/sh\necho fool\n", 0755);
 	CHECK_STR(differences(&w, 0, false), "");
-	CHECK_STR(differences(&w, 0, true), "changed bin/tool of tool\n");
+	CHECK_STR(differences(&w, 0, true), "changed bin/tool of tool: content\n");
+}
+
+TEST(modes_count)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	CHECK_INT(chmod(env_path(&w, "e/1/bin/tool"), 0644), 0);
+	CHECK_INT(chmod(env_path(&w, "e/1/share/tool/data"), 04755), 0);
+	envs_put(&w, "e/1/etc/tool.conf", "prefix=x", 0600);
+	CHECK_STR(differences(&w, 0, false), "changed bin/tool of tool: mode 0644, was 0755\n"
+					     "changed etc/tool.conf of tool: mode 0600, was 0644\n"
+					     "changed share/tool/data of tool: mode 4755, was 0644\n");
+	CHECK(strstr(differences(&w, 0, true), "etc/tool.conf of tool: content; mode 0600, was 0644\n"));
+	/* a record of another program does not tell: then nobody knows */
+	const char *record = envs_slurp(&w, "e/1/conda-meta/tool-1-0.json");
+	char *member = record ? strstr(record, "slipway_executables") : NULL;
+	CHECK(member);
+	*member = 'S';
+	envs_put(&w, "e/1/conda-meta/tool-1-0.json", record, 0644);
+	CHECK_STR(differences(&w, 0, false), "");
 }
 
 TEST(kinds_of_files_count)
@@ -118,10 +139,10 @@ TEST(kinds_of_files_count)
 	CHECK_INT(mkdir(env_path(&w, "e/1/share/tool/data"), 0755), 0); /* was a file */
 	CHECK_INT(unlink(env_path(&w, "e/1/share/dir")), 0);
 	CHECK_INT(mkdir(env_path(&w, "e/1/share/dir"), 0755), 0); /* was a link */
-	CHECK_STR(differences(&w, 0, false), "changed bin/tool of tool\n"
-					     "changed lib/libx.so of tool\n"
-					     "changed share/dir of tool\n"
-					     "changed share/tool/data of tool\n");
+	CHECK_STR(differences(&w, 0, false), "changed bin/tool of tool: a link, was a file\n"
+					     "changed lib/libx.so of tool: a file, was a link\n"
+					     "changed share/dir of tool: a folder, was a link\n"
+					     "changed share/tool/data of tool: a folder, was a file\n");
 }
 
 TEST(a_link_that_leads_elsewhere_is_found)
@@ -132,7 +153,9 @@ TEST(a_link_that_leads_elsewhere_is_found)
 	CHECK_INT(symlink("../bin/tool", env_path(&w, "e/1/lib/libx.so")), 0);
 	CHECK_INT(unlink(env_path(&w, "e/1/lib/other")), 0);
 	CHECK_INT(symlink("/dev/zero", env_path(&w, "e/1/lib/other")), 0);
-	CHECK_STR(differences(&w, 0, true), "changed lib/libx.so of tool\nchanged lib/other of tool\n");
+	CHECK_STR(
+		differences(&w, 0, true),
+		"changed lib/libx.so of tool: leads to other content\nchanged lib/other of tool: leads to other content\n");
 }
 
 TEST(a_damaged_record_is_named)
