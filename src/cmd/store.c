@@ -70,15 +70,18 @@ static int gc(struct cmd_context *c, const struct store_args *a, struct err *e)
 struct verification {
 	struct cmd_context *c;
 	struct jw *w;
+	int64_t contradictions;
 };
 
-static void on_damage(void *ctx, const char *what, const char *why)
+static void on_damage(void *ctx, const char *what, const char *why, bool mendable)
 {
 	struct verification *v = ctx;
+	v->contradictions += !mendable;
 	cmd_warn(v->c, "%s: %s", what, why);
 	jw_object(v->w);
 	jw_kv_c(v->w, "what", what);
 	jw_kv_c(v->w, "why", why);
+	jw_kv_bool(v->w, "mendable", mendable);
 	jw_object_end(v->w);
 }
 
@@ -86,7 +89,7 @@ static int verify(struct cmd_context *c, const struct store_args *a, struct err 
 {
 	auto_buf b = BUF_INIT(BUF_MAX);
 	struct jw w = JW_INIT(&b, 2);
-	struct verification v = {c, &w};
+	struct verification v = {.c = c, .w = &w};
 	jw_object(&w);
 	jw_key(&w, "damaged");
 	jw_array(&w);
@@ -98,20 +101,24 @@ static int verify(struct cmd_context *c, const struct store_args *a, struct err 
 	if (n < 0)
 		return cmd_fail(c, e);
 	jw_array_end(&w);
-	jw_kv_bool(&w, "repaired", n > 0 && a->repair);
+	int64_t damaged = n - v.contradictions;
+	jw_kv_bool(&w, "repaired", damaged > 0 && a->repair);
 	jw_object_end(&w);
 	buf_put_char(&b, '\n');
 	if (!n)
 		cmd_say(c, "the store is whole");
-	else if (a->repair)
-		cmd_say(c, "damaged and moved away, to be fetched again when needed: %lld", (long long)n);
-	else
+	if (damaged && a->repair)
+		cmd_say(c, "damaged and moved away, to be fetched again when needed: %lld", (long long)damaged);
+	else if (damaged)
 		cmd_say(c,
 			"damaged: %lld; 'slipway store verify --repair' moves that away, so that it is fetched again",
-			(long long)n);
+			(long long)damaged);
+	if (v.contradictions)
+		cmd_say(c, "packages that contradict themselves, which no repair mends: %lld",
+			(long long)v.contradictions);
 	if (c->json)
 		cmd_print(c, &b);
-	return n && !a->repair ? CMD_FAILED : CMD_OK;
+	return v.contradictions || (n && !a->repair) ? CMD_FAILED : CMD_OK;
 }
 
 typedef int store_fn(struct cmd_context *c, const struct store_args *a, struct err *e);

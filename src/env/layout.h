@@ -57,7 +57,8 @@ void link_pkg_clear(struct link_pkg *p);
 enum { PATHS_JSON_MAX = 256 << 20, INFO_FILE_MAX = 16 << 20, PATHS_MAX = 2000000, PLACEHOLDER_MAX = 4096 };
 
 /* Reads info/paths.json, or info/files, has_prefix and no_link, or the tree itself; and info/link.json.
- * p->lock is set. Everything is checked: types, sizes, digests, that no path leaves the package or is conda-meta/. */
+ * p->lock is set. Everything is checked: types, sizes, digests, that no path leaves the package or is conda-meta/, and
+ * that what is said of a file's size is what the package holds (ERR_VERIFY). */
 int paths_read(int tree_fd, struct link_pkg *p, struct err *e);
 /* The parser alone, for tests and the fuzzer: `text` is a paths.json. */
 int paths_parse_json(struct str text, struct link_pkg *p, struct err *e);

@@ -344,7 +344,8 @@ static const struct store_tree_file *find_file(const struct store_tree_file *lis
 	return f;
 }
 
-/* Modes, which paths.json does not tell. */
+/* What was unpacked: modes, which paths.json does not tell, and sizes, which it must tell rightly. A listed symbolic link
+ * has the size of what it led to, and a path that is not there is the lay-out's to complain of. */
 static int read_listing(int tree_fd, struct link_pkg *p, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
@@ -361,6 +362,11 @@ static int read_listing(int tree_fd, struct link_pkg *p, struct err *e)
 		const struct store_tree_file *f = en->type == PATH_HARD ? find_file(list, n, en->path, &next) : NULL;
 		if (!f)
 			continue;
+		if (en->has_size && en->size != f->size)
+			return err_new(e, ERR_VERIFY,
+				       "info/paths.json says that '%.*s' has %llu bytes, but it has %llu: the package "
+				       "contradicts itself; tell its maker, and use another build",
+				       STR_ARG(en->path), (unsigned long long)en->size, (unsigned long long)f->size);
 		en->exec = f->exec;
 	}
 	p->has_modes = true;

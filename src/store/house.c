@@ -313,13 +313,13 @@ struct verify {
 	uint64_t done, total;
 };
 
-static int report(struct verify *v, const char *kind, const struct blob_name *n, const struct buf *why)
+static int report(struct verify *v, const char *kind, const struct blob_name *n, const struct buf *why, bool mendable)
 {
 	auto_buf what = BUF_INIT(256);
 	buf_printf(&what, "%s %s", kind, n->hex);
 	v->damaged++;
 	if (v->found)
-		v->found(v->ctx, what.p, why->p);
+		v->found(v->ctx, what.p, why->p, mendable);
 	return 0;
 }
 
@@ -342,8 +342,22 @@ static int verify_blob(void *ctx, const struct blob_name *n, struct err *e)
 		return 0;
 	if (r < 0)
 		buf_put_c(&why, check.msg);
-	report(v, "blob", n, &why);
+	report(v, "blob", n, &why, true);
 	return v->repair ? blob_remove(v->s, n, e) : 0;
+}
+
+/* Of a whole tree: does it hold what its package says? */
+static int verify_promise(struct verify *v, const struct blob_name *n, struct err *e)
+{
+	auto_buf why = BUF_INIT(8192);
+	auto_fd fd = openat(v->s->tree, n->hex, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_sys(e, "open unpacked package '%s'", n->hex);
+	int r = tree_contradiction(fd, &why, e);
+	if (r <= 0)
+		return r;
+	buf_put_c(&why, ": the package contradicts itself; tell its maker, and use another build");
+	return report(v, "tree", n, &why, false);
 }
 
 static int verify_tree(void *ctx, const struct blob_name *n, struct err *e)
@@ -353,11 +367,13 @@ static int verify_tree(void *ctx, const struct blob_name *n, struct err *e)
 	struct err check = ERR_INIT;
 	int r = tree_check(v->s, n->hex, &why, &check);
 	verify_progress(v, n->hex);
-	if (r == 0 || (r < 0 && check.code == ERR_NOT_FOUND))
+	if (r == 0)
+		return verify_promise(v, n, e);
+	if (r < 0 && check.code == ERR_NOT_FOUND)
 		return 0;
 	if (r < 0)
 		buf_put_c(&why, check.msg);
-	report(v, "tree", n, &why);
+	report(v, "tree", n, &why, true);
 	return v->repair ? tree_remove(v->s, n->hex, e) : 0;
 }
 

@@ -120,8 +120,10 @@ struct store_usage {
 int store_gc_begin(struct store *s, struct err *e);
 int store_gc(struct store *s, const struct store_gc_opts *o, struct store_usage *ret_freed, struct err *e);
 int store_size(struct store *s, struct store_usage *ret, struct err *e);
-/* Reads everything again: each blob against its name, each tree against its listing. Damaged ones are reported through
- * `found` and, with repair, moved away so that they are fetched again. Returns the number of damaged things. */
-typedef void store_damage_fn(void *ctx, const char *what, const char *why);
+/* Reads everything again: each blob against its name, each tree against its listing and what its package says of its files.
+ * Damaged ones are reported through `found` and, with repair, moved away so that they are fetched again. A package that
+ * contradicts itself is reported with mendable false, and stays: fetched again it would be the same. Returns the number of
+ * what was reported. */
+typedef void store_damage_fn(void *ctx, const char *what, const char *why, bool mendable);
 int64_t store_verify(struct store *s, bool repair, struct progress *p, store_damage_fn *found, void *ctx,
 		     struct err *e);

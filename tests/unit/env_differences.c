@@ -127,6 +127,22 @@ TEST(modes_count)
 	CHECK_STR(differences(&w, 0, false), "");
 }
 
+TEST(a_package_that_contradicts_itself_is_refused)
+{
+	auto_envs w = {0};
+	struct env_plan plan;
+	envs_open(&w);
+	const struct envs_file f = {"share/x", "LIE of 8", false, false};
+	struct env_lock_package p = envs_package(&w, "liar", "1", &f, 1);
+	const struct env_spec_file target = {.packages = &p, .packages_n = 1, .is_lock = true};
+	auto_ptr(env_hold) h = envs_hold(&w, "e");
+	CHECK_INT(env_plan(&target, NULL, w.store, &w.arena, &plan, &w.err), 0);
+	CHECK_INT(env_prepare(w.store, NULL, &plan, &w.opts, &w.arena, &w.err), 0);
+	CHECK_INT(env_lay_out(w.store, h, &plan, &w.opts, &w.arena, &w.report, &w.err), -1);
+	CHECK_INT(w.err.code, ERR_VERIFY);
+	CHECK(strstr(w.err.msg, "liar-1-0.conda") && strstr(w.err.msg, "'share/x' has 9 bytes, but it has 8"));
+}
+
 TEST(kinds_of_files_count)
 {
 	auto_envs w = {0};

@@ -492,9 +492,10 @@ TEST(gc_keeps_others_out_from_its_beginning)
 }
 
 static int damages;
-static void note_damage(void *ctx, const char *what, const char *why)
+static void note_damage(void *ctx, const char *what, const char *why, bool mendable)
 {
-	(void)ctx;
+	bool *is_contradiction = ctx;
+	CHECK_INT(mendable, !is_contradiction);
 	CHECK_MSG(strstr(what, "tree ") || strstr(what, "blob "), "%s", what);
 	CHECK(*why);
 	damages++;
@@ -525,6 +526,51 @@ TEST(verify_finds_and_repairs)
 	CHECK_INT(store_has_blob(s, sha[0]), 0);
 	CHECK_INT(store_verify(s, true, NULL, note_damage, NULL, &e), 0);
 	CHECK_INT(store_unpack(s, sha[1], STORE_CONDA, NULL, &e), 0); /* from its blob */
+}
+
+static void add_promise(struct store *s, const char *paths_json, uint8_t sha[SHA256_SIZE])
+{
+	auto_buf info = BUF_INIT(BUF_MAX);
+	auto_buf pkg = BUF_INIT(BUF_MAX);
+	auto_buf out = BUF_INIT(BUF_MAX);
+	tar_file(&info, "info/index.json", 0644, "{}");
+	tar_file(&info, "info/paths.json", 0644, paths_json);
+	tar_end(&info);
+	tar_file(&pkg, "bin/x", 0755, "abc");
+	tar_link(&pkg, "bin/y", "x");
+	tar_end(&pkg);
+	conda_put(&out, "x-1-0", buf_str(&info), buf_str(&pkg));
+	add_bytes(s, buf_str(&out), sha);
+	CHECK_INT(store_unpack(s, sha, STORE_CONDA, NULL, &e), 0);
+}
+
+#define SHA_OF_ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+TEST(verify_finds_packages_that_contradict_themselves)
+{
+	static const char *const good[] = {
+		"{\"paths\":[{\"_path\":\"bin/x\",\"sha256\":\"" SHA_OF_ABC "\",\"size_in_bytes\":3}]}",
+		/* a link that is listed as what it leads to, what is not there, what says nothing, what nobody can read */
+		"{\"paths\":[{\"_path\":\"bin/y\",\"size_in_bytes\":7},{\"_path\":\"gone\",\"size_in_bytes\":7},"
+		"{\"_path\":\"bin/x\"},{\"_path\":\"../x\",\"size_in_bytes\":7},7]}",
+		"{",
+	};
+	static const char *const bad[] = {
+		"{\"paths\":[{\"_path\":\"bin/x\",\"size_in_bytes\":4}]}",
+		"{\"paths\":[{\"_path\":\"bin/x\",\"path_type\":\"hardlink\",\"sha256\":\"00" SHA_OF_ABC "\"},"
+		"{\"_path\":\"bin/x\",\"sha256\":\"aa7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}]}",
+	};
+	auto_ptr(store) s = open_store();
+	uint8_t sha[SHA256_SIZE];
+	bool contradiction = true;
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		add_promise(s, good[i], sha);
+	CHECK_INT(store_verify(s, false, NULL, note_damage, NULL, &e), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		add_promise(s, bad[i], sha);
+	CHECK_INT(store_verify(s, false, NULL, note_damage, &contradiction, &e), 2);
+	CHECK_INT(store_verify(s, true, NULL, note_damage, &contradiction, &e), 2);
+	CHECK_INT(store_has_tree(s, sha), 1); /* fetched again it would be the same */
 }
 
 TEST(reading_only)
