@@ -101,27 +101,63 @@ static void put_changes(struct buf *b, const struct layer *l, struct arena *a)
 			put_change(b, '+', line->text);
 }
 
-/* As Python shows a list of strings. Nothing is escaped, because not every reader knows about that: in a spec one kind of
- * quotes says the same as the other. */
+static bool has_quote(struct str s)
+{
+	return str_find(s, '\'') >= 0 || str_find(s, '"') >= 0;
+}
+
+/* Lists in a spec (extras, flags: CEPs 44 and 45) are new, and conda refuses the whole history for one it cannot read. With
+ * quotes of both kinds in it a string would have to be escaped, which mamba does not read. */
+static bool everyone_reads(struct str spec)
+{
+	return str_search(spec, STR("=[")) < 0 && (str_find(spec, '\'') < 0 || str_find(spec, '"') < 0);
+}
+
+static void put_part(struct buf *b, const char *key, struct str value, const char **open)
+{
+	if (value.n == 0 || has_quote(value))
+		return;
+	buf_printf(b, "%s%s='%.*s'", *open, key, STR_ARG(value));
+	*open = ",";
+}
+
+/* What everyone reads of a spec: name, version, build. */
+static struct str plain_spec(struct str text, struct arena *a)
+{
+	struct err ignored = ERR_INIT;
+	const struct spec *s = everyone_reads(text) ? NULL : pkg_conda.spec_parse(a, text, SPEC_REQUEST, &ignored);
+	auto_buf b = BUF_INIT(BUF_MAX);
+	const char *open = "[";
+	if (!s || spec_name(s).n == 0)
+		return text;
+	if (spec_channel(s).n && !has_quote(spec_channel(s)))
+		buf_printf(&b, "%.*s::", STR_ARG(spec_channel(s)));
+	buf_put_str(&b, spec_name(s));
+	put_part(&b, "version", spec_version_text(s), &open);
+	put_part(&b, "build", spec_build_text(s), &open);
+	buf_put_c(&b, *open == ',' ? "]" : "");
+	return arena_str(a, buf_str(&b));
+}
+
+/* As Python shows a list of strings. */
 static void put_python_string(struct buf *b, struct str s)
 {
-	bool single = str_find(s, '\'') >= 0;
-	char quote = single ? '"' : '\'';
+	char quote = str_find(s, '\'') >= 0 ? '"' : '\'';
 	buf_put_char(b, quote);
 	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '\\')
+		if (s.p[i] == '\\' || s.p[i] == quote)
 			buf_put_char(b, '\\');
-		put_line(b, single && s.p[i] == '"' ? STR("'") : str_of(s.p + i, 1));
+		put_line(b, str_of(s.p + i, 1));
 	}
 	buf_put_char(b, quote);
 }
 
 /* A list without elements is no line: it says nothing, and mamba cannot read it. */
-static void put_specs(struct buf *b, const char *action, const struct str *specs, size_t n)
+static void put_specs(struct buf *b, const char *action, const struct str *specs, size_t n, struct arena *a)
 {
 	for (size_t i = 0; i < n; i++) {
 		buf_printf(b, i ? ", " : "# %s specs: [", action);
-		put_python_string(b, specs[i]);
+		put_python_string(b, plain_spec(specs[i], a));
 	}
 	buf_put_c(b, n ? "]\n" : "");
 }
@@ -170,8 +206,8 @@ static void put_asked_for(struct buf *b, const struct link_job *job, struct aren
 	size_t old_n = job->before ? asked_for(job->before, a, &old) : 0;
 	size_t now_n = asked_for(job->target, a, &now);
 	size_t gone_n = no_longer(old, old_n, now, now_n, a, &gone);
-	put_specs(b, "remove", gone, gone_n);
-	put_specs(b, "update", now, now_n);
+	put_specs(b, "remove", gone, gone_n, a);
+	put_specs(b, "update", now, now_n, a);
 }
 
 void history_text(const struct layer *l, struct buf *b)

@@ -946,11 +946,17 @@ TEST(history_and_state)
 	auto_world w = {0};
 	world(&w);
 	struct clock_fake clock = clock_fake_at(0, 1763700000000);
-	struct str specs[] = {STR("a >=1"), STR("b[build='*\"x\"*']")};
+	struct str specs[] = {STR("a >=1"),
+			      STR("b[version='>=1',build=\"x*\"]"),
+			      STR("ch::c=2[extras=[x,y]]"),
+			      STR("d[flags=['cuda:*']]"),
+			      STR("e[build='x*']"),
+			      STR("f[build=\"^\\d\"]"),
+			      STR("not' a \"spec")};
 	const struct env_variable v = {STR("X"), STR("y")};
 	file(package(&w, "a", "1.0"), "x", "1");
 	w.target.specs = specs;
-	w.target.specs_n = 2;
+	w.target.specs_n = 7;
 	w.target.variables = &v;
 	w.target.variables_n = 1;
 	w.opts.clock = &clock.base;
@@ -959,8 +965,11 @@ TEST(history_and_state)
 	CHECK_MSG(strstr(history, "==> 2025-11-21 04:40:00 <==\n# cmd: slipway env create\n# slipway version: ") ==
 			  history,
 		  "%s", history);
-	CHECK(strstr(history,
-		     "\n+https://example.org/ch/linux-64::a-1.0-0\n# update specs: ['a >=1', \"b[build='*'x'*']\"]\n"));
+	const char *asked = strstr(history, "\n+https://example.org/ch/linux-64::a-1.0-0\n");
+	CHECK(asked);
+	CHECK_STR(strstr(asked, "# "),
+		  "# update specs: ['a >=1', \"b[version='>=1',build='x*']\", \"ch::c[version='=2']\", 'd', "
+		  "\"e[build='x*']\", 'f[build=\"^\\\\d\"]', \"not' a \\\"spec\"]\n");
 	CHECK(strstr(slurp(&w, "conda-meta/state", NULL), "\"env_vars\": {\n    \"X\": \"y\""));
 }
 
