@@ -18,7 +18,7 @@
 #include "env/link.h"
 #include "env/state.h"
 
-enum { MAX_ENTRIES = 100000, MAX_HISTORY = 16 << 20 };
+enum { MAX_ENTRIES = 100000, MAX_HISTORY = 16 << 20, MAX_STATE = 1 << 20 };
 
 static struct str hold_name(const struct env_hold *h)
 {
@@ -517,11 +517,11 @@ static void fill_report(const struct link_report *r, struct arena *a, uint32_t n
 	};
 }
 
-/* One that cannot be read, or has grown beyond sense, begins anew: nothing but the past is lost with it. */
-static struct str history_so_far(struct env_hold *h, struct buf *b)
+/* One that cannot be read, or has grown beyond sense, is left behind: it belongs to the past. */
+static struct str so_far(struct env_hold *h, const char *path, struct buf *b)
 {
 	struct err ignored = ERR_INIT;
-	if (!state_current_link(h->dir_fd) || fs_read(h->dir_fd, "current/conda-meta/history", b, &ignored) < 0)
+	if (!state_current_link(h->dir_fd) || fs_read(h->dir_fd, path, b, &ignored) < 0)
 		return STR_NONE;
 	return buf_str(b);
 }
@@ -536,14 +536,15 @@ static int fill_generation(struct store *store, struct env_hold *h, uint32_t num
 	auto_fd fd = fs_open_dir_make(h->dir_fd, name, e);
 	if (fd < 0)
 		return -1;
-	auto_buf history = BUF_INIT(MAX_HISTORY);
+	auto_buf history = BUF_INIT(MAX_HISTORY), state = BUF_INIT(MAX_STATE);
 	struct link_job job = {
 		.prefix_fd = fd,
 		.prefix = arena_printf(a, "%s/env/%s/%s", h->st->root_path, h->name, name),
 		.store = store,
 		.target = &plan->target,
 		.before = &plan->before,
-		.history = history_so_far(h, &history),
+		.history = so_far(h, "current/conda-meta/history", &history),
+		.state = o->sync_delete ? STR_NONE : so_far(h, "current/conda-meta/state", &state),
 		.requested_by = o->command ? o->command : "",
 		.opts = o,
 	};

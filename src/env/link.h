@@ -24,6 +24,7 @@ struct link_job {
 	const char *requested_by;	    /* the command line, for history */
 	const struct env_spec_file *before; /* what was there, for history; NULL: nothing */
 	struct str history;		    /* conda-meta/history as it was; STR_NONE: none */
+	struct str state;		    /* conda-meta/state as it was; STR_NONE: none, or not to go along */
 	const struct env_opts *opts;
 };
 struct link_clobber {			/* one path that two packages brought */

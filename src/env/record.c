@@ -249,20 +249,49 @@ int record_activation(struct layer *l, struct err *e)
 }
 
 /* == state ======================================================================================================== */
+static bool has_variable(const struct env_spec_file *t, struct str name)
+{
+	for (uint32_t i = 0; t && i < t->variables_n; i++)
+		if (str_eq(t->variables[i].name, name))
+			return true;
+	return false;
+}
+
+/* Variables that others have set in the generation before (as 'conda env config vars set' does) go along. */
+static void put_variables_of_others(struct jw *w, const struct link_job *job, struct arena *a)
+{
+	struct err ignored = ERR_INIT;
+	const struct json *vars = NULL;
+	const struct json *j = job->state.n ? json_parse(a, job->state, "state", &ignored) : NULL;
+	if (!j || json_opt_object(j, "env_vars", &vars, &ignored) <= 0)
+		return;
+	for (uint32_t i = 0; i < vars->n; i++) {
+		const struct json_member *m = &vars->member[i];
+		if (m->value.type != JSON_STRING || has_variable(job->before, m->key) ||
+		    has_variable(job->target, m->key))
+			continue;
+		jw_key_str(w, m->key);
+		jw_value(w, &m->value);
+	}
+}
+
 int record_state(struct layer *l, struct err *e)
 {
 	const struct env_spec_file *t = l->job->target;
+	auto_arena a = ARENA_INIT;
 	auto_buf b = BUF_INIT(BUF_MAX);
 	struct jw w = JW_INIT(&b, 2);
-	if (t->variables_n == 0)
-		return 0;
 	jw_object(&w);
 	jw_key(&w, "env_vars");
 	jw_object(&w);
+	size_t before = b.n;
 	for (uint32_t i = 0; i < t->variables_n; i++) {
 		jw_key_str(&w, t->variables[i].name);
 		jw_str(&w, t->variables[i].value);
 	}
+	put_variables_of_others(&w, l->job, &a);
+	if (b.n == before)
+		return 0;
 	jw_object_end(&w);
 	jw_object_end(&w);
 	buf_put_char(&b, '\n');

@@ -195,6 +195,7 @@ TEST(packages_of_others_are_told)
 		 0644);
 	envs_put(&w, "e/1/bin/new", "new", 0755);
 	envs_put(&w, "e/1/conda-meta/pinned", "tool 1.*\n", 0644);
+	envs_put(&w, "e/1/conda-meta/state", "{\"env_vars\":{\"X\":\"1\",\"N\":2}}", 0644);
 	CHECK_INT(unlink(env_path(&w, "e/1/conda-meta/tool-1-0.json")), 0);
 	CHECK_INT(fs_remove_tree(AT_FDCWD, env_path(&w, "e/1/lib"), &w.err), 0);
 	CHECK_INT(fs_remove_tree(AT_FDCWD, env_path(&w, "e/1/share"), &w.err), 0);
@@ -210,6 +211,11 @@ TEST(packages_of_others_are_told)
 	CHECK(!envs_slurp(&w, "e/2/bin/new"));
 	CHECK_STR(envs_slurp(&w, "e/1/bin/new"), "new");
 	CHECK_STR(envs_slurp(&w, "e/2/conda-meta/pinned"), "tool 1.*\n");
+	CHECK_STR(envs_slurp(&w, "e/2/conda-meta/state"), "{\n  \"env_vars\": {\n    \"X\": \"1\"\n  }\n}\n");
+	envs_put(&w, "e/2/conda-meta/state", "{\"env_vars\":[", 0644);
+	struct env_lock_package p = tool(&w, "3");
+	CHECK_INT(envs_change(&w, "e", "update", &p, 1), 3);
+	CHECK(!envs_slurp(&w, "e/3/conda-meta/state"));
 	CHECK_STR(differences(&w, 0, true), "");
 }
 
