@@ -31,4 +31,15 @@ t 'an unknown option without a command is named' must_fail 2 "$SLIPWAY" --frob
 t 'as an option' has "unknown option '--frob'; 'slipway --help'" err
 t 'what stands behind -- is no option' must_fail 1 "$SLIPWAY" env run -n x -- --help
 
+# Libraries are opened when they are called: one that cannot be loaded is in nobody else's way (base/dl.h).
+mkdir broken
+for name in libarchive.so.13 libbz2.so.1.0 libcrypto.so.3 libcurl.so.4 libsqlite3.so.0 libyaml-0.so.2 libz.so.1 libzstd.so.1; do
+	: >broken/$name
+done
+echo 'dependencies: [python]' >environment.yml
+t 'a command that calls no library needs none' runs env LD_LIBRARY_PATH="$T/broken" "$SLIPWAY" \
+	version compare --scheme conda 1.0 1.1
+t 'one that does fails' must_fail 1 env LD_LIBRARY_PATH="$T/broken" "$SLIPWAY" env create -n x -f environment.yml -c /nowhere
+t 'names the library and says what to do' has "load library 'libyaml-0.so.2': .*; install the package that provides it" err
+
 done_testing
