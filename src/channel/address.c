@@ -258,6 +258,12 @@ static int check_name(struct str text, struct err *e)
 	return 0;
 }
 
+static int bad_scheme(struct arena *a, struct str url, struct err *e)
+{
+	struct str shown = shown_url(a, url);
+	return err_new(e, ERR_USAGE, "channel '%.*s': only https, http and file are supported", STR_ARG(shown));
+}
+
 int channel_parse(struct arena *a, struct str text, const struct channel_config *c, struct channel *ret, struct err *e)
 {
 	text = str_trim(text);
@@ -265,10 +271,8 @@ int channel_parse(struct arena *a, struct str text, const struct channel_config 
 		return err_new(e, ERR_USAGE, "a channel is named by a name, a URL or a folder, not by ''");
 	if (has_scheme(text))
 		return set_url(a, text, c, ret, e);
-	if (str_search(text, STR("://")) >= 0) {
-		struct str shown = shown_url(a, text);
-		return err_new(e, ERR_USAGE, "channel '%.*s': only https, http and file are supported", STR_ARG(shown));
-	}
+	if (str_search(text, STR("://")) >= 0)
+		return bad_scheme(a, text, e);
 	if (is_folder_text(text, c))
 		return set_folder(a, text, c, ret, e);
 	if (check_name(text, e) < 0)
@@ -281,7 +285,9 @@ int channel_parse(struct arena *a, struct str text, const struct channel_config 
 			STR_ARG(text), STR_ARG(text));
 	struct str alias = str_ends(c->alias, STR("/")) ? str_head(c->alias, c->alias.n - 1) : c->alias;
 	struct str url = str_c(arena_printf(a, "%.*s/%.*s", STR_ARG(alias), STR_ARG(text)));
-	return alias.p[0] == '/' ? set_folder(a, url, c, ret, e) : set_url(a, url, c, ret, e);
+	if (alias.p[0] == '/')
+		return set_folder(a, url, c, ret, e);
+	return has_scheme(url) ? set_url(a, url, c, ret, e) : bad_scheme(a, url, e);
 }
 
 struct str channel_private_url(struct arena *a, const struct channel *channels, size_t n, struct str url)
@@ -297,7 +303,8 @@ struct str channel_private_url(struct arena *a, const struct channel *channels, 
 
 bool channel_matches(const struct channel *c, struct str wanted)
 {
-	while (wanted.n > 1 && str_ends(wanted, STR("/")))
+	/* but not of "file://", the root folder */
+	while (wanted.n > 1 && str_ends(wanted, STR("/")) && !str_ends(wanted, STR("://")))
 		wanted.n--;
 	if (str_eq(wanted, c->name) || str_eq(wanted, c->shown) || str_eq(wanted, c->url))
 		return true;

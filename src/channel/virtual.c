@@ -131,10 +131,11 @@ static int add_linux(struct collector *c)
 	static const char variable[] = "CONDA_OVERRIDE_LINUX";
 	const char *value = override(c, variable);
 	struct utsname u;
+	struct err ignored = ERR_INIT;
 	struct str v = str_c(unknown_version);
 	if (value && *value) {
 		v = str_c(value);
-		if (!is_dotted_number(v))
+		if (!is_dotted_number(v) || pkg_version_check(v, &ignored) < 0)
 			return bad_override(c, variable, value, "a kernel version such as '6.1.0'");
 	} else if (uname(&u) == 0 && strcmp(u.sysname, "Linux") == 0 && kernel_version(str_c(u.release)).n) {
 		v = kernel_version(str_c(u.release));

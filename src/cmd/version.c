@@ -48,6 +48,7 @@ int cmd_version_compare(struct cmd_context *c, int argc, char **argv)
 		err_new(&e, ERR_USAGE, "unknown scheme '%s'; there is 'conda'", scheme);
 		return cmd_fail(c, &e);
 	}
+	a = str_trim(a), b = str_trim(b);
 	if (pkg_version_check(a, &e) < 0 || pkg_version_check(b, &e) < 0)
 		return usage(c, &e);
 	const struct version *v = s->version_parse(&c->arena, a, &e),

@@ -207,6 +207,8 @@ const char *version_read(struct str text, unsigned flags, union version_key *ret
 	*ret_at = text.n ? (size_t)(t.p - text.p) : 0;
 	if (t.n == 0)
 		return "empty version";
+	if (flags & VERSION_STRICT && t.n != text.n)
+		return "blanks around a version";
 	if (t.n > ((flags & VERSION_STRICT) ? (size_t)CEP26_VERSION_MAX : VERSION_TEXT_MAX))
 		return "version too long";
 	const char *fault = read_all(t, flags, ret, &r);

@@ -9,9 +9,13 @@ enum { MAX_REDIRECTS = 10, MAX_RETRY_AFTER_S = 60 };
 
 /* -- what comes back --------------------------------------------------------------------------------------------- */
 
+/* It becomes a header of our own one day: no line end, no other control character. */
 static void keep(char *out, size_t size, struct str value)
 {
-	if (value.n < size && !memchr(value.p, '\0', value.n)) {
+	for (size_t i = 0; i < value.n; i++)
+		if ((unsigned char)value.p[i] < 0x20 || value.p[i] == 0x7f)
+			return;
+	if (value.n < size) {
 		memcpy(out, value.p, value.n);
 		out[value.n] = '\0';
 	}

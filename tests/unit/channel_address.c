@@ -141,6 +141,8 @@ TEST(what_is_no_address_is_refused)
 	refused("https://", NULL);
 	refused("https://h/a?b", NULL);
 	refused("s3://bucket/x", NULL);
+	refused("conda-forge", "s3://bucket");
+	CHECK(!strstr(refused("conda-forge", "ftp://me:Secret@h"), "Secret"));
 }
 
 TEST(the_channel_of_a_spec_matches)
@@ -153,6 +155,8 @@ TEST(the_channel_of_a_spec_matches)
 	struct channel m = parse("https://me:pw@mirror/x/conda-forge", NULL);
 	CHECK(channel_matches(&m, STR("conda-forge")));
 	CHECK(channel_matches(&m, STR("https://mirror/x/conda-forge")));
+	struct channel root = parse("/", NULL);
+	CHECK(channel_matches(&root, root.url));
 }
 
 TEST(references_are_joined)

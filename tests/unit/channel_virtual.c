@@ -138,6 +138,8 @@ TEST(overrides_that_are_none)
 	CHECK_STR(of("osx-64", "__osx"), "0=0"); /* of no concern there */
 	ENVIRONMENT("CONDA_OVERRIDE_LINUX", "6");
 	check_refused("linux-64", "CONDA_OVERRIDE_LINUX");
+	ENVIRONMENT("CONDA_OVERRIDE_LINUX", "6.99999999999");
+	check_refused("linux-64", "CONDA_OVERRIDE_LINUX");
 	ENVIRONMENT("CONDA_OVERRIDE_LINUX", "6.1.0-18-amd64");
 	check_refused("linux-64", "CONDA_OVERRIDE_LINUX");
 	ENVIRONMENT("CONDA_OVERRIDE_ARCHSPEC", "zen 3");

@@ -127,6 +127,8 @@ TEST(what_may_be_published_is_narrower)
 	struct err e = ERR_INIT;
 	char text[VERSION_TEXT_MAX + 2];
 	CHECK_INT(pkg_version_check(STR("1.2147483647"), &e), 0);
+	CHECK_INT(pkg_version_check(STR("1.2 "), &e), -1);
+	CHECK_INT(pkg_version_check(STR("\r1.2"), &e), -1);
 	CHECK_INT(pkg_version_check(STR("1.2147483648"), &e), -1);
 	CHECK(strstr(e.msg, "2147483647"));
 	memset(text, '1', sizeof(text));

@@ -70,6 +70,18 @@ TEST(downloads_and_verifies)
 	check_content(r.fd, text, 36);
 }
 
+TEST(a_validator_is_one_line_of_text)
+{
+	const struct http_answer a[] = {{.body = text, .headers = "ETag: \"a\001b\"\r\nLast-Modified: x\ry\r\n"}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file()};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	CHECK_STR(r.etag, "");
+	CHECK_STR(r.last_modified, "");
+}
+
 TEST(unchanged_by_validator)
 {
 	const struct http_answer a[] = {{.status = 304}};
