@@ -11,6 +11,15 @@ struct install_args {
 	struct cmd_list words;
 };
 
+/* From which generation a change made `of`; 0 none. Rollbacks make nothing. */
+static uint32_t made_from(const struct env_history_entry *h, size_t n, uint32_t of)
+{
+	for (size_t i = n; i-- > 0;)
+		if (h[i].to == of && str_eq(h[i].result, STR("done")) && !str_eq(h[i].operation, STR("rollback")))
+			return h[i].from < of ? h[i].from : 0;
+	return 0;
+}
+
 /* "rollback", "rollback to 3", "rollback 3" */
 static int wanted_generation(struct cmd_context *c, const struct install_args *a, struct str name,
 			     const struct env_info *info, uint32_t *ret, struct err *e)
@@ -29,22 +38,22 @@ static int wanted_generation(struct cmd_context *c, const struct install_args *a
 		*ret = (uint32_t)number;
 		return 0;
 	}
-	/* Without a number: what was current before the last switch to the current one. */
+	/* Without a number: one change back. What the current one was made from, or where that was removed, what that one was
+	 * made from. */
 	if (env_history(c->state, &c->arena, name, &h, &n, e) < 0)
 		return -1;
-	for (size_t i = n; i-- > 0;) {
+	for (uint32_t from = made_from(h, n, info->current); from; from = made_from(h, n, from)) {
 		struct env_spec_file lock;
 		struct err gone = ERR_INIT;
-		if (h[i].to != info->current || !h[i].from || !str_eq(h[i].result, STR("done")) ||
-		    env_generation_lock(c->state, &c->arena, name, h[i].from, &lock, &gone) < 0)
+		if (env_generation_lock(c->state, &c->arena, name, from, &lock, &gone) < 0)
 			continue;
-		*ret = h[i].from;
+		*ret = from;
 		return 0;
 	}
 	return err_new(e, ERR_NOT_FOUND,
 		       "environment '%s' has nothing to go back to from generation %u; 'slipway env history -n %s' "
-		       "lists what is kept",
-		       a->name, info->current, a->name);
+		       "lists what is kept, 'slipway install rollback -n %s to N' goes to any of it",
+		       a->name, info->current, a->name, a->name);
 }
 
 /* Nothing without --json. */

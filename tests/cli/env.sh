@@ -71,6 +71,13 @@ t 'rollback' runs sw install rollback -n e
 t 'to the generation before' prints extra sw env run -n e -- extra
 t 'rollback to a number' runs sw install rollback -n e to 1
 t 'which runs' prints 1 sw env run -n e -- tool
+t 'without a number it goes one change back each time, not to and fro' must_fail 1 sw install rollback -n e
+t 'and says how to go anywhere' has "install rollback -n e to N" err
+t 'forward to the last' runs sw install rollback -n e to 3
+t 'one back' runs sw install rollback -n e
+t 'is 2' has "'e' is at generation 2 again" err
+t 'another one back' runs sw install rollback -n e
+t 'is 1' has "'e' is at generation 1 again" err
 t 'not to what is not there' must_fail 1 sw install rollback -n e to 9
 t 'nor to what is no number' must_fail 2 sw install rollback -n e to x
 t 'check finds nothing' runs sw env check -n e
