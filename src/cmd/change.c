@@ -65,11 +65,14 @@ int cmd_hold(struct cmd_context *c, const char *name, int64_t wait_s, struct env
 	     struct err *e)
 {
 	auto_ptr(env_hold) hold = NULL;
+	*ret = NULL;
 	if (!name)
 		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
-	/* looked for first, because holding a name makes a lock file of that name */
-	if (cmd_need_state(c, false, e) < 0 || env_get(c->state, &c->arena, str_c(name), info, e) < 0 ||
-	    env_hold(c->state, str_c(name), cmd_wait_ms(wait_s), &hold, e) < 0 ||
+	if (cmd_need_state(c, c->dry_run, e) < 0 || env_get(c->state, &c->arena, str_c(name), info, e) < 0)
+		return -1;
+	if (c->dry_run)
+		return 0;
+	if (env_hold(c->state, str_c(name), cmd_wait_ms(wait_s), &hold, e) < 0 ||
 	    env_get(c->state, &c->arena, str_c(name), info, e) < 0)
 		return -1;
 	*ret = steal_ptr(&hold);

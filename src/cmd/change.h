@@ -16,7 +16,7 @@ int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, co
 /* --help of the command in c. */
 int cmd_help(struct cmd_context *c);
 
-/* Holds the environment that must be there; *info is read under the hold. */
+/* Holds the environment that must be there; *info is read under the hold. A dry run holds nothing: *ret is NULL. */
 int cmd_hold(struct cmd_context *c, const char *name, int64_t wait_s, struct env_info *info, struct env_hold **ret,
 	     struct err *e);
 
@@ -45,7 +45,7 @@ int cmd_make_current(struct cmd_context *c, struct env_hold *hold, uint32_t gene
 void cmd_lock_of_result(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o,
 			struct env_spec_file *ret);
 /* Plans, shows the plan, and unless --dry-run carries it out and tells how it went. Returns an exit code. The environment
- * is held by the caller, who has read `before` under that hold. */
+ * is held by the caller, who has read `before` under that hold; for a dry run `hold` is NULL. */
 struct cmd_change {
 	struct str name;
 	const char *operation;		    /* "create", "update", "apply" */

@@ -193,16 +193,13 @@ static int check_lock_alone(const struct change_args *a, const struct env_spec_f
 	return 0;
 }
 
-/* A dry run goes without the hold that it may not have: on somebody else's root, on a file system that is not written to. */
-static int hold_name(struct cmd_context *c, const struct change_args *a, struct str name, struct env_hold **ret,
-		     struct err *e)
+/* A dry run changes nothing, so it holds nothing: it needs no right to write, and waits for nobody. */
+static int open_and_hold(struct cmd_context *c, const struct change_args *a, struct str name, struct env_hold **ret,
+			 struct err *e)
 {
-	struct err why = ERR_INIT;
-	if (env_hold(c->state, name, cmd_wait_ms(a->options.wait_s), ret, &why) == 0 ||
-	    (c->dry_run && cmd_may_not_write(&why)))
-		return 0;
-	*e = why;
-	return -1;
+	if (cmd_need_state(c, c->dry_run, e) < 0)
+		return -1;
+	return c->dry_run ? 0 : env_hold(c->state, name, cmd_wait_ms(a->options.wait_s), ret, e);
 }
 
 static int change_by_specs(struct cmd_context *c, const struct change_args *a, const char *operation, bool is_update)
@@ -213,12 +210,11 @@ static int change_by_specs(struct cmd_context *c, const struct change_args *a, c
 	auto_opened opened = {0};
 	auto_ptr(env_hold) hold = NULL;
 	if ((a->file && cmd_read_spec_file(c, a->file, &file, &e) < 0) || check_lock_alone(a, &file, &e) < 0 ||
-	    name_of(c, a, &file, &name, &e) < 0 || cmd_need_state(c, false, &e) < 0 ||
-	    hold_name(c, a, name, &hold, &e) < 0)
+	    name_of(c, a, &file, &name, &e) < 0 || open_and_hold(c, a, name, &hold, &e) < 0)
 		return cmd_fail(c, &e);
 	int there = read_before(c, name, &before, &e);
 	if (there < 0 || check_presence(name, there, is_update, &e) < 0 ||
-	    (hold && !a->options.override_frozen && env_refuse_frozen(hold, &e) < 0))
+	    (there && !a->options.override_frozen && env_refuse_frozen(c->state, name, &e) < 0))
 		return cmd_fail(c, &e);
 	struct cmd_change ch = {
 		.name = name,
@@ -296,10 +292,10 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 		return cmd_fail(c, e);
 	}
 	if (cmd_read_spec_file(c, a->words.v[0], &file, e) < 0 || name_of(c, a, &file, &name, e) < 0 ||
-	    cmd_need_state(c, false, e) < 0 || hold_name(c, a, name, &hold, e) < 0)
+	    open_and_hold(c, a, name, &hold, e) < 0)
 		return cmd_fail(c, e);
 	int there = read_before(c, name, &before, e);
-	if (there < 0 || (hold && !a->options.override_frozen && env_refuse_frozen(hold, e) < 0))
+	if (there < 0 || (there && !a->options.override_frozen && env_refuse_frozen(c->state, name, e) < 0))
 		return cmd_fail(c, e);
 	struct env_spec_file nothing_asked = before;
 	struct cmd_change ch = {

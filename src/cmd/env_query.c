@@ -417,7 +417,7 @@ int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
 	if (cmd_hold(c, a.name, a.wait_s, &info, &hold, &e) < 0 ||
-	    (!a.override_frozen && env_refuse_frozen(hold, &e) < 0))
+	    (!a.override_frozen && env_refuse_frozen(c->state, info.name, &e) < 0))
 		return cmd_fail(c, &e);
 	cmd_say(c, "'%.*s': %u generation%s, %u packages in the current one, in %.*s", STR_ARG(info.name),
 		info.generations_n, info.generations_n == 1 ? "" : "s", info.packages_n, STR_ARG(info.prefix));

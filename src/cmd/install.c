@@ -83,7 +83,7 @@ static int rollback(struct cmd_context *c, const struct install_args *a, struct 
 	auto_ptr(env_hold) hold = NULL;
 	struct env_opts o = {.command = c->command_line, .clock = &clock_system};
 	if (cmd_hold(c, a->name, a->wait_s, &info, &hold, e) < 0 ||
-	    (!a->override_frozen && env_refuse_frozen(hold, e) < 0) ||
+	    (!a->override_frozen && env_refuse_frozen(c->state, info.name, e) < 0) ||
 	    wanted_generation(c, a, info.name, &info, &to, e) < 0)
 		return -1;
 	if (to == info.current) {

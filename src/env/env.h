@@ -5,7 +5,7 @@
  *
  *	ROOT/env/<name>/<N>/       generation N: a whole conda prefix, made of links into the store
  *	ROOT/env/<name>/current    → N, swapped atomically
- *	ROOT/env/.<name>.lock      held while a command changes the environment
+ *	ROOT/env/.<name>.lock      held while a command changes the environment; gone with it
  *	ROOT/state.db              environments, generations, operations, history (SQLite)
  *
  * A change is: open the state, take the environment's lock, decide what should be there (a lock: exact packages), plan,
@@ -137,7 +137,7 @@ DEFINE_AUTO(struct env_hold *, env_hold, env_release);
 
 /* ERR_FAILED, with the reason that is given, where the environment is marked as not to be changed (CEP 22). Whoever is about
  * to change or remove it asks first, unless the user said that it shall be overridden, for this once. */
-int env_refuse_frozen(struct env_hold *h, struct err *e);
+int env_refuse_frozen(struct env_state *st, struct str name, struct err *e);
 
 /* == 3. change ==================================================================================================== */
 enum env_step_kind { ENV_STEP_DOWNLOAD, ENV_STEP_UNPACK, ENV_STEP_LINK, ENV_STEP_REMOVE };

@@ -27,12 +27,20 @@ static struct str reason_of(int prefix_fd, struct arena *a)
 	return str_trim(reason);
 }
 
-int env_refuse_frozen(struct env_hold *h, struct err *e)
+int env_refuse_frozen(struct env_state *st, struct str name, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
-	if (!state_current_link(h->dir_fd))
+	if (env_name_check(name, e) < 0)
+		return -1;
+	const char *dir_name = arena_strdup(&a, name);
+	if (st->env_fd < 0 || !fs_exists(st->env_fd, dir_name))
 		return 0;
-	auto_fd prefix = fs_open_dir(h->dir_fd, "current", e);
+	auto_fd dir = fs_open_dir(st->env_fd, dir_name, e);
+	if (dir < 0)
+		return -1;
+	if (!state_current_link(dir))
+		return 0;
+	auto_fd prefix = fs_open_dir(dir, "current", e);
 	if (prefix < 0)
 		return -1;
 	if (!fs_exists(prefix, FROZEN))
@@ -40,7 +48,7 @@ int env_refuse_frozen(struct env_hold *h, struct err *e)
 	struct str reason = reason_of(prefix, &a);
 	return err_new(e, ERR_FAILED,
 		       "environment '%s' is frozen%s%.*s; --override-frozen changes it all the same, at your own risk",
-		       h->name, reason.n ? ": " : "", STR_ARG(reason));
+		       dir_name, reason.n ? ": " : "", STR_ARG(reason));
 }
 
 /* What of conda-meta/ is the user's own: the mark, what other clients are to keep as it is, when it was made. */

@@ -390,9 +390,13 @@ void env_release(struct env_hold *h)
 {
 	if (!h)
 		return;
-	/* An environment that was never made leaves no empty folder behind. Without the lock it is another's folder. */
-	if (h->lock_fd >= 0)
-		(void)sys_unlinkat(h->st->env_fd, h->name, AT_REMOVEDIR);
+	/* An environment that was never made, or is removed, leaves no empty folder behind, and no lock: who waits for that one
+	 * sees that it is gone (fs_lock). Without the lock it is another's folder. */
+	if (h->lock_fd >= 0 && (sys_unlinkat(h->st->env_fd, h->name, AT_REMOVEDIR) == 0 || errno == ENOENT)) {
+		char lock_name[80];
+		snprintf(lock_name, sizeof(lock_name), ".%s.lock", h->name);
+		(void)sys_unlinkat(h->st->env_fd, lock_name, 0);
+	}
 	cleanup_fd(&h->dir_fd);
 	cleanup_fd(&h->lock_fd);
 	free(h->name);

@@ -75,7 +75,10 @@ read_only()
 }
 if unshare -rm true 2>/dev/null; then
 	for query in 'env list' 'env run -n x -- true' 'env export -n x' 'store size' 'store verify' 'solve -c ch aa' \
-		'env create --dry-run -n y -c ch aa' 'env update --dry-run -n x -c ch --all'; do
+		'env create --dry-run -n y -c ch aa' 'env update --dry-run -n x -c ch --all' 'env check -n x' \
+		'env packages -n x' 'env history -n x' 'env remove -n x --dry-run' 'install rollback -n x to 1 --dry-run' \
+		'install remove inactive -n x --dry-run' 'channel list' 'search -c ch aa' 'why -n x aa' \
+		'env wrap -n x --dry-run --dir ro/bin aa'; do
 		# shellcheck disable=SC2086 # words
 		t "read-only root: $query" read_only "$SLIPWAY" --root ro/root $query
 	done
@@ -86,5 +89,29 @@ if unshare -rm true 2>/dev/null; then
 else
 	skip 'read-only root' 'kernel: no user namespaces'
 fi
+
+# nothing that only looks leaves a trace
+listing()
+{
+	(cd "$SLIPWAY_ROOT" && find env -maxdepth 1 | sort)
+}
+leaves_no_trace() # CODE COMMAND...
+{
+	listing >before
+	must_fail "$@" || return 1
+	listing | diff before -
+}
+rm -f "$SLIPWAY_ROOT"/env/.*.lock
+t 'a dry run leaves no lock' leaves_no_trace 0 "$SLIPWAY" env update --dry-run -n x -c ch --all
+t 'nor env remove' leaves_no_trace 0 "$SLIPWAY" env remove --dry-run -n x
+t 'nor env create' leaves_no_trace 0 "$SLIPWAY" env create --dry-run -n y -c ch aa
+for wrong in 'env update -n mistyped -c ch aa' 'env remove -n mistyped' 'install rollback -n mistyped' \
+	'install remove inactive -n mistyped' 'env check -n mistyped'; do
+	# shellcheck disable=SC2086 # words
+	t "a mistyped name leaves no lock: $wrong" leaves_no_trace 1 "$SLIPWAY" $wrong
+done
+t 'nor what has no solution' leaves_no_trace 3 "$SLIPWAY" env create -n mistyped -c ch nothing
+t 'an environment goes' runs "$SLIPWAY" env remove -n x
+t 'with its lock' test ! -e "$SLIPWAY_ROOT/env/.x.lock"
 
 done_testing
