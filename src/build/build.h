@@ -14,8 +14,8 @@
  *
  * What describes the package comes from, the later winning: STAGED/pack.yml (or opts.recipe), then opts.meta. Instead the
  * folder may hold its own info/index.json; then nothing may be given beside it. Files under info/ that are there are
- * checked and kept, what is missing is written: index.json, paths.json, files, about.json, hash_input.json, and link.json
- * for noarch Python.
+ * checked and kept, what is missing is written: index.json, paths.json, files, about.json, hash_input.json, link.json
+ * for noarch Python, and run_exports.json where there are any.
  *
  * The same folder and words give the same bytes: entries are sorted, owner is 0, modes are 0644 or 0755, every time is
  * opts.time_s. Symbolic links stay links, must not lead out of the package, and become relative where they begin with
@@ -49,7 +49,8 @@ struct pack_meta {
 	struct str subdir;		 /* default: "noarch" with `noarch`, else the host's */
 	struct str noarch;		 /* "python", "generic" */
 	struct pack_list depends, constrains, entry_points;
-	struct str license, license_family, summary, description, home;
+	struct pack_list run_exports, run_exports_strong; /* what is built against this package depends on */
+	struct str license, license_family, summary, description, home, dev_url, doc_url;
 	struct str track_features, python_site_packages_path;
 	struct str prefix;
 };

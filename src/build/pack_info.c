@@ -103,7 +103,10 @@ static int finish(struct arena *a, struct pack_meta *m, struct err *e)
 					      (long long)m->build_number));
 	if (pkg_name_check(m->name, e) < 0 || pkg_version_check(m->version, e) < 0 ||
 	    pkg_build_check(m->build, e) < 0 || specs_check("depends", m->depends, m->name, &python, e) < 0 ||
-	    specs_check("constrains", m->constrains, m->name, NULL, e) < 0 || python_check(m, python, e) < 0)
+	    specs_check("constrains", m->constrains, m->name, NULL, e) < 0 ||
+	    specs_check("run_exports", m->run_exports, m->name, NULL, e) < 0 ||
+	    specs_check("run_exports_strong", m->run_exports_strong, m->name, NULL, e) < 0 ||
+	    python_check(m, python, e) < 0)
 		return -1;
 	return prefix_check(m->prefix, e);
 }
@@ -187,10 +190,24 @@ static void write_about(struct buf *b, const struct pack_meta *m)
 	struct jw w = JW_INIT(b, 2);
 	jw_object(&w);
 	jw_kv_opt(&w, "description", m->description);
+	jw_kv_opt(&w, "dev_url", m->dev_url);
+	jw_kv_opt(&w, "doc_url", m->doc_url);
 	jw_kv_opt(&w, "home", m->home);
 	jw_kv_opt(&w, "license", m->license);
 	jw_kv_opt(&w, "license_family", m->license_family);
 	jw_kv_opt(&w, "summary", m->summary);
+	jw_object_end(&w);
+	buf_put_char(b, '\n');
+}
+
+static void write_run_exports(struct buf *b, const struct pack_meta *m)
+{
+	struct jw w = JW_INIT(b, 2);
+	jw_object(&w);
+	if (m->run_exports_strong.n)
+		jw_kv_list(&w, "strong", m->run_exports_strong.v, m->run_exports_strong.n);
+	if (m->run_exports.n)
+		jw_kv_list(&w, "weak", m->run_exports.v, m->run_exports.n);
 	jw_object_end(&w);
 	buf_put_char(b, '\n');
 }
@@ -370,6 +387,14 @@ int meta_complete(struct staged *s, const struct pack_meta *m, bool has_index, i
 		buf_clear(&b);
 		write_about(&b, m);
 		staged_info_add(s, "info/about.json", &b);
+	}
+	if (m->run_exports.n || m->run_exports_strong.n) {
+		if (staged_info_find(s, "info/run_exports.json"))
+			return err_new(e, ERR_USAGE, "run exports are given, but '%s' holds an info/run_exports.json",
+				       s->folder);
+		buf_clear(&b);
+		write_run_exports(&b, m);
+		staged_info_add(s, "info/run_exports.json", &b);
 	}
 	if (!staged_info_find(s, "info/hash_input.json")) {
 		buf_clear(&b);

@@ -9,9 +9,9 @@
 
 struct pack_args {
 	const char *out_dir, *recipe, *format, *name, *version, *build, *subdir, *noarch, *license, *license_family;
-	const char *summary, *description, *home, *track_features, *prefix, *site_packages;
+	const char *summary, *description, *home, *dev_url, *doc_url, *track_features, *prefix, *site_packages;
 	int64_t build_number, level;
-	struct cmd_list depends, constrains, entry_points, words;
+	struct cmd_list depends, constrains, entry_points, run_exports, run_exports_strong, words;
 };
 
 static void args_release(struct pack_args *a)
@@ -19,6 +19,8 @@ static void args_release(struct pack_args *a)
 	vec_release(&a->depends);
 	vec_release(&a->constrains);
 	vec_release(&a->entry_points);
+	vec_release(&a->run_exports);
+	vec_release(&a->run_exports_strong);
 	vec_release(&a->words);
 }
 #define auto_args cleanup_with(args_release) struct pack_args
@@ -78,11 +80,15 @@ static int opts_of(struct cmd_context *c, const struct pack_args *a, struct pack
 		.depends = list_of(c, &a->depends),
 		.constrains = list_of(c, &a->constrains),
 		.entry_points = list_of(c, &a->entry_points),
+		.run_exports = list_of(c, &a->run_exports),
+		.run_exports_strong = list_of(c, &a->run_exports_strong),
 		.license = str_c(a->license),
 		.license_family = str_c(a->license_family),
 		.summary = str_c(a->summary),
 		.description = str_c(a->description),
 		.home = str_c(a->home),
+		.dev_url = str_c(a->dev_url),
+		.doc_url = str_c(a->doc_url),
 		.track_features = str_c(a->track_features),
 		.python_site_packages_path = str_c(a->site_packages),
 		.prefix = str_c(a->prefix),
@@ -160,11 +166,15 @@ int cmd_pack_conda(struct cmd_context *c, int argc, char **argv)
 		{0, "depends", CMD_LIST, &a.depends},
 		{0, "constrains", CMD_LIST, &a.constrains},
 		{0, "entry-point", CMD_LIST, &a.entry_points},
+		{0, "run-exports", CMD_LIST, &a.run_exports},
+		{0, "run-exports-strong", CMD_LIST, &a.run_exports_strong},
 		{0, "license", CMD_TEXT, &a.license},
 		{0, "license-family", CMD_TEXT, &a.license_family},
 		{0, "summary", CMD_TEXT, &a.summary},
 		{0, "description", CMD_TEXT, &a.description},
 		{0, "home", CMD_TEXT, &a.home},
+		{0, "dev-url", CMD_TEXT, &a.dev_url},
+		{0, "doc-url", CMD_TEXT, &a.doc_url},
 		{0, "track-features", CMD_TEXT, &a.track_features},
 		{0, "python-site-packages-path", CMD_TEXT, &a.site_packages},
 		{0, "prefix", CMD_TEXT, &a.prefix},

@@ -24,6 +24,29 @@ t 'the same bytes' cmp first.conda pkgs/hello-1.0-0.conda
 t 'and tells their digest' has "\"sha256\": \"$(sha256sum <first.conda | cut -d' ' -f1)\"" out
 t 'nothing else is left' test "$(ls -A pkgs)" = hello-1.0-0.conda
 
+# what build tools and people read of it
+mkdir -p lib/share lib/info/licenses
+echo 1 >lib/share/x
+echo text >lib/info/licenses/LICENSE
+printf 'run_exports_strong: [ "librt >=1" ]\ndoc_url: https://example.org/doc\n' >lib/pack.yml
+t 'run exports and addresses' runs "$SLIPWAY" pack conda --format tar.bz2 --name libx --version 1.2 --noarch generic \
+	--run-exports 'libx >=1.2,<2' --run-exports 'liby' --dev-url https://example.org/git --license MIT lib
+if command -v bzip2 >/dev/null; then
+	t 'the package has them' runs tar -xOjf libx-1.2-0.tar.bz2 info/run_exports.json
+	tr -d ' \n' <out >exports
+	t 'both kinds' test "$(cat exports)" = '{"strong":["librt>=1"],"weak":["libx>=1.2,<2","liby"]}'
+	t 'about.json' runs tar -xOjf libx-1.2-0.tar.bz2 info/about.json
+	t 'has the addresses' has '"dev_url": "https://example.org/git"' out
+	t 'of the file too' has '"doc_url": "https://example.org/doc"' out
+	t 'the text of the license' prints text tar -xOjf libx-1.2-0.tar.bz2 info/licenses/LICENSE
+else
+	skip 'the package has them' 'no bzip2'
+fi
+t 'a run export that is no spec' must_fail 2 "$SLIPWAY" pack conda --name l --version 1 --run-exports '>=1' lib
+echo '{}' >lib/info/run_exports.json
+t 'run exports said twice' must_fail 2 "$SLIPWAY" pack conda --name l --version 1 lib
+t 'tell where' has "'lib' holds an info/run_exports.json" err
+
 # what others make of it
 if command -v unzip >/dev/null; then
 	t 'a whole ZIP' runs unzip -tq first.conda
