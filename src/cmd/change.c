@@ -127,6 +127,33 @@ static int parse_options(const struct cmd_context *c, const struct cmd_change_op
 	return 0;
 }
 
+static struct str subdir_here(const struct cmd_context *c, const struct cmd_change_options *options)
+{
+	return options->solve.subdir  ? str_c(options->solve.subdir)
+	       : c->config.subdir.s.n ? c->config.subdir.s
+				      : channel_host_subdir();
+}
+
+/* A lock may have been merged by hand. A recipe that does not fit together is refused; of a list of URLs, which is there to
+ * get exactly these files (CEP 23: no solver), it is said. */
+static int check_given(struct cmd_context *c, const struct cmd_change *ch, const struct env_spec_file *lock,
+		       struct err *e)
+{
+	struct pkg_record *virtuals;
+	struct str *problems, subdir = subdir_here(c, ch->options);
+	size_t virtuals_n;
+	if (cmd_virtuals(c, subdir, &virtuals, &virtuals_n, e) < 0)
+		return -1;
+	size_t n = env_lock_problems(lock, subdir, virtuals, virtuals_n, &c->arena, &problems);
+	for (size_t i = 0; i < n; i++)
+		cmd_warn(c, "%.*s", STR_ARG(problems[i]));
+	if (n == 0 || lock->is_url_list)
+		return 0;
+	return err_new(e, ERR_INPUT,
+		       "the recipe's packages do not go together, or not with this host (see above); make it anew with "
+		       "'slipway env export', or apply its URLs as an @EXPLICIT list, which is not refused");
+}
+
 int cmd_make_current(struct cmd_context *c, struct env_hold *hold, uint32_t generation, const char *operation,
 		     const struct env_opts *o, struct err *e)
 {
@@ -149,6 +176,8 @@ static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct env_
 			   STR_ARG(ch->name), state);
 	cmd_progress_begin(c);
 	int rc = env_prepare(c->store, c->offline ? NULL : c->transfer, plan, o, &c->arena, e);
+	if (rc == 0 && ch->given && plan->target.is_url_list)
+		rc = check_given(c, ch, &plan->target, e);
 	if (rc == 0) {
 		cmd_if_interrupted(c,
 				   "nothing changed: '%.*s' %s; its packages are kept, and the same command goes on "
@@ -202,6 +231,8 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 		    env_same_settings(ch->before, &plan.target);
 	if (same)
 		cmd_say(c, "'%.*s' is like that already: nothing to do", STR_ARG(ch->name));
+	if (!same && ch->given && !plan.target.is_url_list && check_given(c, ch, &plan.target, e) < 0)
+		return cmd_fail(c, e);
 	if (same || c->dry_run)
 		return c->json ? change_answer(c, ch, &plan, found, NULL) : CMD_OK;
 	if (know_channels(c, &ch->options->solve.channels, &o, e) < 0 || do_it(c, ch, hold, &plan, &o, &report, e) < 0)
@@ -231,9 +262,7 @@ int cmd_check_platform(struct cmd_context *c, const struct cmd_change_options *o
 		return 0;
 	if (cmd_need_config(c, e) < 0)
 		return -1;
-	struct str here = options->solve.subdir	 ? str_c(options->solve.subdir)
-			  : c->config.subdir.s.n ? c->config.subdir.s
-						 : channel_host_subdir();
+	struct str here = subdir_here(c, options);
 	return str_eq(here, file->subdir)
 		       ? 0
 		       : err_new(e, ERR_UNSUPPORTED,

@@ -52,5 +52,6 @@ struct cmd_change {
 	const struct env_spec_file *before; /* NULL: a new environment */
 	const struct env_spec_file *target;
 	const struct cmd_change_options *options;
+	bool given; /* the target is a lock from a file, not a solution */
 };
 int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct err *e);

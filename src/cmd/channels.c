@@ -322,11 +322,16 @@ static const char *environment(const char *name)
 	return getenv(name);
 }
 
+int cmd_virtuals(struct cmd_context *c, struct str subdir, struct pkg_record **ret, size_t *ret_n, struct err *e)
+{
+	return channel_virtual(&c->arena, subdir, environment, ret, ret_n, e);
+}
+
 int cmd_request(struct cmd_context *c, const struct cmd_opened *o, struct solve_request *ret, struct err *e)
 {
 	struct pkg_record *virtuals;
 	size_t n;
-	if (channel_virtual(&c->arena, o->subdir, environment, &virtuals, &n, e) < 0)
+	if (cmd_virtuals(c, o->subdir, &virtuals, &n, e) < 0)
 		return -1;
 	*ret = SOLVE_REQUEST_INIT;
 	ret->indexes = o->indexes;

@@ -172,6 +172,8 @@ void cmd_opened_release(struct cmd_opened *o);
 int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, const struct str *fallback,
 		      size_t fallback_n, const struct str *specs, size_t specs_n, struct cmd_opened *ret,
 		      struct err *e);
+/* What the host (or CONDA_OVERRIDE_*) provides for packages of `subdir`. */
+int cmd_virtuals(struct cmd_context *c, struct str subdir, struct pkg_record **ret, size_t *ret_n, struct err *e);
 /* Fills in everything of a request but what is asked for; virtual packages included. */
 int cmd_request(struct cmd_context *c, const struct cmd_opened *o, struct solve_request *ret, struct err *e);
 /* solve(); a held index that shows damage while it is read is removed, so that the next run makes it anew. */

@@ -226,6 +226,7 @@ static int change_by_specs(struct cmd_context *c, const struct change_args *a, c
 	int code = CMD_OK;
 	if (cmd_check_platform(c, &a->options, &file, &e) < 0)
 		return cmd_fail(c, &e);
+	ch.given = file.is_lock;
 	if (file.is_lock)
 		target = file;
 	target.name = name;
@@ -314,6 +315,7 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 		return cmd_fail(c, e);
 	target = file;
 	target.name = name;
+	ch.given = file.is_lock;
 	if (!file.is_lock) {
 		struct change_args specs_only = *a;
 		specs_only.words = (struct cmd_list){0};

@@ -56,7 +56,8 @@ struct env_spec_file {		    /* what any of the readable files says */
 	struct str subdir;			 /* lock: the platform it is for */
 	const struct env_lock_package *packages; /* lock: exact packages in link order */
 	uint32_t packages_n;
-	bool is_lock; /* packages are exact: no solving */
+	bool is_lock;	  /* packages are exact: no solving */
+	bool is_url_list; /* @EXPLICIT: records know nothing but file names until env_prepare completed them */
 	bool nodefaults;
 	const struct str *notes; /* what a person should know about the file: parts that were passed over */
 	uint32_t notes_n;
@@ -67,6 +68,12 @@ int env_file_read(struct arena *a, struct str text, const char *where, struct en
 void env_file_write_spr(const struct env_spec_file *f, struct buf *b);
 void env_file_write_explicit(const struct env_spec_file *f, struct buf *b);
 void env_file_write_yml(const struct env_spec_file *f, bool with_builds, struct buf *b);
+
+/* What stands against a lock that somebody may have written or merged by hand: packages of another platform than `subdir`,
+ * dependencies that nothing in it (nor `virtuals`) meets, constraints that something in it breaks. One line each, all at once;
+ * returns how many. */
+size_t env_lock_problems(const struct env_spec_file *lock, struct str subdir, const struct pkg_record *virtuals,
+			 size_t virtuals_n, struct arena *a, struct str **ret);
 
 /* == 2. state ===================================================================================================== */
 struct env_state;

@@ -143,7 +143,7 @@ static bool is_explicit(struct str text)
 int file_read_lines(struct file_builder *b, struct str text, struct err *e)
 {
 	struct str line;
-	b->file->is_lock = is_explicit(text);
+	b->file->is_lock = b->file->is_url_list = is_explicit(text);
 	for (unsigned n = 1; str_take_line(&text, &line); n++) {
 		line = str_trim(line);
 		if (!line.n || line.p[0] == '#')

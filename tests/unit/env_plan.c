@@ -128,3 +128,46 @@ TEST(settings_count_as_a_difference)
 	y.packages = &p3;
 	CHECK(!env_same_settings(&x, &y));
 }
+
+static const char *problems(struct envs *w, const struct env_lock_package *p, uint32_t n)
+{
+	const struct pkg_record virtuals[] = {{.name = STR("__glibc"), .version = STR("2.36")}};
+	const struct env_spec_file lock = {.packages = p, .packages_n = n, .is_lock = true};
+	auto_buf b = BUF_INIT(10000);
+	struct str *list;
+	size_t found = env_lock_problems(&lock, STR("linux-64"), virtuals, 1, &w->arena, &list);
+	for (size_t i = 0; i < found; i++)
+		buf_printf(&b, "%.*s\n", STR_ARG(list[i]));
+	return arena_strdup(&w->arena, buf_str(&b));
+}
+
+TEST(a_lock_that_does_not_fit_together)
+{
+	auto_envs w = {0};
+	envs_open(&w);
+	struct env_lock_package p[] = {envs_simple(&w, "a", "1"), envs_simple(&w, "b", "1"), envs_simple(&w, "c", "3")};
+	const struct str good[] = {STR("b"),	  STR("c >=2,<4"), STR("__glibc >=2.17"), STR("x[when=\"y\"]"),
+				   STR("ch::zz"), STR(">=1 <"),	   STR("C 3.*")};
+	const struct str bad[] = {STR("b >1"),
+				  STR("d"),
+				  STR("__glibc >=3"),
+				  STR("__cuda"),
+				  STR("b[when=\"c>=4\"]"),
+				  STR("e[when=\"b and c>=3\"]")};
+	const struct str constrains[] = {STR("b <1"), STR("z 7"), STR("c >=3")};
+	p[0].record.depends = good;
+	p[0].record.depends_n = sizeof(good) / sizeof(*good);
+	CHECK_STR(problems(&w, p, 3), "");
+	p[1].record.depends = bad;
+	p[1].record.depends_n = sizeof(bad) / sizeof(*bad);
+	p[2].record.constrains = constrains;
+	p[2].record.constrains_n = sizeof(constrains) / sizeof(*constrains);
+	p[2].record.subdir = STR("osx-arm64");
+	CHECK_STR(problems(&w, p, 3), "b 1 needs 'b >1': the lock has b 1\n"
+				      "b 1 needs 'd': the lock has none\n"
+				      "b 1 needs '__glibc >=3': here is __glibc 2.36\n"
+				      "b 1 needs '__cuda': this host has none\n"
+				      "b 1 needs 'e[when=\"b and c>=3\"]': the lock has none\n"
+				      "c 3 is for osx-arm64, not linux-64\n"
+				      "c 3 does not go with anything but 'b <1': the lock has b 1\n");
+}
