@@ -26,6 +26,7 @@ DL_LIBRARY(libyaml, "libyaml-0.so.2", LIBYAML, NULL);
 struct reader {
 	struct arena *a;
 	const char *where;
+	struct str text;
 	yaml_parser_t parser;
 	yaml_event_t event; /* the current one, ours to delete */
 	bool have_event;
@@ -51,6 +52,16 @@ __attribute__((format(printf, 4, 5))) static int fail(struct reader *r, size_t l
 	return err_new(r->e, code, "%s:%zu: %s", r->where, line, msg);
 }
 
+static bool is_indented_with_tab(struct str text, size_t number)
+{
+	struct str line = STR_NONE;
+	for (size_t i = 0; i < number && str_take_line(&text, &line); i++)
+		;
+	while (line.n && *line.p == ' ')
+		line = str_skip(line, 1);
+	return line.n && *line.p == '\t';
+}
+
 static int libyaml_error(struct reader *r)
 {
 	const yaml_parser_t *p = &r->parser;
@@ -63,6 +74,9 @@ static int libyaml_error(struct reader *r)
 	if (p->context && p->context_mark.line + 1 != line)
 		return fail(r, line, ERR_INPUT, "%s, %s that begins at line %zu", problem, p->context,
 			    p->context_mark.line + 1);
+	/* what people meet most: it says "token" where they see nothing but space */
+	if (strstr(problem, "cannot start any token") && is_indented_with_tab(r->text, line))
+		return fail(r, line, ERR_INPUT, "a tab, where YAML wants spaces");
 	return fail(r, line, ERR_INPUT, "%s%s%s", problem, p->context ? ", " : "", p->context ? p->context : "");
 }
 
@@ -250,6 +264,7 @@ const struct yaml *yaml_parse(struct arena *a, struct str text, const char *wher
 	if (refuse_tag_directives(&r, text) < 0)
 		return NULL;
 	str_take_str(&text, STR("\xef\xbb\xbf")); /* a byte order mark, which some editors leave */
+	r.text = text;
 	libyaml.parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
 	libyaml.parser_set_input_string(&r.parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
 	struct yaml *root = arena_new(a, struct yaml);

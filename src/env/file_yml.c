@@ -42,6 +42,12 @@ static int read_texts(struct file_builder *b, const struct yaml *y, const char *
 static int refuse_subsection(const struct yaml *item, struct err *e)
 {
 	struct str key = item->n ? item->pair[0].key : STR("");
+	if (str_starts(key, STR("sel(")))
+		return yaml_error(
+			item, e,
+			"'%.*s:' is micromamba's own, and other programs cannot read it (CEP 24); write a file "
+			"for each platform, without it",
+			STR_ARG(key));
 	if (!str_eq(key, STR("pip")))
 		return yaml_error(item, e, "unknown subsection '%.*s' in 'dependencies'", STR_ARG(key));
 	yaml_error(item, e,

@@ -290,6 +290,39 @@ TEST(environment_files_are_read)
 	CHECK_INT(f.notes_n, 0);
 }
 
+/* As they come from other systems and editors. */
+TEST(environment_files_of_others_are_read)
+{
+	struct env_spec_file f = reads("\xef\xbb\xbf# made by hand\r\n"
+				       "name: my-env  # [unix]\r\n"
+				       "\r\n"
+				       "channels:\r\n"
+				       "- defaults\r\n"
+				       "- nodefaults\r\n"
+				       "- https://example.org/t/<token>/ch\r\n"
+				       "dependencies:\r\n"
+				       "- python=3.9  # [linux]\r\n"
+				       "# - commented=1\r\n"
+				       "- conda-forge::h5py>=3\r\n"
+				       "- conda-forge/linux-64::numpy 1.26.* *_0\r\n"
+				       "- python=3.9\r\n"
+				       "variables:\r\n"
+				       "  YES: yes\r\n"
+				       "  URL: http://x/#a\r\n"
+				       "prefix: C:\\envs\\my-env\r\n",
+				       "environment.yml");
+	CHECK_STR(z(f.name), "my-env");
+	CHECK_INT(f.channels_n, 2);
+	CHECK_STR(z(f.channels[0]), "defaults");
+	CHECK(f.nodefaults);
+	CHECK_INT(f.specs_n, 4); /* twice the same is asked for once, by the solver */
+	CHECK_STR(z(f.specs[0]), "python=3.9");
+	CHECK_STR(z(f.specs[2]), "conda-forge/linux-64::numpy 1.26.* *_0");
+	CHECK_STR(z(f.variables[0].value), "yes");
+	CHECK_STR(z(f.variables[1].value), "http://x/#a");
+	CHECK_INT(f.notes_n, 0);
+}
+
 TEST(environment_files_are_known_by_their_content)
 {
 	CHECK_INT(reads("# mine\n---\ndependencies: [a, b]\n", "standard input").specs_n, 2);
@@ -324,7 +357,11 @@ TEST(bad_environment_files_name_file_and_line)
 	fails("dependencies:\n  - [a]\n", "e.yml", ERR_INPUT, "e.yml:2: 'dependencies' must be text");
 	fails("dependencies:\n  - \"a\\nlock exact\"\n", "e.yml", ERR_INPUT, "e.yml: a spec holds a control character");
 	fails("channels:\n  - ''\ndependencies: []\n", "e.yml", ERR_INPUT, "e.yml: a channel is empty");
-	fails("dependencies:\n\t- a\n", "e.yml", ERR_INPUT, "e.yml:2: ");
+	fails("dependencies:\n\t- a\n", "e.yml", ERR_INPUT, "e.yml:2: a tab, where YAML wants spaces");
+	fails("dependencies:\n  - sel(linux): a\n", "e.yml", ERR_INPUT, "e.yml:2: 'sel(linux):' is micromamba's own");
+	fails("channels: &c [x]\ndependencies: *c\n", "e.yml", ERR_UNSUPPORTED, "e.yml:1: anchors ('&c')");
+	fails("dependencies: [a]\ndependencies: [b]\n", "e.yml", ERR_INPUT,
+	      "e.yml:2: key 'dependencies' comes twice, first at line 1");
 }
 
 TEST(environment_files_are_written)
