@@ -186,6 +186,11 @@ int sys_fchmod(int fd, mode_t mode)
 	return fault_hits() ? -1 : fchmod(fd, mode);
 }
 
+int sys_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid)
+{
+	return fault_hits() ? -1 : fchownat(dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW);
+}
+
 int sys_utimensat(int dirfd, const char *path, const struct timespec t[2], int flags)
 {
 	return fault_hits() ? -1 : utimensat(dirfd, path, t, flags);

@@ -33,6 +33,7 @@ int sys_unlinkat(int dirfd, const char *path, int flags);
 int sys_mkdirat(int dirfd, const char *path, mode_t mode);
 int sys_fchmodat(int dirfd, const char *path, mode_t mode);
 int sys_fchmod(int fd, mode_t mode);
+int sys_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid); /* of a symbolic link itself */
 int sys_utimensat(int dirfd, const char *path, const struct timespec t[2], int flags);
 int sys_futimens(int fd, const struct timespec t[2]);
 int sys_ficlone(int tofd, int fromfd); /* ioctl FICLONE */

@@ -40,7 +40,7 @@ struct key {
 	int (*read)(struct reader *r, const struct yaml *y, const char *what, void *into, struct err *e);
 };
 
-static bool service_name_ok(struct str s)
+bool service_name_ok(struct str s)
 {
 	if (s.n == 0 || s.n > NAME_MAX_BYTES)
 		return false;
@@ -355,12 +355,20 @@ static const struct {
 	       {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"WINCH", SIGWINCH}, {"KILL", SIGKILL}};
 enum { SIGNALS_N = sizeof(signals) / sizeof(signals[0]) };
 
-static const char *signal_word(int signo)
+const char *signal_word(int signo)
 {
 	for (size_t i = 0; i < SIGNALS_N; i++)
 		if (signals[i].signo == signo)
 			return signals[i].word;
 	return "TERM";
+}
+
+int signal_of(struct str word)
+{
+	for (size_t i = 0; i < SIGNALS_N; i++)
+		if (str_eq_c(word, signals[i].word))
+			return signals[i].signo;
+	return 0;
 }
 
 READS(svc_stop_signal)
@@ -485,7 +493,7 @@ READS(svc_health)
 	return read_map(r, y, "'health'", keys, into, e);
 }
 
-static const struct service_socket *socket_named(const struct service_decl *d, struct str name)
+const struct service_socket *decl_socket(const struct service_decl *d, struct str name)
 {
 	for (uint32_t i = 0; i < d->sockets_n; i++)
 		if (str_eq(d->sockets[i].name, name))
@@ -505,7 +513,7 @@ static int check_service(const struct service_decl *d, const struct yaml *y, str
 	for (uint32_t i = 0; i < d->probes_n; i++) {
 		const struct service_probe *p = &d->probes[i];
 		struct address address;
-		if (p->kind == SERVICE_PROBE_COMMAND || socket_named(d, p->address))
+		if (p->kind == SERVICE_PROBE_COMMAND || decl_socket(d, p->address))
 			continue;
 		if (address_parse(p->address, NULL, &address, e) < 0)
 			return yaml_error(y, e,
@@ -967,25 +975,37 @@ void decl_put(struct jw *w, const struct service_decl *d)
 	jw_object_end(w);
 }
 
-int decl_copy(struct arena *a, const struct service_decl *d, struct service_decl *ret, struct err *e)
+int decl_read(struct arena *a, struct str json, struct str component, struct str name, struct service_decl *ret,
+	      struct err *e)
 {
 	auto_buf text = BUF_INIT(FILE_MAX_BYTES);
-	auto_free char *name = str_dup(d->component.n ? d->component : d->name);
+	auto_free char *component_z = str_dup(component.n ? component : name);
 	struct jw w = JW_INIT(&text, 0);
 	struct component c;
 	jw_object(&w);
 	jw_key(&w, "services");
 	jw_object(&w);
-	jw_key_str(&w, d->name);
-	decl_put(&w, d);
+	jw_key_str(&w, name);
+	jw_raw(&w, json);
 	jw_object_end(&w);
 	jw_object_end(&w);
 	if (text.overflow)
-		return err_new(e, ERR_LIMIT, "the declaration of service '%.*s' has more than %d bytes",
-			       STR_ARG(d->name), FILE_MAX_BYTES);
-	auto_free char *where = xasprintf("service '%.*s'", STR_ARG(d->name));
-	if (component_read(a, buf_str(&text), name, arena_strdup(a, str_c(where)), &c, e) < 0)
+		return err_new(e, ERR_LIMIT, "the declaration of service '%.*s' has more than %d bytes", STR_ARG(name),
+			       FILE_MAX_BYTES);
+	const char *where = arena_printf(a, "service '%.*s'", STR_ARG(name));
+	if (component_read(a, buf_str(&text), component_z, where, &c, e) < 0)
 		return -1;
 	*ret = c.services[0];
 	return 0;
+}
+
+int decl_copy(struct arena *a, const struct service_decl *d, struct service_decl *ret, struct err *e)
+{
+	auto_buf text = BUF_INIT(FILE_MAX_BYTES);
+	struct jw w = JW_INIT(&text, 0);
+	decl_put(&w, d);
+	if (text.overflow)
+		return err_new(e, ERR_LIMIT, "the declaration of service '%.*s' has more than %d bytes",
+			       STR_ARG(d->name), FILE_MAX_BYTES);
+	return decl_read(a, buf_str(&text), d->component, d->name, ret, e);
 }

@@ -105,10 +105,22 @@ int component_services(struct arena *a, const struct component *c, size_t n, con
 
 /* == 2. the supervisor ============================================================================================ */
 /*
- * Stepped by a loop; start, hand-over and stop answer through `done`. One service has at most two processes: the one that serves,
- * and during a hand-over the one that comes. What runs is kept in `run_dir` (doc/formats/run.md), written before a process is let go: a supervisor
- * that starts where another died finds the processes (pid and start time), takes their listening sockets back (pidfd_getfd), and
- * goes on. Its own end does not end the services, unless services_stop_all is called.
+ * Stepped by a loop; start, hand-over and stop answer through `done`, never before the function has returned. One service has one process
+ * that serves, during a hand-over one that comes, and those that drain: they have their stop signal and leave by themselves, or at the end
+ * of their stop time. What runs is kept in `run_dir` (doc/formats/run.md), written before a process is let go: a supervisor that
+ * starts where another died finds the processes (pid and start time), takes their listening sockets back (pidfd_getfd), and goes on.
+ * Its own end does not end the services: whoever wants that stops each of them.
+ *
+ * Hand-over by sockets: the new process starts on the same sockets; when it is ready, probes that name a private socket ask it; then it
+ * serves and the old one gets its stop signal; when that has let go of the sockets (it closed them, or has ended), the other probes
+ * ask. Where the sockets cannot be shared (none were taken back after an adoption without privilege), and by declaration: stop, start, probes.
+ * Failure, in the order of the damage:
+ *	any other code	   before the old one was told to stop: it runs on, as it was
+ *	ERR_ROLLED_BACK	   afterwards: the old version was started again, on the sockets that were held all the time, and is healthy
+ *	ERR_UNCERTAIN	   and it did not come back; its restart rule goes on trying
+ *
+ * Restarts: each end in a row doubles the delay, up to five minutes; a minute of running begins anew. Nothing is given up for good. A service
+ * that is unhealthy is told of (`event`, status), not restarted.
  */
 struct supervisor;
 enum service_state {
@@ -137,13 +149,15 @@ struct supervisor_opts {
 	struct loop *loop;
 	int run_dirfd; /* ROOT/run */
 	const char *run_path;
-	service_event_fn *event; /* each change of state; may be NULL */
+	service_event_fn *event; /* each change of state; may be NULL; it calls nothing of the supervisor */
 	void *ctx;
 };
+/* ERR_BUSY where another supervisor has this folder. */
 int supervisor_new(const struct supervisor_opts *o, struct supervisor **ret, struct err *e);
-void supervisor_free(struct supervisor *s); /* lets go of the services; they run on */
+void supervisor_free(struct supervisor *s); /* lets go of the services; they run on; what is under way is not answered */
 DEFINE_AUTO(struct supervisor *, supervisor, supervisor_free);
-/* Takes over what another supervisor left running in run_dir; what is no longer alive is started again by its restart rule. */
+/* Takes over what another supervisor left running in run_dir; what is no longer alive is started again by its restart rule. Of an
+ * interrupted hand-over the one that came is ended. What ran before the host was started anew is forgotten. */
 int supervisor_adopt(struct supervisor *s, struct err *e);
 
 /* A service of an environment: `prefix` is the generation's real path. The declaration is copied. */
@@ -152,12 +166,15 @@ struct service_ref {
 	uint32_t generation;
 	const char *prefix;
 	const struct service_decl *decl;
+	const char *runtime_dir; /* ROOT/run/ENV/NAME, for service_probe; the supervisor knows its own */
 };
-/* Starts it; done when it is ready and healthy. Running already in this generation: done at once. */
+/* Starts it; done when it is ready and healthy. Running already in this generation: done; in another: ERR_EXISTS. ERR_BUSY while another
+ * operation is under way. */
 void service_start(struct supervisor *s, const struct service_ref *r, service_done_fn *done, void *ctx);
 /* From whatever runs under this name to this version, as the new declaration says. On failure the old one runs on (or again), and
  * the failure says so. */
 void service_hand_over(struct supervisor *s, const struct service_ref *r, service_done_fn *done, void *ctx);
+/* At any time: what is under way fails with 'was stopped meanwhile'. Done when all its processes have ended. */
 void service_stop(struct supervisor *s, struct str env, struct str name, service_done_fn *done, void *ctx);
 /* Asks for health now, past any interval. */
 void service_check(struct supervisor *s, struct str env, struct str name, service_done_fn *done, void *ctx);

@@ -33,6 +33,7 @@ TEST(calls_do_what_their_names_say)
 	CHECK_INT(fstat(fd, &st), 0);
 	CHECK_INT(st.st_mode & 07777, 0640);
 	CHECK_INT(sys_fchmodat(dir, "d/f", 0600), 0);
+	CHECK_INT(sys_fchownat(dir, "d/f", getuid(), getgid()), 0);
 	struct timespec t[2] = {{1000, 0}, {2000, 0}};
 	CHECK_INT(sys_futimens(fd, t), 0);
 	CHECK_INT(sys_linkat(dir, "d/f", dir, "g", 0), 0);
