@@ -100,7 +100,7 @@ static int read_line(struct file_builder *b, struct str key, struct str value, u
 		return read_requested(b, value, line, e);
 	struct str copy = arena_str(b->arena, value);
 	if (str_eq(key, STR("channel")))
-		vec_push(&b->channels, copy);
+		file_add_channel(b, copy);
 	else if (str_eq(key, STR("spec")))
 		vec_push(&b->specs, copy);
 	else if (str_eq(key, STR("name")))
@@ -184,6 +184,8 @@ void env_file_write_spr(const struct env_spec_file *f, struct buf *b)
 		put_line(b, "subdir", f->subdir);
 	for (uint32_t i = 0; i < f->channels_n; i++)
 		put_line(b, "channel", f->channels[i]);
+	if (f->nodefaults)
+		put_line(b, "channel", STR("nodefaults"));
 	for (uint32_t i = 0; i < f->specs_n; i++)
 		put_line(b, "spec", f->specs[i]);
 	for (uint32_t i = 0; i < f->variables_n; i++)

@@ -29,10 +29,8 @@ static int read_texts(struct file_builder *b, const struct yaml *y, const char *
 		struct str s;
 		if (yaml_str(&y->item[i], what, &s, e) < 0)
 			return -1;
-		if (is_channels && str_eq(s, STR("nodefaults")))
-			b->file->nodefaults = true;
-		else if (is_channels)
-			vec_push(&b->channels, s);
+		if (is_channels)
+			file_add_channel(b, s);
 		else
 			vec_push(&b->specs, s);
 	}

@@ -51,6 +51,14 @@ int file_add_variable(struct file_builder *b, struct str name, struct str value,
 	return 0;
 }
 
+void file_add_channel(struct file_builder *b, struct str channel)
+{
+	if (str_eq(channel, STR("nodefaults")))
+		b->file->nodefaults = true;
+	else
+		vec_push(&b->channels, channel);
+}
+
 int file_add_package(struct file_builder *b, const struct env_lock_package *p, unsigned line, struct err *e)
 {
 	uint64_t *slot = map_put(&b->package_names, p->record.name);

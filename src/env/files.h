@@ -18,6 +18,8 @@ struct file_builder {
 	struct map variable_names, package_names; /* → index + 1 */
 };
 int file_add_variable(struct file_builder *b, struct str name, struct str value, unsigned line, struct err *e);
+/* "nodefaults" is a word of conda's, not a channel. */
+void file_add_channel(struct file_builder *b, struct str channel);
 /* A lock has each name once, whichever way it is written. */
 int file_add_package(struct file_builder *b, const struct env_lock_package *p, unsigned line, struct err *e);
 int file_check_version(struct file_builder *b, struct str version, unsigned line, struct err *e);

@@ -33,7 +33,8 @@ static void check_yml(const struct env_spec_file *f)
 		return;
 	if (env_file_read(&a, buf_str(&b), "again.yml", &again, &e) < 0)
 		panic("'%s' does not read back: %s", b.p, e.msg);
-	if (f->channels_n != again.channels_n || f->variables_n != again.variables_n || !str_eq(f->name, again.name))
+	if (f->channels_n != again.channels_n || f->nodefaults != again.nodefaults ||
+	    f->variables_n != again.variables_n || !str_eq(f->name, again.name))
 		panic("'%s' lost something", b.p);
 }
 

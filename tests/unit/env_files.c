@@ -116,6 +116,17 @@ TEST(odd_members_of_a_record_keep_to_themselves)
 	CHECK_STR(z(f.packages[0].record.extra_json), "\"z\":[1,2]");
 }
 
+TEST(nodefaults_is_no_channel)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	const char text[] = "recipe 1\nchannel c\nchannel nodefaults\n";
+	struct env_spec_file f = reads(text, "x.spr");
+	CHECK_INT(f.channels_n, 1);
+	CHECK(f.nodefaults);
+	env_file_write_spr(&f, &b);
+	CHECK_STR(b.p, text);
+}
+
 TEST(an_empty_lock_stays_a_lock)
 {
 	auto_buf b = BUF_INIT(BUF_MAX);
