@@ -105,9 +105,11 @@ static int check_url(struct str url, struct err *e)
 	return 0;
 }
 
+/* Of the path: a host may have that name too. */
 static bool drop_last(struct str *url, struct str word)
 {
-	if (!str_ends(*url, word) || url->n <= word.n || url->p[url->n - word.n - 1] != '/')
+	if (!str_ends(*url, word) || url->n <= word.n || url->p[url->n - word.n - 1] != '/' ||
+	    url->n - word.n <= url_origin(*url).n)
 		return false;
 	url->n -= word.n + 1;
 	return true;
@@ -199,6 +201,9 @@ static int set_url(struct arena *a, struct str url, const struct channel_config 
 	bool file = str_starts(url, STR("file://"));
 	if (!file && str_search(origin, STR("://")) + 3 == (ptrdiff_t)origin.n)
 		return err_new(e, ERR_USAGE, "channel address names no host");
+	if (file && origin.n > strlen("file://"))
+		return err_new(e, ERR_USAGE, "'%.*s' is not a file URL of this machine (file:///absolute/path)",
+			       STR_ARG(url));
 	struct str alias = str_ends(c->alias, STR("/")) ? str_head(c->alias, c->alias.n - 1) : c->alias;
 	*ret = (struct channel){.url = url, .shown = shown_url(a, url), .is_folder = file};
 	ret->name = short_name(ret->shown, alias);

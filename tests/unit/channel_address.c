@@ -142,6 +142,7 @@ TEST(what_is_no_address_is_refused)
 	refused("https://h/a?b", NULL);
 	refused("s3://bucket/x", NULL);
 	refused("conda-forge", "s3://bucket");
+	refused("file://srv/channel", NULL);
 	CHECK(!strstr(refused("conda-forge", "ftp://me:Secret@h"), "Secret"));
 }
 
@@ -155,6 +156,8 @@ TEST(the_channel_of_a_spec_matches)
 	struct channel m = parse("https://me:pw@mirror/x/conda-forge", NULL);
 	CHECK(channel_matches(&m, STR("conda-forge")));
 	CHECK(channel_matches(&m, STR("https://mirror/x/conda-forge")));
+	m = parse("https://repodata.json", NULL);
+	CHECK(str_eq(m.url, STR("https://repodata.json")));
 	struct channel root = parse("/", NULL);
 	CHECK(channel_matches(&root, root.url));
 }
