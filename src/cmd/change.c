@@ -17,7 +17,8 @@ int cmd_no_solution(struct cmd_context *c, const struct solve_result *r)
 	auto_buf text = BUF_INIT(BUF_MAX);
 	auto_answer a = {0};
 	solve_explain(r, &text);
-	cmd_warn(c, "no solution\n%s", text.p);
+	bool says_so = str_starts(buf_str(&text), STR("no solution"));
+	cmd_warn(c, "%s%s", says_so ? "" : "no solution: ", text.p);
 	if (!c->json)
 		return CMD_NO_SOLUTION;
 	struct jw *w = cmd_answer(&a);

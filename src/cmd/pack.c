@@ -127,8 +127,8 @@ static int report(struct cmd_context *c, const struct pack_result *r)
 		return cmd_print(c, &b);
 	}
 	out_put_size(&size, r->content_bytes);
-	cmd_say(c, "%s %zu files, %s; %zu of them hold the prefix", c->dry_run ? "would pack" : "packed", r->files,
-		size.p, r->prefix_files);
+	cmd_say(c, "%s %zu file%s, %s; with the prefix in it: %zu", c->dry_run ? "would pack" : "packed", r->files,
+		r->files == 1 ? "" : "s", size.p, r->prefix_files);
 	buf_printf(&b, "%s\n", r->path);
 	return cmd_print(c, &b);
 }

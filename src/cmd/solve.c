@@ -71,7 +71,7 @@ static void put_table(struct cmd_context *c, const struct solve_result *r, struc
 		total += p->size;
 	}
 	out_table_print(&c->out, &t);
-	buf_printf(b, "%zu packages, ", r->packages_n);
+	buf_printf(b, "%zu package%s, ", r->packages_n, r->packages_n == 1 ? "" : "s");
 	out_put_size(b, total);
 	buf_put_char(b, '\n');
 }

@@ -26,9 +26,9 @@ static int print_usage(struct cmd_context *c, const struct store_usage *u, const
 		buf_put_char(&b, '\n');
 		return cmd_print(c, &b);
 	}
-	buf_printf(&b, "%s%llu archives, ", what, (unsigned long long)u->blobs);
+	buf_printf(&b, "%s%llu archive%s, ", what, (unsigned long long)u->blobs, u->blobs == 1 ? "" : "s");
 	out_put_size(&b, u->blob_bytes);
-	buf_printf(&b, "; %llu unpacked packages, ", (unsigned long long)u->trees);
+	buf_printf(&b, "; %llu unpacked package%s, ", (unsigned long long)u->trees, u->trees == 1 ? "" : "s");
 	out_put_size(&b, u->tree_bytes);
 	buf_put_c(&b, "; half-done work, ");
 	out_put_size(&b, u->tmp_bytes);

@@ -85,6 +85,8 @@ t 'remove inactive generations' runs sw install remove inactive -n e
 t 'leaves the current one' prints 1 sw env run -n e -- tool
 t 'alone' [ ! -e "$SLIPWAY_ROOT/env/e/2" ]
 t 'no solution exits 3' must_fail 3 sw env update -n e 'tool=7'
+t 'and says it once' test "$(grep -c 'no solution' err)" = 1
+t 'in the first line' eval "head -n 1 err | grep -q '^slipway: no solution'"
 t 'an unknown environment' must_fail 1 sw env run -n nobody -- true
 t 'is named' has "no environment 'nobody'" err
 t 'a bad name is usage' must_fail 2 sw env create -n ../x -c ch tool
