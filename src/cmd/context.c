@@ -62,7 +62,10 @@ int cmd_need_store(struct cmd_context *c, struct err *e)
 {
 	if (c->store)
 		return 0;
-	return cmd_need_root(c, e) < 0 ? -1 : store_open(c->root_fd, 0, &c->store, e);
+	if (cmd_need_root(c, e) < 0 || store_open(c->root_fd, 0, &c->store, e) < 0)
+		return -1;
+	store_tell(c->store, &c->progress);
+	return 0;
 }
 
 bool cmd_may_not_write(const struct err *e)

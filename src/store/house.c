@@ -257,7 +257,7 @@ static int gc_tmp(struct gc *g, struct err *e)
 		auto_fd fd = openat(g->s->tmp, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 		if (str_ends(str_c(name), STR(".part")) && is_young(g, g->s->tmp, name))
 			continue;
-		if (fd >= 0 && lock_named(g->s->tmp, name, fd, false, &busy) != 1)
+		if (fd >= 0 && lock_named(g->s->tmp, name, fd, &busy) != 1)
 			continue;
 		if (!str_ends(str_c(name), STR(".gone"))) /* those were counted as trees */
 			g->freed->tmp_bytes += size_of(g->s->tmp, name);

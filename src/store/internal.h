@@ -9,7 +9,8 @@ enum { HEX_SIZE = 2 * SHA256_SIZE, BOOT_ID_MAX = 40, STORE_FOLDER_MAX = 1 << 24 
 struct store {
 	int dir, blob, tree, tmp, unsynced, lock;
 	bool read_only;
-	bool gc_begun;		   /* `lock` is held exclusively; by one thread, like all of gc */
+	bool gc_begun; /* `lock` is held exclusively; by one thread, like all of gc */
+	struct progress *progress;
 	char boot_id[BOOT_ID_MAX]; /* empty where the host does not tell: everything is synced at once then */
 };
 
@@ -27,8 +28,8 @@ struct tmp_name {
 struct tmp_name tmp_name(const char *hex, const char *suffix);
 
 /* Locks a file or folder that may be removed or renamed by whoever held the lock before us. 1: it is ours and still has
- * its name; 0: try again; -1 (ERR_BUSY where `wait` is false and somebody holds it). */
-int lock_named(int dirfd, const char *name, int fd, bool wait, struct err *e);
+ * its name; 0: try again; -1 (ERR_BUSY where somebody holds it). */
+int lock_named(int dirfd, const char *name, int fd, struct err *e);
 
 /* Moves a blob or tree out of the way and removes it. */
 int blob_remove(struct store *s, const struct blob_name *name, struct err *e);

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 #include "base/fs.h"
@@ -13,7 +15,11 @@
 #include "store/internal.h"
 #include "store/tree.h"
 
-enum { USE_STAMP_S = 60 }; /* a tree's last use is kept no more exactly than this */
+enum {
+	USE_STAMP_S = 60, /* a tree's last use is kept no more exactly than this */
+	TELL_AFTER_MS = 1000,
+	LOCKS_MAX = 4 << 20,
+};
 
 /* names */
 
@@ -61,35 +67,53 @@ static int unsynced_add(struct store *s, const char *kind, const char *hex, stru
 	return fd < 0 ? err_sys(e, "create 'store/unsynced/%s'", name) : 0;
 }
 
+/* What a record says, apart. */
+static bool record_read(const char *record, struct str *boot, struct str *kind, uint8_t sha[SHA256_SIZE])
+{
+	struct str left = str_c(record);
+	return str_take_until(&left, '.', boot) && str_take_until(&left, '.', kind) &&
+	       str_unhex(left, sha, SHA256_SIZE);
+}
+
+/* What a record of this boot names has its name already. Where it has not, another process is about to give it: that
+ * comes after the sync, so the record must stay. */
+static bool record_is_due(struct store *s, const char *record)
+{
+	struct str boot, kind;
+	uint8_t sha[SHA256_SIZE];
+	if (!record_read(record, &boot, &kind, sha) || !str_eq(boot, str_c(s->boot_id)))
+		return false;
+	return str_eq(kind, STR("blob")) ? store_has_blob(s, sha) : store_has_tree(s, sha);
+}
+
 int store_sync(struct store *s, struct err *e)
 {
 	auto_fs_list l = {0};
-	struct str boot = str_c(s->boot_id);
-	bool any = false;
+	size_t n = 0;
 	if (must_write(s, e) < 0 || fs_list(s->unsynced, ".", STORE_FOLDER_MAX, &l, e) < 0)
 		return -1;
+	auto_free const char **due = xcalloc(l.n + 1, sizeof(*due));
 	for (size_t i = 0; i < l.n; i++)
-		any = any || str_starts(str_c(l.name[i]), boot);
-	if (!any)
+		if (record_is_due(s, l.name[i]))
+			due[n++] = l.name[i];
+	if (n == 0)
 		return 0;
 	if (sys_syncfs(s->dir) < 0)
 		return err_sys(e, "sync store");
-	for (size_t i = 0; i < l.n; i++)
-		if (str_starts(str_c(l.name[i]), boot) && sys_unlinkat(s->unsynced, l.name[i], 0) < 0 &&
-		    errno != ENOENT)
-			return err_sys(e, "remove 'store/unsynced/%s'", l.name[i]);
+	for (size_t i = 0; i < n; i++)
+		if (sys_unlinkat(s->unsynced, due[i], 0) < 0 && errno != ENOENT)
+			return err_sys(e, "remove 'store/unsynced/%s'", due[i]);
 	return 0;
 }
 
 /* One record of an earlier boot: what it names is checked, and removed where it does not match. */
 static int recover_one(struct store *s, const char *record, struct err *e)
 {
-	struct str left = str_c(record), boot, kind;
+	struct str boot, kind;
 	uint8_t sha[SHA256_SIZE];
 	auto_buf why = BUF_INIT(4096);
 	int r = 0;
-	if (str_take_until(&left, '.', &boot) && str_take_until(&left, '.', &kind) &&
-	    str_unhex(left, sha, SHA256_SIZE)) {
+	if (record_read(record, &boot, &kind, sha)) {
 		struct blob_name name = blob_name(sha);
 		struct err check;
 		if (str_eq(kind, STR("blob")) && blob_check(s, &name, &why, &check) != 0)
@@ -195,6 +219,11 @@ int store_open(int root_fd, enum store_open_flags flags, struct store **ret, str
 	return 0;
 }
 
+void store_tell(struct store *s, struct progress *p)
+{
+	s->progress = p;
+}
+
 void store_free(struct store *s)
 {
 	if (!s)
@@ -226,10 +255,10 @@ int store_blob_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct e
 	return fd < 0 ? err_sys(e, "open blob '%s'", n.hex) : fd;
 }
 
-int lock_named(int dirfd, const char *name, int fd, bool wait, struct err *e)
+int lock_named(int dirfd, const char *name, int fd, struct err *e)
 {
 	struct stat held, named;
-	while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0)
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		if (errno != EINTR)
 			return err_sys(e, "lock '%s'", name);
 	return fstat(fd, &held) == 0 && fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -247,7 +276,7 @@ int store_partial_open(struct store *s, const uint8_t sha256[SHA256_SIZE], int *
 		auto_fd fd = sys_openat(s->tmp, part.s, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 		if (fd < 0)
 			return err_sys(e, "open partial download '%s'", part.s);
-		int r = lock_named(s->tmp, part.s, fd, false, e);
+		int r = lock_named(s->tmp, part.s, fd, e);
 		if (r < 0)
 			return e->code == ERR_BUSY
 				       ? err_new(e, ERR_BUSY, "another process downloads '%s' just now", n.hex)
@@ -427,6 +456,69 @@ int store_tree_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct e
 	return steal_fd(&fd);
 }
 
+/* The process that has this file locked, as the kernel lists it; 0 where that cannot be told. */
+static uint64_t lock_holder(int fd)
+{
+	auto_buf b = BUF_INIT(LOCKS_MAX);
+	struct stat st;
+	struct err ignored;
+	if (fstat(fd, &st) < 0 || fs_read(AT_FDCWD, "/proc/locks", &b, &ignored) < 0)
+		return 0;
+	char place[64];
+	snprintf(place, sizeof(place), "%02x:%02x:%llu", major(st.st_dev), minor(st.st_dev),
+		 (unsigned long long)st.st_ino);
+	struct str text = buf_str(&b), line, word[6];
+	while (str_take_line(&text, &line)) {
+		size_t n = 0;
+		while (n < 6 && str_take_word(&line, &word[n]))
+			n++;
+		uint64_t pid;
+		if (n == 6 && str_eq(word[1], STR("FLOCK")) && str_eq_c(word[5], place) && str_to_u64(word[4], &pid))
+			return pid;
+	}
+	return 0;
+}
+
+static void tell_holder(struct store *s, int fd, const char *name)
+{
+	auto_buf command = BUF_INIT(64), text = BUF_INIT(512);
+	struct err ignored;
+	uint64_t pid = lock_holder(fd);
+	char path[64];
+	if (pid == (uint64_t)getpid())
+		return; /* a thread of ours */
+	snprintf(path, sizeof(path), "/proc/%llu/comm", (unsigned long long)pid);
+	buf_printf(&text, "waiting for another process");
+	if (pid && fs_read(AT_FDCWD, path, &command, &ignored) == 0)
+		buf_printf(&text, ", %llu (%.*s)", (unsigned long long)pid, STR_ARG(str_trim(buf_str(&command))));
+	buf_printf(&text, ", that unpacks package %.12s", name);
+	progress_send(s->progress,
+		      (struct progress_event){.kind = PROGRESS_NOTE, .phase = "unpack", .id = name, .text = text.p});
+}
+
+/* Waits as long as somebody else has it locked, and says who after a second. Whoever dies lets go of it. */
+static int lock_patiently(struct store *s, int fd, const char *name, struct err *e)
+{
+	int64_t waited_ms = 0;
+	int pause_ms = 1;
+	bool told = false;
+	while (flock(fd, LOCK_EX | (told ? 0 : LOCK_NB)) < 0) {
+		if (errno != EINTR && errno != EWOULDBLOCK)
+			return err_sys(e, "lock 'store/tmp/%s'", name);
+		if (told || errno == EINTR)
+			continue;
+		if (waited_ms >= TELL_AFTER_MS) {
+			tell_holder(s, fd, name);
+			told = true;
+			continue;
+		}
+		poll(NULL, 0, pause_ms);
+		waited_ms += pause_ms;
+		pause_ms = pause_ms < 16 ? pause_ms * 2 : 20;
+	}
+	return 0;
+}
+
 /* An empty folder in tmp/ that is locked by us; what a dead process left under the name is removed. 1 where another
  * process finished the tree while we waited for it. */
 static int claim_folder(struct store *s, const char *name, const uint8_t sha256[SHA256_SIZE], int *ret_fd,
@@ -441,7 +533,7 @@ static int claim_folder(struct store *s, const char *name, const uint8_t sha256[
 			continue;
 		if (fd < 0)
 			return err_sys(e, "open folder 'store/tmp/%s'", name);
-		int r = lock_named(s->tmp, name, fd, true, e);
+		int r = lock_patiently(s, fd, name, e) < 0 ? -1 : lock_named(s->tmp, name, fd, e);
 		if (r < 0)
 			return -1;
 		if (store_has_tree(s, sha256)) {

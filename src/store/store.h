@@ -46,9 +46,11 @@
 struct store;
 enum store_open_flags { STORE_OPEN_RO = 1 << 0 }; /* changes nothing, holds no lock; a missing store reads as empty */
 int store_open(int root_fd, enum store_open_flags flags, struct store **ret, struct err *e);
+/* Who is told what the store waits for. Before the threads begin. */
+void store_tell(struct store *s, struct progress *p);
 void store_free(struct store *s);
 DEFINE_AUTO(struct store *, store, store_free);
-/* What this store holds is on disk when it returns. One syncfs, none where nothing was added. */
+/* What has its name in this store is on disk when it returns. One syncfs, none where nothing was added. */
 int store_sync(struct store *s, struct err *e);
 
 enum store_format { STORE_CONDA, STORE_TAR_BZ2, STORE_FORMAT_UNKNOWN };
@@ -84,7 +86,8 @@ int store_tree_path(struct store *s, const uint8_t sha256[SHA256_SIZE], struct b
 
 /* -- trees ------------------------------------------------------------------------------------------------------- */
 int store_has_tree(struct store *s, const uint8_t sha256[SHA256_SIZE]); /* 1 or 0 */
-/* ERR_NOT_FOUND without the blob. `limits` NULL: STORE_LIMITS_DEFAULT. STORE_FORMAT_UNKNOWN: by the first bytes. */
+/* Where another process unpacks the same one, it is waited for; after a second a PROGRESS_NOTE says for whom. When it dies,
+ * this one goes on with the work. ERR_NOT_FOUND without the blob. `limits` NULL: STORE_LIMITS_DEFAULT. STORE_FORMAT_UNKNOWN: by the first bytes. */
 int store_unpack(struct store *s, const uint8_t sha256[SHA256_SIZE], enum store_format format,
 		 const struct store_limits *limits, struct err *e);
 int store_tree_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e);

@@ -11,7 +11,10 @@
 #include "lib/archive.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/file.h>
+#include <sys/wait.h>
 #include <time.h>
 
 static struct err e;
@@ -315,6 +318,65 @@ TEST(sync_forgets_its_records)
 	CHECK_INT(store_sync(s, &e), 0);
 	CHECK_INT(count_in("store/unsynced"), 0);
 	CHECK_INT(store_sync(s, &e), 0);
+}
+
+/* Between the record and the name that it is for another process may sync: the record is not hers to forget. */
+TEST(sync_keeps_the_record_of_what_has_no_name_yet)
+{
+	auto_ptr(store) s = open_store();
+	auto_fd fd = root();
+	uint8_t sha[SHA256_SIZE];
+	add_package(s, 1, sha);
+	CHECK_INT(store_sync(s, &e), 0);
+	CHECK_INT(count_in("store/unsynced"), 0);
+	auto_buf path = BUF_INIT(1000);
+	buf_printf(&path, "store/unsynced/%s.tree.%s", s->boot_id, blob_name(sha).hex);
+	CHECK_INT(fs_replace(fd, path.p, "", 0, 0, &e), 0);
+	CHECK_INT(store_sync(s, &e), 0);
+	CHECK_INT(count_in("store/unsynced"), 1);
+	CHECK_INT(store_unpack(s, sha, STORE_CONDA, NULL, &e), 0);
+	CHECK_INT(store_sync(s, &e), 0);
+	CHECK_INT(count_in("store/unsynced"), 0);
+}
+
+static char note[512];
+static void take_note(struct progress *p, const struct progress_event *ev)
+{
+	(void)p;
+	if (ev->kind == PROGRESS_NOTE)
+		snprintf(note, sizeof(note), "%s", ev->text);
+}
+
+/* Another process is at the same package; then it dies. */
+TEST(who_is_waited_for_is_said)
+{
+	auto_ptr(store) s = open_store();
+	struct progress p = {.event = take_note};
+	auto_fd fd = root();
+	uint8_t sha[SHA256_SIZE];
+	int ready[2];
+	char expected[64], c;
+	add_package(s, 1, sha);
+	auto_buf path = BUF_INIT(1000);
+	buf_printf(&path, "store/tmp/%s", tmp_name(blob_name(sha).hex, "tree").s);
+	CHECK_INT(fs_mkdirs(fd, path.p, 0755, &e), 0);
+	CHECK_INT(pipe(ready), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		int held = openat(fd, path.p, O_RDONLY | O_DIRECTORY);
+		if (flock(held, LOCK_EX) == 0 && write(ready[1], "x", 1) == 1)
+			poll(NULL, 0, 1600);
+		kill(getpid(), SIGKILL);
+	}
+	CHECK_INT(read(ready[0], &c, 1), 1);
+	store_tell(s, &p);
+	CHECK_MSG(store_unpack(s, sha, STORE_CONDA, NULL, &e) == 0, "%s", e.msg);
+	CHECK_INT(store_has_tree(s, sha), 1);
+	snprintf(expected, sizeof(expected), "waiting for another process, %d (", (int)child);
+	if (fs_exists(AT_FDCWD, "/proc/locks") && strchr(note, '('))
+		CHECK_MSG(strstr(note, expected), "%s", note);
+	CHECK_MSG(strstr(note, "that unpacks package"), "%s", note);
+	CHECK_INT(waitpid(child, NULL, 0), child);
 }
 
 /* Renames the records, so that they look as if the power had gone since. */
