@@ -28,6 +28,7 @@ enum {
 static const char default_glibc[] = "2.17", unknown_version[] = "0";
 
 struct collector {
+	const struct virtual_host *host;
 	struct arena *a;
 	struct str os, arch, subdir;
 	bool native;
@@ -49,6 +50,11 @@ static void add(struct collector *c, const char *name, struct str version, struc
 static const char * override(const struct collector *c, const char *name)
 {
 	return c->env ? c->env(name) : NULL;
+}
+
+static const char *host_path(const struct collector *c, const char *path)
+{
+	return arena_printf(c->a, "%s%s", c->host->root, path);
 }
 
 static int bad_override(struct collector *c, const char *name, const char *value, const char *expected)
@@ -90,7 +96,7 @@ static int add_archspec(struct collector *c)
 	auto_buf b = BUF_INIT(CPUINFO_MAX);
 	struct str name = archspec_family(c->arch);
 	if (c->native) {
-		auto_fd fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
+		auto_fd fd = open(host_path(c, "/proc/cpuinfo"), O_RDONLY | O_CLOEXEC);
 		char chunk[4096];
 		ssize_t n;
 		while (fd >= 0 && !b.overflow && (n = read(fd, chunk, sizeof(chunk))) > 0)
@@ -169,12 +175,12 @@ static int add_glibc(struct collector *c)
 
 /* -- __cuda, __cuda_arch -------------------------------------------------------------------------------------------- */
 /* In the child: asks the driver's library, which may be broken or hang, and prints "12.4\n8.6\n" as far as it gets. */
-static void ask_cuda(int fd)
+static void ask_cuda(const char *library, int fd)
 {
 	enum { MAJOR_CAPABILITY = 75, MINOR_CAPABILITY = 76 };
 	int (*driver_version)(int *), (*init)(unsigned), (*count)(int *), (*attribute)(int *, int, int);
 	int v = 0, devices = 0, major, minor, lowest = 0;
-	void *lib = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+	void *lib = dlopen(library, RTLD_NOW | RTLD_LOCAL);
 	if (!lib)
 		return;
 	*(void **)&driver_version = dlsym(lib, "cuDriverGetVersion");
@@ -195,12 +201,12 @@ static void ask_cuda(int fd)
 }
 
 /* Whether it is worth asking: a driver shows itself in one of these places. */
-static bool has_driver(void)
+static bool has_driver(const struct collector *c)
 {
 	static const char *const traces[] = {"/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg",
 					     "/dev/nvhost-ctrl", "/dev/nvmap"};
 	for (size_t i = 0; i < sizeof(traces) / sizeof(*traces); i++)
-		if (access(traces[i], F_OK) == 0)
+		if (access(host_path(c, traces[i]), F_OK) == 0)
 			return true;
 	return false;
 }
@@ -224,18 +230,18 @@ static void read_answer(int fd, char *out, size_t size)
 }
 
 /* What a child says within the deadline; then it is killed whatever it does. */
-static void host_cuda(char *out, size_t size)
+static void host_cuda(const struct collector *c, char *out, size_t size)
 {
 	int fds[2];
 	*out = '\0';
-	if (!has_driver() || pipe2(fds, O_CLOEXEC) < 0)
+	if (!has_driver(c) || pipe2(fds, O_CLOEXEC) < 0)
 		return;
 	pid_t child = fork();
 	if (child == 0) {
 		int null = open("/dev/null", O_RDWR);
 		dup2(null, STDOUT_FILENO);
 		dup2(null, STDERR_FILENO);
-		ask_cuda(fds[1]);
+		ask_cuda(c->host->libcuda, fds[1]);
 		_exit(0);
 	}
 	close(fds[1]);
@@ -254,7 +260,7 @@ static int add_cuda(struct collector *c)
 	char answer[64] = "";
 	const char *value = override(c, "CONDA_OVERRIDE_CUDA"), *arch = override(c, "CONDA_OVERRIDE_CUDA_ARCH");
 	if (c->native && !value)
-		host_cuda(answer, sizeof(answer));
+		host_cuda(c, answer, sizeof(answer));
 	struct str rest = str_c(answer), version = STR(""), capability = STR("");
 	str_take_line(&rest, &version);
 	str_take_line(&rest, &capability);
@@ -295,20 +301,27 @@ static int collect(struct collector *c)
 	return 0;
 }
 
-int channel_virtual(struct arena *a, struct str subdir, const char *(*env)(const char *), struct pkg_record **ret,
-		    size_t *ret_n, struct err *e)
+int virtual_of_host(const struct virtual_host *h, struct arena *a, struct str subdir, const char *(*env)(const char *),
+		    struct pkg_record **ret, size_t *ret_n, struct err *e)
 {
 	if (pkg_subdir_check(subdir, e) < 0)
 		return -1;
-	struct collector c = {.a = a, .subdir = arena_str(a, subdir), .env = env, .e = e};
+	struct collector c = {.host = h, .a = a, .subdir = arena_str(a, subdir), .env = env, .e = e};
 	struct str rest = c.subdir;
 	if (str_take_until(&rest, '-', &c.os))
 		c.arch = rest;
-	c.native = str_eq(subdir, channel_host_subdir());
+	c.native = str_eq(subdir, h->subdir);
 	c.record = arena_array(a, struct pkg_record, VIRTUAL_MAX);
 	if (collect(&c) < 0)
 		return -1;
 	*ret = c.record;
 	*ret_n = c.n;
 	return 0;
+}
+
+int channel_virtual(struct arena *a, struct str subdir, const char *(*env)(const char *), struct pkg_record **ret,
+		    size_t *ret_n, struct err *e)
+{
+	struct virtual_host here = {.subdir = channel_host_subdir(), .root = "", .libcuda = "libcuda.so.1"};
+	return virtual_of_host(&here, a, subdir, env, ret, ret_n, e);
 }

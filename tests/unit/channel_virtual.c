@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Virtual packages (CEP 30, CEP 46): of this host, of others, and as the environment says. */
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fs.h"
 #include "channel/channel.h"
 #include "channel/virtual.h"
 #include "lib/test.h"
@@ -16,6 +21,9 @@ static const char *env(const char *name)
 }
 #define ENVIRONMENT(...) (environment_now = (const char *const[]){__VA_ARGS__, NULL})
 
+/* The host that `of` looks at; NULL: this one. */
+static const struct virtual_host *host;
+
 /* "version=build" of a virtual package, "" where it is absent. */
 static const char *of(const char *subdir, const char *name)
 {
@@ -24,7 +32,8 @@ static const char *of(const char *subdir, const char *name)
 	struct err e = ERR_INIT;
 	struct pkg_record *r;
 	size_t n;
-	int rc = channel_virtual(&a, str_c(subdir), env, &r, &n, &e);
+	int rc = host ? virtual_of_host(host, &a, str_c(subdir), env, &r, &n, &e)
+		      : channel_virtual(&a, str_c(subdir), env, &r, &n, &e);
 	CHECK_MSG(rc == 0, "%s", e.msg);
 	out[0] = '\0';
 	for (size_t i = 0; i < n; i++) {
@@ -218,4 +227,152 @@ TEST(micro_architectures)
 	check_archspec("riscv64", "x", "", "y", "", "riscv64");
 	check_archspec("s390x", "x", "", "y", "", "");
 	CHECK(str_eq_c(archspec_detect(STR(""), STR("64")), "x86_64"));
+}
+
+/* -- hosts that are made up ---------------------------------------------------------------------------------------- */
+
+static struct virtual_host made_up;
+static char library[4096];
+
+static void put(const char *path, const char *text)
+{
+	auto_arena a = ARENA_INIT;
+	struct err e = ERR_INIT;
+	char *full = arena_printf(&a, "%s%s", test_tmp(), path), *folder = arena_strdup(&a, str_c(full));
+	*strrchr(folder, '/') = '\0';
+	CHECK_INT(fs_mkdirs(AT_FDCWD, folder, 0755, &e), 0);
+	CHECK_INT(fs_replace(AT_FDCWD, full, text, strlen(text), 0, &e), 0);
+}
+
+/* The driver's library beside this program; how it is, FAKE_CUDA says. */
+static void make_host(const char *subdir)
+{
+	ssize_t n = readlink("/proc/self/exe", library, sizeof(library) - 32);
+	CHECK(n > 0);
+	library[n] = '\0';
+	char *slash = strrchr(library, '/');
+	snprintf(slash, sizeof(library) - (size_t)(slash - library), "/libfake_cuda.so");
+	made_up = (struct virtual_host){.subdir = str_c(subdir), .root = test_tmp(), .libcuda = library};
+	host = &made_up;
+	environment_now = NULL;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+TEST(a_driver_says_its_version_and_the_least_device)
+{
+	make_host("linux-64");
+	CHECK_STR(of("linux-64", "__cuda"), ""); /* no trace of a driver: nobody is asked */
+	put("/dev/nvidiactl", "");
+	CHECK_STR(of("linux-64", "__cuda"), "12.4=0");
+	CHECK_STR(of("linux-64", "__cuda_arch"), "7.5=0");
+	CHECK_STR(of("linux-aarch64", "__cuda"), ""); /* for another machine */
+	ENVIRONMENT("CONDA_OVERRIDE_CUDA", "11.8");
+	CHECK_STR(of("linux-64", "__cuda"), "11.8=0");
+	ENVIRONMENT("CONDA_OVERRIDE_CUDA_ARCH", "8.6");
+	CHECK_STR(of("linux-64", "__cuda"), "12.4=0");
+	CHECK_STR(of("linux-64", "__cuda_arch"), "8.6=0");
+	ENVIRONMENT("CONDA_OVERRIDE_CUDA", "");
+	CHECK_STR(of("linux-64", "__cuda"), "");
+}
+
+TEST(each_trace_of_a_driver_counts)
+{
+	static const char *const traces[] = {"/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg",
+					     "/dev/nvhost-ctrl", "/dev/nvmap"};
+	struct err e = ERR_INIT;
+	make_host("linux-64");
+	for (size_t i = 0; i < sizeof(traces) / sizeof(*traces); i++) {
+		put(traces[i], "");
+		CHECK_STR(of("linux-64", "__cuda"), "12.4=0");
+		CHECK_INT(fs_remove_tree(AT_FDCWD, test_tmp(), &e), 0);
+	}
+}
+
+TEST(a_driver_that_is_broken)
+{
+	make_host("linux-64");
+	put("/dev/nvidiactl", "");
+	static const char *const none[] = {"crashes", "nonsense", "refuses"};
+	for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++) {
+		setenv("FAKE_CUDA", none[i], 1);
+		CHECK_STR(of("linux-64", "__cuda"), "");
+		CHECK_STR(of("linux-64", "__cuda_arch"), "");
+	}
+	setenv("FAKE_CUDA", "no device", 1);
+	CHECK_STR(of("linux-64", "__cuda"), "12.4=0");
+	CHECK_STR(of("linux-64", "__cuda_arch"), "");
+	made_up.libcuda = "libslipway-is-not-there.so.1";
+	CHECK_STR(of("linux-64", "__cuda"), "");
+}
+
+TEST(a_driver_that_hangs_is_left)
+{
+	make_host("linux-64");
+	put("/dev/nvidiactl", "");
+	setenv("FAKE_CUDA", "hangs later", 1);
+	int64_t before = now_ms();
+	CHECK_STR(of("linux-64", "__cuda"), "12.4=0"); /* what it said before counts */
+	CHECK(now_ms() - before < 6000);
+}
+
+/* What cpuinfo says on machines that people have, cut to the first processor. */
+static const struct {
+	const char *implementer, *part, *features, *want;
+} arm[] = {
+	/* a Raspberry Pi 4 has no crypto: less than a cortex_a72 */
+	{"0x41", "0xd08", "fp asimd evtstrm crc32 cpuid", "aarch64"},
+	/* AWS Graviton, first generation */
+	{"0x41", "0xd08", "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid", "cortex_a72"},
+	/* AWS Graviton2, Ampere Altra */
+	{"0x41", "0xd0c",
+	 "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp ssbs",
+	 "neoverse_n1"},
+	/* AWS Graviton3 */
+	{"0x41", "0xd40",
+	 "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc dcpop sha3 sm3 "
+	 "sm4 asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm ssbs paca pacg dcpodp svei8mm svebf16 i8mm bf16 dgh rng",
+	 "neoverse_v1"},
+	/* NVIDIA Grace, AWS Graviton4 */
+	{"0x41", "0xd4f",
+	 "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc dcpop sha3 sm3 "
+	 "sm4 asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm ssbs sb paca pacg dcpodp sve2 sveaes svepmull svebitperm "
+	 "svesha3 svesm4 flagm2 frint svei8mm svebf16 i8mm bf16 dgh bti",
+	 "neoverse_v2"},
+	/* Cavium ThunderX2 */
+	{"0x43", "0x0af", "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics cpuid asimdrdm", "thunderx2"},
+	/* Fujitsu A64FX */
+	{"0x46", "0x001", "fp asimd evtstrm sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm fcma dcpop sve",
+	 "a64fx"},
+	/* an Apple M1 under Linux: a vendor without a row */
+	{"0x61", "0x022",
+	 "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc dcpop sha3 "
+	 "asimddp sha512 asimdfhm dit uscat ilrcpc flagm ssbs sb paca pacg dcpodp flagm2 frint",
+	 "aarch64"},
+};
+
+TEST(arm_machines)
+{
+	make_host("linux-aarch64");
+	for (size_t i = 0; i < sizeof(arm) / sizeof(*arm); i++) {
+		auto_buf b = BUF_INIT(8192);
+		char want[64];
+		for (int cpu = 0; cpu < 4; cpu++)
+			buf_printf(&b,
+				   "processor\t: %d\nBogoMIPS\t: 100.00\nFeatures\t: %s\nCPU implementer\t: %s\n"
+				   "CPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: %s\nCPU revision\t: 1\n\n",
+				   cpu, arm[i].features, arm[i].implementer, arm[i].part);
+		put("/proc/cpuinfo", b.p);
+		snprintf(want, sizeof(want), "1=%s", arm[i].want);
+		CHECK_STR(of("linux-aarch64", "__archspec"), want);
+	}
+	CHECK_STR(of("linux-64", "__archspec"), "1=x86_64"); /* another machine's */
+	struct err e = ERR_INIT;
+	CHECK_INT(fs_remove_tree(AT_FDCWD, test_tmp(), &e), 0);
+	CHECK_STR(of("linux-aarch64", "__archspec"), "1=aarch64"); /* no cpuinfo at all */
 }
