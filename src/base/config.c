@@ -128,6 +128,44 @@ static int read_subdir(struct loader *l, const struct yaml *y, struct err *e)
 	return read_text(y, "subdir", &l->c->subdir, e);
 }
 
+static int read_number(const struct yaml *y, const char *key, int64_t min, int64_t max, int64_t *ret, struct err *e)
+{
+	double d;
+	char *end;
+	struct str s;
+	if (yaml_str(y, key, &s, e) < 0)
+		return -1;
+	errno = 0;
+	d = strtod(s.p, &end); /* conda allows 9.15 */
+	if (s.n == 0 || *end || errno || !(d >= (double)min && d <= (double)max))
+		return yaml_error(y, e, "'%s' must be a number from %lld to %lld, not '%.*s'", key, (long long)min,
+				  (long long)max, STR_ARG(s));
+	*ret = (int64_t)(d + 0.999);
+	return 0;
+}
+
+enum { SECONDS_MAX = 24 * 3600, RETRIES_MAX = 1000 };
+
+static int read_connect_timeout(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_number(y, "remote_connect_timeout_secs", 1, SECONDS_MAX, &l->c->connect_timeout_s, e);
+}
+
+static int read_read_timeout(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_number(y, "remote_read_timeout_secs", 1, SECONDS_MAX, &l->c->read_timeout_s, e);
+}
+
+static int read_max_retries(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_number(y, "remote_max_retries", 0, RETRIES_MAX, &l->c->max_retries, e);
+}
+
+static int read_silence(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_number(y, "remote_silence_secs", 1, SECONDS_MAX, &l->c->silence_s, e);
+}
+
 static int read_always_copy(struct loader *l, const struct yaml *y, struct err *e)
 {
 	bool yes = str_eq_c(y->scalar, "true"), no = str_eq_c(y->scalar, "false");
@@ -144,6 +182,10 @@ static const struct key keys[] = {
 	{"channels", read_channels, true},
 	{"custom_channels", read_custom_channels, true},
 	{"default_channels", read_default_channels, true},
+	{"remote_connect_timeout_secs", read_connect_timeout, true},
+	{"remote_max_retries", read_max_retries, true},
+	{"remote_read_timeout_secs", read_read_timeout, true},
+	{"remote_silence_secs", read_silence, false},
 	{"subdir", read_subdir, false},
 };
 enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
@@ -296,7 +338,7 @@ static void expand_channels(struct loader *l)
 int config_load(struct arena *a, const struct config_sources *sources, struct config *ret, struct err *e)
 {
 	struct loader l = {.a = a, .c = ret, .e = e};
-	*ret = (struct config){0};
+	*ret = (struct config){.connect_timeout_s = -1, .read_timeout_s = -1, .max_retries = -1, .silence_s = -1};
 	const char *own[] = {
 		sources->root ? arena_printf(a, "%s/config.yml", sources->root) : NULL,
 		sources->etc ? arena_printf(a, "%s/slipway/config.yml", sources->etc) : NULL,

@@ -28,6 +28,10 @@
  *	                      bare name is an error
  *	custom_channels:   *  map from a bare name to the base URL it lies under: NAME is then URL/NAME
  *	channel_priority:  *  strict, flexible or disabled (conda's true is flexible, false is disabled)
+ *	remote_connect_timeout_secs:  *  as conda's three: how long a connection may take to come about,
+ *	remote_read_timeout_secs:     *  how long nothing may come over it,
+ *	remote_max_retries:           *  how often a request is made again
+ *	remote_silence_secs:  how long nothing may come at all, further tries included
  *	subdir:               the platform to solve for, in place of the host's
  *	always_copy:          true or false: copy files into environments, never link them
  *
@@ -66,6 +70,8 @@ struct config {
 	enum config_priority channel_priority;
 	struct config_text subdir;
 	bool always_copy;
+	/* Seconds and a count; -1 where not set. */
+	int64_t connect_timeout_s, read_timeout_s, max_retries, silence_s;
 	const char *const *warnings;
 	size_t warnings_n;
 };

@@ -98,7 +98,15 @@ int cmd_need_transfer(struct cmd_context *c, struct err *e)
 	if (c->transfer)
 		return 0;
 	struct transfer_opts o = TRANSFER_OPTS_INIT;
+	const struct config *f = &c->config;
+	if (cmd_need_config(c, e) < 0)
+		return -1;
 	o.progress = &c->progress;
+	o.connect_timeout_ms = f->connect_timeout_s > 0 ? f->connect_timeout_s * 1000 : 0;
+	o.stall_timeout_ms = f->read_timeout_s > 0 ? f->read_timeout_s * 1000 : 0;
+	o.silence_ms = f->silence_s > 0 ? f->silence_s * 1000 : 0;
+	if (f->max_retries >= 0)
+		o.retries = f->max_retries > 0 ? (unsigned)f->max_retries : UINT32_MAX;
 	return transfer_new(&o, &c->transfer, e);
 }
 

@@ -5,7 +5,7 @@
 
 #include "transfer/job.h"
 
-enum { MAX_REDIRECTS = 10, MAX_RETRY_AFTER_S = 60 };
+enum { MAX_REDIRECTS = 10, MAX_RETRY_AFTER_S = 60, LOW_SPEED_BYTES = 64 };
 
 /* -- what comes back --------------------------------------------------------------------------------------------- */
 
@@ -63,6 +63,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 	struct job *j = ctx;
 	struct str line = str_of(p, size * n), name;
 	uint64_t status;
+	transfer_heard(j->t);
 	if (str_starts(line, STR("HTTP/"))) { /* a new response: after a redirect too */
 		struct str rest = line, version;
 		j->status = str_take_word(&rest, &version) && str_take_char(&rest, ' ') && str_take_u64(&rest, &status)
@@ -104,6 +105,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 {
 	struct job *j = ctx;
 	size_t bytes = size * n;
+	transfer_heard(j->t);
 	if (j->status != 200 && j->status != 206)
 		return bytes; /* an error page: not the file */
 	if (!may_take(j->t, bytes)) {
@@ -164,16 +166,16 @@ static void set_route(struct job *j)
 	const struct curl_api *c = j->t->curl;
 	const struct transfer_opts *o = &j->t->o;
 	bool tls = strncasecmp(j->r->url, "https:", 6) == 0;
-	long stall_s = (long)((o->stall_timeout_ms ? o->stall_timeout_ms : 30000) + 999) / 1000;
+	long stall_s = (long)(o->stall_timeout_ms + 999) / 1000;
 	c->easy_setopt(j->easy, CURLOPT_URL, j->r->url);
 	c->easy_setopt(j->easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	c->easy_setopt(j->easy, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
 	c->easy_setopt(j->easy, CURLOPT_FOLLOWLOCATION, 1L);
 	c->easy_setopt(j->easy, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
 	c->easy_setopt(j->easy, CURLOPT_NOSIGNAL, 1L);
-	c->easy_setopt(j->easy, CURLOPT_CONNECTTIMEOUT_MS,
-		       (long)(o->connect_timeout_ms ? o->connect_timeout_ms : 15000));
-	c->easy_setopt(j->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	c->easy_setopt(j->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_timeout_ms);
+	/* with a throttle, what comes slowly may be our doing */
+	c->easy_setopt(j->easy, CURLOPT_LOW_SPEED_LIMIT, o->max_bytes_per_s ? 1L : (long)LOW_SPEED_BYTES);
 	c->easy_setopt(j->easy, CURLOPT_LOW_SPEED_TIME, stall_s);
 	/* With TLS the handshake tells whether a connection can be shared, which is worth waiting for. Without, libcurl would
 	 * learn it from the first answer, and wake those that wait only when that answer has come to its end. */

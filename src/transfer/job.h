@@ -18,6 +18,7 @@ struct job {
 	unsigned tries;	 /* that failed */
 	bool digest_retried, started;
 	int64_t retry_at_ms, told_at_ms;
+	int64_t begun_ms; /* the first try */
 	/* What the caller holds: asked about by each try from the beginning. A try that breaks off may have put the
 	 * validators of what it did not get to read into the request. */
 	char held_etag[256], held_last_modified[64];
@@ -40,6 +41,10 @@ struct transfer {
 	VEC(struct job *) jobs;
 	unsigned active;
 	uint64_t serial;
+	/* The last byte of any server, or when there was something to do again; not by request: one that waits for a
+	 * connection hears nothing either. */
+	int64_t heard_ms;
+	bool silence_told;
 	/* the common throttle: bytes that may be taken now */
 	int64_t tokens, tokens_at_ms;
 	unsigned jitter;
@@ -60,4 +65,6 @@ enum job_verdict job_check_body(struct job *j);
 int job_prepare_body(struct job *j, struct err *e);
 int job_truncate(struct job *j, struct err *e);
 int job_write(struct job *j, const void *p, size_t n, struct err *e);
+/* A server said something. */
+void transfer_heard(struct transfer *t);
 void job_tell(struct job *j, enum progress_kind kind, const char *text);

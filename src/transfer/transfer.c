@@ -13,6 +13,10 @@ enum {
 	DEFAULT_PARALLEL = 8,
 	DEFAULT_PER_HOST = 6,
 	DEFAULT_RETRIES = 4,
+	DEFAULT_CONNECT_MS = 15000,
+	DEFAULT_STALL_MS = 30000,
+	DEFAULT_SILENCE_MS = 60000,
+	TELL_SILENCE_MS = 5000,
 	BACKOFF_FIRST_MS = 250,
 	BACKOFF_MAX_MS = 20000,
 	TELL_MS = 100,
@@ -35,6 +39,14 @@ int transfer_new(const struct transfer_opts *o, struct transfer **ret, struct er
 		t->o.max_parallel = DEFAULT_PARALLEL;
 	if (!t->o.max_per_host)
 		t->o.max_per_host = DEFAULT_PER_HOST;
+	if (!t->o.connect_timeout_ms)
+		t->o.connect_timeout_ms = DEFAULT_CONNECT_MS;
+	if (!t->o.stall_timeout_ms)
+		t->o.stall_timeout_ms = DEFAULT_STALL_MS;
+	if (!t->o.silence_ms)
+		t->o.silence_ms = DEFAULT_SILENCE_MS;
+	if (t->o.silence_ms < t->o.stall_timeout_ms)
+		t->o.silence_ms = t->o.stall_timeout_ms;
 	t->o.retries = !t->o.retries ? DEFAULT_RETRIES : t->o.retries == UINT32_MAX ? 0 : t->o.retries;
 	t->tokens_at_ms = now_ms(t);
 	t->jitter = (unsigned)now_ms(t) | 1;
@@ -86,6 +98,12 @@ void job_tell(struct job *j, enum progress_kind kind, const char *text)
 								.total = j->r->size});
 }
 
+void transfer_heard(struct transfer *t)
+{
+	t->heard_ms = now_ms(t);
+	t->silence_told = false;
+}
+
 void transfer_add(struct transfer *t, struct transfer_request *r)
 {
 	struct job *j = xcalloc(1, sizeof(*j));
@@ -98,6 +116,8 @@ void transfer_add(struct transfer *t, struct transfer_request *r)
 	r->status = 0;
 	r->max_age_s = -1;
 	r->got_bytes = 0;
+	if (t->jobs.n == 0)
+		transfer_heard(t);
 	vec_push(&t->jobs, j);
 }
 
@@ -123,7 +143,11 @@ static void finish(struct job *j)
 	r->got_bytes = r->have = j->at;
 	if (r->err.code != ERR_NONE) {
 		transfer_shown_url(r->url, shown, sizeof(shown));
-		err_ctx(&r->err, "download '%s'", shown);
+		if (r->err.code == ERR_NETWORK && j->tries > 1)
+			err_ctx(&r->err, "download '%s', %u times in %.0f s", shown, j->tries,
+				(double)(now_ms(t) - j->begun_ms) / 1000);
+		else
+			err_ctx(&r->err, "download '%s'", shown);
 		job_tell(j, PROGRESS_FAILED, r->err.msg);
 	} else {
 		job_tell(j, PROGRESS_DONE, NULL);
@@ -164,6 +188,12 @@ static void wait_for_next_try(struct job *j)
 	j->r->err = ERR_INIT;
 }
 
+/* Whether there is sense in another try: a server that has been silent for so long is not there. */
+static bool may_try_again(struct job *j)
+{
+	return j->tries++ < j->t->o.retries && now_ms(j->t) - j->t->heard_ms < j->t->o.silence_ms;
+}
+
 static void act_on(struct job *j, enum job_verdict verdict)
 {
 	struct err ignored = ERR_INIT;
@@ -186,11 +216,10 @@ static void act_on(struct job *j, enum job_verdict verdict)
 		wait_for_next_try(j);
 		return;
 	case JOB_TRY_AGAIN:
-		if (j->tries++ >= j->t->o.retries) {
+		if (may_try_again(j))
+			wait_for_next_try(j);
+		else
 			finish(j);
-			return;
-		}
-		wait_for_next_try(j);
 		return;
 	}
 }
@@ -214,8 +243,10 @@ static void begin(struct job *j)
 {
 	struct transfer *t = j->t;
 	struct err e = ERR_INIT;
-	if (!j->started)
+	if (!j->started) {
 		job_tell(j, PROGRESS_BEGIN, NULL);
+		j->begun_ms = now_ms(t);
+	}
 	j->started = true;
 	if (strncasecmp(j->r->url, "file:", 5) == 0) {
 		act_on(j, job_copy_file(j));
@@ -278,7 +309,28 @@ static void refill(struct transfer *t)
 		if ((*p)->state == JOB_ACTIVE && (*p)->paused) {
 			(*p)->paused = false;
 			t->curl->easy_pause((*p)->easy, CURLPAUSE_CONT);
+			transfer_heard(t); /* the silence was ours */
 		}
+	}
+}
+
+/* Says once that nothing comes, and how long that may be so. */
+static void tell_silence(struct transfer *t)
+{
+	char shown[512], text[700];
+	int64_t silent_ms = now_ms(t) - t->heard_ms;
+	if (t->silence_told || silent_ms < TELL_SILENCE_MS)
+		return;
+	vec_foreach(p, &t->jobs) {
+		struct job *j = *p;
+		if (j->state != JOB_ACTIVE || j->paused)
+			continue;
+		t->silence_told = true;
+		transfer_shown_url(j->r->url, shown, sizeof(shown));
+		snprintf(text, sizeof(text), "download '%s': nothing has come for %.0f s; it is given up after %.0f s",
+			 shown, (double)silent_ms / 1000, (double)t->o.silence_ms / 1000);
+		job_tell(j, PROGRESS_NOTE, text);
+		return;
 	}
 }
 
@@ -333,6 +385,7 @@ int transfer_step(struct transfer *t, int wait_ms, struct err *e)
 		code = t->curl->multi_poll(t->multi, NULL, 0, wait_ms_for(t, wait_ms), NULL);
 	if (code != CURLM_OK)
 		return err_new(e, ERR_FAILED, "libcurl: %s", t->curl->multi_strerror(code));
+	tell_silence(t);
 	begin_what_may(t);
 	return t->jobs.n > 0;
 }

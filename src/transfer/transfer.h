@@ -18,6 +18,9 @@
  * it streams: more bytes than `size` stop the transfer at once. A wrong digest truncates the file, and the download is
  * tried once more from its beginning before it fails with ERR_VERIFY.
  *
+ * Where nothing comes: a note after 5 s, a try ends after stall_timeout_ms, and no other is made after silence_ms without a
+ * byte from any server, however many tries are left. Less than 64 bytes a second is as good as nothing.
+ *
  * Retries: connection failures, time-outs, 408, 425, 429, 500, 502, 503 and 504, up to `retries` times with exponential
  * back-off and jitter (Retry-After is followed up to a minute). 404 and 410 are ERR_NOT_FOUND at once.
  * Errors read "download 'URL': cause; what to do".
@@ -30,12 +33,13 @@
 
 struct transfer;
 struct transfer_opts {
-	unsigned max_parallel;				/* 0: 8 */
-	unsigned max_per_host;				/* 0: 6 */
-	unsigned retries;				/* after the first try; 0: 4; UINT_MAX: none */
-	int64_t connect_timeout_ms;			/* 0: 15 s */
-	int64_t stall_timeout_ms;			/* no byte for so long: 0: 30 s */
-	uint64_t max_bytes_per_s;			/* all together; 0: no limit */
+	unsigned max_parallel;	    /* 0: 8 */
+	unsigned max_per_host;	    /* 0: 6 */
+	unsigned retries;	    /* after the first try; 0: 4; UINT_MAX: none */
+	int64_t connect_timeout_ms; /* 0: 15 s */
+	int64_t stall_timeout_ms;   /* no byte for so long: 0: 30 s */
+	int64_t silence_ms;	    /* in all tries: 0: 60 s, or the stall timeout if that is longer */
+	uint64_t max_bytes_per_s;   /* all together; 0: no limit */
 	const char *ca_file, *client_cert, *client_key; /* NULL: the system's */
 	const char *user_agent;
 	const char *netrc; /* file with credentials; NULL: ~/.netrc if it is there */

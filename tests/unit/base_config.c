@@ -63,6 +63,7 @@ TEST(nothing_is_configured)
 	CHECK(c.channels.n == 0 && c.channel_alias.s.n == 0 && c.channel_alias.file == NULL);
 	CHECK(c.channel_priority == CONFIG_PRIORITY_UNSET && !c.always_copy && c.subdir.file == NULL);
 	CHECK_INT(c.warnings_n, 0);
+	CHECK(c.connect_timeout_s == -1 && c.read_timeout_s == -1 && c.max_retries == -1 && c.silence_s == -1);
 	struct config_sources none = {NULL, NULL, environment};
 	home[0] = '\0';
 	CHECK_INT(config_load(&a, &none, &c, &e), 0);
@@ -80,13 +81,19 @@ TEST(every_key)
 				    "custom_channels:\n  inhouse: /srv/conda/\n"
 				    "channel_priority: flexible\n"
 				    "subdir: linux-aarch64\n"
-				    "always_copy: true\n");
+				    "always_copy: true\n"
+				    "remote_connect_timeout_secs: 9.15\nremote_read_timeout_secs: 60\n"
+				    "remote_max_retries: 0\nremote_silence_secs: 90\n");
 	CHECK_MSG(load(&a, &c, &e) == 0, "%s", e.msg);
 	check_list(&c.channels, "tools main free https://example.org/x ");
 	check_list(&c.default_channels, "main free ");
 	CHECK_STR(c.channel_alias.s.p, "https://example.org/get");
 	CHECK_STR(c.channel_alias.file, path_of("root/config.yml"));
 	CHECK_INT(c.channel_alias.line, 6);
+	CHECK_INT(c.connect_timeout_s, 10);
+	CHECK_INT(c.read_timeout_s, 60);
+	CHECK_INT(c.max_retries, 0);
+	CHECK_INT(c.silence_s, 90);
 	CHECK_INT(c.custom_channels_n, 1);
 	CHECK_STR(c.custom_channels[0].name.s.p, "inhouse");
 	CHECK_STR(c.custom_channels[0].url.s.p, "/srv/conda");
@@ -131,7 +138,9 @@ TEST(errors_name_file_and_line)
 {
 	ERROR("subdir: linux-64\nchanels: [a]\n",
 	      "2: unknown key 'chanels'; known are always_copy, channel_alias, channel_priority, channels, "
-	      "custom_channels, default_channels, subdir");
+	      "custom_channels, default_channels, "
+	      "remote_connect_timeout_secs, remote_max_retries, remote_read_timeout_secs, remote_silence_secs, "
+	      "subdir");
 	ERROR("channels: {a: b}\n", "1: 'channels' must be a list");
 	ERROR("channels:\n  - a\n  - [b]\n", "3: 'channels' must be text");
 	ERROR("channels: ['']\n", "1: 'channels' must be one line of text");
@@ -142,6 +151,10 @@ TEST(errors_name_file_and_line)
 	ERROR("channel_priority: true\n", "1: 'channel_priority' must be strict, flexible or disabled, not 'true'");
 	ERROR("always_copy: 'true'\n", "1: 'always_copy' must be true or false");
 	ERROR("always_copy: yes\n", "1: 'always_copy' must be true or false");
+	ERROR("remote_silence_secs: soon\n", "1: 'remote_silence_secs' must be a number from 1 to 86400, not 'soon'");
+	ERROR("remote_max_retries: -1\n", "1: 'remote_max_retries' must be a number from 0 to 1000, not '-1'");
+	ERROR("remote_read_timeout_secs: nan\n",
+	      "1: 'remote_read_timeout_secs' must be a number from 1 to 86400, not 'nan'");
 	ERROR("custom_channels: [a]\n", "1: 'custom_channels' must be a map from names to URLs");
 	ERROR("custom_channels:\n  a: b\n", "2: 'a' must be a URL or an absolute folder, not 'b'");
 	ERROR("- a\n", "1: expected lines of 'key: value'");

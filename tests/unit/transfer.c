@@ -403,6 +403,66 @@ TEST(plain_http_is_asked_for_all_at_once)
 	}
 }
 
+/* A server that takes connections and says nothing. */
+static int silent_server(char url[64])
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t len = sizeof(a);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(bind(listener, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(listener, 8) == 0 &&
+	      getsockname(listener, (struct sockaddr *)&a, &len) == 0);
+	snprintf(url, 64, "http://127.0.0.1:%d/x", ntohs(a.sin_port));
+	return listener;
+}
+
+static int64_t ahead_ms;
+static int64_t mono_ahead(const struct clock *c)
+{
+	(void)c;
+	return clock_system.mono_ms(&clock_system) + ahead_ms;
+}
+
+static char notes[4096];
+static void take_note(struct progress *p, const struct progress_event *ev)
+{
+	(void)p;
+	if (ev->kind == PROGRESS_NOTE)
+		snprintf(notes + strlen(notes), sizeof(notes) - strlen(notes), "%s\n", ev->text);
+}
+
+TEST(a_silent_server_is_given_up)
+{
+	char url[64];
+	auto_fd listener = silent_server(url);
+	struct clock clock = clock_system;
+	struct progress p = {.event = take_note};
+	struct transfer_opts o = TRANSFER_OPTS_INIT;
+	struct transfer_request r = {.url = url, .fd = new_file()};
+	struct err e = ERR_INIT;
+	auto_ptr(transfer) t = NULL;
+	clock.mono_ms = mono_ahead;
+	o.clock = &clock;
+	o.progress = &p;
+	o.stall_timeout_ms = 1000; /* of real time, libcurl's */
+	CHECK(transfer_new(&o, &t, &e) == 0);
+	transfer_add(t, &r);
+	CHECK_INT(transfer_step(t, 10, &e), 1);
+	CHECK_STR(notes, "");
+	ahead_ms = 5100;
+	CHECK_INT(transfer_step(t, 10, &e), 1);
+	CHECK_MSG(strstr(notes, "/x': nothing has come for 5 s; it is given up after 60 s\n"), "%s", notes);
+	ahead_ms = 6000;
+	CHECK_INT(transfer_step(t, 10, &e), 1);
+	CHECK_MSG(strchr(notes, '\n')[1] == '\0', "once only: %s", notes);
+	while (!strstr(notes, "trying again"))
+		CHECK_INT(transfer_step(t, 100, &e), 1);
+	ahead_ms = 61000; /* four tries would be left */
+	CHECK_INT(transfer_run(t, &e), 0);
+	CHECK_INT(r.err.code, ERR_NETWORK);
+	CHECK_MSG(strstr(r.err.msg, "/x', 2 times in 6"), "%s", r.err.msg);
+	CHECK_MSG(strstr(r.err.msg, "is the server up"), "%s", r.err.msg);
+}
+
 TEST(throttle_holds_the_rate)
 {
 	static char body[300000];
