@@ -226,14 +226,15 @@ int channel_virtual(struct arena *a, struct str subdir, const char *(*env)(const
 /* == 5. publishing ================================================================================================ */
 struct channel_publish_opts {
 	bool dry_run;
+	bool shards;  /* make shards (CEP 16) where there are none yet */
 	bool replace; /* a file name that is there with other content: replace it instead of refusing */
 };
 /*
  * Copies package files into folder/<subdir>/ and writes repodata.json and repodata.json.zst there, and noarch/repodata.json
  * where there is none, each by rename, packages first, under a lock for each subdir. A package's record is its info/index.json
  * (CEP 34; checked, and agreeing with the file name) with size and digests; schema_version 3 goes under "v3" (CEP 48).
- * Incremental: records of files already listed are kept as they are. The same channel gives the same bytes. Metadata of other
- * kinds (current_repodata.json, shards), which would tell of before, are removed.
+ * Incremental: records of files already listed are kept as they are. The same channel gives the same bytes. Shards and
+ * current_repodata.json are made anew where they are there; other metadata (.bz2), which would tell of before, are removed.
  * ERR_EXISTS: that name is there with other content. Nothing has changed after an error before the first copy; after a later
  * one, publishing again goes on.
  */

@@ -7,14 +7,13 @@
  * What stands in a repodata.json is kept as it is; records are written sorted by file name, so the same channel gives the
  * same bytes.
  */
+#include "channel/publish.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include <zstd.h>
-
-#include "base/dl.h"
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/sys.h"
@@ -22,12 +21,10 @@
 #include "channel/package.h"
 #include "channel/refresh.h"
 
-enum { REPODATA_MAX = 1 << 30, ZSTD_LEVEL = 16, LOCK_WAIT_MS = 60000, PUBLISH_MAX = 1 << 16 };
+enum { REPODATA_MAX = 1 << 30, LOCK_WAIT_MS = 60000, PUBLISH_MAX = 1 << 16 };
 
 /* Metadata that other tools made of the records of before: wrong from now on. */
-static const char *const outdated[] = {"current_repodata.json",	      "current_repodata.json.zst",
-				       "current_repodata.json.bz2",   "repodata.json.bz2",
-				       "repodata_shards.msgpack.zst", "repodata_from_packages.json"};
+static const char *const outdated[] = {"current_repodata.json.bz2", "repodata.json.bz2", "repodata_from_packages.json"};
 
 struct record {
 	struct str key; /* file name, or stem under v3 */
@@ -222,26 +219,21 @@ static void repodata_write(struct repodata *r, struct str subdir, struct buf *b)
 	buf_put_char(b, '\n');
 }
 
-#define ZSTD(X)                                                                                                        \
-	X(ZSTD_, compress)                                                                                             \
-	X(ZSTD_, compressBound)                                                                                        \
-	X(ZSTD_, getErrorName)                                                                                         \
-	X(ZSTD_, isError)
-DL_LIBRARY(zstd, "libzstd.so.1", ZSTD, NULL);
-
-static int put_packed(int dir, struct str text, struct err *e)
+/* What other clients look for, where it is there or asked for: made of the text that repodata.json is about to have. */
+static int put_more(int dir, struct str text, struct str subdir, bool shards, struct err *e)
 {
-	if (dl_load(&zstd_library, e) < 0)
+	auto_arena a = ARENA_INIT;
+	bool current = fs_exists(dir, PUBLISH_CURRENT);
+	if (!shards && !current)
+		return 0;
+	const struct json *top = json_parse(&a, text, "repodata.json", e);
+	if (!top || (shards && publish_shards(dir, top, subdir, e) < 0) ||
+	    (current && publish_current(dir, top, e) < 0))
 		return -1;
-	size_t max = zstd.compressBound(text.n);
-	auto_free char *p = xmalloc(max);
-	size_t n = zstd.compress(p, max, text.p, text.n, ZSTD_LEVEL);
-	if (zstd.isError(n))
-		return err_new(e, ERR_FAILED, "compress repodata.json: %s", zstd.getErrorName(n));
-	return fs_replace(dir, "repodata.json.zst", p, n, FS_REPLACE_SYNC, e);
+	return 0;
 }
 
-static int put_repodata(int dir, struct repodata *r, struct str subdir, struct progress *p, struct err *e)
+static int put_repodata(int dir, struct repodata *r, struct str subdir, bool shards, struct progress *p, struct err *e)
 {
 	auto_buf b = BUF_INIT(REPODATA_MAX), old = BUF_INIT(REPODATA_MAX);
 	struct err ignored = ERR_INIT;
@@ -249,8 +241,9 @@ static int put_repodata(int dir, struct repodata *r, struct str subdir, struct p
 	if (b.overflow)
 		return err_new(e, ERR_LIMIT, "repodata.json would exceed %d MiB", REPODATA_MAX >> 20);
 	if (fs_read(dir, "repodata.json", &old, &ignored) == 0 && str_eq(buf_str(&old), buf_str(&b)) &&
-	    fs_exists(dir, "repodata.json.zst"))
+	    fs_exists(dir, "repodata.json.zst") && (!shards || fs_exists(dir, PUBLISH_SHARDS)))
 		return 0;
+	shards |= fs_exists(dir, PUBLISH_SHARDS);
 	for (size_t i = 0; i < sizeof(outdated) / sizeof(outdated[0]); i++) {
 		if (!fs_exists(dir, outdated[i]))
 			continue;
@@ -262,8 +255,11 @@ static int put_repodata(int dir, struct repodata *r, struct str subdir, struct p
 						   .id = outdated[i],
 						   .text = "removed: it would tell of the channel as it was before"});
 	}
-	return put_packed(dir, buf_str(&b), e) < 0 ? -1
-						   : fs_replace(dir, "repodata.json", b.p, b.n, FS_REPLACE_SYNC, e);
+	if (put_more(dir, buf_str(&b), subdir, shards, e) < 0 ||
+	    publish_packed(dir, "repodata.json.zst", buf_str(&b), e) < 0)
+		return -1;
+	/* last: as long as it is the old one, publishing again makes all of them anew */
+	return fs_replace(dir, "repodata.json", b.p, b.n, FS_REPLACE_SYNC, e);
 }
 
 /* -- packages ---------------------------------------------------------------------------------------------------- */
@@ -398,7 +394,7 @@ static int publish_into(const struct publishing *x, int dir, struct str subdir, 
 			      (struct progress_event){
 				      .kind = PROGRESS_DONE, .phase = "publish", .id = p->fn.p, .text = what});
 	}
-	return x->o->dry_run ? 0 : put_repodata(dir, &r, subdir, x->progress, e);
+	return x->o->dry_run ? 0 : put_repodata(dir, &r, subdir, x->o->shards, x->progress, e);
 }
 
 static int publish_subdir(const struct publishing *x, struct str subdir, struct err *e)

@@ -11,7 +11,7 @@
 struct channel_args {
 	struct cmd_solve_options solve;
 	const char *name;
-	bool first, replace;
+	bool first, replace, shards;
 	struct cmd_list words;
 };
 
@@ -20,8 +20,9 @@ static int run(struct cmd_context *c, int argc, char **argv,
 {
 	struct channel_args a = {0};
 	const struct cmd_option options[] = {
-		CMD_SOLVE_OPTIONS(&a.solve),	      {0, "name", CMD_TEXT, &a.name}, {0, "first", CMD_FLAG, &a.first},
-		{0, "replace", CMD_FLAG, &a.replace}, {0, NULL, CMD_FLAG, NULL},
+		CMD_SOLVE_OPTIONS(&a.solve),	    {0, "name", CMD_TEXT, &a.name},
+		{0, "first", CMD_FLAG, &a.first},   {0, "replace", CMD_FLAG, &a.replace},
+		{0, "shards", CMD_FLAG, &a.shards}, {0, NULL, CMD_FLAG, NULL},
 	};
 	struct err e = ERR_INIT;
 	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
@@ -327,7 +328,7 @@ static int published_answer(struct cmd_context *c, const struct channel_args *a)
 
 static int publish(struct cmd_context *c, const struct channel_args *a, struct err *e)
 {
-	struct channel_publish_opts o = {.dry_run = c->dry_run, .replace = a->replace};
+	struct channel_publish_opts o = {.dry_run = c->dry_run, .replace = a->replace, .shards = a->shards};
 	if (a->words.n < 1)
 		return err_new(e, ERR_USAGE, "publish what where? as in: slipway channel publish ./channel *.conda");
 	if (!c->dry_run)

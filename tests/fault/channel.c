@@ -203,7 +203,7 @@ static int make_packages(void)
 
 static int publish(const char *n)
 {
-	struct channel_publish_opts o = {0};
+	struct channel_publish_opts o = {.shards = true};
 	const char *file = in_root(package_name((unsigned)(n[0] - '0')));
 	return channel_publish(in_root("d"), &file, 1, &o, NULL, &err) < 0 ? say() : 0;
 }
@@ -239,6 +239,8 @@ static int published(int n, char **which)
 	for (int i = 0; i < n; i++)
 		if (check_published((unsigned)(which[i][0] - '0'), json_get(j, "packages.conda")))
 			return 1;
+	if (n > 0 && !fs_exists(AT_FDCWD, in_root("d/noarch/repodata_shards.msgpack.zst")))
+		return wrong("there are no shards");
 	return 0;
 }
 

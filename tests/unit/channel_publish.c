@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "channel/channel.h"
+#include "channel/msgpack.h"
 
 #include <bzlib.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -190,7 +192,153 @@ TEST(what_others_wrote_is_kept)
 	CHECK_INT(json_get(j, "repodata_version")->integer, 2);
 	CHECK(json_get(json_get(j, "v3"), "whl"));
 	CHECK(json_get(j, "signatures"));
-	CHECK(access(in_tmp("c/linux-64/current_repodata.json"), F_OK) < 0);
+	CHECK(json_get(json_get(metadata("c/linux-64/current_repodata.json"), "packages"), "tool-1.0-0.tar.bz2"));
+	CHECK(access(in_tmp("c/linux-64/repodata_shards.msgpack.zst"), F_OK) < 0);
+}
+
+static void publish_with_shards(const char *file)
+{
+	struct channel_publish_opts o = {.shards = true};
+	struct err e = ERR_INIT;
+	CHECK_MSG(channel_publish(in_tmp("c"), &file, file ? 1 : 0, &o, NULL, &e) == 0, "%s", e.msg);
+}
+
+static struct str unpacked(struct str packed)
+{
+	struct err e = ERR_INIT;
+	auto_buf b = BUF_INIT(1 << 20);
+	char piece[4096];
+	auto_ptr(istream) z = istream_zstd(istream_mem(packed, "zst"));
+	for (ssize_t n; (n = istream_read(z, piece, sizeof(piece), &e)) > 0;)
+		buf_put(&b, piece, (size_t)n);
+	CHECK_MSG(!e.code, "%s", e.msg);
+	return arena_str(&a, buf_str(&b));
+}
+
+/* The shards of linux-64 as an index, all of them; read through the digests that the shard index has. */
+static struct index *index_of_shards(const char *const *names, size_t n)
+{
+	struct err e = ERR_INIT;
+	struct index *ix;
+	struct mp m = mp_of(unpacked(read_file("c/linux-64/repodata_shards.msgpack.zst")), "index");
+	auto_fd dir = open(test_tmp(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_ptr(index_builder) b = index_builder_new(dir, "x.idx", STR("linux-64"), &e);
+	uint32_t members, count;
+	struct str key;
+	CHECK_INT(mp_map(&m, &members, &e), 0);
+	CHECK_INT(members, 3);
+	for (int i = 0; i < 2; i++) { /* version, info */
+		CHECK_INT(mp_str(&m, &key, &e), 0);
+		CHECK_INT(mp_skip(&m, &e), 0);
+	}
+	CHECK(mp_str(&m, &key, &e) == 0 && str_eq(key, STR("shards")) && mp_map(&m, &count, &e) == 0);
+	CHECK_INT(count, n);
+	for (size_t i = 0; i < n; i++) {
+		struct mp_token t;
+		uint8_t got[SHA256_SIZE];
+		char hex[SHA256_HEX_SIZE];
+		CHECK(mp_str(&m, &key, &e) == 0 && mp_read(&m, &t, &e) == 0);
+		CHECK(str_eq_c(key, names[i]));
+		CHECK(t.type == MP_BIN && t.bytes.n == SHA256_SIZE);
+		hex_encode((const uint8_t *)t.bytes.p, SHA256_SIZE, hex);
+		struct str shard = read_file(arena_printf(&a, "c/linux-64/shards/%s.msgpack.zst", hex));
+		sha256(shard.p, shard.n, got);
+		CHECK(memcmp(got, t.bytes.p, SHA256_SIZE) == 0);
+		CHECK_MSG(index_builder_shard(b, key, unpacked(shard), &e) == 0, "%s", e.msg);
+	}
+	CHECK(m.p == m.end);
+	CHECK(index_builder_finish(b, &e) == 0 && index_open(dir, "x.idx", &ix, &e) == 0);
+	return ix;
+}
+
+static size_t count_in(const char *folder)
+{
+	auto_fs_list l = {0};
+	struct err e = ERR_INIT;
+	CHECK_INT(fs_list(AT_FDCWD, in_tmp(folder), 1000, &l, &e), 0);
+	return l.n;
+}
+
+TEST(shards_are_made_and_kept_in_step)
+{
+	static const char old[] =
+		"{\"packages\":{\"zz-1-0.tar.bz2\":{\"name\":\"zz\",\"version\":\"1\",\"build\":\"0\",\"build_number\":70000,"
+		"\"depends\":[\"tool >=1\"],\"sha256\":\"00000000000000000000000000000000000000000000000000000000000000aa\","
+		"\"size\":5000000000,\"x\":[-1,1.5,true,null,{\"y\":200}]}},\"v3\":{\"conda\":{\"zz-2-0\":{\"name\":\"zz\","
+		"\"version\":\"2\",\"build\":\"0\"}}},\"removed\":[\"zz-0-0.conda\"]}";
+	static const char *const names[] = {"tool", "zz"};
+	struct err e = ERR_INIT;
+	struct pkg_record r;
+	struct ix_pkg p;
+	struct channel c = {.url = STR("https://h/c"), .shown = STR("https://h/c")};
+	CHECK_INT(fs_mkdirs(AT_FDCWD, in_tmp("c/linux-64"), 0755, &e), 0);
+	CHECK_INT(fs_replace(AT_FDCWD, in_tmp("c/linux-64/repodata.json"), old, sizeof(old) - 1, 0, &e), 0);
+	publish_with_shards(package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x"));
+	auto_ptr(index) ix = index_of_shards(names, 2);
+	CHECK_INT(index_info(ix).packages, 3);
+	CHECK_INT(index_info(ix).left_out, 0);
+	CHECK(index_is_removed(ix, STR("zz-0-0.conda")));
+	CHECK(index_find_file(ix, STR("zz-1-0.tar.bz2"), &p));
+	CHECK_INT(index_record(ix, p, &c, &a, &r, &e), 0);
+	CHECK_INT(r.build_number, 70000);
+	CHECK_INT(r.size, 5000000000);
+	CHECK(r.has_sha256 && r.sha256[31] == 0xaa && !r.is_v3);
+	CHECK(str_eq(r.depends[0], STR("tool >=1")));
+	CHECK_MSG(str_eq(r.extra_json, STR("\"x\":[-1,1.5,true,null,{\"y\":200}]")), "%.*s", STR_ARG(r.extra_json));
+	CHECK(index_find_file(ix, STR("zz-2-0.conda"), &p) && index_pkg(ix, p).is_v3);
+	CHECK_INT(count_in("c/linux-64/shards"), 2);
+	struct str before = read_file("c/linux-64/repodata_shards.msgpack.zst");
+	publish_with_shards(NULL);
+	CHECK(str_eq(before, read_file("c/linux-64/repodata_shards.msgpack.zst")));
+	publish_ok(package("tool-1.1-0.tar.bz2", INDEX("1.1", ""), "y")); /* without being asked again */
+	auto_ptr(index) next = index_of_shards(names, 2);
+	CHECK_INT(index_info(next).packages, 4);
+	CHECK_INT(count_in("c/linux-64/shards"), 3); /* that of before stays a day */
+	const char *shard = in_tmp("c/linux-64/shards");
+	CHECK(utimensat(AT_FDCWD, arena_printf(&a, "%s/x.msgpack.zst", shard), NULL, 0) < 0);
+	CHECK_INT(fs_replace(AT_FDCWD, arena_printf(&a, "%s/x.msgpack.zst", shard), "", 0, 0, &e), 0);
+	CHECK(utimensat(AT_FDCWD, arena_printf(&a, "%s/x.msgpack.zst", shard),
+			(struct timespec[]){{1600000000, 0}, {1600000000, 0}}, 0) == 0);
+	publish_ok(package("tool-1.2-0.tar.bz2", INDEX("1.2", ""), "z"));
+	CHECK(access(arena_printf(&a, "%s/x.msgpack.zst", shard), F_OK) < 0);
+}
+
+/* The newest of each name, with all its builds, and what these need. */
+TEST(current_repodata_is_made_anew)
+{
+#define RECORD(fn, name, version, build, depends)                                                                      \
+	"\"" fn "\":{\"name\":\"" name "\",\"version\":\"" version "\",\"build\":\"" build "\",\"depends\":[" depends  \
+	"]}"
+	static const char old[] =
+		"{\"packages\":{" RECORD("lib-1.9-0.tar.bz2", "lib", "1.9", "0", "") ",\"odd\":7},\"packages.conda\":{" RECORD("app-2-0.conda", "app", "2", "0", "\"lib <2\",\"absent\",\"*[\"") "," RECORD(
+			"app-1-0.conda", "app", "1", "0",
+			"\"lib ==1.0\"") "," RECORD("lib-1.0-0.conda", "lib", "1.0", "0",
+						    "") "," RECORD("lib-1.9-1.conda", "lib", "1.9", "1",
+								   "\"old\"") "," RECORD("lib-2.0-a.conda", "lib",
+											 "2.0", "a",
+											 "") "," RECORD("lib-2.0-b.conda",
+													"lib", "2.0",
+													"b",
+													"") "," RECORD("old-1-0.conda",
+														       "old",
+														       "1",
+														       "0",
+														       "") "}}";
+	struct err e = ERR_INIT;
+	CHECK_INT(fs_mkdirs(AT_FDCWD, in_tmp("c/linux-64"), 0755, &e), 0);
+	CHECK_INT(fs_replace(AT_FDCWD, in_tmp("c/linux-64/repodata.json"), old, sizeof(old) - 1, 0, &e), 0);
+	CHECK_INT(fs_replace(AT_FDCWD, in_tmp("c/linux-64/current_repodata.json"), "{}", 2, 0, &e), 0);
+	publish_ok(package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x"));
+	const struct json *j = metadata("c/linux-64/current_repodata.json");
+	const struct json *conda = json_get(j, "packages.conda"), *packages = json_get(j, "packages");
+	CHECK(json_get(conda, "app-2-0.conda") && !json_get(conda, "app-1-0.conda"));
+	CHECK(json_get(conda, "lib-2.0-a.conda") && json_get(conda, "lib-2.0-b.conda"));
+	CHECK(json_get(conda, "lib-1.9-1.conda") && json_get(packages, "lib-1.9-0.tar.bz2")); /* app 2 needs them */
+	CHECK(!json_get(conda, "lib-1.0-0.conda"));
+	CHECK(json_get(conda, "old-1-0.conda") && json_get(packages, "tool-1.0-0.tar.bz2"));
+	CHECK_INT(conda->n, 5);
+	CHECK_INT(packages->n, 2);
+	CHECK(str_eq(json_get(json_get(j, "info"), "subdir")->string, STR("linux-64")));
 }
 
 TEST(new_kinds_of_records_go_under_v3)

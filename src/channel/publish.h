@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/* publish: what the two halves of publishing share. Private to channel/. */
+#include "base/json.h"
+#include "channel/channel.h"
+
+#define PUBLISH_CURRENT "current_repodata.json"
+#define PUBLISH_SHARDS "repodata_shards.msgpack.zst"
+
+/* `text`, packed with zstd, as file `name`. */
+int publish_packed(int dir, const char *name, struct str text, struct err *e);
+/* Made of a repodata.json, `top`: shards/, the index of them last; and current_repodata.json (and .zst, where it is there):
+ * the newest version of each name and, among the records of the subdir, what these need. */
+int publish_shards(int dir, const struct json *top, struct str subdir, struct err *e);
+int publish_current(int dir, const struct json *top, struct err *e);
