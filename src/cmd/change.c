@@ -54,11 +54,18 @@ int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, co
 		(*ret)[(*ret_n)++] = file->specs[i];
 	vec_foreach(w, words)
 		(*ret)[(*ret_n)++] = str_c(*w);
-	for (size_t i = 0; i < *ret_n; i++)
-		if (!pkg_conda.spec_parse(&c->arena, (*ret)[i], SPEC_REQUEST, e)) {
+	for (size_t i = 0; i < *ret_n; i++) {
+		const struct spec *s = pkg_conda.spec_parse(&c->arena, (*ret)[i], SPEC_REQUEST, e);
+		if (!s) {
 			e->code = ERR_USAGE; /* malformed or too long: what was asked is wrong */
 			return -1;
 		}
+		if (!spec_name(s).n)
+			return err_new(e, ERR_USAGE,
+				       "spec '%.*s' does not name one package, and nothing says which of those that "
+				       "fit is meant; give a name ('slipway search' lists what fits)",
+				       STR_ARG((*ret)[i]));
+	}
 	return 0;
 }
 

@@ -54,6 +54,10 @@ t 'and its extras' has '"c"' out
 t 'shows no malformed spec' must_fail 2 "$SLIPWAY" spec show 'a[b'
 t 'shows one spec' must_fail 2 "$SLIPWAY" spec show a b
 
+for spec in 'py*' '^py.*$' "*[sha256=$(printf '%064d' 0)]"; do
+	t "solve takes no spec that names no package: $spec" must_fail 2 "$SLIPWAY" solve -c . "$spec"
+	t "and says why: $spec" has 'does not name one package' err
+done
 long=$(printf '%05000d' 0)
 t 'match refuses a spec of 5000 bytes' must_fail 2 "$SLIPWAY" spec match "x=$long" x 1 0
 t 'solve too' must_fail 2 "$SLIPWAY" solve -c . "x=$long"
