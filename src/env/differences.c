@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a generation holds beside, or instead of, what its conda-meta/ records say. */
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "env/manifest.h"
@@ -21,11 +22,25 @@ static void add_difference(struct compare *c, struct str path, struct str packag
 	*vec_add(&c->found) = (struct difference){arena_str(&c->m->arena, path), package, what, detail};
 }
 
+/* What rattler and pixi record as the digest of a symbolic link: that of its text. */
+static bool link_text_is(int dirfd, const char *name, const struct owned *f)
+{
+	uint8_t sha[SHA256_SIZE];
+	char target[4096];
+	ssize_t n = readlinkat(dirfd, name, target, sizeof(target));
+	if (n < 0)
+		return false;
+	sha256(target, (size_t)n, sha);
+	return memcmp(sha, f->sha256, SHA256_SIZE) == 0;
+}
+
 /* 1: other content than was laid out; of a symbolic link: behind it. */
 static int content_differs(int dirfd, const char *name, const struct owned *f, struct err *e)
 {
 	uint8_t sha[SHA256_SIZE];
 	struct stat st;
+	if (f->softlink && link_text_is(dirfd, name, f))
+		return 0;
 	auto_fd fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | (f->softlink ? 0 : O_NOFOLLOW));
 	if (fd < 0)
 		return f->softlink ? 1 : err_sys(e, "open '%s'", name);

@@ -219,6 +219,24 @@ TEST(packages_of_others_are_told)
 	CHECK_STR(differences(&w, 0, true), "");
 }
 
+/* rattler and pixi record the digest of a link's text, others that of what it leads to. */
+TEST(a_link_may_be_recorded_by_its_text)
+{
+	auto_envs w = {0};
+	with_tool(&w);
+	envs_put(&w, "e/1/conda-meta/new-1-0.json",
+		 "{\"name\":\"new\",\"paths_data\":{\"paths\":["
+		 "{\"_path\":\"bin/a\",\"path_type\":\"softlink\",\"sha256_in_prefix\":"
+		 "\"11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437\"}," /* of "new" */
+		 "{\"_path\":\"bin/b\",\"path_type\":\"softlink\",\"sha256_in_prefix\":"
+		 "\"cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4\"}]}}", /* of "old" */
+		 0644);
+	CHECK_INT(symlink("new", env_path(&w, "e/1/bin/a")), 0);
+	CHECK_INT(symlink("new", env_path(&w, "e/1/bin/b")), 0);
+	CHECK_STR(differences(&w, 0, true),
+		  "changed bin/b of new: leads to other content\nadded conda-meta/new-1-0.json of new\n");
+}
+
 /* == taking over ================================================================================================== */
 TEST(files_of_nobody_are_taken_over)
 {
