@@ -33,7 +33,8 @@ int fs_read(int dirfd, const char *path, struct buf *b, struct err *e)
 	if (st.st_size > 0 && (uint64_t)st.st_size > room)
 		return err_new(e, ERR_LIMIT, "'%s' is too large: %lld bytes, at most %zu are read", path,
 			       (long long)st.st_size, room);
-	size_t chunk = st.st_size > 0 ? (size_t)st.st_size : 4096;
+	/* room for one byte more: the end is seen without moving everything */
+	size_t chunk = st.st_size > 0 ? (size_t)st.st_size + 1 : 4096;
 	for (;;) {
 		size_t want = chunk < b->max - b->n ? chunk : b->max - b->n;
 		char probe, *to = &probe;
@@ -52,7 +53,8 @@ int fs_read(int dirfd, const char *path, struct buf *b, struct err *e)
 			return err_new(e, ERR_LIMIT, "'%s' is too large: at most %zu bytes are read", path, room);
 		b->n += (size_t)r;
 		b->p[b->n] = '\0';
-		chunk = 1 << 16;
+		size_t spare = b->cap - b->n - 1;
+		chunk = spare > 0 ? spare : 1 << 16;
 	}
 }
 

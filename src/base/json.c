@@ -17,11 +17,12 @@
 enum { DEPTH_MAX = 128, NUMBER_MAX = 1024 };
 
 struct parser {
-	struct arena *a;
+	struct arena *a, *strings;
 	const char *begin, *at, *end;
 	const char *where;
 	struct err *e;
 	unsigned depth;
+	bool in_place; /* the text is ours to write NULs into */
 	VEC(struct json_member) stack;
 };
 
@@ -165,7 +166,12 @@ static bool parse_string(struct parser *p, struct str *ret)
 		p->at += n;
 	}
 	size_t n = (size_t)(p->at++ - from);
-	char *copy = arena_strdup(p->a, str_of(from, n));
+	if (p->in_place && !escapes) {
+		((char *)p->begin)[from - p->begin + (ptrdiff_t)n] = '\0'; /* where the quote stood, which was read */
+		*ret = str_of(from, n);
+		return true;
+	}
+	char *copy = arena_strdup(p->strings, str_of(from, n));
 	*ret = str_of(copy, escapes ? unescape(copy, n) : n);
 	return true;
 }
@@ -362,7 +368,8 @@ static bool parse_value(struct parser *p, struct json *out)
 	}
 }
 
-const struct json *json_parse(struct arena *a, struct str text, const char *where, struct err *e)
+static const struct json *parse(struct arena *a, struct arena *strings, struct str text, bool in_place,
+				const char *where, struct err *e)
 {
 	if (text.n > JSON_TEXT_MAX) {
 		err_new(e, ERR_LIMIT, "%s: larger than 1 GiB", where);
@@ -370,7 +377,13 @@ const struct json *json_parse(struct arena *a, struct str text, const char *wher
 	}
 	if (!text.p)
 		text = STR("");
-	struct parser p = {.a = a, .begin = text.p, .at = text.p, .end = text.p + text.n, .e = e};
+	struct parser p = {.a = a,
+			   .strings = strings,
+			   .begin = text.p,
+			   .at = text.p,
+			   .end = text.p + text.n,
+			   .e = e,
+			   .in_place = in_place};
 	p.where = arena_strdup(a, str_c(where));
 	if (str_starts(text, STR("\xef\xbb\xbf"))) /* a byte order mark, which some editors leave */
 		p.at += 3;
@@ -381,6 +394,17 @@ const struct json *json_parse(struct arena *a, struct str text, const char *wher
 		good = fail(&p, p.at, ERR_INPUT, "text after the end of the document");
 	vec_release(&p.stack);
 	return good ? root : NULL;
+}
+
+const struct json *json_parse(struct arena *a, struct str text, const char *where, struct err *e)
+{
+	return parse(a, a, text, false, where, e);
+}
+
+const struct json *json_parse_in_place(struct arena *a, struct arena *strings, char *text, size_t n, const char *where,
+				       struct err *e)
+{
+	return parse(a, strings, str_of(text, n), true, where, e);
 }
 
 const struct json *json_get(const struct json *j, const char *key)
@@ -737,7 +761,9 @@ void jw_kv_objects(struct jw *w, const char *key, size_t n, void (*put)(struct j
 
 void jw_kv_hex(struct jw *w, const char *key, const uint8_t *p, size_t n)
 {
-	auto_buf hex = BUF_INIT(BUF_MAX);
-	buf_put_hex(&hex, p, n);
-	jw_kv_str(w, key, buf_str(&hex));
+	jw_key(w, key);
+	begin_element(w);
+	buf_put_char(w->b, '"');
+	buf_put_hex(w->b, p, n);
+	buf_put_char(w->b, '"');
 }

@@ -47,6 +47,10 @@ const char *json_double(struct str text, double *ret);
 
 #define JSON_TEXT_MAX ((size_t)1 << 30)
 const struct json *json_parse(struct arena *a, struct str text, const char *where, struct err *e);
+/* The same, and faster: strings stay in the text, which is changed and must live as long as they do; those with escapes go
+ * to an arena of their own, so that they can outlive the tree as the others can. */
+const struct json *json_parse_in_place(struct arena *a, struct arena *strings, char *text, size_t n, const char *where,
+				       struct err *e);
 /* A member of an object; NULL where it is absent (or j is no object). */
 const struct json *json_get(const struct json *j, const char *key);
 /* Typed members. The plain ones fail where the member is absent or of another type; the _opt ones return 0 and leave *ret

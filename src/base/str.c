@@ -178,23 +178,22 @@ bool str_to_i64(struct str s, int64_t *ret)
 	return true;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* Value + 1 of each digit, 0 for what is none. A table: digests come by the ten thousand. */
+static const uint8_t hex_digits[256] = {
+	['0'] = 1,  ['1'] = 2,	['2'] = 3,  ['3'] = 4,	['4'] = 5,  ['5'] = 6,	['6'] = 7,  ['7'] = 8,
+	['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+	['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
 
 bool str_unhex(struct str s, uint8_t *out, size_t n)
 {
 	if (s.n % 2 || s.n / 2 != n)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		int high = hex_digit(s.p[2 * i]), low = hex_digit(s.p[2 * i + 1]);
-		if (high < 0 || low < 0)
+		unsigned high = hex_digits[(unsigned char)s.p[2 * i]], low = hex_digits[(unsigned char)s.p[2 * i + 1]];
+		if (high == 0 || low == 0)
 			return false;
-		out[i] = (uint8_t)(high << 4 | low);
+		out[i] = (uint8_t)((high - 1) << 4 | (low - 1));
 	}
 	return true;
 }

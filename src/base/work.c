@@ -18,9 +18,10 @@ struct job {
 struct work {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;  /* workers: there is a job, or the end */
-	pthread_cond_t idle;  /* waiters: nothing queued and nothing running */
+	pthread_cond_t idle;  /* waiters: no more than `enough` jobs are queued or running */
 	VEC(struct job) jobs; /* since the last wait, in order of submission */
 	size_t next;	      /* the first that has not begun */
+	size_t enough;
 	unsigned running;
 	bool failed, ending;
 	size_t failed_job; /* lowest number of a job that failed; err is its error */
@@ -48,6 +49,11 @@ struct work *work_new(unsigned threads)
 	return w;
 }
 
+static size_t unfinished(const struct work *w)
+{
+	return w->running + (w->jobs.n - w->next);
+}
+
 /* Called and returns with the lock held. Jobs begin in the order of submission, so every job before one that failed has
  * begun too and will be waited for: the lowest failed number is the same in every run. */
 static void run_job(struct work *w)
@@ -67,7 +73,7 @@ static void run_job(struct work *w)
 	}
 	if (w->failed)
 		w->next = w->jobs.n;
-	if (w->running == 0 && w->next == w->jobs.n)
+	if (unfinished(w) <= w->enough)
 		pthread_cond_broadcast(&w->idle);
 }
 
@@ -114,11 +120,26 @@ void work_submit(struct work *w, work_fn *fn, void *ctx)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* With the lock held. */
+static void wait_for(struct work *w, size_t left)
+{
+	w->enough = left;
+	while (unfinished(w) > left)
+		pthread_cond_wait(&w->idle, &w->lock);
+	w->enough = 0;
+}
+
+void work_wait_for(struct work *w, size_t left)
+{
+	pthread_mutex_lock(&w->lock);
+	wait_for(w, left);
+	pthread_mutex_unlock(&w->lock);
+}
+
 int work_wait(struct work *w, struct err *e)
 {
 	pthread_mutex_lock(&w->lock);
-	while (w->running > 0 || w->next < w->jobs.n)
-		pthread_cond_wait(&w->idle, &w->lock);
+	wait_for(w, 0);
 	int r = w->failed ? -1 : 0;
 	if (r < 0)
 		*e = w->err;

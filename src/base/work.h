@@ -18,6 +18,9 @@ typedef int work_fn(void *ctx, struct err *e);
 struct work;
 struct work *work_new(unsigned threads);
 void work_submit(struct work *w, work_fn *fn, void *ctx);
+/* Waits until at most `left` of the jobs submitted since the last work_wait are not done, so that the caller can do something
+ * of its own meanwhile; their errors are for work_wait. */
+void work_wait_for(struct work *w, size_t left);
 /* Waits until all are done. After the first failure, jobs that have not begun are dropped. */
 int work_wait(struct work *w, struct err *e);
 void work_free(struct work *w);

@@ -38,6 +38,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	struct jw w = JW_INIT(&first, data[0] & 3);
 	jw_value(&w, j);
+	j = json_parse_in_place(&a, &a, arena_strdup(&a, str_of((const char *)data, size)), size, "in place", &e);
+	if (!j)
+		panic("not in place: %s", e.msg);
+	w = JW_INIT(&second, data[0] & 3);
+	jw_value(&w, j);
+	if (!str_eq(buf_str(&first), buf_str(&second)))
+		panic("'%s' is '%s' in place", first.p, second.p);
+	buf_clear(&second);
 	j = json_parse(&a, buf_str(&first), "again", &e);
 	if (!j)
 		panic("'%s' does not read back: %s", first.p, e.msg);

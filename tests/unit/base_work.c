@@ -86,6 +86,23 @@ TEST(jobs_after_a_failure_are_dropped_and_the_pool_goes_on)
 	CHECK_INT(atomic_load(&ran), 2);
 }
 
+TEST(waiting_for_some)
+{
+	enum { N = 40 };
+	auto_ptr(work) w = work_new(2);
+	atomic_store(&ran, 0);
+	for (int i = 0; i < N; i++)
+		work_submit(w, count, NULL);
+	work_wait_for(w, N / 2);
+	CHECK(atomic_load(&ran) >= N / 2);
+	work_wait_for(w, N); /* already so */
+	int n = 5;
+	work_submit(w, fail_numbered, &n);
+	work_wait_for(w, 0);
+	CHECK_INT(work_wait(w, &e), -1); /* and what failed is still told */
+	CHECK_STR(e.msg, "job 5");
+}
+
 static int slow(void *ctx, struct err *err)
 {
 	(void)ctx, (void)err;
