@@ -377,14 +377,47 @@ int clobber_plan(struct clobber_table *t, enum env_clobber mode, struct err *e)
 	return mode == ENV_CLOBBER_REFUSE ? refuse(t, e) : 0;
 }
 
-size_t clobber_dirs(const struct clobber_table *t, struct arena *a, struct str **ret)
+static int compare_file(const void *a, const void *b)
 {
-	struct str *dir = arena_array(a, struct str, t->nodes.n);
+	const struct clobber_file *x = a, *y = b;
+	if (x->pkg != y->pkg)
+		return x->pkg < y->pkg ? -1 : 1;
+	return x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+/* Children stand youngest first, and a node keeps its age when it changes hands, which is rare. */
+static size_t files_of(const struct clobber_table *t, const struct node *dir, struct clobber_file *file)
+{
 	size_t n = 0;
-	/* a node is younger than its parent */
-	for (size_t i = 1; i < t->nodes.n; i++) {
-		if (t->nodes.v[i].kind == NODE_DIR)
-			dir[n++] = t->nodes.v[i].path;
+	bool in_order = true;
+	for (uint32_t c = dir->child; c != NO_NODE; c = t->nodes.v[c].next) {
+		if (t->nodes.v[c].kind == NODE_FILE)
+			file[n++] = (struct clobber_file){t->nodes.v[c].pkg, t->nodes.v[c].entry};
+	}
+	for (size_t i = 0; i < n / 2; i++) {
+		struct clobber_file swap = file[i];
+		file[i] = file[n - 1 - i];
+		file[n - 1 - i] = swap;
+	}
+	for (size_t i = 1; i < n; i++)
+		in_order &= compare_file(&file[i - 1], &file[i]) < 0;
+	if (!in_order)
+		qsort(file, n, sizeof(*file), compare_file);
+	return n;
+}
+
+size_t clobber_dirs(const struct clobber_table *t, struct arena *a, struct clobber_dir **ret)
+{
+	struct clobber_file *file = arena_array(a, struct clobber_file, t->nodes.n);
+	struct clobber_dir *dir = arena_array(a, struct clobber_dir, t->nodes.n);
+	size_t n = 0;
+	/* a node is younger than its parent; the root is the first */
+	vec_foreach(node, &t->nodes) {
+		if (node->kind != NODE_DIR)
+			continue;
+		dir[n] = (struct clobber_dir){.path = node->path, .file = file};
+		dir[n].n = files_of(t, node, file);
+		file += dir[n++].n;
 	}
 	*ret = dir;
 	return n;

@@ -46,6 +46,7 @@ struct link_pkg {
 	const struct env_lock_package *lock;
 	struct pkg_record record; /* the lock's; `noarch` from info/link.json where the lock knows none */
 	struct arena arena;
+	struct buf text; /* paths.json; most paths are views into it */
 	struct path_entry_vec entries;
 	struct str *entry_points;
 	uint32_t entry_points_n;
@@ -84,8 +85,17 @@ void clobber_free(struct clobber_table *t);
 DEFINE_AUTO(struct clobber_table *, clobber, clobber_free);
 /* Decides who has each path. Afterwards every entry's dest is final and `lost` is set where another one won. */
 int clobber_plan(struct clobber_table *t, enum env_clobber mode, struct err *e);
-/* The folders to make, parents first. */
-size_t clobber_dirs(const struct clobber_table *t, struct arena *a, struct str **ret);
+/* The folders to make, parents first; the prefix itself ("") comes first of all. Each with the files that come to lie in it,
+ * those of one package together, in its order. */
+struct clobber_file {
+	uint32_t pkg, entry;
+};
+struct clobber_dir {
+	struct str path; /* a view into a longer one: not terminated */
+	const struct clobber_file *file;
+	size_t n;
+};
+size_t clobber_dirs(const struct clobber_table *t, struct arena *a, struct clobber_dir **ret);
 /* The entry that has a path, or NULL. */
 struct path_entry *clobber_find(const struct clobber_table *t, struct str path);
 const struct link_clobber *clobber_list(const struct clobber_table *t, size_t *ret_n);
@@ -117,6 +127,9 @@ struct layer { /* shared by the threads of one link_all */
 	size_t pkg_n;
 	struct python_info python;
 	struct clobber_table *clobber;
+	struct clobber_dir *dir; /* while files are placed */
+	size_t dir_n;
+	bool folders_made;
 	const char *entry_point_python; /* "bin/python3.12" */
 	mode_t umask;
 	atomic_int how;		    /* enum place_how; only ever falls */
@@ -134,7 +147,23 @@ void place_without_links(struct layer *l, const char *why);
 struct place_count {
 	uint64_t files, bytes, linked, copied, patched;
 };
-int place_entry(struct layer *l, int tree_fd, struct path_entry *en, struct place_count *count, struct err *e);
+/* What one thread has at hand. Folders stay open from one file to the next, so that the kernel does not walk the same path for
+ * each, and every placer opens its own: threads that use one descriptor fight over its reference count. */
+struct placer {
+	struct layer *layer;
+	struct place_count count;
+	size_t pkg;	/* whose tree is open; SIZE_MAX: none */
+	struct str dir; /* the package's folder that dir_fd is */
+	int prefix_fd, to_dir_fd, tree_fd, dir_fd;
+	char *in, *out;	    /* buffers of files that are patched */
+	int from_fd, to_fd; /* the file at hand: in the store, in the prefix */
+	const char *from, *to;
+};
+int placer_init(struct placer *p, struct layer *l, struct err *e);
+void placer_release(struct placer *p);
+#define auto_placer cleanup_with(placer_release) struct placer
+/* Files [from, to) of a folder that is there already. */
+int place_folder(struct placer *p, const struct clobber_dir *dir, size_t from, size_t to, struct err *e);
 /* A line for a person, through job->opts->progress. Any thread. */
 void layer_note(struct layer *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -12,7 +12,7 @@
 #include "base/work.h"
 #include "env/layout.h"
 
-enum { CHUNK = 512, LINK_HOPS_MAX = 16 };
+enum { CHUNK = 512, CHUNK_MIN = 128, LINK_HOPS_MAX = 16, SYNC_EARLY_MIN = 2000 };
 
 static unsigned threads_of(const struct link_job *job)
 {
@@ -95,7 +95,7 @@ static void report_clobbers(struct layer *l)
 			   different == 1 ? " is" : "s are", different == 1 ? "it" : "them");
 }
 
-/* == folders ====================================================================================================== */
+/* == folders and files ============================================================================================ */
 static int make_dir(int prefix_fd, const char *path, struct err *e)
 {
 	if (sys_mkdirat(prefix_fd, path, 0755) < 0 && errno != EEXIST)
@@ -103,27 +103,30 @@ static int make_dir(int prefix_fd, const char *path, struct err *e)
 	return 0;
 }
 
-static int make_dirs(struct layer *l, struct err *e)
+static int make_folder(struct layer *l, const struct clobber_dir *dir, struct err *e)
 {
-	auto_arena a = ARENA_INIT;
-	struct str *dir;
-	size_t n = clobber_dirs(l->clobber, &a, &dir);
 	char path[4097];
-	for (size_t i = 0; i < n; i++) {
-		/* views into the paths of files: not terminated */
-		memcpy(path, dir[i].p, dir[i].n);
-		path[dir[i].n] = '\0';
-		if (make_dir(l->job->prefix_fd, path, e) < 0)
+	if (dir->path.n == 0)
+		return 0; /* the prefix */
+	memcpy(path, dir->path.p, dir->path.n);
+	path[dir->path.n] = '\0';
+	return make_dir(l->job->prefix_fd, path, e);
+}
+
+static int make_folders(struct layer *l, struct err *e)
+{
+	for (size_t i = 0; i < l->dir_n; i++) {
+		if (make_folder(l, &l->dir[i], e) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-/* == files ======================================================================================================== */
+/* Of the folders [from, to) the files [first, last): whole folders, or a part of one. Two threads in one folder wait for each
+ * other, except over the bytes of copies. */
 struct chunk {
 	struct layer *layer;
-	struct link_pkg *pkg;
-	size_t from, to;
+	size_t from, to, first, last;
 };
 
 static void count_chunk(struct layer *l, const struct place_count *c)
@@ -147,38 +150,96 @@ static void count_chunk(struct layer *l, const struct place_count *c)
 static int place_chunk(void *ctx, struct err *e)
 {
 	const struct chunk *k = ctx;
-	struct place_count count = {0};
-	auto_fd tree = store_tree_open(k->layer->job->store, k->pkg->record.sha256, e);
-	if (tree < 0)
+	auto_placer p;
+	if (placer_init(&p, k->layer, e) < 0)
 		return -1;
 	for (size_t i = k->from; i < k->to; i++) {
-		struct path_entry *en = &k->pkg->entries.v[i];
-		if (!en->lost && place_entry(k->layer, tree, en, &count, e) < 0)
-			return err_ctx(e, "package '%.*s'", STR_ARG(k->pkg->record.fn));
+		const struct clobber_dir *dir = &k->layer->dir[i];
+		if (place_folder(&p, dir, k->first, k->last < dir->n ? k->last : dir->n, e) < 0)
+			return -1;
 	}
-	count_chunk(k->layer, &count);
+	count_chunk(k->layer, &p.count);
 	return 0;
+}
+
+struct dispatch {
+	struct layer *layer;
+	struct work *work;
+	struct arena *arena;
+	size_t jobs;
+};
+
+static void submit(struct dispatch *d, size_t from, size_t to, size_t first, size_t last)
+{
+	struct chunk *k = arena_new(d->arena, struct chunk);
+	*k = (struct chunk){.layer = d->layer, .from = from, .to = to, .first = first, .last = last};
+	work_submit(d->work, place_chunk, k);
+	d->jobs++;
+}
+
+/* Small folders go together, large ones are cut where that helps; each as soon as its folders are made. */
+static int submit_all(struct dispatch *d, struct err *e)
+{
+	struct layer *l = d->layer;
+	size_t most = atomic_load(&l->how) == PLACE_HARD ? SIZE_MAX : CHUNK, from = 0, files = 0;
+	for (size_t i = 0; i < l->dir_n; i++) {
+		size_t n = l->dir[i].n;
+		if (!l->folders_made && make_folder(l, &l->dir[i], e) < 0)
+			return -1;
+		files += n;
+		if (n > most) {
+			if (from < i)
+				submit(d, from, i, 0, SIZE_MAX);
+			for (size_t first = 0; first < n; first += most)
+				submit(d, i, i + 1, first, first + most);
+		} else if (files >= CHUNK_MIN) {
+			submit(d, from, i + 1, 0, SIZE_MAX);
+		} else {
+			continue;
+		}
+		from = i + 1;
+		files = 0;
+	}
+	if (from < l->dir_n)
+		submit(d, from, l->dir_n, 0, SIZE_MAX);
+	return 0;
+}
+
+/* What is written to disk while other files are still being placed need not be waited for in the end. */
+static int sync_early(struct layer *l, struct err *e)
+{
+	if (l->files_total < SYNC_EARLY_MIN)
+		return 0;
+	return sys_syncfs(l->job->prefix_fd) < 0 ? err_sys(e, "sync '%s'", l->job->prefix) : 0;
+}
+
+/* What this thread does while the others place files. */
+static int meanwhile(struct dispatch *d, struct err *e)
+{
+	const struct link_job *job = d->layer->job;
+	if (submit_all(d, e) < 0 || (job->meanwhile && job->meanwhile(job->meanwhile_ctx, e) < 0))
+		return -1;
+	work_wait_for(d->work, d->jobs / 2);
+	return sync_early(d->layer, e);
 }
 
 static int place_all(struct layer *l, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	auto_ptr(work) w = work_new(threads_of(l->job));
-	for (size_t i = 0; i < l->pkg_n; i++)
-		l->files_total += l->pkg[i].entries.n;
+	struct err mine = ERR_INIT;
+	for (size_t i = 0; i < l->dir_n; i++)
+		l->files_total += l->dir[i].n;
 	progress_send(l->job->opts->progress,
 		      (struct progress_event){
 			      .kind = PROGRESS_BEGIN, .phase = "link", .id = l->job->prefix, .total = l->files_total});
-	for (size_t i = 0; i < l->pkg_n; i++) {
-		struct link_pkg *p = &l->pkg[i];
-		for (size_t from = 0; from < p->entries.n; from += CHUNK) {
-			struct chunk *k = arena_new(&a, struct chunk);
-			size_t to = from + CHUNK < p->entries.n ? from + CHUNK : p->entries.n;
-			*k = (struct chunk){.layer = l, .pkg = p, .from = from, .to = to};
-			work_submit(w, place_chunk, k);
-		}
-	}
-	return work_wait(w, e);
+	struct dispatch d = {.layer = l, .work = w, .arena = &a};
+	int r = meanwhile(&d, &mine);
+	if (work_wait(w, e) < 0)
+		return -1;
+	if (r < 0)
+		*e = mine;
+	return r;
 }
 
 /* The record of a link tells the digest of what it leads to, as conda checks it. */
@@ -202,22 +263,33 @@ static void digest_links(struct layer *l)
 }
 
 /* == records ====================================================================================================== */
+struct record_job {
+	struct layer *layer;
+	const struct link_pkg *pkg;
+};
+
 static int record_package(void *ctx, struct err *e)
 {
-	const struct chunk *k = ctx;
-	return record_write(k->layer, k->pkg, e);
+	const struct record_job *j = ctx;
+	return record_write(j->layer, j->pkg, e);
 }
 
 static int record_all(struct layer *l, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	auto_ptr(work) w = work_new(threads_of(l->job));
-	struct chunk *k = arena_array(&a, struct chunk, l->pkg_n);
+	struct record_job *j = arena_array(&a, struct record_job, l->pkg_n);
+	struct err mine = ERR_INIT;
 	for (size_t i = 0; i < l->pkg_n; i++) {
-		k[i] = (struct chunk){.layer = l, .pkg = &l->pkg[i]};
-		work_submit(w, record_package, &k[i]);
+		j[i] = (struct record_job){.layer = l, .pkg = &l->pkg[i]};
+		work_submit(w, record_package, &j[i]);
 	}
-	return work_wait(w, e) < 0 ? -1 : record_history(l, e);
+	int r = sync_early(l, &mine);
+	if (work_wait(w, e) < 0)
+		return -1;
+	if (r < 0)
+		*e = mine;
+	return r < 0 ? -1 : record_history(l, e);
 }
 
 /* == all of it ==================================================================================================== */
@@ -237,13 +309,25 @@ static int probe(struct layer *l, struct err *e)
 	return 0;
 }
 
+static int place(struct layer *l, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	l->dir_n = clobber_dirs(l->clobber, &a, &l->dir);
+	if (scripts_will_run(l)) {
+		if (make_folders(l, e) < 0)
+			return -1;
+		l->folders_made = true;
+	}
+	return scripts_run(l, SCRIPT_PRE_LINK, e) < 0 || place_all(l, e) < 0 ? -1 : 0;
+}
+
 static int lay_out(struct layer *l, struct err *e)
 {
 	if (read_packages(l, e) < 0 || plan(l, e) < 0)
 		return -1;
 	report_clobbers(l);
 	if (make_dir(l->job->prefix_fd, "conda-meta", e) < 0 || probe(l, e) < 0 || record_state(l, e) < 0 ||
-	    make_dirs(l, e) < 0 || scripts_run(l, SCRIPT_PRE_LINK, e) < 0 || place_all(l, e) < 0)
+	    place(l, e) < 0)
 		return -1;
 	digest_links(l);
 	if (pyc_compile(l, e) < 0 || scripts_run(l, SCRIPT_POST_LINK, e) < 0 || scripts_messages(l, e) < 0 ||

@@ -5,7 +5,8 @@
  *
  * link_all makes every file of the new generation under prefix_fd, records each package in conda-meta/, and reports
  * clobbered paths. Nothing outside prefix_fd is written. Work is spread over threads by package or by folder; what is
- * written does not depend on timing. Durability is the caller's: it syncs the file system once at the end.
+ * written does not depend on timing. Durability is the caller's: it syncs the file system at the end. Where there is much to
+ * write, link_all has the file system begin with it early.
  *
  * `prefix` must lead to prefix_fd while this runs: link scripts and the interpreter that compiles are given it, and both
  * happen in place. After a failure the prefix holds rubbish, which the caller removes.
@@ -25,6 +26,9 @@ struct link_job {
 	const struct env_spec_file *before; /* what was there, for history; NULL: nothing */
 	struct str history;		    /* conda-meta/history as it was; STR_NONE: none */
 	struct str state;		    /* conda-meta/state as it was; STR_NONE: none, or not to go along */
+	/* Called once on the caller's thread while others place files, after all that can be refused has been. NULL: nothing. */
+	int (*meanwhile)(void *ctx, struct err *e);
+	void *meanwhile_ctx;
 	const struct env_opts *opts;
 };
 struct link_clobber {			/* one path that two packages brought */

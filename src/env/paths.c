@@ -18,6 +18,7 @@ enum { SOFTLINK_MAX = 4096 };
 void link_pkg_clear(struct link_pkg *p)
 {
 	vec_release(&p->entries);
+	buf_release(&p->text);
 	arena_release(&p->arena);
 }
 
@@ -38,6 +39,7 @@ static int path_check(struct str path, struct err *e)
 	return 0;
 }
 
+/* `path` is NUL-terminated and lives as long as p. */
 static struct path_entry *entry_add(struct link_pkg *p, struct str path, struct err *e)
 {
 	if (p->entries.n >= PATHS_MAX) {
@@ -47,7 +49,7 @@ static struct path_entry *entry_add(struct link_pkg *p, struct str path, struct 
 	if (path_check(path, e) < 0)
 		return NULL;
 	struct path_entry *en = vec_add(&p->entries);
-	en->path = en->dest = arena_str(&p->arena, path);
+	en->path = en->dest = path;
 	return en;
 }
 
@@ -76,7 +78,7 @@ static int type_parse(struct str text, enum path_type *ret, struct err *e)
 	return err_new(e, ERR_UNSUPPORTED, "path_type '%.*s'", STR_ARG(text));
 }
 
-static int entry_fields(const struct json *j, struct link_pkg *p, struct path_entry *en, struct err *e)
+static int entry_fields(const struct json *j, struct path_entry *en, struct err *e)
 {
 	struct str type = STR("hardlink"), mode = STR("text"), placeholder = STR(""), sha = STR("");
 	int64_t size = 0;
@@ -100,7 +102,7 @@ static int entry_fields(const struct json *j, struct link_pkg *p, struct path_en
 	en->size = (uint64_t)size;
 	en->binary = str_eq_c(mode, "binary");
 	if (placeholder.n > 0 && en->type == PATH_HARD)
-		en->placeholder = arena_str(&p->arena, placeholder);
+		en->placeholder = placeholder;
 	return 0;
 }
 
@@ -110,21 +112,22 @@ static int entry_parse(const struct json *j, struct link_pkg *p, struct err *e)
 	if (json_get_str(j, "_path", &path, e) < 0)
 		return -1;
 	if (path.n > 1 && path.p[path.n - 1] == '/')
-		path.n--; /* a folder, as some builders write it */
+		path = arena_str(&p->arena, str_head(path, path.n - 1)); /* a folder, as some builders write it */
 	if (is_or_is_under(path, STR("info")) && fs_path_is_inside(path))
 		return 0; /* metadata is not laid out */
 	struct path_entry *en = entry_add(p, path, e);
 	if (!en)
 		return -1;
-	if (entry_fields(j, p, en, e) < 0)
+	if (entry_fields(j, en, e) < 0)
 		return err_ctx(e, "path '%.*s'", STR_ARG(path));
 	return 0;
 }
 
-int paths_parse_json(struct str text, struct link_pkg *p, struct err *e)
+/* The text lives as long as p, and holds the paths. */
+static int parse_paths(struct link_pkg *p, char *text, size_t n, struct err *e)
 {
 	auto_arena scratch = ARENA_INIT;
-	const struct json *j = json_parse(&scratch, text, "info/paths.json", e), *list;
+	const struct json *j = json_parse_in_place(&scratch, &p->arena, text, n, "info/paths.json", e), *list;
 	int64_t version = 1;
 	if (!j)
 		return -1;
@@ -142,6 +145,11 @@ int paths_parse_json(struct str text, struct link_pkg *p, struct err *e)
 			return err_ctx(e, "info/paths.json");
 	}
 	return 0;
+}
+
+int paths_parse_json(struct str text, struct link_pkg *p, struct err *e)
+{
+	return parse_paths(p, arena_strdup(&p->arena, text), text.n, e);
 }
 
 /* == packages from before paths.json ============================================================================== */
@@ -215,7 +223,7 @@ static int parse_files(struct str text, struct link_pkg *p, struct err *e)
 		struct str path = str_trim(line);
 		if (path.n == 0 || is_or_is_under(path, STR("info")))
 			continue;
-		if (!entry_add(p, path, e))
+		if (!entry_add(p, arena_str(&p->arena, path), e))
 			return err_ctx(e, "info/files: line %u", number);
 	}
 	return 0;
@@ -227,7 +235,8 @@ static int add_found(void *ctx, int dirfd, const char *name, const char *rel, co
 	struct str path = str_c(rel);
 	if (is_or_is_under(path, STR("info")) || str_starts(path, STR(".slipway-tree")) || S_ISDIR(st->st_mode))
 		return 0;
-	return entry_add(ctx, path, e) ? 0 : -1;
+	struct link_pkg *p = ctx;
+	return entry_add(p, arena_str(&p->arena, path), e) ? 0 : -1;
 }
 
 /* The kind of each path, which the old files do not tell. */
@@ -375,9 +384,9 @@ static int read_listing(int tree_fd, struct link_pkg *p, struct err *e)
 
 static int read_tree(int tree_fd, struct link_pkg *p, struct err *e)
 {
-	auto_buf text = BUF_INIT(PATHS_JSON_MAX);
-	int r = read_info(tree_fd, "info/paths.json", &text, e);
-	if (r < 0 || (r > 0 ? paths_parse_json(buf_str(&text), p, e) < 0 : read_old(tree_fd, p, e) < 0))
+	p->text = BUF_INIT(PATHS_JSON_MAX);
+	int r = read_info(tree_fd, "info/paths.json", &p->text, e);
+	if (r < 0 || (r > 0 ? parse_paths(p, p->text.p, p->text.n, e) < 0 : read_old(tree_fd, p, e) < 0))
 		return -1;
 	vec_foreach(en, &p->entries) {
 		if (en->type == PATH_SOFT && read_softlink(tree_fd, p, en, e) < 0)

@@ -17,7 +17,8 @@
 #include "base/sys.h"
 #include "env/layout.h"
 
-enum { COPY_BUFFER = 128 << 10, PATCH_BUFFER = 64 << 10 };
+enum { COPY_BUFFER = 128 << 10, PATCH_BUFFER = 64 << 10, PATCH_READ_MAX = 256 << 10 };
+enum { FOLDER_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
 
 void layer_note(struct layer *l, const char *fmt, ...)
 {
@@ -88,9 +89,9 @@ static int copy_data(int from, int to, uint64_t size, struct err *e)
 	return 0;
 }
 
-static int open_source(int tree_fd, const char *path, struct stat *st, struct err *e)
+static int open_source(const struct placer *p, struct stat *st, struct err *e)
 {
-	auto_fd fd = openat(tree_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	auto_fd fd = openat(p->from_fd, p->from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, st) < 0)
 		return err_sys(e, "open it in the store");
 	if (!S_ISREG(st->st_mode))
@@ -98,12 +99,12 @@ static int open_source(int tree_fd, const char *path, struct stat *st, struct er
 	return steal_fd(&fd);
 }
 
-static int open_dest(struct layer *l, const struct path_entry *en, const struct stat *st, struct err *e)
+static int open_dest(const struct placer *p, const struct stat *st, struct err *e)
 {
 	mode_t mode = st->st_mode & 0111 ? 0755 : 0644;
-	auto_fd fd = sys_openat(l->job->prefix_fd, en->dest.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	auto_fd fd = sys_openat(p->to_fd, p->to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	/* a change of mode is a transaction of its own on most file systems: only where the umask has taken something away */
-	if (fd < 0 || ((mode & l->umask) != 0 && sys_fchmod(fd, mode) < 0))
+	if (fd < 0 || ((mode & p->layer->umask) != 0 && sys_fchmod(fd, mode) < 0))
 		return err_sys(e, "create it in the environment");
 	return steal_fd(&fd);
 }
@@ -116,38 +117,38 @@ static int keep_time(int fd, const struct stat *st, struct err *e)
 }
 
 /* Some builders list a symbolic link as if it were the file that it leads to. */
-static int place_unlisted_link(struct layer *l, int tree_fd, const struct path_entry *en, struct err *e)
+static int place_unlisted_link(const struct placer *p, struct err *e)
 {
 	char target[4097];
-	ssize_t n = readlinkat(tree_fd, en->path.p, target, sizeof(target) - 1);
+	ssize_t n = readlinkat(p->from_fd, p->from, target, sizeof(target) - 1);
 	if (n < 0)
 		return err_sys(e, "read the link in the store");
 	target[n] = '\0';
-	return sys_symlinkat(target, l->job->prefix_fd, en->dest.p) < 0 ? err_sys(e, "create the link") : 0;
+	return sys_symlinkat(target, p->to_fd, p->to) < 0 ? err_sys(e, "create the link") : 0;
 }
 
-static int place_copy(struct layer *l, int tree_fd, const struct path_entry *en, struct place_count *c, struct err *e)
+static int place_copy(struct placer *p, struct err *e)
 {
 	struct stat st;
 	struct err mine = ERR_INIT;
-	auto_fd from = open_source(tree_fd, en->path.p, &st, &mine);
+	auto_fd from = open_source(p, &st, &mine);
 	if (from < 0 && mine.sys == ELOOP)
-		return place_unlisted_link(l, tree_fd, en, e);
+		return place_unlisted_link(p, e);
 	if (from < 0) {
 		*e = mine;
 		return -1;
 	}
-	auto_fd to = open_dest(l, en, &st, e);
+	auto_fd to = open_dest(p, &st, e);
 	if (to < 0)
 		return -1;
-	if (atomic_load(&l->how) == PLACE_REFLINK && sys_ficlone(to, from) == 0) {
-		c->linked++;
+	if (atomic_load(&p->layer->how) == PLACE_REFLINK && sys_ficlone(to, from) == 0) {
+		p->count.linked++;
 	} else {
 		if (copy_data(from, to, (uint64_t)st.st_size, e) < 0)
 			return -1;
-		c->copied++;
+		p->count.copied++;
 	}
-	c->bytes += (uint64_t)st.st_size;
+	p->count.bytes += (uint64_t)st.st_size;
 	return keep_time(to, &st, e);
 }
 
@@ -226,19 +227,19 @@ int place_probe(struct layer *l, int tree_fd, struct err *e)
 	return 0;
 }
 
-static int place_link(struct layer *l, int tree_fd, const struct path_entry *en, struct place_count *c, struct err *e)
+static int place_link(struct placer *p, const struct path_entry *en, struct err *e)
 {
-	if (sys_linkat(tree_fd, en->path.p, l->job->prefix_fd, en->dest.p, 0) == 0) {
-		c->linked++;
-		c->bytes += en->size;
+	if (sys_linkat(p->from_fd, p->from, p->to_fd, p->to, 0) == 0) {
+		p->count.linked++;
+		p->count.bytes += en->size;
 		return 0;
 	}
 	int error = errno;
 	if (links_are_impossible(error))
-		links_fail(l, error);
+		links_fail(p->layer, error);
 	else if (error != EMLINK)
 		return err_sys(e, "link it from the store");
-	return place_copy(l, tree_fd, en, c, e);
+	return place_copy(p, e);
 }
 
 /* == patches ====================================================================================================== */
@@ -273,54 +274,76 @@ static int patch_write(void *ctx, const void *data, size_t n, struct err *e)
 	return 0;
 }
 
-static int patch_content(struct layer *l, struct path_entry *en, struct str in, int to, struct place_count *c,
-			 struct err *e)
+static int patch_content(struct placer *pl, struct path_entry *en, struct str in, int to, struct err *e)
 {
 	auto_ptr(digest) d = digest_new(DIGEST_SHA256);
-	auto_free char *buffer = xmalloc(PATCH_BUFFER);
-	struct patch p = {.fd = to, .digest = d, .buffer = buffer};
-	int r = en->binary ? prefix_binary(in, en->placeholder, l->prefix, patch_write, &p, e)
-			   : prefix_text(in, en->placeholder, l->prefix, patch_write, &p, e);
+	if (!pl->out)
+		pl->out = xmalloc(PATCH_BUFFER);
+	struct patch p = {.fd = to, .digest = d, .buffer = pl->out};
+	int r = en->binary ? prefix_binary(in, en->placeholder, pl->layer->prefix, patch_write, &p, e)
+			   : prefix_text(in, en->placeholder, pl->layer->prefix, patch_write, &p, e);
 	if (r < 0 || patch_flush(&p, e) < 0)
 		return -1;
 	digest_final(d, en->sha256_prefix);
 	en->has_sha256_prefix = true;
 	en->size = p.size;
 	en->has_size = true;
-	c->bytes += p.size;
-	c->patched++;
+	pl->count.bytes += p.size;
+	pl->count.patched++;
 	return 0;
 }
 
-/* The new file keeps the time at which it is written: compiled modules that came with the package and hold the
- * placeholder no longer fit it, and Python sees that. */
-static int place_patched(struct layer *l, int tree_fd, struct path_entry *en, struct place_count *c, struct err *e)
+static int patch_mapped(struct placer *p, struct path_entry *en, int from, size_t size, int to, struct err *e)
 {
-	struct stat st;
-	auto_fd from = open_source(tree_fd, en->path.p, &st, e);
-	if (from < 0)
-		return -1;
-	auto_fd to = open_dest(l, en, &st, e);
-	if (to < 0)
-		return -1;
-	size_t size = (size_t)st.st_size;
-	if (size == 0)
-		return patch_content(l, en, STR(""), to, c, e);
 	void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, from, 0);
 	if (map == MAP_FAILED)
 		return err_sys(e, "map it");
-	int r = patch_content(l, en, str_of(map, size), to, c, e);
+	int r = patch_content(p, en, str_of(map, size), to, e);
 	munmap(map, size);
 	return r;
 }
 
+/* Most are small: to read them is cheaper than to change the memory map, which all threads share. */
+static int patch_read(struct placer *p, struct path_entry *en, int from, size_t size, int to, struct err *e)
+{
+	size_t have = 0;
+	if (!p->in)
+		p->in = xmalloc(PATCH_READ_MAX);
+	while (have < size) {
+		ssize_t n = read(from, p->in + have, size - have);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "read it");
+		if (n == 0)
+			return err_new(e, ERR_VERIFY, "file is shorter than it was");
+		have += (size_t)n;
+	}
+	return patch_content(p, en, str_of(p->in, size), to, e);
+}
+
+/* The new file keeps the time at which it is written: compiled modules that came with the package and hold the
+ * placeholder no longer fit it, and Python sees that. */
+static int place_patched(struct placer *p, struct path_entry *en, struct err *e)
+{
+	struct stat st;
+	auto_fd from = open_source(p, &st, e);
+	if (from < 0)
+		return -1;
+	auto_fd to = open_dest(p, &st, e);
+	if (to < 0)
+		return -1;
+	size_t size = (size_t)st.st_size;
+	return size <= PATCH_READ_MAX ? patch_read(p, en, from, size, to, e) : patch_mapped(p, en, from, size, to, e);
+}
+
 /* == everything else ============================================================================================== */
-static int place_entry_point(struct layer *l, struct path_entry *en, struct err *e)
+static int place_entry_point(struct placer *p, struct path_entry *en, struct err *e)
 {
 	auto_buf text = BUF_INIT(1 << 20);
-	entry_point_text(en->target, l->job->prefix, l->entry_point_python, &text);
+	entry_point_text(en->target, p->layer->job->prefix, p->layer->entry_point_python, &text);
 	struct stat st = {.st_mode = 0755};
-	auto_fd to = open_dest(l, en, &st, e);
+	auto_fd to = open_dest(p, &st, e);
 	if (to < 0 || fs_write_all(to, text.p, text.n, en->dest.p, e) < 0)
 		return -1;
 	sha256(text.p, text.n, en->sha256_prefix);
@@ -330,10 +353,10 @@ static int place_entry_point(struct layer *l, struct path_entry *en, struct err 
 }
 
 /* Old packages do not tell the digest of a file; the record shall. */
-static int digest_source(int tree_fd, struct path_entry *en, struct err *e)
+static int digest_source(const struct placer *p, struct path_entry *en, struct err *e)
 {
 	struct stat st;
-	auto_fd fd = open_source(tree_fd, en->path.p, &st, e);
+	auto_fd fd = open_source(p, &st, e);
 	if (fd < 0 || sha256_fd(fd, en->sha256, e) < 0)
 		return -1;
 	en->has_sha256 = en->has_size = true;
@@ -341,38 +364,130 @@ static int digest_source(int tree_fd, struct path_entry *en, struct err *e)
 	return 0;
 }
 
-static int place_hard(struct layer *l, int tree_fd, struct path_entry *en, struct place_count *c, struct err *e)
+static int place_hard(struct placer *p, struct path_entry *en, struct err *e)
 {
-	if (!en->has_sha256 && digest_source(tree_fd, en, e) < 0)
+	if (!en->has_sha256 && digest_source(p, en, e) < 0)
 		return -1;
 	if (en->placeholder.n > 0)
-		return place_patched(l, tree_fd, en, c, e);
+		return place_patched(p, en, e);
 	memcpy(en->sha256_prefix, en->sha256, SHA256_SIZE);
 	en->has_sha256_prefix = true;
-	int how = atomic_load_explicit(&l->how, memory_order_relaxed);
+	int how = atomic_load_explicit(&p->layer->how, memory_order_relaxed);
 	if (how == PLACE_HARD && !en->no_link && !str_starts(en->dest, STR("etc/")))
-		return place_link(l, tree_fd, en, c, e);
-	return place_copy(l, tree_fd, en, c, e);
+		return place_link(p, en, e);
+	return place_copy(p, e);
 }
 
-int place_entry(struct layer *l, int tree_fd, struct path_entry *en, struct place_count *c, struct err *e)
+/* == folder by folder ============================================================================================= */
+int placer_init(struct placer *p, struct layer *l, struct err *e)
+{
+	*p = (struct placer){
+		.layer = l, .pkg = SIZE_MAX, .prefix_fd = -1, .to_dir_fd = -1, .tree_fd = -1, .dir_fd = -1};
+	p->prefix_fd = openat(l->job->prefix_fd, ".", FOLDER_FLAGS);
+	return p->prefix_fd < 0 ? err_sys(e, "open '%s'", l->job->prefix) : 0;
+}
+
+void placer_release(struct placer *p)
+{
+	cleanup_fd(&p->prefix_fd);
+	cleanup_fd(&p->to_dir_fd);
+	cleanup_fd(&p->tree_fd);
+	cleanup_fd(&p->dir_fd);
+	free(p->in);
+	free(p->out);
+}
+
+static struct str folder_of(struct str path)
+{
+	ptrdiff_t slash = str_rfind(path, '/');
+	return slash < 0 ? STR("") : str_head(path, (size_t)slash);
+}
+
+static struct path_entry *entry_of(const struct placer *p, const struct clobber_file *file)
+{
+	return &p->layer->pkg[file->pkg].entries.v[file->entry];
+}
+
+/* Sets from_fd and from. To open a folder pays where more than one file is taken from it. */
+static int find_source(struct placer *p, const struct clobber_file *file, bool more, struct err *e)
+{
+	const struct path_entry *en = entry_of(p, file);
+	struct str dir = folder_of(en->path);
+	if (p->pkg != file->pkg) {
+		cleanup_fd(&p->dir_fd);
+		cleanup_fd(&p->tree_fd);
+		p->pkg = file->pkg;
+		p->tree_fd = store_tree_open(p->layer->job->store, p->layer->pkg[file->pkg].record.sha256, e);
+		if (p->tree_fd < 0) {
+			p->pkg = SIZE_MAX;
+			return -1;
+		}
+	}
+	if (p->dir_fd < 0 || !str_eq(p->dir, dir)) {
+		cleanup_fd(&p->dir_fd);
+		p->dir = dir;
+		if (more && dir.n > 0 && str_eq(dir, folder_of(entry_of(p, file + 1)->path))) {
+			char path[4097];
+			memcpy(path, dir.p, dir.n);
+			path[dir.n] = '\0';
+			p->dir_fd = openat(p->tree_fd, path, FOLDER_FLAGS); /* else by its whole path */
+		}
+	}
+	p->from_fd = p->dir_fd >= 0 ? p->dir_fd : p->tree_fd;
+	p->from = p->dir_fd >= 0 ? en->path.p + dir.n + 1 : en->path.p;
+	return 0;
+}
+
+static int place_entry(struct placer *p, struct path_entry *en, struct err *e)
 {
 	int r = 0;
 	switch (en->type) {
 	case PATH_HARD:
-		r = place_hard(l, tree_fd, en, c, e);
+		r = place_hard(p, en, e);
 		break;
 	case PATH_SOFT:
-		if (sys_symlinkat(en->target.p, l->job->prefix_fd, en->dest.p) < 0)
+		if (sys_symlinkat(en->target.p, p->to_fd, p->to) < 0)
 			r = err_sys(e, "create the link");
 		break;
 	case PATH_ENTRY_POINT:
-		r = place_entry_point(l, en, e);
+		r = place_entry_point(p, en, e);
 		break;
 	case PATH_DIR: /* made with the others */
 	case PATH_PYC: /* made later */
 		return 0;
 	}
-	c->files++;
+	p->count.files++;
 	return r < 0 ? err_ctx(e, "'%s'", en->dest.p) : 0;
+}
+
+static int place_file(struct placer *p, const struct clobber_file *file, bool more, struct err *e)
+{
+	struct path_entry *en = entry_of(p, file);
+	if ((en->type == PATH_HARD && find_source(p, file, more, e) < 0) || place_entry(p, en, e) < 0)
+		return err_ctx(e, "package '%.*s'", STR_ARG(p->layer->pkg[file->pkg].record.fn));
+	return 0;
+}
+
+int place_folder(struct placer *p, const struct clobber_dir *dir, size_t from, size_t to, struct err *e)
+{
+	size_t skip = 0;
+	p->to_fd = p->prefix_fd;
+	if (to - from > 1 && dir->path.n > 0) {
+		char path[4097];
+		memcpy(path, dir->path.p, dir->path.n);
+		path[dir->path.n] = '\0';
+		cleanup_fd(&p->to_dir_fd);
+		p->to_dir_fd = openat(p->prefix_fd, path, FOLDER_FLAGS);
+		if (p->to_dir_fd < 0)
+			return err_sys(e, "open folder '%s'", path);
+		p->to_fd = p->to_dir_fd;
+		skip = dir->path.n + 1;
+	}
+	for (size_t i = from; i < to; i++) {
+		const struct clobber_file *f = &dir->file[i];
+		p->to = entry_of(p, f)->dest.p + skip;
+		if (place_file(p, f, i + 1 < to && f[1].pkg == f->pkg, e) < 0)
+			return -1;
+	}
+	return 0;
 }

@@ -9,10 +9,20 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* A folder lists what lies in it, and what nobody else has. */
+static void check_file(const struct link_pkg *p, const struct clobber_dir *dir, const struct clobber_file *f)
+{
+	const struct path_entry *en = &p[f->pkg].entries.v[f->entry];
+	ptrdiff_t slash = str_rfind(en->dest, '/');
+	if (en->lost || !str_eq(dir->path, str_head(en->dest, slash < 0 ? 0 : (size_t)slash)) ||
+	    (f > dir->file && f[-1].pkg == f->pkg && f[-1].entry >= f->entry))
+		abort();
+}
+
 static void plan(struct link_pkg *p)
 {
 	struct err e = ERR_INIT;
-	struct str *dirs;
+	struct clobber_dir *dir;
 	auto_arena a = ARENA_INIT;
 	const struct python_info py = {.present = true, .major = 3, .minor = 9, .site_packages = STR("lib/site")};
 	vec_foreach(en, &p->entries) {
@@ -25,15 +35,24 @@ static void plan(struct link_pkg *p)
 	if (clobber_plan(t, ENV_CLOBBER_WARN, &e) < 0)
 		return;
 	/* whatever the input: every file has one place inside, no folder is a file */
-	size_t n = clobber_dirs(t, &a, &dirs);
+	size_t n = clobber_dirs(t, &a, &dir), files = 0, listed = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (!fs_path_is_inside(dirs[i]) || clobber_find(t, dirs[i]))
+		if ((i == 0) != (dir[i].path.n == 0) || (i > 0 && !fs_path_is_inside(dir[i].path)) ||
+		    clobber_find(t, dir[i].path))
 			abort();
+		for (size_t k = 0; k < dir[i].n; k++)
+			check_file(p, &dir[i], &dir[i].file[k]);
+		listed += dir[i].n;
 	}
-	vec_foreach(en, &p->entries) {
-		if (en->type != PATH_DIR && !en->lost && clobber_find(t, en->dest) != en)
-			abort();
+	for (size_t k = 0; k < 2; k++) {
+		vec_foreach(en, &p[k].entries) {
+			files += en->type != PATH_DIR && !en->lost;
+			if (en->type != PATH_DIR && !en->lost && clobber_find(t, en->dest) != en)
+				abort();
+		}
 	}
+	if (files != listed)
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
