@@ -226,7 +226,10 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 {
 	struct env_plan plan;
 	struct env_report report = {0};
-	struct env_opts o = {.progress = &c->progress, .clock = &clock_system, .command = c->command_line};
+	struct env_opts o = {.progress = &c->progress,
+			     .clock = &clock_system,
+			     .command = c->command_line,
+			     .operation = ch->operation};
 	if (cmd_need_config(c, e) < 0 || parse_options(c, ch->options, &o, e) < 0 ||
 	    (c->dry_run ? cmd_need_store_to_read(c, e) : cmd_need_store(c, e)) < 0 ||
 	    (!c->offline && cmd_need_transfer(c, e) < 0) ||

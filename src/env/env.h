@@ -182,6 +182,9 @@ struct env_opts {
 	const char *who;	  /* for history: who asked for it; NULL: not known */
 	const char *operation_id; /* for history: the upgrade that this is a part of, or NULL */
 	bool uncommitted;	  /* switch: `committed` stays where it is, until env_commit or a switch back */
+	/* What env_switch is going to be given after env_lay_out, with the same options: what it writes first is then written while
+	 * files are linked. NULL where the caller does not know, or may not switch. */
+	const char *operation;
 	enum env_clobber
 		clobber;    /* two packages with one path: the one linked later wins and it is reported, or refused */
 	bool allow_scripts; /* post-link scripts: not run unless allowed; reported either way */

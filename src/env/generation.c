@@ -3,9 +3,11 @@
  * Generations on disk and in state.db, and the switch between them.
  *
  * The order that makes a crash harmless:
- *   lay out   folder N is filled and synced, then its row is written. A folder without a row is rubbish.
- *   switch    the journal says from → to; the `current` link is renamed into place; the rows say so and the journal row
- *             goes, in one transaction. Whoever holds the environment next reads the link and finishes or forgets.
+ *   lay out   folder N is filled, and while it is, its row and the journal (from → to) are written, in one transaction; then it
+ *             is synced. A folder without a row is rubbish, and so is one whose row says that it has never been current.
+ *   switch    where the journal does not say so yet, it is written; the `current` link is renamed into place; the rows say so
+ *             and the journal row goes, in one transaction. Whoever holds the environment next reads the link and finishes
+ *             or forgets: before the link moves, nothing that is written need be there after a crash.
  *   remove    rows first, then files.
  */
 #include <errno.h>
@@ -74,20 +76,25 @@ static struct switch_row row_of(uint32_t from, uint32_t to, const char *operatio
 	};
 }
 
+static int add_journal(struct env_hold *h, const struct switch_row *s, struct err *e)
+{
+	return db_run(
+		h->st, e,
+		"INSERT OR REPLACE INTO journal (env, from_gen, to_gen, operation, command, at_ms, who, operation_id, uncommitted)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+		"siississi", hold_name(h), (int64_t)s->from, (int64_t)s->to, s->operation, s->command, s->at_ms, s->who,
+		s->operation_id, (int64_t)s->uncommitted);
+}
+
 static int write_journal(struct env_hold *h, const struct switch_row *s, struct err *e)
 {
-	struct env_state *st = h->st;
-	if (db_begin(st, e) < 0)
+	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (db_run(st, e,
-		   "INSERT OR REPLACE INTO journal (env, from_gen, to_gen, operation, command, at_ms, who, operation_id, uncommitted)"
-		   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-		   "siississi", hold_name(h), (int64_t)s->from, (int64_t)s->to, s->operation, s->command, s->at_ms,
-		   s->who, s->operation_id, (int64_t)s->uncommitted) < 0) {
-		db_rollback(st);
+	if (add_journal(h, s, e) < 0) {
+		db_rollback(h->st);
 		return -1;
 	}
-	return db_commit(st, e);
+	return db_commit(h->st, e);
 }
 
 static int add_history(struct env_hold *h, const struct switch_row *s, const char *result, struct err *e)
@@ -189,7 +196,9 @@ int env_switch(struct env_hold *h, uint32_t generation, const char *operation, c
 	struct switch_row s = row_of(state_current_link(h->dir_fd), generation, operation, o);
 	if (need_generation(h, generation, e) < 0)
 		return -1;
-	if (write_journal(h, &s, e) < 0)
+	bool journalled = h->journalled == generation && h->journalled_uncommitted == s.uncommitted;
+	h->journalled = 0;
+	if (!journalled && write_journal(h, &s, e) < 0)
 		return -1;
 	if (point_current_at(h->dir_fd, generation, e) < 0) {
 		struct err ignored = ERR_INIT;
@@ -212,6 +221,7 @@ int env_keep(struct env_hold *h, uint32_t generation, const char *operation, con
 		return -1;
 	if (db_run(h->st, e, "UPDATE generation SET operation = ?3 WHERE env = ?1 AND number = ?2", "sis", hold_name(h),
 		   (int64_t)generation, str_c(operation)) < 0 ||
+	    db_run(h->st, e, "DELETE FROM journal WHERE env = ?1", "s", hold_name(h)) < 0 ||
 	    add_history(h, &s, "done", e) < 0) {
 		db_rollback(h->st);
 		return -1;
@@ -472,16 +482,58 @@ static int add_row(struct env_hold *h, uint32_t number, const struct env_plan *p
 	return add_digests(h, number, &plan->target, e);
 }
 
-static int record_generation(struct env_hold *h, uint32_t number, const struct env_plan *plan, const struct env_opts *o,
-			     struct err *e)
+static int remove_rows(struct env_hold *h, const char *where, uint32_t generation, struct err *e)
 {
+	auto_free char *a = xasprintf("DELETE FROM generation WHERE env = ?1 AND %s", where);
+	auto_free char *b = xasprintf("DELETE FROM digest WHERE env = ?1 AND %s", where);
+	return db_run(h->st, e, a, "si", hold_name(h), (int64_t)generation) < 0 ||
+			       db_run(h->st, e, b, "si", hold_name(h), (int64_t)generation) < 0
+		       ? -1
+		       : 0;
+}
+
+struct lay_out {
+	struct env_hold *h;
+	uint32_t number;
+	const struct env_plan *plan;
+	const struct env_opts *o;
+	bool recorded;
+};
+
+/* The row of what is being laid out, and the journal of the switch that is to follow: on disk by the time that the files
+ * are in place, which takes longer. */
+static int record_generation(void *ctx, struct err *e)
+{
+	struct lay_out *l = ctx;
+	struct env_hold *h = l->h;
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (add_row(h, number, plan, o, e) < 0) {
+	struct switch_row s =
+		row_of(state_current_link(h->dir_fd), l->number, l->o->operation ? l->o->operation : "", l->o);
+	if (add_row(h, l->number, l->plan, l->o, e) < 0 || (l->o->operation && add_journal(h, &s, e) < 0)) {
 		db_rollback(h->st);
 		return -1;
 	}
-	return db_commit(h->st, e);
+	l->recorded = true; /* or perhaps: a commit that fails may be on disk all the same */
+	if (db_commit(h->st, e) < 0)
+		return -1;
+	h->journalled = l->o->operation ? l->number : 0;
+	h->journalled_uncommitted = s.uncommitted;
+	return 0;
+}
+
+/* Rows of a generation that did not come to be; those that cannot be removed now go with the next hold. */
+static void forget_generation(struct env_hold *h, uint32_t number)
+{
+	struct err ignored = ERR_INIT;
+	h->journalled = 0;
+	if (db_begin(h->st, &ignored) < 0)
+		return;
+	if (remove_rows(h, "number = ?2", number, &ignored) < 0 ||
+	    db_run(h->st, &ignored, "DELETE FROM journal WHERE env = ?1", "s", hold_name(h)) < 0)
+		db_rollback(h->st);
+	else
+		(void)db_commit(h->st, &ignored);
 }
 
 static void note_clobbers(const struct link_report *r, struct arena *a, struct str *notes, size_t *n)
@@ -530,9 +582,12 @@ static struct str so_far(struct env_hold *h, const char *path, struct buf *b)
 	return buf_str(b);
 }
 
-static int fill_generation(struct store *store, struct env_hold *h, uint32_t number, const struct env_plan *plan,
-			   const struct env_opts *o, struct arena *a, struct env_report *report, struct err *e)
+static int fill_generation(struct store *store, struct lay_out *l, struct arena *a, struct env_report *report,
+			   struct err *e)
 {
+	struct env_hold *h = l->h;
+	const struct env_opts *o = l->o;
+	uint32_t number = l->number;
 	char name[16];
 	struct link_report linked = {0};
 	struct carry_report carry = {0};
@@ -545,12 +600,14 @@ static int fill_generation(struct store *store, struct env_hold *h, uint32_t num
 		.prefix_fd = fd,
 		.prefix = arena_printf(a, "%s/env/%s/%s", h->st->root_path, h->name, name),
 		.store = store,
-		.target = &plan->target,
-		.before = &plan->before,
+		.target = &l->plan->target,
+		.before = &l->plan->before,
 		.history = so_far(h, "current/conda-meta/history", &history),
 		.state = o->sync_delete ? STR_NONE : so_far(h, "current/conda-meta/state", &state),
 		.requested_by = o->command ? o->command : "",
 		.opts = o,
+		.meanwhile = record_generation,
+		.meanwhile_ctx = l,
 	};
 	if (link_all(&job, a, &linked, e) < 0 || frozen_hand_on(h, fd, e) < 0)
 		return -1;
@@ -562,7 +619,7 @@ static int fill_generation(struct store *store, struct env_hold *h, uint32_t num
 		return err_sys(e, "sync generation %u", number);
 	if (report)
 		fill_report(&linked, a, number, &carry, report);
-	return record_generation(h, number, plan, o, e);
+	return 0;
 }
 
 /* What a channel may say is more than what a recipe may hold. A generation whose own lock cannot be read again could be
@@ -588,24 +645,17 @@ int env_lay_out(struct store *store, struct env_hold *h, const struct env_plan *
 	if (check_lock(plan, e) < 0 || next_number(h, &number, e) < 0)
 		return -1;
 	snprintf(name, sizeof(name), "%u", number);
-	if (fill_generation(store, h, number, plan, o, a, report, e) == 0)
+	struct lay_out l = {.h = h, .number = number, .plan = plan, .o = o};
+	if (fill_generation(store, &l, a, report, e) == 0)
 		return 0;
 	struct err ignored = ERR_INIT;
+	if (l.recorded)
+		forget_generation(h, number);
 	(void)fs_remove_tree(h->dir_fd, name, &ignored); /* else the next hold does it */
 	return err_ctx(e, "lay out generation %u of '%s'", number, h->name);
 }
 
 /* -- removing ---------------------------------------------------------------------------------------------------- */
-
-static int remove_rows(struct env_hold *h, const char *where, uint32_t generation, struct err *e)
-{
-	auto_free char *a = xasprintf("DELETE FROM generation WHERE env = ?1 AND %s", where);
-	auto_free char *b = xasprintf("DELETE FROM digest WHERE env = ?1 AND %s", where);
-	return db_run(h->st, e, a, "si", hold_name(h), (int64_t)generation) < 0 ||
-			       db_run(h->st, e, b, "si", hold_name(h), (int64_t)generation) < 0
-		       ? -1
-		       : 0;
-}
 
 /* The rows are gone, and with them what the files were for: that cannot be undone, nor need it be. */
 static int remove_files(struct env_hold *h, const char *what, struct err *e)

@@ -424,7 +424,7 @@ static void read_info(struct env_state *st, db_query *q, struct arena *a, struct
 
 #define INFO_SQL                                                                                                       \
 	"SELECT e.name, e.current, e.created_ms, e.changed_ms,"                                                        \
-	" (SELECT count(*) FROM generation g WHERE g.env = e.name),"                                                   \
+	" (SELECT count(*) FROM generation g WHERE g.env = e.name AND g.operation <> ''),"                             \
 	" (SELECT g.packages FROM generation g WHERE g.env = e.name AND g.number = e.current), e.committed"            \
 	" FROM environment e WHERE e.current > 0 "
 
@@ -484,7 +484,7 @@ int env_generations(struct env_state *st, struct arena *a, struct str name, stru
 	if (env_get(st, a, name, &info, e) < 0 ||
 	    db_prepare(st,
 		       "SELECT number, made_ms, operation, command, packages, added, removed, changed, label, version"
-		       " FROM generation WHERE env = ?1 ORDER BY number",
+		       " FROM generation WHERE env = ?1 AND operation <> '' ORDER BY number",
 		       &q, e) < 0)
 		return -1;
 	db_bind_str(q, 1, name);

@@ -28,7 +28,9 @@ struct env_hold {
 	struct env_state *st;
 	char *name;
 	int lock_fd;
-	int dir_fd; /* ROOT/env/<name> */
+	int dir_fd;	     /* ROOT/env/<name> */
+	uint32_t journalled; /* the generation that the journal says is switched to next; 0: none */
+	bool journalled_uncommitted;
 };
 
 typedef sqlite3_stmt db_query;

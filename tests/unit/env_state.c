@@ -445,6 +445,65 @@ TEST(a_failed_lay_out_leaves_nothing)
 	CHECK(!there(&w, "e/1"));
 }
 
+static int64_t count_rows(struct envs *w, const char *table)
+{
+	auto_ptr(db_query) q = NULL;
+	const char *sql = arena_printf(&w->arena, "SELECT count(*) FROM %s", table);
+	CHECK_INT(db_prepare(w->st, sql, &q, &w->err), 0);
+	CHECK_INT(db_step(q, &w->err), 1);
+	return db_int(q, 0);
+}
+
+/* Its rows are written while its files are placed, so that they are there already when that fails. */
+TEST(a_lay_out_that_fails_late_leaves_nothing)
+{
+	auto_envs w = {0};
+	struct env_plan plan;
+	char hex[SHA256_HEX_SIZE];
+	envs_open(&w);
+	struct env_lock_package p = envs_simple(&w, "a", "1");
+	const struct env_spec_file target = {.packages = &p, .packages_n = 1, .is_lock = true};
+	w.opts.operation = "create";
+	CHECK_INT(env_plan(&target, NULL, w.store, &w.arena, &plan, &w.err), 0);
+	CHECK_INT(env_prepare(w.store, NULL, &plan, &w.opts, &w.arena, &w.err), 0);
+	hex_encode(p.record.sha256, SHA256_SIZE, hex);
+	CHECK_INT(unlinkat(w.root_fd, arena_printf(&w.arena, "store/tree/%s/share/a", hex), 0), 0);
+	auto_ptr(env_hold) h = envs_hold(&w, "e");
+	CHECK_INT(env_lay_out(w.store, h, &plan, &w.opts, &w.arena, NULL, &w.err), -1);
+	CHECK_MSG(strstr(w.err.msg, "'share/a'"), "%s", w.err.msg);
+	CHECK(!there(&w, "e/1"));
+	CHECK_INT(count_rows(&w, "generation") + count_rows(&w, "digest") + count_rows(&w, "journal"), 0);
+	CHECK_INT(count_rows(&w, "history"), 0);
+}
+
+TEST(the_journal_is_written_with_the_generation)
+{
+	auto_envs w = {0};
+	struct env_history_entry *hist;
+	envs_open(&w);
+	struct env_lock_package p[] = {envs_simple(&w, "a", "1"), envs_simple(&w, "a", "2")};
+	w.opts.operation = "create";
+	auto_ptr(env_hold) h = envs_hold(&w, "e");
+	CHECK_INT(envs_lay_out(&w, h, "e", &p[0], 1), 1);
+	CHECK_INT(count_rows(&w, "journal"), 1);
+	CHECK_INT(env_switch(h, 1, "create", &w.opts, &w.err), 0);
+	CHECK_INT(count_rows(&w, "journal"), 0);
+	CHECK_INT(envs_lay_out(&w, h, "e", &p[1], 1), 2);
+	CHECK_INT(env_switch(h, 1, "rollback", &w.opts, &w.err), 0); /* to another one than the journal says */
+	CHECK_INT(count_rows(&w, "journal"), 0);
+	w.opts.operation = "update";
+	CHECK_INT(envs_lay_out(&w, h, "e", &p[1], 1), 3);
+	release_now(&h); /* it ends before the switch */
+	h = envs_hold(&w, "e");
+	CHECK(there(&w, "e/1") && !there(&w, "e/2") && !there(&w, "e/3"));
+	CHECK_STR(envs_slurp(&w, "e/current/share/a"), "1");
+	CHECK_INT(count_rows(&w, "journal"), 0);
+	CHECK_INT(count_rows(&w, "generation"), 1);
+	CHECK_INT(history(&w, "e", &hist), 3);
+	CHECK_STR(hist[2].operation.p, "update");
+	CHECK_STR(hist[2].result.p, "interrupted: nothing changed");
+}
+
 /* == state.db ===================================================================================================== */
 TEST(a_newer_state_is_refused)
 {
