@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/fs.h"
@@ -353,11 +354,31 @@ static int adopt_file(struct supervisor *sup, int env_dirfd, const char *env, co
 	return 1;
 }
 
+/* What is wrong with the file itself stays wrong; anything else may be better the next time. */
+static bool is_bad(const struct err *e)
+{
+	return e->code == ERR_INPUT || e->code == ERR_LIMIT || e->code == ERR_UNSUPPORTED;
+}
+
+/* A runtime folder without a run file: its supervisor died before the one was written or after it was removed. */
+static int clear_folder(int env_dirfd, struct str folder, struct err *e)
+{
+	struct stat st;
+	auto_free char *name = str_dup(folder);
+	auto_free char *fn = xasprintf("%.*s.json", STR_ARG(folder));
+	auto_free char *bad = xasprintf("%.*s.json.bad", STR_ARG(folder));
+	if (fstatat(env_dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode) ||
+	    fs_exists(env_dirfd, fn) || fs_exists(env_dirfd, bad))
+		return 0;
+	return fs_remove_tree(env_dirfd, name, e);
+}
+
 static int adopt_env(struct supervisor *sup, const char *env, struct str boot, struct err *e)
 {
 	struct err why = ERR_INIT;
 	auto_fs_list list = {0};
 	auto_fd dir = fs_open_dir(sup->run_dirfd, env, &why);
+	int r = 0;
 	if (dir < 0) /* no folder of ours */
 		return 0;
 	if (fs_list(dir, ".", FILES_MAX, &list, e) < 0)
@@ -365,15 +386,22 @@ static int adopt_env(struct supervisor *sup, const char *env, struct str boot, s
 	for (size_t i = 0; i < list.n; i++) {
 		const char *fn = list.name[i];
 		why = ERR_INIT;
-		if (fn[0] == '.' || !str_ends(str_c(fn), STR(".json")))
+		if (fn[0] == '.')
 			continue;
-		if (adopt_file(sup, dir, env, fn, boot, &why) < 0) {
-			auto_free char *bad = xasprintf("%s.bad", fn);
-			if (sys_renameat(dir, fn, dir, bad) < 0)
-				return err_sys(e, "move '%s' out of the way (%s)", fn, why.msg);
+		if (!str_ends(str_c(fn), STR(".json"))) {
+			if (clear_folder(dir, str_c(fn), &why) < 0)
+				*e = why, r = -1;
+			continue;
+		}
+		if (adopt_file(sup, dir, env, fn, boot, &why) >= 0)
+			continue;
+		auto_free char *bad = xasprintf("%s.bad", fn);
+		if (!is_bad(&why) || sys_renameat(dir, fn, dir, bad) < 0) {
+			*e = why;
+			r = err_ctx(e, "'%s'", fn);
 		}
 	}
-	return 0;
+	return r;
 }
 
 int supervisor_adopt(struct supervisor *sup, struct err *e)
@@ -382,8 +410,9 @@ int supervisor_adopt(struct supervisor *sup, struct err *e)
 	auto_fs_list list = {0};
 	if (boot_id(&boot, e) < 0 || fs_list(sup->run_dirfd, ".", ENVS_MAX, &list, e) < 0)
 		return -1;
-	for (size_t i = 0; i < list.n; i++)
+	int r = 0;
+	for (size_t i = 0; i < list.n; i++) /* one that cannot be taken over does not keep the others from it */
 		if (service_name_ok(str_c(list.name[i])) && adopt_env(sup, list.name[i], buf_str(&boot), e) < 0)
-			return err_ctx(e, "adopt the services of '%s'", list.name[i]);
-	return 0;
+			r = err_ctx(e, "adopt the services of '%s'", list.name[i]);
+	return r;
 }

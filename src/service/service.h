@@ -157,7 +157,8 @@ int supervisor_new(const struct supervisor_opts *o, struct supervisor **ret, str
 void supervisor_free(struct supervisor *s); /* lets go of the services; they run on; what is under way is not answered */
 DEFINE_AUTO(struct supervisor *, supervisor, supervisor_free);
 /* Takes over what another supervisor left running in run_dir; what is no longer alive is started again by its restart rule. Of an
- * interrupted hand-over the one that came is ended. What ran before the host was started anew is forgotten. */
+ * interrupted hand-over the one that came is ended. What ran before the host was started anew is forgotten. On failure all others have been
+ * taken over, and calling it again tries the rest. */
 int supervisor_adopt(struct supervisor *s, struct err *e);
 
 /* A service of an environment: `prefix` is the generation's real path. The declaration is copied. */
@@ -190,6 +191,11 @@ struct probe_run *service_probe(struct loop *l, const struct service_probe *p, c
 void service_probe_cancel(struct probe_run *p);
 
 /* == 4. systemd =================================================================================================== */
-/* The text of NAME.service, and of NAME.socket where it has sockets (empty otherwise), that run the service under systemd:
- * systemd.service(5), systemd.socket(5). */
-void service_put_units(const struct service_ref *r, const char *root_path, struct buf *service, struct buf *socket);
+/*
+ * Units for a host that systemd runs: NAME.service, and for each socket (by its index) NAME-SOCKET.socket, because a socket unit gives one name to
+ * all its descriptors. NAME is slipway-ENV-SERVICE. systemd.service(5), systemd.socket(5). systemd holds the sockets while a new
+ * version starts; it stops the old one before, so that requests wait, and none is refused.
+ */
+void service_unit_name(const struct service_ref *r, struct buf *b);
+void service_put_unit(const struct service_ref *r, const char *root_path, struct buf *b);
+void service_put_socket_unit(const struct service_ref *r, uint32_t socket, const char *root_path, struct buf *b);
