@@ -281,7 +281,7 @@ t 'of two that create it one does' together
 killed()
 {
 	for ms in 1 2 4 6 8 10 13 16 20 25 30 40; do
-		sw -q env update -n yml extra tool=1 >said 2>&1 &
+		"$SLIPWAY" -q env update -n yml extra tool=1 >said 2>&1 & # sw would be a shell, and that alone be killed
 		pid=$!
 		sleep "0.0$(printf %02d "$ms")"
 		kill -9 "$pid" 2>/dev/null
