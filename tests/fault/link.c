@@ -105,9 +105,9 @@ static int op_fill(struct store *s, int root, const char *n, struct err *e)
 	return 0;
 }
 
-static void damaged(void *ctx, const char *what, const char *why)
+static void damaged(void *ctx, const char *what, const char *why, bool mendable)
 {
-	(void)ctx;
+	(void)ctx, (void)mendable;
 	printf("%s: %s\n", what, why);
 }
 

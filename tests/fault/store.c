@@ -124,9 +124,9 @@ static int op_damage(struct store *s, int root, int argc, char **argv, struct er
 	return truncate(path.p, 2) < 0 ? err_sys(e, "damage '%s'", path.p) : 0;
 }
 
-static void show(void *ctx, const char *what, const char *why)
+static void show(void *ctx, const char *what, const char *why, bool mendable)
 {
-	(void)ctx;
+	(void)ctx, (void)mendable;
 	printf("%s: %s\n", what, why);
 }
 
