@@ -36,9 +36,13 @@ static int read_roots(struct source *s, const struct json *list)
 	return 0;
 }
 
+/* It becomes a header of a request. */
 static void copy_text(char *to, size_t size, struct str from)
 {
-	if (from.n < size) {
+	for (size_t i = 0; i < from.n; i++)
+		if ((unsigned char)from.p[i] < 0x20 || from.p[i] == 0x7f)
+			return;
+	if (from.n > 0 && from.n < size) {
 		memcpy(to, from.p, from.n);
 		to[from.n] = '\0';
 	}
