@@ -280,13 +280,18 @@ int process_launch(struct service *s, const struct version *v, enum role role, s
 }
 
 /* == its stop ===================================================================================================== */
+void process_kill(struct process *p)
+{
+	kill(-p->pid, SIGKILL);
+	(void)pidfd_send_signal(p->pidfd, SIGKILL, NULL, 0);
+}
+
 static void on_kill_time(void *ctx, enum loop_events events)
 {
 	struct process *p = ctx;
 	(void)events;
 	p->kill_timer = NULL;
-	kill(-p->pid, SIGKILL);
-	(void)pidfd_send_signal(p->pidfd, SIGKILL, NULL, 0);
+	process_kill(p);
 }
 
 void process_await_end(struct process *p)

@@ -119,6 +119,8 @@ int component_services(struct arena *a, const struct component *c, size_t n, con
  *	ERR_ROLLED_BACK	   afterwards: the old version was started again, on the sockets that were held all the time, and is healthy
  *	ERR_UNCERTAIN	   and it did not come back; its restart rule goes on trying
  *
+ * At most 16 processes of a service drain at once: a hand-over is ERR_BUSY then.
+ *
  * Restarts: each end in a row doubles the delay, up to five minutes; a minute of running begins anew. Nothing is given up for good. A service
  * that is unhealthy is told of (`event`, status), not restarted.
  */

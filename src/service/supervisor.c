@@ -28,6 +28,7 @@ enum {
 	RESTART_DELAY_MAX_MS = 5 * 60 * 1000,
 	RAN_WELL_MS = 60 * 1000,
 	ENDS_STILL_STARTING = 3,
+	LEAVING_MAX = 16,
 };
 
 static void failed(struct service *s, struct err *why);
@@ -362,6 +363,24 @@ static int launch(struct service *s, struct err *e)
 	return 0;
 }
 
+static unsigned count_leaving(const struct service *s)
+{
+	unsigned n = 0;
+	for (const struct process *p = s->processes; p; p = p->next)
+		n += p->role == ROLE_LEAVING;
+	return n;
+}
+
+/* Failed starts that do not even leave must not pile up. */
+static void bound_leaving(struct service *s)
+{
+	if (count_leaving(s) < LEAVING_MAX)
+		return;
+	for (struct process *p = s->processes; p; p = p->next)
+		if (p->role == ROLE_LEAVING)
+			process_kill(p);
+}
+
 static void on_restart(void *ctx, enum loop_events events)
 {
 	struct service *s = ctx;
@@ -369,6 +388,7 @@ static void on_restart(void *ctx, enum loop_events events)
 	(void)events;
 	s->restart = NULL;
 	s->restarts++;
+	bound_leaving(s);
 	if (s->state != SERVICE_STARTING)
 		service_set_state(s, SERVICE_STARTING, s->why);
 	if (launch(s, &e) < 0)
@@ -794,6 +814,12 @@ void service_hand_over(struct supervisor *sup, const struct service_ref *r, serv
 	struct service *s = service_find(sup, r->env, r->decl->name);
 	if (!s || !s->wanted || s->op != OP_NONE || s->version->generation == r->generation) {
 		service_start(sup, r, done, ctx);
+		return;
+	}
+	if (count_leaving(s) >= LEAVING_MAX) {
+		err_new(&e, ERR_BUSY, "%d earlier versions of service '%s' have not yet answered all they were asked",
+			LEAVING_MAX, s->name);
+		refuse(sup, done, ctx, &e);
 		return;
 	}
 	struct version *v = version_new(r, &e);

@@ -134,6 +134,7 @@ int process_launch(struct service *s, const struct version *v, enum role role, s
 int process_watch(struct process *p, struct err *e);
 void process_stop(struct process *p);	      /* it leaves: its signal, and SIGKILL when its time is over */
 void process_await_end(struct process *p);    /* the second half of that */
+void process_kill(struct process *p);	      /* it and its group, at once */
 void process_forget(struct process *p);	      /* frees it; it runs on */
 void process_gone(struct process *p);	      /* the same for one that has ended: its private sockets go, too */
 bool process_let_go(const struct process *p); /* it holds none of the service's shared sockets any more */

@@ -258,3 +258,11 @@ __attribute__((unused)) static const char *file(const char *path)
 		return "";
 	return arena_strdup(&arena, buf_str(&b));
 }
+
+/* Sockets are taken out of a process that is no child of this one. */
+__attribute__((unused)) static void needs_sockets_taken(void)
+{
+	if (geteuid() != 0 && strcmp(file("/proc/sys/kernel/yama/ptrace_scope"), "") != 0 &&
+	    strcmp(file("/proc/sys/kernel/yama/ptrace_scope"), "0\n") != 0)
+		SKIP("kernel: ptrace_scope keeps us from the sockets of our services");
+}

@@ -121,6 +121,7 @@ TEST(hand_overs_that_fail)
 
 TEST(a_supervisor_that_is_killed)
 {
+	needs_sockets_taken();
 	unsigned port = free_port();
 	int p[2];
 	char c;

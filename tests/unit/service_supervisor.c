@@ -181,6 +181,45 @@ TEST(a_hand_over_that_fails_before_the_old_one_stops)
 	end();
 }
 
+/* A connection on which one request was answered, and that stays open. */
+static int kept_connection(unsigned port)
+{
+	struct sockaddr_in a = {
+		.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char text[300];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && send(fd, "GET / HTTP/1.1\r\n\r\n", 18, 0) == 18);
+	CHECK(recv(fd, text, sizeof(text), 0) > 0);
+	return fd;
+}
+
+TEST(versions_that_drain_are_bounded)
+{
+	supervise(&clock_system);
+	unsigned port = free_port();
+	int kept[17];
+	struct service_ref r = web(1, port, ", --grace, '3600000'", "");
+	OK(start(&r));
+	for (uint32_t i = 0; i < 16; i++) {
+		kept[i] = kept_connection(port);
+		r = web(i + 2, port, ", --grace, '3600000'", "");
+		OK(hand_over(&r));
+	}
+	kept[16] = kept_connection(port);
+	r = web(20, port, "", "");
+	SAYS(hand_over(&r), "16 earlier versions of service 'web' have not yet answered");
+	CHECK_INT(err.code, ERR_BUSY);
+	CHECK_STR(get(port, "/"), "v17");
+	close(kept[3]); /* one of them has no more to do */
+	turn_for(200);
+	OK(hand_over(&r));
+	for (int i = 0; i < 17; i++)
+		if (i != 3)
+			close(kept[i]);
+	stop_service("web");
+	end();
+}
+
 /* Without a private socket the new one can be asked only when the old one has stopped. */
 TEST(a_hand_over_that_fails_afterwards)
 {
@@ -485,6 +524,7 @@ static void adopt(void)
 
 TEST(a_supervisor_that_is_killed)
 {
+	needs_sockets_taken();
 	unsigned port = free_port();
 	root_path = test_tmp();
 	struct service_ref one = web(1, port, ", --grace, '100'", ""), two = web(2, port, "", "");
@@ -508,6 +548,7 @@ TEST(a_supervisor_that_is_killed)
 
 TEST(an_adopted_service_that_is_killed)
 {
+	needs_sockets_taken();
 	unsigned port = free_port();
 	root_path = test_tmp();
 	struct service_ref one = web(1, port, "", "");
