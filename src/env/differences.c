@@ -144,3 +144,19 @@ int64_t env_differences(struct env_state *st, struct str name, uint32_t generati
 	vec_release(&c.found);
 	return n;
 }
+
+int env_owner(struct env_state *st, struct arena *a, struct str env, uint32_t generation, struct str path,
+	      struct str *ret, struct err *e)
+{
+	auto_manifest m = {0};
+	struct env_info info;
+	if (env_get(st, a, env, &info, e) < 0)
+		return -1;
+	auto_free char *dir = xasprintf("env/%.*s/%u", STR_ARG(env), generation ? generation : info.current);
+	auto_fd fd = fs_open_dir(st->root_fd, dir, e);
+	if (fd < 0 || manifest_read(fd, &m, e) < 0)
+		return err_ctx(e, "'%s'", dir);
+	const struct owned *f = manifest_find(&m, path);
+	*ret = f ? arena_str(a, f->package) : STR_NONE;
+	return 0;
+}

@@ -93,6 +93,7 @@ struct env_info {
 	int64_t created_ms, changed_ms;
 	uint32_t packages_n;
 	struct str prefix; /* real path of the current generation */
+	bool started;	   /* its services are to run, now and after a boot */
 };
 int env_list(struct env_state *st, struct arena *a, struct env_info **ret, size_t *ret_n, struct err *e);
 int env_get(struct env_state *st, struct arena *a, struct str name, struct env_info *ret,
@@ -227,6 +228,11 @@ int env_commit(struct env_hold *h, const struct env_opts *o, struct err *e);
 /* A name to find a generation by: as env_name_check wants it, and not a number. It leaves the generation that had it; empty
  * takes the label away. */
 int env_label(struct env_hold *h, uint32_t generation, struct str label, struct err *e);
+/* Whether the environment's services are to run: what `slipway start` and `slipway stop` say. */
+int env_set_started(struct env_hold *h, bool started, struct err *e);
+/* The package that brought a file of a generation (0: the current one); *ret is empty where it is nobody's. */
+int env_owner(struct env_state *st, struct arena *a, struct str env, uint32_t generation, struct str path,
+	      struct str *ret, struct err *e);
 /* A generation as a person writes it: its number, its label, or "committed". ERR_NOT_FOUND, ERR_USAGE. */
 int env_find_generation(struct env_state *st, struct str env, struct str text, uint32_t *ret, struct err *e);
 /* Removes a generation that is neither current nor committed (its files, its row); 0: all such. */

@@ -244,6 +244,18 @@ int env_commit(struct env_hold *h, const struct env_opts *o, struct err *e)
 	return db_commit(h->st, e);
 }
 
+int env_set_started(struct env_hold *h, bool started, struct err *e)
+{
+	if (db_begin(h->st, e) < 0)
+		return -1;
+	if (db_run(h->st, e, "UPDATE environment SET started = ?2 WHERE name = ?1", "si", hold_name(h),
+		   (int64_t)started) < 0) {
+		db_rollback(h->st);
+		return -1;
+	}
+	return db_commit(h->st, e);
+}
+
 int env_label(struct env_hold *h, uint32_t generation, struct str label, struct err *e)
 {
 	uint64_t number;

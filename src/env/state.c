@@ -58,6 +58,7 @@ static const char *const schema[SCHEMA_VERSION] = {
 	/* upgrades: what is committed, what is under way, who did it */
 	"ALTER TABLE environment ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;"
 	"UPDATE environment SET committed = current;"
+	"ALTER TABLE environment ADD COLUMN started INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE generation ADD COLUMN label TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE generation ADD COLUMN version TEXT NOT NULL DEFAULT '';"
 	"ALTER TABLE history ADD COLUMN who TEXT NOT NULL DEFAULT '';"
@@ -418,6 +419,7 @@ static void read_info(struct env_state *st, db_query *q, struct arena *a, struct
 		.generations_n = (uint32_t)db_int(q, 4),
 		.packages_n = (uint32_t)db_int(q, 5),
 		.committed = (uint32_t)db_int(q, 6),
+		.started = db_int(q, 7) != 0,
 	};
 	ret->prefix = str_c(arena_printf(a, "%s/env/%.*s/%u", st->root_path, STR_ARG(ret->name), ret->current));
 }
@@ -425,7 +427,7 @@ static void read_info(struct env_state *st, db_query *q, struct arena *a, struct
 #define INFO_SQL                                                                                                       \
 	"SELECT e.name, e.current, e.created_ms, e.changed_ms,"                                                        \
 	" (SELECT count(*) FROM generation g WHERE g.env = e.name AND g.operation <> ''),"                             \
-	" (SELECT g.packages FROM generation g WHERE g.env = e.name AND g.number = e.current), e.committed"            \
+	" (SELECT g.packages FROM generation g WHERE g.env = e.name AND g.number = e.current), e.committed, e.started" \
 	" FROM environment e WHERE e.current > 0 "
 
 int env_list(struct env_state *st, struct arena *a, struct env_info **ret, size_t *ret_n, struct err *e)

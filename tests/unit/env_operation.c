@@ -213,6 +213,7 @@ TEST(an_older_state_is_brought_up_to_date)
 		"DROP TABLE operation",
 		"DROP TABLE operation_step",
 		"ALTER TABLE environment DROP COLUMN committed",
+		"ALTER TABLE environment DROP COLUMN started",
 		"ALTER TABLE generation DROP COLUMN label",
 		"ALTER TABLE generation DROP COLUMN version",
 		"ALTER TABLE history DROP COLUMN who",
