@@ -1,7 +1,131 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /*
- * upgrade: how an environment goes from one generation to another in service, and back.
+ * upgrade: how an environment goes from one generation to another in service, and back: add, activate, commit, abort.
  *
- * Today: the table of an operation's states (machine.h) and the auto-abort timer (timer.h), which the machine will be built on.
+ *	struct upgrade_opts o = {.state = st, .hold = hold, .store = store, .services = &drivers, .event = show, .ctx = c, …};
+ *	struct upgrade_request q = {.verb = UPGRADE_ACTIVATE, .timer_ms = 7200000};
+ *	if (upgrade_run(&o, &q, e) < 0) ...      ERR_FAILED: refused or failed with nothing changed; ERR_ROLLED_BACK; ERR_UNCERTAIN
+ *
+ * upgrade_run returns when the end state is reached, never before. What it does is an array of typed steps made from the table of
+ * states (machine.h) before the first of them is carried out: upgrade_plan prints the same (--dry-run). Every state is on disk
+ * before it is acted upon. Whoever comes after a crash calls upgrade_settle first: an operation that somebody was in the
+ * middle of goes back (or, once a commit was decided, goes on), services and all.
+ *
+ * What a host is made of is handed in, so that tests turn clocks, fail health checks and cut links: services through
+ * struct upgrade_services (the agent's supervisor; systemd; none), time through struct upgrade_time, the other member of a
+ * pair through struct member (pair.h). Rules and words: the in-service upgrade of network devices.
  */
+#include "env/env.h"
+#include "service/service.h"
+
+/* == 1. what a host is driven through ============================================================================= */
+/* Each call returns when the service is where it should be, or says why not. `ctx` first; any may take as long as the declaration's
+ * own limits allow. */
+struct upgrade_services {
+	const char *name; /* "agent", "systemd" */
+	int (*start)(void *ctx, const struct service_ref *r, struct err *e);
+	int (*hand_over)(void *ctx, const struct service_ref *r, struct err *e);
+	int (*stop)(void *ctx, struct str env, struct str service, struct err *e);
+	int (*check)(void *ctx, struct str env, struct str service, struct err *e); /* healthy now? */
+	int (*status)(void *ctx, struct arena *a, struct service_status **ret, size_t *ret_n, struct err *e);
+	/* The auto-abort timer of an environment was armed, stopped or has been dealt with: whoever rings it looks again. */
+	int (*timer_changed)(void *ctx, struct str env, struct err *e);
+	void *ctx;
+};
+
+/* == 2. requests ================================================================================================== */
+enum upgrade_verb {
+	UPGRADE_ADD,
+	UPGRADE_ACTIVATE,
+	UPGRADE_COMMIT,
+	UPGRADE_ABORT,
+	UPGRADE_ROLLBACK, /* to `generation` */
+	UPGRADE_STOP_TIMER,
+	UPGRADE_REMOVE_INACTIVE,
+	UPGRADE_CLEAR,
+};
+enum { UPGRADE_TIMER_DEFAULT_MS = 7200 * 1000 };
+struct upgrade_request {
+	enum upgrade_verb verb;
+	bool issu;			 /* in service: hand over, and on a pair one member after the other */
+	bool then_activate, then_commit; /* one-shot: add … activate commit in one */
+	const struct env_plan *plan;	 /* ADD: prepared (env_prepare) and not laid out yet */
+	const char *operation;		 /* what history calls it: "add", "create", "update", "apply", "rollback" */
+	int64_t timer_ms;		 /* ACTIVATE: 0: the default */
+	uint32_t generation;		 /* ROLLBACK, REMOVE_INACTIVE: 0: to the one before; all inactive ones */
+	bool keep_state;		 /* ABORT, ROLLBACK: checkpoints are not restored */
+	bool stop_at_deprecated;	 /* ACTIVATE: stops where the configuration uses deprecated parameters */
+	bool by_timer;
+};
+
+/* == 3. what is told while it goes on ============================================================================= */
+enum upgrade_event_kind {
+	UPGRADE_EVENT_START,  /* text: "install_activate" */
+	UPGRADE_EVENT_STAGE,  /* number; text: "Installing software on Standby" */
+	UPGRADE_EVENT_BEGIN,  /* text: "install_remote" */
+	UPGRADE_EVENT_MEMBER, /* member; text: "Add package(s)"; done tells begin from end */
+	UPGRADE_EVENT_FINISH, /* text: what has come to its end */
+	UPGRADE_EVENT_STATE,  /* text: the state reached, for people */
+	UPGRADE_EVENT_NOTE,   /* text: what a person should know */
+	UPGRADE_EVENT_TIMER,  /* number: milliseconds left */
+	UPGRADE_EVENT_END,    /* text: "install_activate"; failure set where it failed */
+};
+struct upgrade_event {
+	enum upgrade_event_kind kind;
+	int64_t number;
+	uint32_t member; /* 0: this host, no pair */
+	bool done;
+	const char *text;
+	const struct err *failure;
+	int64_t at_ms;
+};
+typedef void upgrade_event_fn(void *ctx, const struct upgrade_event *v);
+
+/* == 4. running =================================================================================================== */
+struct upgrade_opts {
+	struct env_state *state;
+	struct env_hold *hold;
+	struct str env;
+	struct store *store;
+	const struct upgrade_services *services; /* NULL: nothing runs services here */
+	struct env_opts env_opts;		 /* command, who, clock, … */
+	int root_fd;				 /* ROOT: checkpoints are kept in checkpoint/ENV/N */
+	const char *root_path;
+	uint64_t reserve_bytes;	 /* free space that must be left; 0: 1 GiB */
+	upgrade_event_fn *event; /* may be NULL */
+	void *ctx;
+};
+int upgrade_run(const struct upgrade_opts *o, const struct upgrade_request *q, struct err *e);
+/* What a crash or a timer left is brought to rest: called before anything else is done with the environment, and by the agent when
+ * it starts. 1: something was settled (told through event), 0: there was nothing to do. */
+int upgrade_settle(const struct upgrade_opts *o, struct err *e);
+/* Milliseconds until the timer of an environment ends; 0: now; -1: none runs. On a new boot it is put on that boot's clock. */
+int64_t upgrade_timer_left_ms(struct env_state *st, struct env_hold *h, struct str env, struct err *e);
+
+/* == 5. checks before anything changes ============================================================================ */
+struct upgrade_check {
+	struct str name;    /* "space", "managed", "services", … */
+	struct str finding; /* empty: passed */
+	struct str cure;
+	uint32_t member;
+};
+/* All checks for a request, failing or not; nothing is changed. Returns the number that failed, -1 where checking itself failed. */
+int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request *q, struct arena *a,
+		      struct upgrade_check **ret, size_t *ret_n, struct err *e);
+
+/* == 6. what it is like =========================================================================================== */
+struct upgrade_status {
+	struct str env, state, title; /* "activated", "Activated" */
+	bool in_progress, one_shot;
+	struct str last_operation, transition; /* "Activate location standby", "Added -> Standby activated" */
+	const struct env_operation_step *steps;
+	size_t steps_n;
+	int64_t timer_left_ms; /* -1: inactive */
+	bool timer_stopped;
+	struct str running_version;
+	uint32_t from, to;
+	struct str next; /* the command that goes on */
+};
+/* Nothing need be held. */
+int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret, struct err *e);

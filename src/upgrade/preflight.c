@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Everything that is checked before anything changes; all findings at once, each with its cure. */
+#include <fcntl.h>
+#include <sys/statvfs.h>
+
+#include "base/fs.h"
+#include "base/vec.h"
+#include "upgrade/run.h"
+
+enum { MAX_NAMED = 5 };
+#define RESERVE_BYTES ((uint64_t)1 << 30)
+#define RESERVE_INODES 10000
+
+VEC_TYPE(check_vec, struct upgrade_check);
+
+struct preflight {
+	const struct upgrade_opts *o;
+	const struct upgrade_request *q;
+	struct env_info info; /* no name: a new environment */
+	struct env_operation op;
+	uint32_t to; /* the generation to activate, 0: not laid out yet */
+	struct arena *a;
+	struct check_vec checks;
+};
+
+static void passed(struct preflight *p, const char *name)
+{
+	vec_push(&p->checks, ((struct upgrade_check){.name = str_c(name)}));
+}
+
+static void found(struct preflight *p, const char *name, const char *finding, const char *cure)
+{
+	vec_push(&p->checks, ((struct upgrade_check){str_c(name), str_c(finding), str_c(cure), 0}));
+}
+
+/* -- install mode: what runs is what was laid out ------------------------------------------------------------------- */
+
+struct changed_files {
+	struct buf names;
+	size_t n;
+};
+
+static void note_difference(void *ctx, const char *path, const char *what, const char *detail, struct str package)
+{
+	struct changed_files *c = ctx;
+	(void)package, (void)detail;
+	if (strcmp(what, "added") == 0) /* files of nobody are taken along */
+		return;
+	if (c->n++ < MAX_NAMED)
+		buf_printf(&c->names, "%s'%s' (%s)", c->n > 1 ? ", " : "", path, what);
+}
+
+static int check_managed(struct preflight *p, struct err *e)
+{
+	struct changed_files c = {.names = BUF_INIT(16384)};
+	if (!p->info.current)
+		return 0;
+	int64_t n = env_differences(p->o->state, p->o->env, 0, false, note_difference, &c, e);
+	if (n >= 0 && c.n)
+		found(p, "managed environment",
+		      arena_printf(p->a, "%zu file%s changed by hand: %s%s", c.n, c.n == 1 ? " was" : "s were",
+				   c.names.p, c.n > MAX_NAMED ? ", ..." : ""),
+		      arena_printf(p->a, "'slipway env export -n %.*s | slipway apply - -n %.*s' lays it out anew",
+				   STR_ARG(p->o->env), STR_ARG(p->o->env)));
+	else if (n >= 0)
+		passed(p, "managed environment");
+	buf_release(&c.names);
+	return n < 0 ? -1 : 0;
+}
+
+/* -- space ---------------------------------------------------------------------------------------------------------- */
+
+static uint64_t unpacked_estimate(const struct env_plan *plan)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; plan && i < plan->steps_n; i++)
+		if (plan->steps[i].kind == ENV_STEP_DOWNLOAD)
+			sum += plan->steps[i].size_bytes * 4; /* the archive, and what is in it */
+	return sum;
+}
+
+static int check_space(struct preflight *p, struct err *e)
+{
+	struct statvfs v;
+	uint64_t reserve = p->o->reserve_bytes ? p->o->reserve_bytes : RESERVE_BYTES;
+	if (fstatvfs(p->o->root_fd, &v) < 0)
+		return err_sys(e, "free space of '%s'", p->o->root_path);
+	uint64_t available = (uint64_t)v.f_bavail * v.f_frsize, need = unpacked_estimate(p->q->plan) + reserve;
+	if (available < need)
+		found(p, "space",
+		      arena_printf(p->a, "%llu MiB are free in '%s', %llu MiB are needed",
+				   (unsigned long long)(available >> 20), p->o->root_path,
+				   (unsigned long long)(need >> 20)),
+		      arena_printf(p->a, "'slipway install remove inactive -n %.*s' and 'slipway store gc' make room",
+				   STR_ARG(p->o->env)));
+	else
+		passed(p, "space");
+	if (v.f_files && v.f_favail < RESERVE_INODES)
+		found(p, "inodes",
+		      arena_printf(p->a, "%llu inodes are free in '%s'", (unsigned long long)v.f_favail,
+				   p->o->root_path),
+		      "'slipway store gc' frees some");
+	else
+		passed(p, "inodes");
+	return 0;
+}
+
+/* -- services and state --------------------------------------------------------------------------------------------- */
+
+static bool can_read(const struct state_decl *s, struct str format)
+{
+	if (str_eq(s->format, format))
+		return true;
+	for (uint32_t i = 0; i < s->readable_n; i++)
+		if (str_eq(s->readable[i], format))
+			return true;
+	return false;
+}
+
+static const struct state_decl *find_state(const struct component *c, size_t n, const struct state_decl *like)
+{
+	for (size_t i = 0; i < n; i++)
+		for (uint32_t k = 0; k < c[i].states_n; k++)
+			if (str_eq(c[i].states[k].component, like->component) &&
+			    str_eq(c[i].states[k].name, like->name))
+				return &c[i].states[k];
+	return NULL;
+}
+
+/* The version that comes must be able to read what the one that runs has written. */
+static void check_formats(struct preflight *p, const struct component *now, size_t now_n, const struct component *next,
+			  size_t next_n)
+{
+	size_t before = p->checks.n;
+	for (size_t i = 0; i < now_n; i++) {
+		for (uint32_t k = 0; k < now[i].states_n; k++) {
+			const struct state_decl *s = &now[i].states[k], *t = find_state(next, next_n, s);
+			if (!t || can_read(t, s->format))
+				continue;
+			found(p, "state formats",
+			      arena_printf(
+				      p->a,
+				      "'%.*s' of component '%.*s' is in format %.*s, which the new version cannot read",
+				      STR_ARG(s->name), STR_ARG(s->component), STR_ARG(s->format)),
+			      "upgrade by a version that reads both");
+		}
+	}
+	if (p->checks.n == before)
+		passed(p, "state formats");
+}
+
+static int check_components(struct preflight *p, struct err *e)
+{
+	struct component *now = NULL, *next = NULL;
+	size_t now_n = 0, next_n = 0, services = 0;
+	const char *base = arena_printf(p->a, "%s/env/%.*s", p->o->root_path, STR_ARG(p->o->env));
+	if ((p->info.current &&
+	     component_read_all(p->a, arena_printf(p->a, "%s/%u", base, p->info.current), &now, &now_n, e) < 0) ||
+	    (p->to && component_read_all(p->a, arena_printf(p->a, "%s/%u", base, p->to), &next, &next_n, e) < 0))
+		return -1;
+	for (size_t i = 0; i < next_n; i++)
+		services += next[i].services_n;
+	if (p->to)
+		check_formats(p, now, now_n, next, next_n);
+	if (services && p->info.started && !p->o->services)
+		found(p, "services", "the environment's services are to run, and nothing here runs them",
+		      "start 'slipway agent', or 'slipway stop ENV' first");
+	else
+		passed(p, "services");
+	return 0;
+}
+
+static int check_deprecated(struct preflight *p, struct err *e)
+{
+	const struct run r = {.o = p->o, .q = p->q};
+	auto_buf b = BUF_INIT(BUF_MAX);
+	if (!p->to || !p->q->stop_at_deprecated)
+		return 0;
+	if (config_deprecated(&r, p->to, &b, e) < 0)
+		return -1;
+	if (b.n)
+		found(p, "configuration", arena_printf(p->a, "%s", b.p),
+		      "change them, or leave --stop-at-deprecated out");
+	else
+		passed(p, "configuration");
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+static int read_situation(struct preflight *p, struct err *e)
+{
+	struct err gone = ERR_INIT;
+	if (env_get(p->o->state, p->a, p->o->env, &p->info, &gone) < 0) {
+		p->info = (struct env_info){0};
+		if (gone.code != ERR_NOT_FOUND) {
+			*e = gone;
+			return -1;
+		}
+	}
+	int rc = env_operation_get(p->o->state, p->a, p->o->env, &p->op, e);
+	if (rc < 0)
+		return -1;
+	if (p->q->verb == UPGRADE_ACTIVATE && rc > 0)
+		p->to = p->op.to;
+	if (p->q->verb == UPGRADE_ROLLBACK)
+		p->to = p->q->generation;
+	return 0;
+}
+
+int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request *q, struct arena *a,
+		      struct upgrade_check **ret, size_t *ret_n, struct err *e)
+{
+	struct preflight p = {.o = o, .q = q, .a = a};
+	int failed = 0, rc = -1;
+	if (read_situation(&p, e) == 0 && check_managed(&p, e) == 0 && check_space(&p, e) == 0 &&
+	    check_components(&p, e) == 0 && check_deprecated(&p, e) == 0)
+		rc = 0;
+	*ret = arena_array(a, struct upgrade_check, p.checks.n);
+	*ret_n = p.checks.n;
+	vec_foreach(c, &p.checks) {
+		(*ret)[c - p.checks.v] = *c;
+		failed += c->finding.n > 0;
+	}
+	vec_release(&p.checks);
+	return rc < 0 ? -1 : failed;
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What show issu state and show install say of one environment. */
+#include "base/json.h"
+#include "upgrade/run.h"
+
+static const char *next_command(enum op_state s)
+{
+	switch (s) {
+	case OP_NONE:
+		return "slipway install add RECIPE";
+	case OP_ADDED:
+		return "slipway install activate issu";
+	case OP_ACTIVATED:
+	case OP_PREPARED:
+	case OP_COMMITTING:
+		return "slipway install commit";
+	case OP_ADDING:
+	case OP_ACTIVATING:
+	case OP_STANDBY_ACTIVATED:
+	case OP_ABORTING:
+	case OP_NEEDS_ABORT:
+	case OP_STATES:
+		break;
+	}
+	return "slipway install abort issu";
+}
+
+static int version_of(struct env_state *st, struct arena *a, struct str env, uint32_t number, struct str *ret,
+		      struct err *e)
+{
+	struct env_generation_info *g;
+	size_t n;
+	if (env_generations(st, a, env, &g, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (g[i].number == number)
+			*ret = g[i].label.n ? g[i].label : g[i].version;
+	return 0;
+}
+
+static int fill_operation(struct env_state *st, struct arena *a, const struct env_operation *op,
+			  struct upgrade_status *ret, struct err *e)
+{
+	enum op_state s;
+	struct timer_now now;
+	struct env_operation_step *steps;
+	if (op_state_parse(op->state, &s, e) < 0 || timer_read(&now, e) < 0 ||
+	    env_operation_steps(st, a, op->id, &steps, &ret->steps_n, e) < 0)
+		return -1;
+	ret->state = str_c(op_state_name(s));
+	ret->title = str_c(op_state_title(s));
+	ret->in_progress = true;
+	ret->one_shot = op->one_shot;
+	ret->steps = steps;
+	if (ret->steps_n)
+		ret->last_operation = steps[ret->steps_n - 1].name;
+	ret->timer_left_ms = timer_left_ms(&op->timer, &now);
+	ret->timer_stopped = op->timer.stopped;
+	ret->from = op->from;
+	ret->to = op->to;
+	ret->next = str_c(next_command(s));
+	const struct json *j = op->detail.n ? json_parse(a, op->detail, "state.db: operation", e) : NULL;
+	return op->detail.n && (!j || json_opt_str(j, "transition", &ret->transition, e) < 0) ? -1 : 0;
+}
+
+int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret, struct err *e)
+{
+	struct env_info info;
+	struct env_operation op;
+	*ret = (struct upgrade_status){
+		.env = env,
+		.state = STR("none"),
+		.title = STR("None"),
+		.timer_left_ms = -1,
+		.next = str_c(next_command(OP_NONE)),
+	};
+	int rc = env_operation_get(st, a, env, &op, e);
+	if (rc < 0 || (rc > 0 && fill_operation(st, a, &op, ret, e) < 0))
+		return -1;
+	struct err gone = ERR_INIT;
+	if (env_get(st, a, env, &info, &gone) < 0) {
+		if (rc > 0 && gone.code == ERR_NOT_FOUND) /* its first version is being added */
+			return 0;
+		*e = gone;
+		return -1;
+	}
+	return version_of(st, a, env, info.current, &ret->running_version, e);
+}
