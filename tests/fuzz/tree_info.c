@@ -67,8 +67,9 @@ static void check(struct link_pkg *p)
 	if (clobber_plan(t, ENV_CLOBBER_WARN, &e) < 0)
 		return;
 	size_t n = clobber_dirs(t, &a, &dirs);
-	for (size_t i = 0; i < n; i++)
-		must(fs_path_is_inside(dirs[i].path) && !clobber_find(t, dirs[i].path), "a folder", dirs[i].path);
+	for (size_t i = 0; i < n; i++) /* the first is the prefix itself */
+		must((i == 0 ? dirs[i].path.n == 0 : fs_path_is_inside(dirs[i].path)) && !clobber_find(t, dirs[i].path),
+		     "a folder", dirs[i].path);
 	vec_foreach(en, &p->entries)
 		must(en->type == PATH_DIR || en->lost || clobber_find(t, en->dest) == en, "a file", en->dest);
 }
