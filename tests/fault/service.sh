@@ -5,7 +5,7 @@
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 op=$BUILD_ROOT/tests/fault_service
 webd=$BUILD_ROOT/tests/webd
-port=$((20000 + $$ % 20000))
+port=$((10000 + $$ % 20000))
 
 # sweep MODE BEFORE OPERATION: BEFORE is '-' or what is done first
 sweep()

@@ -114,13 +114,22 @@ __attribute__((unused)) static const char *prefix_make(uint32_t generation)
 	return prefix;
 }
 
+/* Below the ports that the kernel gives to clients, of which tests of load use many. */
 __attribute__((unused)) static unsigned free_port(void)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t n = sizeof(a);
-	auto_fd fd = socket(AF_INET, SOCK_STREAM, 0);
-	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&a, n) == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0);
-	return ntohs(a.sin_port);
+	static unsigned tried;
+	const int on = 1;
+	for (int i = 0; i < 1000; i++) {
+		unsigned port = 10000 + ((unsigned)getpid() * 7919 + ++tried * 101) % 20000;
+		struct sockaddr_in a = {.sin_family = AF_INET,
+					.sin_port = htons((uint16_t)port),
+					.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		auto_fd fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		CHECK(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0);
+		if (bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+			return port;
+	}
+	test_fail(__FILE__, __LINE__, "no port is free");
 }
 
 /* A service of a component file whose text is given; the arena keeps it. */

@@ -15,7 +15,7 @@ TEST(what_a_service_gets)
 		7,
 		"services:\n"
 		"  sh:\n"
-		"    command: [/bin/sh, -c, 'env >$OUT.env; ls -l /proc/$$/fd >$OUT.fd; cat /proc/$$/status >$OUT.status; "
+		"    command: [/bin/sh, -c, 'env >$OUT.env; ls -l /proc/$$/fd >$OUT.fd; cat /proc/self/status >$OUT.status; "
 		"cut -d\" \" -f1,5,6 /proc/$$/stat >$OUT.stat; cat >$OUT.in; pwd >$OUT.pwd; echo said; echo complained >&2; "
 		"touch $OUT.all; exec sleep 60']\n"
 		"    environment: {OUT: %s/out, PATH: /bin}\n"
@@ -178,6 +178,36 @@ TEST(a_hand_over_that_fails_before_the_old_one_stops)
 	OK(hand_over(&good));
 	CHECK_STR(get(port, "/"), "v3");
 	stop_service("web");
+	end();
+}
+
+TEST(sockets_that_come_and_go)
+{
+	supervise(&clock_system);
+	unsigned a = free_port(), b = free_port(), c = free_port();
+	static const char text[] =
+		"services: {web: {command: [bin/webd, --version, v%u, --crash, '60000', --grace, '100'], ready: notify, "
+		"sockets: {%s: '127.0.0.1:%u', shared: '127.0.0.1:%u', u: %s.sock}, health: {probes: [{http: {address: "
+		"%s}}, {tcp: u}]}}}";
+	struct service_ref one = service_of(1, text, 1u, "a", a, b, "one", "a"),
+			   two = service_of(2, text, 2u, "c", c, b, "two", "c");
+	OK(start(&one));
+	CHECK_STR(get(a, "/"), "v1");
+	OK(hand_over(&two));
+	CHECK_STR(get(c, "/"), "v2");
+	CHECK_STR(get(b, "/"), "v2");
+	WAIT_FOR(strcmp(get(a, "/"), "(refused)") == 0);
+	CHECK(!fs_exists(run_dirfd, "e/web/one.sock") && fs_exists(run_dirfd, "e/web/two.sock"));
+	/* one that fails leaves no socket of its own */
+	two = service_of(
+		3,
+		"services: {web: {command: [/bin/sh, -c, 'exit 1'], sockets: {a: '127.0.0.1:%u', b: '127.0.0.1:%u'}}}",
+		a, b);
+	SAYS(hand_over(&two), "generation 2 runs on");
+	CHECK_STR(get(a, "/"), "(refused)");
+	CHECK_STR(get(b, "/"), "v2");
+	stop_service("web");
+	CHECK_STR(get(b, "/"), "(refused)");
 	end();
 }
 
@@ -487,6 +517,37 @@ TEST(logs_are_bounded)
 	end();
 }
 
+TEST(as_another_user)
+{
+	if (geteuid() != 0)
+		SKIP("kernel: only root can start a service as another user");
+	supervise(&clock_system);
+	CHECK(chmod(root_path, 0711) == 0);
+	unsigned port = free_port();
+	struct service_ref r = service_of(
+		1,
+		"services: {web: {user: nobody, command: [/bin/sh, -c, 'id -u >$SLIPWAY_RUNTIME_DIR/uid; id -G >$SLIPWAY_RUNTIME_DIR/groups; "
+		"echo $USER $LOGNAME >$SLIPWAY_RUNTIME_DIR/user; exec %s --version v1 --crash 60000'], ready: notify, "
+		"sockets: {http: '127.0.0.1:%u', health: private, u: u.sock}, health: {probes: [{http: {address: health, path: /health}}]}}}",
+		build_path("tests/webd"), port);
+	struct stat st;
+	if (access("/usr/bin/id", X_OK) < 0)
+		SKIP("build: no id");
+	OK(start(&r)); /* so it could say READY=1, too */
+	const char *dir = arena_printf(&arena, "%s/run/e/web", root_path);
+	CHECK_STR(file(arena_printf(&arena, "%s/uid", dir)), "65534\n");
+	CHECK_STR(file(arena_printf(&arena, "%s/groups", dir)), "65534\n");
+	CHECK_STR(file(arena_printf(&arena, "%s/user", dir)), "nobody nobody\n");
+	CHECK(stat(arena_printf(&arena, "%s/health.1", dir), &st) == 0);
+	CHECK_INT(st.st_uid, 65534);
+	CHECK_INT(st.st_mode & 0777, 0600);
+	CHECK(stat(arena_printf(&arena, "%s/u.sock", dir), &st) == 0);
+	CHECK_INT(st.st_mode & 0777, 0666);
+	CHECK_STR(get(port, "/"), "v1");
+	stop_service("web");
+	end();
+}
+
 /* == taking over ================================================================================================== */
 /* A supervisor in a process of its own, which starts the services and is then killed. */
 static pid_t supervisor_elsewhere(const struct service_ref *r, struct service_ref *then)
@@ -559,6 +620,30 @@ TEST(an_adopted_service_that_is_killed)
 	CHECK_STR(get(port, "/"), "v1"); /* waits in the socket that is held */
 	WAIT_FOR(status().state == SERVICE_RUNNING && status().pid != pid);
 	CHECK_INT(status().restarts, 1);
+	stop_service("web");
+	end();
+}
+
+/* An agent that replaces itself by exec is still the parent of what it started. */
+TEST(a_supervisor_that_begins_anew)
+{
+	supervise(&clock_system);
+	unsigned port = free_port();
+	struct service_ref one = web(1, port, "", ""), two = web(2, port, "", "");
+	OK(start(&one));
+	pid_t pid = status().pid;
+	supervisor_free(sup);
+	loop_free(loop);
+	cleanup_fd(&run_dirfd);
+	adopt();
+	CHECK_INT(status().pid, pid);
+	kill(pid, SIGKILL);
+	CHECK_STR(get(port, "/"), "v1");
+	WAIT_FOR(status().state == SERVICE_RUNNING && status().pid != pid);
+	CHECK_INT(waitpid(pid, NULL, WNOHANG), -1); /* reaped */
+	CHECK(strstr(file(arena_printf(&arena, "%s/run/e/web.log", root_path)), "was ended by signal 9"));
+	OK(hand_over(&two));
+	CHECK_STR(get(port, "/"), "v2");
 	stop_service("web");
 	end();
 }
