@@ -268,18 +268,23 @@ static void put_shard(struct buf *b, const struct entry *v, size_t n, const stru
 	put_section(b, "tar.bz2", v, n, S_V3_PACKAGES);
 }
 
+static const char *shard_name(const uint8_t digest[SHA256_SIZE], struct arena *a)
+{
+	char hex[SHA256_HEX_SIZE];
+	hex_encode(digest, SHA256_SIZE, hex);
+	return arena_printf(a, "%s.msgpack.zst", hex);
+}
+
 /* Writes one shard, unless it is there, and names it in the index. */
 static int write_shard(int shards, struct str text, struct map *kept, struct arena *a, struct buf *index, struct err *e)
 {
 	auto_free char *p = NULL;
 	size_t n;
 	uint8_t digest[SHA256_SIZE];
-	char hex[SHA256_HEX_SIZE];
 	if (pack(text, "shard", &p, &n, e) < 0)
 		return -1;
 	sha256(p, n, digest);
-	hex_encode(digest, SHA256_SIZE, hex);
-	const char *name = arena_printf(a, "%s.msgpack.zst", hex);
+	const char *name = shard_name(digest, a);
 	*map_put(kept, str_c(name)) = 1;
 	put_bytes(index, digest, SHA256_SIZE);
 	return fs_exists(shards, name) ? 0 : fs_replace(shards, name, p, n, FS_REPLACE_SYNC, e);
@@ -314,7 +319,21 @@ static void put_info(struct buf *b, const struct json *info, struct str subdir)
 	put_text(b, STR("./shards/"));
 }
 
-/* Shards that the index does not name: somebody may have the index of before for a day. Failure to tidy is no failure. */
+/* Shards that the index of before names and the next one does not: their time becomes that of their end. */
+static void stamp_dropped(int dir, int shards, const struct map *kept, struct arena *a)
+{
+	struct err ignored = ERR_INIT;
+	struct map_slot *at = NULL;
+	const uint8_t *digest;
+	auto_ptr(shard_index) before = shard_index_read(dir, PUBLISH_SHARDS, &ignored);
+	while (before && (digest = shard_index_next(before, &at))) {
+		const char *name = shard_name(digest, a);
+		if (!map_get(kept, str_c(name)))
+			(void)sys_utimensat(shards, name, NULL, 0);
+	}
+}
+
+/* Removes shards that no index has named for a day: so long somebody may have one that does. Failure to tidy is no failure. */
 static void tidy_shards(int shards, const struct map *kept)
 {
 	auto_fs_list l = {0};
@@ -358,6 +377,7 @@ static int write_shards(int dir, const struct entry_vec *v, const struct json *t
 		if (write_shard(shards, buf_str(&shard), &kept, &a, &index, e) < 0)
 			return -1;
 	}
+	stamp_dropped(dir, shards, &kept, &a);
 	if (publish_packed(dir, PUBLISH_SHARDS, buf_str(&index), e) < 0)
 		return -1;
 	tidy_shards(shards, &kept);

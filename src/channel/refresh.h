@@ -10,6 +10,7 @@
  *	<subdir>.shards/<sha256>	shards, as they came
  *	<subdir>.lock			held while one of these is made
  */
+#include "base/map.h"
 #include "base/vec.h"
 #include "channel/channel.h"
 
@@ -66,7 +67,11 @@ int shards_close(struct channel_cache *c, struct source *v, size_t n, const stru
 int shards_relations(struct source *s, struct str *base, struct str *overrides, struct err *e);
 /* Takes the text over; NULL with *e where it is no shard index. */
 struct shard_index *shard_index_parse(struct buf *text, const char *where, struct err *e);
+struct shard_index *shard_index_read(int dir_fd, const char *name, struct err *e); /* of a packed file */
+/* The digests of its shards one after the other, in no order; NULL behind the last. *at begins as NULL. */
+const uint8_t *shard_index_next(const struct shard_index *x, struct map_slot **at);
 void shard_index_free(struct shard_index *x);
+DEFINE_AUTO(struct shard_index *, shard_index, shard_index_free);
 int source_lock(struct source *s, struct err *e);
 /* Removes what dead processes left half-made: temporary files whose names begin with `prefix` (after an optional dot). To
  * be called under the lock of whatever makes such files. Failure to tidy is no failure. */

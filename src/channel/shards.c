@@ -45,8 +45,6 @@ void shard_index_free(struct shard_index *x)
 	buf_release(&x->text);
 	free(x);
 }
-DEFINE_AUTO(struct shard_index *, shard_index, shard_index_free);
-
 /* -- the shard index --------------------------------------------------------------------------------------------- */
 
 static int read_relations(struct shard_index *x, struct mp *m, struct err *e)
@@ -157,13 +155,24 @@ struct shard_index *shard_index_parse(struct buf *text, const char *where, struc
 	return read_shard_index(x, where, e) < 0 ? NULL : steal_ptr(&x);
 }
 
+struct shard_index *shard_index_read(int dir_fd, const char *name, struct err *e)
+{
+	auto_buf packed = BUF_INIT(INDEX_PACKED_MAX), text = BUF_INIT(INDEX_UNPACKED_MAX);
+	if (fs_read(dir_fd, name, &packed, e) < 0 || unpack(buf_str(&packed), name, &text, e) < 0)
+		return NULL;
+	return shard_index_parse(&text, name, e);
+}
+
+const uint8_t *shard_index_next(const struct shard_index *x, struct map_slot **at)
+{
+	*at = map_next(&x->names, *at);
+	return *at ? (const uint8_t *)(uintptr_t)(*at)->value : NULL;
+}
+
 static int load_shard_index(struct source *s, struct err *e)
 {
 	const char *name = variant_file(s, "msgpack.zst");
-	auto_buf packed = BUF_INIT(INDEX_PACKED_MAX), text = BUF_INIT(INDEX_UNPACKED_MAX);
-	struct shard_index *x = NULL;
-	if (fs_read(s->dir_fd, name, &packed, e) == 0 && unpack(buf_str(&packed), name, &text, e) == 0)
-		x = shard_index_parse(&text, name, e);
+	struct shard_index *x = shard_index_read(s->dir_fd, name, e);
 	if (!x)
 		return err_ctx(e, "shard index of '%.*s/%s'", STR_ARG(s->channel->shown), s->sub);
 	shard_index_free(s->shards);

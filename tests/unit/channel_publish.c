@@ -294,13 +294,31 @@ TEST(shards_are_made_and_kept_in_step)
 	auto_ptr(index) next = index_of_shards(names, 2);
 	CHECK_INT(index_info(next).packages, 4);
 	CHECK_INT(count_in("c/linux-64/shards"), 3); /* that of before stays a day */
-	const char *shard = in_tmp("c/linux-64/shards");
-	CHECK(utimensat(AT_FDCWD, arena_printf(&a, "%s/x.msgpack.zst", shard), NULL, 0) < 0);
-	CHECK_INT(fs_replace(AT_FDCWD, arena_printf(&a, "%s/x.msgpack.zst", shard), "", 0, 0, &e), 0);
-	CHECK(utimensat(AT_FDCWD, arena_printf(&a, "%s/x.msgpack.zst", shard),
-			(struct timespec[]){{1600000000, 0}, {1600000000, 0}}, 0) == 0);
+}
+
+static void make_old(const char *folder)
+{
+	struct timespec old[2] = {{1600000000, 0}, {1600000000, 0}};
+	auto_fs_list l = {0};
+	struct err e = ERR_INIT;
+	CHECK_INT(fs_list(AT_FDCWD, in_tmp(folder), 1000, &l, &e), 0);
+	auto_fd dir = fs_open_dir(AT_FDCWD, in_tmp(folder), &e);
+	for (size_t i = 0; i < l.n; i++)
+		CHECK_INT(utimensat(dir, l.name[i], old, 0), 0);
+}
+
+/* A shard may have been named for years: what counts is when it was named last. */
+TEST(shards_stay_for_a_day_after_the_last_index_that_names_them)
+{
+	publish_with_shards(package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x"));
+	make_old("c/linux-64/shards");
+	publish_ok(package("tool-1.1-0.tar.bz2", INDEX("1.1", ""), "y"));
+	CHECK_INT(count_in("c/linux-64/shards"), 2);
 	publish_ok(package("tool-1.2-0.tar.bz2", INDEX("1.2", ""), "z"));
-	CHECK(access(arena_printf(&a, "%s/x.msgpack.zst", shard), F_OK) < 0);
+	CHECK_INT(count_in("c/linux-64/shards"), 3);
+	make_old("c/linux-64/shards");
+	publish_ok(package("tool-1.3-0.tar.bz2", INDEX("1.3", ""), "u"));
+	CHECK_INT(count_in("c/linux-64/shards"), 2); /* the new one, and that of 1.2 */
 }
 
 /* The newest of each name, with all its builds, and what these need. */
