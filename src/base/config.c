@@ -244,7 +244,7 @@ static int read_pairs(struct loader *l, const struct yaml *y, struct err *e)
 static int read_file(struct loader *l, const char *path, struct err *e)
 {
 	auto_buf text = BUF_INIT(FILE_MAX);
-	if (fs_read(AT_FDCWD, path, &text, e) < 0)
+	if (fs_read_any(AT_FDCWD, path, &text, e) < 0)
 		return -1;
 	const struct yaml *y = yaml_parse(l->a, buf_str(&text), path, e);
 	return y ? read_pairs(l, y, e) : -1;

@@ -21,12 +21,9 @@ enum {
 
 /* reading and writing */
 
-int fs_read(int dirfd, const char *path, struct buf *b, struct err *e)
+static int read_open(int fd, const char *path, struct buf *b, struct err *e)
 {
-	auto_fd fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
-	if (fd < 0)
-		return err_sys(e, "open '%s'", path);
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, "stat '%s'", path);
 	size_t room = b->max - b->n;
@@ -56,6 +53,25 @@ int fs_read(int dirfd, const char *path, struct buf *b, struct err *e)
 		size_t spare = b->cap - b->n - 1;
 		chunk = spare > 0 ? spare : 1 << 16;
 	}
+}
+
+/* Not to wait for a pipe's other end, nor to set off a device: what it is shows when it is open. */
+int fs_read(int dirfd, const char *path, struct buf *b, struct err *e)
+{
+	auto_fd fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	if (fd < 0)
+		return err_sys(e, "open '%s'", path);
+	if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_new(e, ERR_INPUT, "'%s' is %s, not a file", path,
+			       S_ISDIR(st.st_mode) ? "a folder" : "a pipe, a socket or a device");
+	return read_open(fd, path, b, e);
+}
+
+int fs_read_any(int dirfd, const char *path, struct buf *b, struct err *e)
+{
+	auto_fd fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, "open '%s'", path) : read_open(fd, path, b, e);
 }
 
 int fs_write_all(int fd, const void *p, size_t n, const char *what, struct err *e)

@@ -8,8 +8,11 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* Whole file into b (appended); ERR_LIMIT where it exceeds b's maximum, ERR_NOT_FOUND where it is not there. */
+/* Whole file into b (appended); ERR_LIMIT where it exceeds b's maximum, ERR_NOT_FOUND where it is not there, ERR_INPUT where it
+ * is no regular file: what somebody put in its place cannot make the reader wait. */
 int fs_read(int dirfd, const char *path, struct buf *b, struct err *e);
+/* What a person named: a pipe or a terminal too, waited for. */
+int fs_read_any(int dirfd, const char *path, struct buf *b, struct err *e);
 /* All n bytes, across short writes and EINTR. `what` names the file in messages. */
 int fs_write_all(int fd, const void *p, size_t n, const char *what, struct err *e);
 

@@ -28,7 +28,8 @@ static int read_recipe(const struct pack_opts *o, struct staged *s, struct pack_
 		where = s->skip = RECIPE_NAME;
 		dirfd = s->dirfd;
 	}
-	return fs_read(dirfd, where, &text, e) < 0 ? -1 : recipe_read(s->a, buf_str(&text), where, m, e);
+	int rc = o->recipe ? fs_read_any(dirfd, where, &text, e) : fs_read(dirfd, where, &text, e);
+	return rc < 0 ? -1 : recipe_read(s->a, buf_str(&text), where, m, e);
 }
 
 /* Returns 1 where the folder has an index.json of its own, 0 where the package is described otherwise. */

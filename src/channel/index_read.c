@@ -171,7 +171,7 @@ static int index_map(int fd, struct index *ix, struct err *e)
 
 int index_open(int dirfd, const char *path, struct index **ret, struct err *e)
 {
-	auto_fd fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	auto_fd fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return err_sys(e, "open '%s'", path);
 	struct index *ix = xcalloc(1, sizeof(*ix));

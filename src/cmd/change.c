@@ -35,7 +35,7 @@ int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_
 {
 	auto_buf text = BUF_INIT(MAX_SPEC_FILE);
 	bool is_stdin = strcmp(path, "-") == 0;
-	if (fs_read(AT_FDCWD, is_stdin ? "/dev/stdin" : path, &text, e) < 0)
+	if (fs_read_any(AT_FDCWD, is_stdin ? "/dev/stdin" : path, &text, e) < 0)
 		return -1;
 	if (env_file_read(&c->arena, arena_str(&c->arena, buf_str(&text)), is_stdin ? "standard input" : path, ret, e) <
 	    0)

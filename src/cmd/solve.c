@@ -112,7 +112,7 @@ static int replay(struct cmd_context *c, const struct solve_args *args, struct e
 		err_new(e, ERR_USAGE, "a replay has its own specs: '%s'; name none", args->replay);
 		return cmd_fail(c, e);
 	}
-	if (fs_read(AT_FDCWD, args->replay, &text, e) < 0)
+	if (fs_read_any(AT_FDCWD, args->replay, &text, e) < 0)
 		return cmd_fail(c, e);
 	if (!mkdtemp(dir)) { /* style: allow sys: a scratch folder, no state */
 		err_sys(e, "make a temporary folder");

@@ -124,6 +124,21 @@ for wrong in 'env update -n mistyped -c ch aa' 'env remove -n mistyped' 'install
 	t "a mistyped name leaves no lock: $wrong" leaves_no_trace 1 "$SLIPWAY" $wrong
 done
 t 'nor what has no solution' leaves_no_trace 3 "$SLIPWAY" env create -n mistyped -c ch nothing
+
+# a pipe in the place of a file: nothing waits for somebody who writes into it
+t 'an environment for pipes' runs "$SLIPWAY" env create -n p -c ch aa
+for at in root/env/p/current/conda-meta/x.json root/env/p/current/conda-meta/history root/index/*/noarch.full.idx ch/noarch/repodata.json; do
+	mv "$at" kept 2>/dev/null || : >kept
+	mkfifo "$at"
+	t "a pipe at ${at##*/}: check" sh -c 'timeout 20 "$SLIPWAY" env check -n p; test $? -le 1'
+	t "a pipe at ${at##*/}: solve" sh -c 'timeout 20 "$SLIPWAY" solve -c ch aa; test $? -le 1'
+	printf 'dependencies: [aa]\nvariables: {A: "%s"}\n' "$at" >p.yml
+	t "a pipe at ${at##*/}: update" sh -c 'timeout 20 "$SLIPWAY" env update -n p -c ch -f p.yml; test $? -le 1'
+	rm -f "$at"
+	[ ! -s kept ] || mv kept "$at"
+done
+t 'such a record is named' must_fail 1 sh -c 'mkfifo root/env/p/current/conda-meta/x.json && timeout 20 "$SLIPWAY" env check -n p'
+t 'for what it is' has "conda-meta/x.json: 'x.json' is a pipe, a socket or a device, not a file" err
 t 'an environment goes' runs "$SLIPWAY" env remove -n x
 t 'with its lock' test ! -e "$SLIPWAY_ROOT/env/.x.lock"
 

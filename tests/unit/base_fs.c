@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 static struct err e;
 
@@ -21,6 +22,29 @@ static void put(int dir, const char *path, const char *text)
 	auto_fd fd = openat(dir, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	CHECK(fd >= 0);
 	CHECK_INT(write(fd, text, strlen(text)), strlen(text));
+}
+
+TEST(read_does_not_wait_for_what_is_no_file)
+{
+	auto_fd dir = tmp_dir();
+	auto_buf b = BUF_INIT(100);
+	CHECK_INT(mkfifoat(dir, "pipe", 0600), 0);
+	CHECK_INT(fs_read(dir, "pipe", &b, &e), -1);
+	CHECK_INT(e.code, ERR_INPUT);
+	CHECK_STR(e.msg, "'pipe' is a pipe, a socket or a device, not a file");
+	CHECK_INT(fs_read(AT_FDCWD, "/dev/zero", &b, &e), -1);
+	CHECK_INT(e.code, ERR_INPUT);
+	CHECK_INT(fs_read(dir, ".", &b, &e), -1);
+	CHECK_STR(e.msg, "'.' is a folder, not a file");
+	/* what a person names may be a pipe */
+	int p[2];
+	CHECK_INT(pipe(p), 0);
+	CHECK_INT(write(p[1], "abc", 3), 3);
+	close(p[1]);
+	auto_free char *name = xasprintf("/proc/self/fd/%d", p[0]);
+	CHECK_INT(fs_read_any(AT_FDCWD, name, &b, &e), 0);
+	CHECK_STR(b.p, "abc");
+	close(p[0]);
 }
 
 TEST(read_is_bounded)
