@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/url.h"
 
+enum { TOKEN_MIN = 8 };
+
 struct str url_origin(struct str url)
 {
 	ptrdiff_t at = str_search(url, STR("://"));
@@ -41,6 +43,47 @@ void url_put_path(struct buf *b, struct str path)
 	}
 }
 
+/* Deeper in a path a "t" may be a channel's name: what is behind it has the look of a token, or is not taken for one. */
+static bool looks_like_token(struct str part)
+{
+	static const char *const platforms[] = {"linux-", "osx-", "win-", "freebsd-", "emscripten-", "wasi-", "zos-"};
+	bool digit = false;
+	for (size_t i = 0; i < sizeof(platforms) / sizeof(platforms[0]); i++)
+		if (str_starts(part, str_c(platforms[i])))
+			return false;
+	for (size_t i = 0; i < part.n; i++)
+		digit |= part.p[i] >= '0' && part.p[i] <= '9';
+	return digit && part.n >= TOKEN_MIN;
+}
+
+/* "", "/", "/.": nothing of a path. */
+static bool is_nothing(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] != '/' && s.p[i] != '.')
+			return false;
+	return true;
+}
+
+/* Servers that lie below a folder of the host have the token there too: /api/repo/t/TOKEN/channel. */
+static void put_without_token(struct buf *b, struct str path)
+{
+	struct str rest = path;
+	for (ptrdiff_t at; (at = str_search(rest, STR("/t/"))) >= 0;) {
+		bool first = is_nothing(str_head(path, (size_t)(rest.p + at - path.p)));
+		struct str behind = str_skip(rest, (size_t)at + 3);
+		ptrdiff_t slash = str_find(behind, '/');
+		struct str part = str_head(behind, slash < 0 ? behind.n : (size_t)slash);
+		if (first || looks_like_token(part)) {
+			buf_put_str(b, str_head(path, (size_t)(rest.p + at - path.p)));
+			buf_put_str(b, str_skip(behind, part.n));
+			return;
+		}
+		rest = str_skip(rest, (size_t)at + 2);
+	}
+	buf_put_str(b, path);
+}
+
 void url_put_shown(struct buf *b, struct str url)
 {
 	struct str origin = url_origin(url), path = str_skip(url, origin.n);
@@ -51,9 +94,8 @@ void url_put_shown(struct buf *b, struct str url)
 	} else {
 		buf_put_str(b, origin);
 	}
-	if (origin.n && !str_ends(origin, STR("://")) && str_take_str(&path, STR("/t/"))) {
-		ptrdiff_t slash = str_find(path, '/');
-		path = str_skip(path, slash < 0 ? path.n : (size_t)slash);
-	}
-	buf_put_str(b, path);
+	if (origin.n && !str_ends(origin, STR("://")))
+		put_without_token(b, path);
+	else
+		buf_put_str(b, path);
 }

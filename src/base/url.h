@@ -5,7 +5,7 @@
  * be shown.
  *
  * Credentials are user:password@ before the host, and the access token of a conda server, the /t/TOKEN that its paths
- * begin with. They belong into requests, and nowhere else: not into messages, records, locks and histories.
+ * begin with, or that stands deeper where the server lies below a folder (/api/repo/t/TOKEN). They belong into requests, and nowhere else: not into messages, records, locks and histories.
  */
 #include "base/buf.h"
 #include "base/err.h"

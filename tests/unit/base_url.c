@@ -64,6 +64,13 @@ TEST(shown_without_credentials)
 	check_shown("https://host/t/TOKEN", "https://host");
 	check_shown("https://user@host/t/TOKEN/a", "https://host/a");
 	check_shown("https://host/a@b/t/c", "https://host/a@b/t/c");
+	check_shown("https://host//t/TOKEN/a", "https://host//a");
+	check_shown("https://host/./t/TOKEN/a", "https://host/./a");
+	check_shown("https://host/api/t/tk-123-456/a/b", "https://host/api/a/b");
+	check_shown("https://host/api/repo/t/0f5c1f5e-aa", "https://host/api/repo");
+	check_shown("https://host/a/t/t/tk-123-456/b", "https://host/a/t/b");
+	check_shown("https://host/a/t/linux-aarch64/x.conda", "https://host/a/t/linux-aarch64/x.conda");
+	check_shown("https://host/a/t/noarch/x.conda", "https://host/a/t/noarch/x.conda");
 	check_shown("file:///t/x/y", "file:///t/x/y");
 	check_shown("--channel=https://user:secret@host/a", "--channel=https://host/a");
 	check_shown("user@host", "user@host");

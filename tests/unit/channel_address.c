@@ -124,8 +124,8 @@ TEST(ids_are_names_of_folders)
 
 TEST(ids_hold_no_secret)
 {
-	static const char *const urls[] = {"https://me:Secret@h/a", "https://h/t/Secret/a"};
-	for (size_t i = 0; i < 2; i++) {
+	static const char *const urls[] = {"https://me:Secret@h/a", "https://h/t/Secret/a", "https://h/b/t/Secret-1/a"};
+	for (size_t i = 0; i < 3; i++) {
 		const char *id = parse(urls[i], NULL).id;
 		CHECK_INT(strlen(id), 64);
 		CHECK(!strstr(id, "Secret") && strcmp(id, parse("https://h/a", NULL).id) != 0);
