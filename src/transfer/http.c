@@ -249,7 +249,7 @@ static const char *advice(CURLcode code)
 	case CURLE_PEER_FAILED_VERIFICATION:
 		return "; if the site has its own CA, name its file (ca_file in config.yml)";
 	case CURLE_UNSUPPORTED_PROTOCOL:
-		return "; only file, http and https URLs are followed";
+		return "; a server may lead to http and https URLs only, one with https to https";
 	default:
 		return "";
 	}
