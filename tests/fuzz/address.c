@@ -27,8 +27,8 @@ static void check_channel(struct arena *a, const struct channel *c, const struct
 	must(str_find(url_origin(c->shown), '@') < 0, "credentials are shown", c->shown);
 	must(channel_matches(c, c->url) && channel_matches(c, c->shown) && channel_matches(c, c->name),
 	     "not found by its names", c->url);
-	/* one folder of a platform's name is taken off each time that an address is read */
-	if (channel_is_subdir(last_part(c->url)))
+	/* one folder of a platform's name, or of its file's, is taken off each time that an address is read */
+	if (channel_is_subdir(last_part(c->url)) || str_starts(last_part(c->url), STR("repodata.json")))
 		return;
 	must(channel_parse(a, c->url, cc, &again, &e) == 0, e.msg, c->url);
 	must(str_eq(c->url, again.url) && str_eq(c->shown, again.shown) && str_eq(c->name, again.name) &&
