@@ -3,7 +3,7 @@
 /* What the files of this folder share. */
 #include "store/store.h"
 
-enum { HEX_SIZE = 2 * SHA256_SIZE, BOOT_ID_MAX = 40, STORE_FOLDER_MAX = 1 << 24 };
+enum { HEX_SIZE = 2 * SHA256_SIZE, BOOT_ID_MAX = 64, STORE_FOLDER_MAX = 1 << 24 };
 
 /* Read-only after store_open but for gc_begun, so threads may share it. Folder fds are -1 where a store opened read-only lacks them. */
 struct store {
@@ -11,7 +11,7 @@ struct store {
 	bool read_only;
 	bool gc_begun; /* `lock` is held exclusively; by one thread, like all of gc */
 	struct progress *progress;
-	char boot_id[BOOT_ID_MAX]; /* empty where the host does not tell: everything is synced at once then */
+	char boot_id[BOOT_ID_MAX]; /* and the mount's; empty where the host does not tell: everything is synced at once then */
 };
 
 struct blob_name {

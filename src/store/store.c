@@ -19,6 +19,8 @@ enum {
 	USE_STAMP_S = 60, /* a tree's last use is kept no more exactly than this */
 	TELL_AFTER_MS = 1000,
 	LOCKS_MAX = 4 << 20,
+	UUID_SIZE = 36,
+	MOUNT_ID_UNIQUE = 0x4000, /* STATX_MNT_ID_UNIQUE of newer headers */
 };
 
 /* names */
@@ -54,7 +56,7 @@ static int must_write(const struct store *s, struct err *e)
 	return s->read_only ? err_new(e, ERR_FAILED, "the store is open for reading only") : 0;
 }
 
-/* what may not be on disk yet: "BOOT-ID.KIND.HEX" */
+/* what may not be on disk yet: "BOOT-ID-MOUNT.KIND.HEX" */
 
 /* Records that a blob or tree is about to get its name. */
 static int unsynced_add(struct store *s, const char *kind, const char *hex, struct err *e)
@@ -106,7 +108,7 @@ int store_sync(struct store *s, struct err *e)
 	return 0;
 }
 
-/* One record of an earlier boot: what it names is checked, and removed where it does not match. */
+/* One record of an earlier boot or mount: what it names is checked, and removed where it does not match. */
 static int recover_one(struct store *s, const char *record, struct err *e)
 {
 	struct str boot, kind;
@@ -128,7 +130,14 @@ static int recover_one(struct store *s, const char *record, struct err *e)
 
 static bool is_stale(const struct store *s, const char *record)
 {
-	return !*s->boot_id || !str_starts(str_c(record), str_c(s->boot_id));
+	struct str rest = str_c(record);
+	return !*s->boot_id || !str_take_str(&rest, str_c(s->boot_id)) || !str_starts(rest, STR("."));
+}
+
+/* Of this boot, but of another mount. That may be one in another mount namespace, which lasts. */
+static bool is_of_this_boot(const struct store *s, const char *record)
+{
+	return str_starts(str_c(record), str_head(str_c(s->boot_id), UUID_SIZE));
 }
 
 static int lock_store(struct store *s, int how, struct err *e)
@@ -139,19 +148,23 @@ static int lock_store(struct store *s, int how, struct err *e)
 	return 0;
 }
 
-/* Checks what an earlier boot left unsynced. Alone: another process may just have removed a damaged tree and unpacked it
- * anew, which must not be taken for the old one. */
+/* Checks what an earlier boot or mount left unsynced. Alone: another process may just have removed a damaged tree and
+ * unpacked it anew, which must not be taken for the old one. Where all that is left is of this boot and somebody is at
+ * work, they see the file system as it was written, or have looked already. */
 static int unsynced_recover(struct store *s, struct err *e)
 {
-	size_t stale = 0;
+	size_t stale = 0, of_this_boot = 0;
 	for (int alone = 0; alone < 2; alone++) {
 		auto_fs_list l = {0};
+		if (alone && stale == of_this_boot && flock(s->lock, LOCK_EX | LOCK_NB) < 0)
+			return errno == EWOULDBLOCK || errno == EINTR ? 0 : err_sys(e, "lock 'store/lock'");
 		if (alone && lock_store(s, LOCK_EX, e) < 0)
 			return -1;
 		if (fs_list(s->unsynced, ".", STORE_FOLDER_MAX, &l, e) < 0)
 			return -1;
 		for (size_t i = 0; i < l.n; i++) {
 			stale += is_stale(s, l.name[i]);
+			of_this_boot += is_stale(s, l.name[i]) && is_of_this_boot(s, l.name[i]);
 			if (alone && is_stale(s, l.name[i]) && recover_one(s, l.name[i], e) < 0)
 				return err_ctx(e, "check what was written before the last start of the system");
 		}
@@ -163,6 +176,19 @@ static int unsynced_recover(struct store *s, struct err *e)
 
 /* opening */
 
+/* A disk that was pulled and came back has lost what was not on it, without a start of the system. 0 where the kernel does
+ * not tell (before 5.8); from 6.8 on no number is used twice. */
+static uint64_t mount_id(int fd)
+{
+	struct statx st = {0};
+	if (statx(fd, "", AT_EMPTY_PATH, MOUNT_ID_UNIQUE, &st) == 0 && st.stx_mask & MOUNT_ID_UNIQUE)
+		return st.stx_mnt_id;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) == 0 && st.stx_mask & STATX_MNT_ID)
+		return st.stx_mnt_id;
+	return 0;
+}
+
+/* Once the store's folder is open. */
 static void read_boot_id(struct store *s)
 {
 	auto_buf b = BUF_INIT(BOOT_ID_MAX - 1);
@@ -170,8 +196,9 @@ static void read_boot_id(struct store *s)
 	if (fs_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &b, &ignored) < 0)
 		return;
 	struct str id = str_trim(buf_str(&b));
-	if (id.n == 36)
-		snprintf(s->boot_id, sizeof(s->boot_id), "%.*s", STR_ARG(id));
+	if (id.n == UUID_SIZE)
+		snprintf(s->boot_id, sizeof(s->boot_id), "%.*s-%llx", STR_ARG(id),
+			 (unsigned long long)mount_id(s->dir));
 }
 
 static int open_for_reading(struct store *s)
@@ -204,7 +231,6 @@ int store_open(int root_fd, enum store_open_flags flags, struct store **ret, str
 {
 	auto_ptr(store) s = xcalloc(1, sizeof(*s));
 	*s = (struct store){-1, -1, -1, -1, -1, -1, .read_only = flags & STORE_OPEN_RO};
-	read_boot_id(s);
 	if (s->read_only) {
 		s->dir = openat(root_fd, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (s->dir < 0 && errno != ENOENT)
@@ -212,6 +238,8 @@ int store_open(int root_fd, enum store_open_flags flags, struct store **ret, str
 		open_for_reading(s);
 	} else {
 		s->dir = fs_open_dir_make(root_fd, "store", e);
+		if (s->dir >= 0)
+			read_boot_id(s);
 		if (s->dir < 0 || open_for_writing(s, e) < 0)
 			return err_ctx(e, "open store");
 	}

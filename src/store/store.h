@@ -14,10 +14,10 @@
  * 0755/0644 (0755 for folders), the times of files kept, and `.slipway-tree` beside `info/`, whose first line is "<sha256
  * of the listing below it> <files and links> <bytes>" (the listing: doc/formats/store.md).
  *
- * Power cuts: nothing is synced file by file. Before a blob or tree gets its name, unsynced/ records it with the boot's
- * id; store_sync, called once by whoever makes a lasting record that needs it, syncs the file system and removes the
- * records. What is recorded under an older boot's id was perhaps not on disk when the power went: the next store_open
- * checks it against its digest or listing and removes what does not match. A killed process needs none of that, because
+ * Power cuts: nothing is synced file by file. Before a blob or tree gets its name, unsynced/ records it with the ids of
+ * boot and mount; store_sync, called once by whoever makes a lasting record that needs it, syncs the file system and removes the
+ * records. What is recorded under an older boot's or another mount's id was perhaps not on disk when the power went
+ * or the disk was pulled: the next store_open checks it against its digest or listing and removes what does not match. A killed process needs none of that, because
  * the kernel still holds what it wrote.
  *
  *	struct store *s;
