@@ -37,23 +37,41 @@ enum section { S_PACKAGES, S_CONDA, S_V3_PACKAGES, S_V3_CONDA, SECTIONS };
 struct repodata {
 	const struct json *top;
 	struct record_vec section[SECTIONS];
+	struct map by_key[SECTIONS]; /* → place + 1; it is the place only until the section is sorted */
 };
 
 static void repodata_release(struct repodata *r)
 {
 	for (int i = 0; i < SECTIONS; i++)
 		vec_release(&r->section[i]);
+	for (int i = 0; i < SECTIONS; i++)
+		map_release(&r->by_key[i]);
 }
 #define auto_repodata cleanup_with(repodata_release) struct repodata
 
 /* -- reading what is there --------------------------------------------------------------------------------------- */
 
-static int add_records(struct record_vec *v, const struct json *object, struct err *e)
+/* Where a key comes twice, the first one counts. */
+static void add_record(struct repodata *r, enum section section, struct record record)
+{
+	vec_push(&r->section[section], record);
+	uint64_t *place = map_put(&r->by_key[section], record.key);
+	if (!*place)
+		*place = r->section[section].n;
+}
+
+static struct record *find_record(const struct repodata *r, enum section section, struct str key)
+{
+	const uint64_t *place = map_get(&r->by_key[section], key);
+	return place ? &r->section[section].v[*place - 1] : NULL;
+}
+
+static int add_records(struct repodata *r, enum section section, const struct json *object, struct err *e)
 {
 	if (object && object->type != JSON_OBJECT && object->type != JSON_NULL)
 		return err_new(e, ERR_INPUT, "%s: offset %zu: expected an object", object->where, object->offset);
 	for (uint32_t i = 0; object && object->type == JSON_OBJECT && i < object->n; i++)
-		vec_push(v, ((struct record){.key = object->member[i].key, .old = &object->member[i].value}));
+		add_record(r, section, (struct record){.key = object->member[i].key, .old = &object->member[i].value});
 	return 0;
 }
 
@@ -72,10 +90,10 @@ static int repodata_read(int dir, const char *what, struct arena *a, struct repo
 	if (r->top->type != JSON_OBJECT)
 		return err_new(e, ERR_INPUT, "%s is no repodata", what);
 	const struct json *v3 = json_get(r->top, "v3");
-	return add_records(&r->section[S_PACKAGES], json_get(r->top, "packages"), e) < 0 ||
-			       add_records(&r->section[S_CONDA], json_get(r->top, "packages.conda"), e) < 0 ||
-			       add_records(&r->section[S_V3_PACKAGES], v3 ? json_get(v3, "tar.bz2") : NULL, e) < 0 ||
-			       add_records(&r->section[S_V3_CONDA], v3 ? json_get(v3, "conda") : NULL, e) < 0
+	return add_records(r, S_PACKAGES, json_get(r->top, "packages"), e) < 0 ||
+			       add_records(r, S_CONDA, json_get(r->top, "packages.conda"), e) < 0 ||
+			       add_records(r, S_V3_PACKAGES, v3 ? json_get(v3, "tar.bz2") : NULL, e) < 0 ||
+			       add_records(r, S_V3_CONDA, v3 ? json_get(v3, "conda") : NULL, e) < 0
 		       ? -1
 		       : 0;
 }
@@ -160,11 +178,7 @@ static void write_info(struct jw *w, const struct json *info, struct str subdir)
 
 static bool is_published(const struct repodata *r, struct str fn)
 {
-	for (int i = S_PACKAGES; i <= S_CONDA; i++)
-		vec_foreach(x, &r->section[i])
-			if (str_eq(x->key, fn))
-				return true;
-	return false;
+	return map_get(&r->by_key[S_PACKAGES], fn) || map_get(&r->by_key[S_CONDA], fn);
 }
 
 static void write_removed(struct jw *w, const struct repodata *r)
@@ -336,17 +350,16 @@ static int put_package(int dir, const struct package_file *p, const struct chann
 static void put_record(struct repodata *r, const struct package_file *p)
 {
 	struct str key = p->fn;
-	struct record_vec *v = &r->section[p->is_conda ? S_CONDA : S_PACKAGES];
+	enum section section = p->is_conda ? S_CONDA : S_PACKAGES;
 	if (p->is_v3) {
-		v = &r->section[p->is_conda ? S_V3_CONDA : S_V3_PACKAGES];
+		section = p->is_conda ? S_V3_CONDA : S_V3_PACKAGES;
 		key = str_head(key, key.n - (p->is_conda ? 6 : 8));
 	}
-	vec_foreach(x, v)
-		if (str_eq(x->key, key)) {
-			x->file = p;
-			return;
-		}
-	vec_push(v, ((struct record){.key = key, .file = p}));
+	struct record *there = find_record(r, section, key);
+	if (there)
+		there->file = p;
+	else
+		add_record(r, section, (struct record){.key = key, .file = p});
 }
 
 /* True where the record that stands there is of this very file: then it stays as it is, edits of the keeper included. */
@@ -355,14 +368,12 @@ static bool is_listed(const struct repodata *r, const struct package_file *p)
 	char sha[SHA256_HEX_SIZE];
 	struct str have;
 	struct err ignored = ERR_INIT;
-	hex_encode(p->sha256, SHA256_SIZE, sha);
 	if (p->is_v3)
 		return false;
-	vec_foreach(x, &r->section[p->is_conda ? S_CONDA : S_PACKAGES])
-		if (str_eq(x->key, p->fn))
-			return x->old && x->old->type == JSON_OBJECT &&
-			       json_get_str(x->old, "sha256", &have, &ignored) == 0 && str_eq_c(have, sha);
-	return false;
+	const struct record *there = find_record(r, p->is_conda ? S_CONDA : S_PACKAGES, p->fn);
+	hex_encode(p->sha256, SHA256_SIZE, sha);
+	return there && there->old && there->old->type == JSON_OBJECT &&
+	       json_get_str(there->old, "sha256", &have, &ignored) == 0 && str_eq_c(have, sha);
 }
 
 /* -- a channel --------------------------------------------------------------------------------------------------- */

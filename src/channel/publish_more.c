@@ -236,30 +236,52 @@ static void put_section(struct buf *b, const char *key, const struct entry *v, s
 	}
 }
 
-static void put_removed(struct buf *b, const struct json *removed, struct str of)
+/* File names that are removed from the channel, by the name of their package. */
+struct removed {
+	struct str name, fn;
+	size_t at; /* its place in the list */
+};
+VEC_TYPE(removed_vec, struct removed);
+
+static int removed_cmp(const void *a, const void *b)
 {
-	VEC(struct str) found = {0};
-	for (uint32_t i = 0; removed && removed->type == JSON_ARRAY && i < removed->n; i++) {
-		struct str name, version, build, ext;
-		const struct json *fn = &removed->item[i];
-		if (fn->type == JSON_STRING && pkg_filename_split(fn->string, &name, &version, &build, &ext) &&
-		    str_eq(name, of))
-			vec_push(&found, fn->string);
-	}
-	put_text(b, STR("removed"));
-	put_array(b, found.n);
-	vec_foreach(fn, &found)
-		put_text(b, *fn);
-	vec_release(&found);
+	const struct removed *x = a, *y = b;
+	int c = str_cmp(x->name, y->name);
+	return c ? c : (x->at > y->at) - (x->at < y->at);
 }
 
-static void put_shard(struct buf *b, const struct entry *v, size_t n, const struct json *removed)
+static void read_removed(struct removed_vec *v, const struct json *list)
+{
+	for (uint32_t i = 0; list && list->type == JSON_ARRAY && i < list->n; i++) {
+		struct str name, version, build, ext;
+		const struct json *fn = &list->item[i];
+		if (fn->type == JSON_STRING && pkg_filename_split(fn->string, &name, &version, &build, &ext))
+			vec_push(v, ((struct removed){name, fn->string, i}));
+	}
+	vec_sort(v, removed_cmp);
+}
+
+/* Those of one name; *at goes on from name to name. */
+static void put_removed(struct buf *b, const struct removed_vec *v, struct str name, size_t *at)
+{
+	size_t n = 0;
+	while (*at < v->n && str_cmp(v->v[*at].name, name) < 0)
+		++*at;
+	while (*at + n < v->n && str_eq(v->v[*at + n].name, name))
+		n++;
+	put_text(b, STR("removed"));
+	put_array(b, n);
+	for (size_t i = 0; i < n; i++)
+		put_text(b, v->v[*at + i].fn);
+}
+
+static void put_shard(struct buf *b, const struct entry *v, size_t n, const struct removed_vec *removed, size_t *at)
 {
 	bool v3 = v[n - 1].section >= S_V3_PACKAGES;
 	put_map(b, v3 ? 4 : 3);
 	put_section(b, "packages", v, n, S_PACKAGES);
 	put_section(b, "packages.conda", v, n, S_CONDA);
-	put_removed(b, removed, v->name);
+	put_removed(b, removed, v->name, at);
 	if (!v3)
 		return;
 	put_text(b, STR("v3"));
@@ -348,35 +370,51 @@ static void tidy_shards(int shards, const struct map *kept)
 			(void)sys_unlinkat(shards, l.name[i], 0);
 }
 
-static int write_shards(int dir, const struct entry_vec *v, const struct json *top, struct str subdir, struct err *e)
+/* Fills in the index, but for its head. */
+static int write_each(int shards, const struct entry_vec *v, const struct removed_vec *removed, struct map *kept,
+		      struct arena *a, struct buf *index, struct err *e)
+{
+	size_t at = 0;
+	for (size_t i = 0, n; i < v->n; i += n) {
+		auto_buf shard = BUF_INIT(DERIVED_MAX);
+		n = group_size(v, i);
+		put_shard(&shard, &v->v[i], n, removed, &at);
+		put_text(index, v->v[i].name);
+		if (shard.overflow || index->overflow)
+			return err_new(e, ERR_LIMIT, "shards would exceed %d MiB", DERIVED_MAX >> 20);
+		if (write_shard(shards, buf_str(&shard), kept, a, index, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void put_index_head(struct buf *b, const struct entry_vec *v, const struct json *info, struct str subdir)
+{
+	size_t names = 0;
+	for (size_t i = 0; i < v->n; i += group_size(v, i))
+		names++;
+	put_map(b, 3);
+	put_text(b, STR("version"));
+	put_int(b, 1);
+	put_text(b, STR("info"));
+	put_info(b, info, subdir);
+	put_text(b, STR("shards"));
+	put_map(b, names);
+}
+
+static int write_shards(int dir, const struct entry_vec *v, const struct removed_vec *removed, const struct json *info,
+			struct str subdir, struct err *e)
 {
 	auto_buf index = BUF_INIT(DERIVED_MAX);
 	auto_arena a = ARENA_INIT;
 	auto_map kept = MAP_INIT;
-	size_t names = 0;
 	auto_fd shards = fs_open_dir_make(dir, "shards", e);
 	if (shards < 0)
 		return -1;
 	cache_tidy(shards, STR(""));
-	for (size_t i = 0; i < v->n; i += group_size(v, i))
-		names++;
-	put_map(&index, 3);
-	put_text(&index, STR("version"));
-	put_int(&index, 1);
-	put_text(&index, STR("info"));
-	put_info(&index, json_get(top, "info"), subdir);
-	put_text(&index, STR("shards"));
-	put_map(&index, names);
-	for (size_t i = 0, n; i < v->n; i += n) {
-		auto_buf shard = BUF_INIT(DERIVED_MAX);
-		n = group_size(v, i);
-		put_shard(&shard, &v->v[i], n, json_get(top, "removed"));
-		put_text(&index, v->v[i].name);
-		if (shard.overflow || index.overflow)
-			return err_new(e, ERR_LIMIT, "shards would exceed %d MiB", DERIVED_MAX >> 20);
-		if (write_shard(shards, buf_str(&shard), &kept, &a, &index, e) < 0)
-			return -1;
-	}
+	put_index_head(&index, v, info, subdir);
+	if (write_each(shards, v, removed, &kept, &a, &index, e) < 0)
+		return -1;
 	stamp_dropped(dir, shards, &kept, &a);
 	if (publish_packed(dir, PUBLISH_SHARDS, buf_str(&index), e) < 0)
 		return -1;
@@ -387,8 +425,11 @@ static int write_shards(int dir, const struct entry_vec *v, const struct json *t
 int publish_shards(int dir, const struct json *top, struct str subdir, struct err *e)
 {
 	struct entry_vec v = {0};
+	struct removed_vec removed = {0};
 	read_entries(&v, top, true);
-	int rc = write_shards(dir, &v, top, subdir, e);
+	read_removed(&removed, json_get(top, "removed"));
+	int rc = write_shards(dir, &v, &removed, json_get(top, "info"), subdir, e);
+	vec_release(&removed);
 	vec_release(&v);
 	return rc;
 }
