@@ -297,8 +297,29 @@ static const char *shard_name(const uint8_t digest[SHA256_SIZE], struct arena *a
 	return arena_printf(a, "%s.msgpack.zst", hex);
 }
 
+struct shard_writer {
+	int dir;
+	struct map kept; /* names of files that the index names */
+	struct arena arena;
+	bool wrote; /* something that is not on disk yet */
+};
+
+static void writer_release(struct shard_writer *w)
+{
+	map_release(&w->kept);
+	arena_release(&w->arena);
+}
+
+/* A file with the name of its digest may hold something else where the system stopped before it was synced. */
+static bool is_there(int dir, const char *name, const char *p, size_t n)
+{
+	auto_buf held = BUF_INIT(n);
+	struct err ignored = ERR_INIT;
+	return fs_read(dir, name, &held, &ignored) == 0 && str_eq(buf_str(&held), str_of(p, n));
+}
+
 /* Writes one shard, unless it is there, and names it in the index. */
-static int write_shard(int shards, struct str text, struct map *kept, struct arena *a, struct buf *index, struct err *e)
+static int write_shard(struct shard_writer *w, struct str text, struct buf *index, struct err *e)
 {
 	auto_free char *p = NULL;
 	size_t n;
@@ -306,10 +327,13 @@ static int write_shard(int shards, struct str text, struct map *kept, struct are
 	if (pack(text, "shard", &p, &n, e) < 0)
 		return -1;
 	sha256(p, n, digest);
-	const char *name = shard_name(digest, a);
-	*map_put(kept, str_c(name)) = 1;
+	const char *name = shard_name(digest, &w->arena);
+	*map_put(&w->kept, str_c(name)) = 1;
 	put_bytes(index, digest, SHA256_SIZE);
-	return fs_exists(shards, name) ? 0 : fs_replace(shards, name, p, n, FS_REPLACE_SYNC, e);
+	if (is_there(w->dir, name, p, n))
+		return 0;
+	w->wrote = true;
+	return fs_replace(w->dir, name, p, n, 0, e);
 }
 
 static void put_info(struct buf *b, const struct json *info, struct str subdir)
@@ -342,37 +366,37 @@ static void put_info(struct buf *b, const struct json *info, struct str subdir)
 }
 
 /* Shards that the index of before names and the next one does not: their time becomes that of their end. */
-static void stamp_dropped(int dir, int shards, const struct map *kept, struct arena *a)
+static void stamp_dropped(int dir, struct shard_writer *w)
 {
 	struct err ignored = ERR_INIT;
 	struct map_slot *at = NULL;
 	const uint8_t *digest;
 	auto_ptr(shard_index) before = shard_index_read(dir, PUBLISH_SHARDS, &ignored);
 	while (before && (digest = shard_index_next(before, &at))) {
-		const char *name = shard_name(digest, a);
-		if (!map_get(kept, str_c(name)))
-			(void)sys_utimensat(shards, name, NULL, 0);
+		const char *name = shard_name(digest, &w->arena);
+		if (!map_get(&w->kept, str_c(name)))
+			(void)sys_utimensat(w->dir, name, NULL, 0);
 	}
 }
 
 /* Removes shards that no index has named for a day: so long somebody may have one that does. Failure to tidy is no failure. */
-static void tidy_shards(int shards, const struct map *kept)
+static void tidy_shards(const struct shard_writer *w)
 {
 	auto_fs_list l = {0};
 	struct err ignored = ERR_INIT;
 	struct stat st;
-	if (fs_list(shards, ".", SHARD_FILES_MAX, &l, &ignored) < 0)
+	if (fs_list(w->dir, ".", SHARD_FILES_MAX, &l, &ignored) < 0)
 		return;
 	for (size_t i = 0; i < l.n; i++)
-		if (str_ends(str_c(l.name[i]), STR(".msgpack.zst")) && !map_get(kept, str_c(l.name[i])) &&
-		    fstatat(shards, l.name[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		if (str_ends(str_c(l.name[i]), STR(".msgpack.zst")) && !map_get(&w->kept, str_c(l.name[i])) &&
+		    fstatat(w->dir, l.name[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    st.st_mtim.tv_sec + SHARD_KEEP_S < time(NULL))
-			(void)sys_unlinkat(shards, l.name[i], 0);
+			(void)sys_unlinkat(w->dir, l.name[i], 0);
 }
 
 /* Fills in the index, but for its head. */
-static int write_each(int shards, const struct entry_vec *v, const struct removed_vec *removed, struct map *kept,
-		      struct arena *a, struct buf *index, struct err *e)
+static int write_each(struct shard_writer *w, const struct entry_vec *v, const struct removed_vec *removed,
+		      struct buf *index, struct err *e)
 {
 	size_t at = 0;
 	for (size_t i = 0, n; i < v->n; i += n) {
@@ -382,7 +406,7 @@ static int write_each(int shards, const struct entry_vec *v, const struct remove
 		put_text(index, v->v[i].name);
 		if (shard.overflow || index->overflow)
 			return err_new(e, ERR_LIMIT, "shards would exceed %d MiB", DERIVED_MAX >> 20);
-		if (write_shard(shards, buf_str(&shard), kept, a, index, e) < 0)
+		if (write_shard(w, buf_str(&shard), index, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -406,19 +430,21 @@ static int write_shards(int dir, const struct entry_vec *v, const struct removed
 			struct str subdir, struct err *e)
 {
 	auto_buf index = BUF_INIT(DERIVED_MAX);
-	auto_arena a = ARENA_INIT;
-	auto_map kept = MAP_INIT;
 	auto_fd shards = fs_open_dir_make(dir, "shards", e);
+	cleanup_with(writer_release) struct shard_writer w = {.dir = shards};
 	if (shards < 0)
 		return -1;
 	cache_tidy(shards, STR(""));
 	put_index_head(&index, v, info, subdir);
-	if (write_each(shards, v, removed, &kept, &a, &index, e) < 0)
+	if (write_each(&w, v, removed, &index, e) < 0)
 		return -1;
-	stamp_dropped(dir, shards, &kept, &a);
+	/* once: of a large channel there are tens of thousands */
+	if (w.wrote && sys_syncfs(shards) < 0)
+		return err_sys(e, "sync 'shards'");
+	stamp_dropped(dir, &w);
 	if (publish_packed(dir, PUBLISH_SHARDS, buf_str(&index), e) < 0)
 		return -1;
-	tidy_shards(shards, &kept);
+	tidy_shards(&w);
 	return 0;
 }
 

@@ -321,6 +321,25 @@ TEST(shards_stay_for_a_day_after_the_last_index_that_names_them)
 	CHECK_INT(count_in("c/linux-64/shards"), 2); /* the new one, and that of 1.2 */
 }
 
+/* As a power cut leaves them: named, but empty. */
+TEST(shards_that_are_not_whole_are_written_again)
+{
+	auto_fs_list l = {0};
+	struct err e = ERR_INIT;
+	struct stat st;
+	publish_with_shards(package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x"));
+	CHECK_INT(fs_list(AT_FDCWD, in_tmp("c/linux-64/shards"), 10, &l, &e), 0);
+	auto_fd dir = fs_open_dir(AT_FDCWD, in_tmp("c/linux-64/shards"), &e);
+	CHECK_INT(l.n, 1);
+	CHECK_INT(fs_replace(dir, l.name[0], "", 0, 0, &e), 0);
+	publish_with_shards(package(
+		"other-1.0-0.tar.bz2",
+		"{\"name\":\"other\",\"version\":\"1.0\",\"build\":\"0\",\"build_number\":0,\"subdir\":\"linux-64\"}",
+		"y"));
+	CHECK_INT(fstatat(dir, l.name[0], &st, 0), 0);
+	CHECK(st.st_size > 0);
+}
+
 /* The newest of each name, with all its builds, and what these need. */
 TEST(current_repodata_is_made_anew)
 {
