@@ -285,9 +285,10 @@ int channel_parse(struct arena *a, struct str text, const struct channel_config 
 	if (c->alias.n == 0)
 		return err_new(
 			e, ERR_USAGE,
-			"channel '%.*s' is a bare name and no channel alias is set; set 'channel_alias' in the configuration, "
-			"or give a URL or a folder ('./%.*s')",
-			STR_ARG(text), STR_ARG(text));
+			"channel '%.*s' is a bare name and no channel alias is set; give a URL or a folder ('./%.*s'), keep one "
+			"under that name ('slipway channel add --name %.*s URL'), or set 'channel_alias' in the "
+			"configuration",
+			STR_ARG(text), STR_ARG(text), STR_ARG(text));
 	struct str alias = str_ends(c->alias, STR("/")) ? str_head(c->alias, c->alias.n - 1) : c->alias;
 	struct str url = str_c(arena_printf(a, "%.*s/%.*s", STR_ARG(alias), STR_ARG(text)));
 	if (alias.p[0] == '/')

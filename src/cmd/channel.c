@@ -122,10 +122,14 @@ static int remove_channel(struct cmd_context *c, const struct channel_args *a, s
 		return -1;
 	auto_buf wanted = BUF_INIT(URL_MAX);
 	url_put_shown(&wanted, str_c(a->words.v[0]));
+	struct channel ch = {0};
+	struct err ignored = ERR_INIT;
+	(void)cmd_channel_parse(c, str_c(a->words.v[0]), &ch, &ignored); /* a folder, as 'add' took it */
 	for (size_t i = 0; i < n; i++) {
 		auto_buf url = BUF_INIT(URL_MAX);
 		url_put_shown(&url, list[i].url);
-		if (!str_eq(list[i].name, buf_str(&wanted)) && !str_eq(buf_str(&url), buf_str(&wanted))) {
+		if (!str_eq(list[i].name, buf_str(&wanted)) && !str_eq(buf_str(&url), buf_str(&wanted)) &&
+		    !(ch.shown.n && str_eq(buf_str(&url), ch.shown))) {
 			list[k++] = list[i];
 			continue;
 		}

@@ -280,8 +280,36 @@ static int open_list(struct cmd_context *c, const struct cmd_solve_options *o, c
 	return rc;
 }
 
+/* 'conda-forge::h5py' where conda-forge is a kept name of another address, './cf::h5py': the channel's URL in place of the word,
+ * so that the spec means the same to the solver, in a recipe, on another host, and once the name is kept no more. A word that the
+ * URL itself ends with stays. */
+static struct str lasting_spec(struct cmd_context *c, const channel_list *list, struct str text)
+{
+	struct err ignored = ERR_INIT;
+	struct channel wanted;
+	const struct spec *s = pkg_conda.spec_parse(&c->arena, text, SPEC_REQUEST, &ignored);
+	struct str word = s ? spec_channel(s) : STR_NONE, rest = str_trim(text);
+	if (!word.n || memchr(word.p, '*', word.n) || cmd_channel_parse(c, word, &wanted, &ignored) < 0)
+		return text;
+	vec_foreach(have, list) {
+		struct channel nameless = *have;
+		nameless.name = have->shown;
+		if (!str_eq(have->shown, wanted.shown) || channel_matches(&nameless, word))
+			continue;
+		auto_buf canonical = BUF_INIT(URL_MAX);
+		if (!str_starts(rest, word)) { /* in brackets */
+			pkg_conda.spec_format(s, &canonical);
+			rest = buf_str(&canonical);
+		}
+		if (str_take_str(&rest, word))
+			return str_c(
+				arena_printf(&c->arena, "%.*s%.*s", STR_ARG(have->shown), STR_ARG(rest)));
+	}
+	return text;
+}
+
 int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, const struct str *fallback,
-		      size_t fallback_n, const struct str *specs, size_t specs_n, struct cmd_opened *ret, struct err *e)
+		      size_t fallback_n, struct str *specs, size_t specs_n, struct cmd_opened *ret, struct err *e)
 {
 	channel_list list = {0};
 	int rc = -1;
@@ -292,8 +320,11 @@ int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, 
 		err_new(e, ERR_USAGE, "'%.*s' is not a platform; examples: linux-64, linux-aarch64, osx-arm64, noarch",
 			STR_ARG(ret->subdir));
 	else if (choose_rules(c, o, ret, e) == 0 && choose_channels(c, o, fallback, fallback_n, &list, e) == 0 &&
-		 add_channels_of_specs(c, &list, specs, specs_n, e) == 0)
+		 add_channels_of_specs(c, &list, specs, specs_n, e) == 0) {
+		for (size_t i = 0; i < specs_n; i++)
+			specs[i] = lasting_spec(c, &list, specs[i]);
 		rc = open_list(c, o, &list, specs, specs_n, ret, e);
+	}
 	vec_release(&list);
 	return rc;
 }

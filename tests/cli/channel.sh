@@ -29,6 +29,16 @@ t 'so that it is there' runs "$SLIPWAY" solve -c first --subdir noarch x
 t 'removes one' runs "$SLIPWAY" channel remove first
 t 'that is gone then' must_fail 2 "$SLIPWAY" solve -c first --subdir noarch x
 t 'and says what a bare name needs' has channel_alias err
+t 'and how to keep one of that name' has 'channel add --name first' err
+t 'keeps it again' runs "$SLIPWAY" channel add ./a --name first
+t 'a kept name in a spec' runs "$SLIPWAY" solve -c ./b --subdir noarch first::x
+t 'is that channel' has '/a/noarch' out
+t 'whatever it was called before' runs "$SLIPWAY" solve -c ./a --subdir noarch first::x
+t 'in brackets too' runs "$SLIPWAY" solve -c ./b --subdir noarch 'x[channel=first]'
+t 'a folder in a spec' runs "$SLIPWAY" solve -c ./b --subdir noarch ./a::x
+t 'is that folder' has '/a/noarch' out
+t 'an environment of such a spec' runs "$SLIPWAY" env create -n e -c ./b --subdir noarch --dry-run first::x
+t 'removes one by its folder, as add took it' runs "$SLIPWAY" channel remove ./a
 t 'refuses what is not kept' must_fail 1 "$SLIPWAY" channel remove first
 t 'refuses a name with a space' must_fail 2 "$SLIPWAY" channel add ./a --name 'two words'
 t 'hides a password' runs "$SLIPWAY" channel add https://me:secret@127.0.0.1:1/x --name private
