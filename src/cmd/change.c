@@ -127,6 +127,8 @@ static int parse_options(const struct cmd_context *c, const struct cmd_change_op
 		return err_new(e, ERR_USAGE, "--clobber is 'warn' or 'refuse', not '%s'", co->clobber);
 	if (co->sync_mode && strcmp(co->sync_mode, "delete") != 0 && strcmp(co->sync_mode, "keep") != 0)
 		return err_new(e, ERR_USAGE, "--syncmode is 'delete' or 'keep', not '%s'", co->sync_mode);
+	if (co->sync_mode && !co->sync)
+		return err_new(e, ERR_USAGE, "--syncmode says how to --sync: give both, or neither");
 	o->clobber = co->clobber && strcmp(co->clobber, "refuse") == 0 ? ENV_CLOBBER_REFUSE : ENV_CLOBBER_WARN;
 	o->allow_scripts = co->allow_scripts;
 	o->no_pyc = co->no_pyc;
@@ -177,7 +179,7 @@ int cmd_make_current(struct cmd_context *c, struct env_hold *hold, uint32_t gene
 static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct env_plan *plan,
 		 const struct env_opts *o, struct env_report *report, struct err *e)
 {
-	if (o->sync_delete && mend_store(c, plan, e) < 0)
+	if (ch->options->sync && mend_store(c, plan, e) < 0)
 		return -1;
 	const char *state = ch->before ? "is as it was" : "was not made";
 	cmd_if_interrupted(c, "nothing changed: '%.*s' %s; the same command goes on where this stopped",
@@ -234,7 +236,7 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 	    (c->dry_run ? cmd_need_store_to_read(c, e) : cmd_need_store(c, e)) < 0 ||
 	    (!c->offline && cmd_need_transfer(c, e) < 0) ||
 	    env_plan(ch->target, ch->before, c->store, &c->arena, &plan, e) < 0 ||
-	    (ch->before && o.sync_delete && change_find_differences(c, ch->name, found, e) < 0))
+	    (ch->before && ch->options->sync && change_find_differences(c, ch->name, o.sync_delete, found, e) < 0))
 		return cmd_fail(c, e);
 	if (!c->json && !c->quiet)
 		change_show_plan(c, &plan);

@@ -51,6 +51,8 @@ static void on_difference(void *ctx, const char *path, const char *what, const c
 {
 	struct change_differences *d = ctx;
 	(void)package;
+	if (d->leave_added && strcmp(what, "added") == 0)
+		return;
 	*vec_add(&d->found) = (struct change_difference){
 		.path = arena_strdup(&d->c->arena, str_c(path)),
 		.what = what,
@@ -58,14 +60,17 @@ static void on_difference(void *ctx, const char *path, const char *what, const c
 	};
 }
 
-int change_find_differences(struct cmd_context *c, struct str name, struct change_differences *d, struct err *e)
+int change_find_differences(struct cmd_context *c, struct str name, bool delete, struct change_differences *d,
+			    struct err *e)
 {
 	size_t n;
+	d->leave_added = !delete;
 	if (env_differences(c->state, name, 0, true, on_difference, d, e) < 0)
 		return -1;
 	n = c->verbose || d->found.n < MAX_DIFFERENCES_SHOWN ? d->found.n : MAX_DIFFERENCES_SHOWN;
 	if (n)
-		cmd_say(c, "files that differ from the recipe (- will be removed, ~ restored, + laid out again):");
+		cmd_say(c, "files that differ from the recipe (%s~ restored, + laid out again):",
+			delete ? "- will be removed, " : "");
 	for (size_t i = 0; i < n; i++) {
 		const struct change_difference *f = &d->found.v[i];
 		const char *sign = strcmp(f->what, "added") == 0 ? "-" : strcmp(f->what, "changed") == 0 ? "~" : "+";

@@ -5,16 +5,19 @@
  */
 #include "cmd/change.h"
 
-/* What --sync --syncmode=delete will undo: files of nobody, changed and missing ones. The texts are in the context's arena. */
+/* What --sync will undo: files of nobody (with --syncmode=delete), changed and missing ones. The texts are in the context's
+ * arena. */
 struct change_difference {
 	const char *path, *what, *detail;
 };
 struct change_differences {
 	struct cmd_context *c;
+	bool leave_added; /* those of nobody stay, and are none */
 	VEC(struct change_difference) found;
 };
 /* Finds and shows them. */
-int change_find_differences(struct cmd_context *c, struct str name, struct change_differences *d, struct err *e);
+int change_find_differences(struct cmd_context *c, struct str name, bool delete, struct change_differences *d,
+			    struct err *e);
 
 void change_show_plan(struct cmd_context *c, const struct env_plan *p);
 void change_show_result(struct cmd_context *c, const struct cmd_change *ch, const struct env_report *r);

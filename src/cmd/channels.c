@@ -302,8 +302,7 @@ static struct str lasting_spec(struct cmd_context *c, const channel_list *list, 
 			rest = buf_str(&canonical);
 		}
 		if (str_take_str(&rest, word))
-			return str_c(
-				arena_printf(&c->arena, "%.*s%.*s", STR_ARG(have->shown), STR_ARG(rest)));
+			return str_c(arena_printf(&c->arena, "%.*s%.*s", STR_ARG(have->shown), STR_ARG(rest)));
 	}
 	return text;
 }

@@ -171,8 +171,7 @@ void cmd_opened_release(struct cmd_opened *o);
  * name (channel::name) are added behind them, and in the spec their URL takes the place of a name or folder that only means
  * something here. */
 int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, const struct str *fallback,
-		      size_t fallback_n, struct str *specs, size_t specs_n, struct cmd_opened *ret,
-		      struct err *e);
+		      size_t fallback_n, struct str *specs, size_t specs_n, struct cmd_opened *ret, struct err *e);
 /* What the host (or CONDA_OVERRIDE_*) provides for packages of `subdir`. */
 int cmd_virtuals(struct cmd_context *c, struct str subdir, struct pkg_record **ret, size_t *ret_n, struct err *e);
 /* Fills in everything of a request but what is asked for; virtual packages included. */

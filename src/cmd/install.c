@@ -94,7 +94,7 @@ static int rollback(struct cmd_context *c, const struct install_args *a, struct 
 	    env_generation_lock(c->state, &c->arena, info.name, to, &target, e) < 0 ||
 	    env_plan(&target, &before, NULL, &c->arena, &plan, e) < 0)
 		return -1;
-	cmd_say(c, "generation %u -> %u: %zu packages come, %zu change, %zu go", info.current, to, plan.added_n,
+	cmd_say(c, "generation %u -> %u: %zu to add, %zu to change, %zu to remove", info.current, to, plan.added_n,
 		plan.changed_n, plan.removed_n);
 	if (!c->dry_run && cmd_make_current(c, hold, to, "rollback", &o, e) < 0)
 		return -1;
@@ -145,6 +145,18 @@ static int removed_answer(struct cmd_context *c, const struct env_info *info, ui
 	return cmd_answer_print(c, &answer);
 }
 
+static void say_removed(struct cmd_context *c, const struct env_info *info, uint32_t number,
+			const struct env_generation_info *v, size_t n)
+{
+	auto_buf list = BUF_INIT(BUF_MAX);
+	for (size_t i = 0; i < n; i++)
+		if (number ? v[i].number == number : !v[i].current)
+			buf_printf(&list, "%s%u", list.n ? ", " : "", v[i].number);
+	cmd_say(c, "%s of '%.*s': %s; generation %u stays current",
+		c->dry_run ? "would remove generations" : "removed generations", STR_ARG(info->name),
+		list.n ? list.p : "none", info->current);
+}
+
 /* "remove inactive [N]" */
 static int remove_inactive(struct cmd_context *c, const struct install_args *a, struct err *e)
 {
@@ -166,11 +178,6 @@ static int remove_inactive(struct cmd_context *c, const struct install_args *a, 
 			       info.current, a->name);
 	if (number && env_generation_lock(c->state, &c->arena, info.name, (uint32_t)number, &lock, e) < 0)
 		return -1;
-	if (number)
-		cmd_say(c, "generation %llu of '%s' goes", (unsigned long long)number, a->name);
-	else
-		cmd_say(c, "generations of '%s' that go: %u; generation %u stays", a->name, info.generations_n - 1,
-			info.current);
 	if (!c->dry_run)
 		cmd_if_interrupted(c,
 				   "'slipway env history -n %s' shows which generations are left; files of others go "
@@ -181,6 +188,7 @@ static int remove_inactive(struct cmd_context *c, const struct install_args *a, 
 		return -1;
 	if (!c->dry_run)
 		cmd_changed(c);
+	say_removed(c, &info, (uint32_t)number, generations, n);
 	return c->json ? removed_answer(c, &info, (uint32_t)number, generations, n) : 0;
 }
 

@@ -41,18 +41,31 @@ t 'asked for, they are laid out' runs "$SLIPWAY" apply other.spr -n b --subdir o
 t 'exact packages and a spec' must_fail 2 "$SLIPWAY" env create -n c -f a.spr lib
 
 t 'the current generation does not go' must_fail 2 "$SLIPWAY" install remove inactive 1 -n a
-t 'nothing is said to go' hasnt 'goes' err
+t 'nothing is said to go' hasnt 'removed' err
 t 'one that is not there' must_fail 1 "$SLIPWAY" install remove inactive 7 -n a
 t 'a second generation' runs "$SLIPWAY" env update -n a --remove tool
 t 'no blanks at the end of lines' hasnt ' $' out
 t 'rollback as JSON' answers '"from":2,"to":1,"added":2,' "$SLIPWAY" install rollback -n a --json
 t 'without the generation before' runs "$SLIPWAY" install remove inactive -n a
+t 'is told by its number' has "removed generations of 'a': 2; generation 1 stays current" err
 t 'there is nothing to go back to' must_fail 1 "$SLIPWAY" install rollback -n a
 t 'which is what it says' has 'nothing to go back to' err
 t 'indexes as JSON' answers '"subdir":"noarch","found":true,"packages":2,' "$SLIPWAY" channel refresh -c channel --json
 t 'a whole store as JSON' answers '"damaged":\[\]' "$SLIPWAY" store verify --json
 
+t 'a channel kept under a name of our own' runs "$SLIPWAY" channel add ./channel --name ours
+t 'serves a spec that names it' runs "$SLIPWAY" env create -n named -c channel ours::lib
+t 'is kept no more' runs "$SLIPWAY" channel remove ours
+t 'and the environment can be changed all the same' runs "$SLIPWAY" env update -n named tool
+
+t 'how to sync, without --sync' must_fail 2 "$SLIPWAY" apply a.spr --syncmode=delete
 echo mine >"$SLIPWAY_ROOT/env/a/current/share/mine"
+chmod 600 "$SLIPWAY_ROOT/env/a/current/share/tool"
+t 'files that are restored while others stay' answers '"path":"share/tool","what":"changed"' "$SLIPWAY" apply a.spr --sync \
+	--syncmode=keep --json
+t 'only those' hasnt 'share/mine' out
+t 'are restored' test "$(stat -c %a "$SLIPWAY_ROOT/env/a/current/share/tool")" = 644
+t 'and the others stay' test -e "$SLIPWAY_ROOT/env/a/current/share/mine"
 t 'files that --sync leaves behind' answers '"path":"share/mine","what":"added"' "$SLIPWAY" apply a.spr --sync --json
 t 'are left behind' test ! -e "$SLIPWAY_ROOT/env/a/current/share/mine"
 
