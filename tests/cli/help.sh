@@ -6,7 +6,7 @@ shows_usage()
 {
 	# shellcheck disable=SC2086 # a noun and a verb
 	"$SLIPWAY" $1 --help >help || return 1
-	grep -q "^  slipway $1\( \|$\)" help && grep -q '^options:' help
+	grep -q "^  slipway $1\( \|$\)" help && grep -q '^options:' help && ! grep '.\{80\}' help
 }
 
 t 'help lists the commands' "$SLIPWAY" --help

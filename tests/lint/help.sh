@@ -26,7 +26,9 @@ Second paragraph.
 ; a comment
 *-n* _NAME_
 	The name.
-	Say _more_.
+	Say _more_, as much as needs another line, because a terminal has no more than 80 columns.
+
+	A second paragraph.
 
 # EXIT STATUS
 
@@ -40,13 +42,13 @@ usage:
   slipway env create -n NAME [SPEC...]
   slipway env list
 
-First "paragraph" with a_b, snake_case and *stars*,
-two lines.
+First "paragraph" with a_b, snake_case and *stars*, two lines.
 
 options:
   -n NAME
-      The name.
-      Say more.
+      The name. Say more, as much as needs another line, because a terminal has
+      no more than 80 columns.
+      A second paragraph.
 
 More: man slipway-env
 X
