@@ -93,6 +93,18 @@ void out_put_cut(struct buf *b, struct str s, size_t width)
 		buf_put_c(b, "\xe2\x80\xa6");
 }
 
+void out_put_tail(struct buf *b, struct str s, size_t width)
+{
+	struct str shown;
+	if (out_width(s) > width) {
+		if (width)
+			buf_put_c(b, "\xe2\x80\xa6");
+		while (s.n && out_width(s) + 1 > width)
+			take_shown(&s, &shown);
+	}
+	out_put_cut(b, s, SIZE_MAX);
+}
+
 static void put_spaces(struct buf *b, size_t n)
 {
 	while (n--)
@@ -343,7 +355,10 @@ static void put_row(const struct out_table *t, unsigned shown, const size_t *wid
 		first = false;
 		if (right)
 			put_spaces(b, pad);
-		out_put_cut(b, s, t->whole >> i & 1 ? SIZE_MAX : widths[i]); /* rather wrapped than cut */
+		if (t->tail >> i & 1)
+			out_put_tail(b, s, widths[i]);
+		else
+			out_put_cut(b, s, t->whole >> i & 1 ? SIZE_MAX : widths[i]); /* rather wrapped than cut */
 		if (!right && !last)
 			put_spaces(b, pad);
 	}

@@ -86,6 +86,7 @@ const char *out_style(bool colour, enum out_style style);
 size_t out_width(struct str s);
 /* Appends s in at most `width` columns, controls as '?'; what is cut ends with "…". */
 void out_put_cut(struct buf *b, struct str s, size_t width);
+void out_put_tail(struct buf *b, struct str s, size_t width); /* "…end" */
 /* The width of the terminal behind f, 80 where it does not tell. */
 size_t out_columns(FILE *f);
 
@@ -98,6 +99,7 @@ struct out_table {
 	size_t columns;
 	unsigned right; /* bit i: column i is aligned to the right */
 	unsigned whole; /* bit i: column i is what one needs; 0: all are alike */
+	unsigned tail;	/* bit i: of column i the end tells most: it is shortened at its beginning */
 	VEC(char *) cells;
 };
 void out_table_cell(struct out_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

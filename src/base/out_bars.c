@@ -215,7 +215,7 @@ static void measure(struct phase *p, int64_t now)
 		return;
 	double rate = (double)(p->done - p->rate_done) * 1000 / (double)dt;
 	double share = dt >= SMOOTH_MS ? 1 : (double)dt / SMOOTH_MS;
-	p->rate = p->rate_done == 0 ? rate : p->rate + (rate - p->rate) * share;
+	p->rate = p->rate <= 0 ? rate : p->rate + (rate - p->rate) * share;
 	p->rate_ms = now;
 	p->rate_done = p->done;
 }
@@ -443,6 +443,8 @@ static void account(struct out_bars *b, const struct progress_event *ev, int64_t
 	b->phase[phase].last_ms = now;
 	if (ev->kind == PROGRESS_BEGIN || ev->kind == PROGRESS_UPDATE || ev->done || ev->total)
 		set_amount(&b->phase[phase], it, ev->done, ev->total ? ev->total : it->total);
+	if (ev->kind == PROGRESS_BEGIN) /* what is there from an earlier try has not come now */
+		b->phase[phase].rate_done += (int64_t)ev->done;
 	if (ends)
 		end_item(b, it, ev->kind == PROGRESS_FAILED);
 }

@@ -29,7 +29,7 @@ void change_show_plan(struct cmd_context *c, const struct env_plan *p)
 {
 	auto_buf size = BUF_INIT(64);
 	static const char *const titles[] = {"  Package", "Version", "Build", "Channel", "Size"};
-	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 4, .whole = 1 | 1 << 1};
+	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 4, .whole = 1 | 1 << 1, .tail = 1 << 3};
 	for (size_t i = 0; i < p->added_n; i++)
 		put_change(&t, "+", NULL, &p->target.packages[p->added[i]].record);
 	for (size_t i = 0; i < p->changed_n; i++)

@@ -72,7 +72,8 @@ static void put_environment(struct jw *w, const void *ctx, size_t i)
 static void list_table(struct cmd_context *c, const struct env_info *v, size_t n)
 {
 	static const char *const titles[] = {"Name", "Generation", "Packages", "Changed", "Prefix"};
-	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 1 | 1 << 2, .whole = 1 | 1 << 1};
+	struct out_table t = {
+		.titles = titles, .columns = 5, .right = 1 << 1 | 1 << 2, .whole = 1 | 1 << 1, .tail = 1 << 4};
 	for (size_t i = 0; i < n; i++) {
 		out_table_cell(&t, "%.*s", STR_ARG(v[i].name));
 		out_table_cell(&t, "%u", v[i].current);
@@ -224,7 +225,7 @@ static void put_package(struct jw *w, const void *ctx, size_t i)
 static void packages_table(struct cmd_context *c, const struct env_spec_file *f)
 {
 	static const char *const titles[] = {"Package", "Version", "Build", "Channel", "Asked for"};
-	struct out_table t = {.titles = titles, .columns = 5, .whole = 1 | 1 << 1};
+	struct out_table t = {.titles = titles, .columns = 5, .whole = 1 | 1 << 1, .tail = 1 << 3};
 	for (uint32_t i = 0; i < f->packages_n; i++) {
 		const struct env_lock_package *p = &f->packages[i];
 		out_table_cell(&t, "%.*s", STR_ARG(p->record.name));

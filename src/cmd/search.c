@@ -69,7 +69,7 @@ static void search_json(const struct hits *h, struct buf *b)
 static void search_table(struct cmd_context *c, const struct hits *h, size_t limit, struct buf *b)
 {
 	static const char *const titles[] = {"Package", "Version", "Build", "Channel", "Size"};
-	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 4, .whole = 1 | 1 << 1};
+	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 4, .whole = 1 | 1 << 1, .tail = 1 << 3};
 	for (size_t i = 0; i < h->found.n && i < limit; i++) {
 		const struct pkg_record *r = &h->found.v[i];
 		auto_buf size = BUF_INIT(64);

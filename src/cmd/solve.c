@@ -57,7 +57,7 @@ static void put_json(const struct solve_result *r, const struct cmd_opened *o, s
 static void put_table(struct cmd_context *c, const struct solve_result *r, struct buf *b)
 {
 	static const char *const titles[] = {"Package", "Version", "Build", "Channel", "Size"};
-	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 4, .whole = 1 | 1 << 1};
+	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 4, .whole = 1 | 1 << 1, .tail = 1 << 3};
 	uint64_t total = 0;
 	for (size_t i = 0; i < r->packages_n; i++) {
 		const struct pkg_record *p = &r->packages[i].record;

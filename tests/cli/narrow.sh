@@ -41,6 +41,8 @@ for width in 40 60 80; do
 	t "$width columns: a plan" on_terminal $width env create -n x --dry-run -c ./a-channel-with-a-long-name $name
 	t 'the name in it' has "^+ $name  *1.2.3" out
 done
+t '60 columns: a channel' on_terminal 60 solve -c ./a-channel-with-a-long-name $name
+t 'shows its end, which tells it from others' has '…[^ ]*/noarch' out
 t '80 columns: has the build' on_terminal 80 env packages -n tools
 t 'of each package' has "^$name  *1.2.3  *0 " out
 t 'narrow: it is left out rather than the name' on_terminal 34 env packages -n tools

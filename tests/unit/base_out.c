@@ -206,6 +206,31 @@ TEST(cutting)
 	}
 }
 
+TEST(cut_at_its_beginning)
+{
+	static const struct {
+		const char *s;
+		size_t width;
+		const char *want;
+	} t[] = {
+		{"/a/channel", 10, "/a/channel"},
+		{"/a/channel", 9, "\xe2\x80\xa6/channel"},
+		{"/a/channel", 1, "\xe2\x80\xa6"},
+		{"/a/channel", 0, ""},
+		{"\x1b[31m", 3,
+		 "\xe2\x80\xa6"
+		 "1m"},
+		{"\xe6\x97\xa5\xe6\x9c\xac", 3, "\xe2\x80\xa6\xe6\x9c\xac"},
+		{"\xe6\x97\xa5\xe6\x9c\xac", 2, "\xe2\x80\xa6"},
+	};
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		auto_buf b = BUF_INIT(1000);
+		out_put_tail(&b, str_c(t[i].s), t[i].width);
+		CHECK_STR(b.p ? b.p : "", t[i].want);
+		CHECK(out_width(buf_str(&b)) <= t[i].width);
+	}
+}
+
 static void check_quantity(void (*put_size)(struct buf *, uint64_t), uint64_t v, const char *want)
 {
 	auto_buf b = BUF_INIT(100);
@@ -402,6 +427,24 @@ static void send(struct out *o, enum progress_kind kind, const char *phase, cons
 		 uint64_t total)
 {
 	progress_send(&o->progress, (struct progress_event){kind, phase, id, "the reason", done, total});
+}
+
+TEST(what_was_there_before_is_no_speed)
+{
+	struct screen s;
+	struct out o;
+	struct clock_fake clock = clock_fake_at(0, 0);
+	screen_open(&s, 80);
+	out_init_on(&o, s.tty, s.tty, no_environment);
+	o.clock = &clock.base;
+	out_progress_begin(&o);
+	send(&o, PROGRESS_BEGIN, "download", "a.conda", 3000000, 8000000);
+	clock.now_ms += 1000;
+	send(&o, PROGRESS_UPDATE, "download", "a.conda", 4000000, 8000000);
+	screen_read(&s);
+	CHECK(strstr(line(&s, 0), "4.0 MB of 8.0 MB  1.0 MB/s  4.0 s"));
+	out_progress_end(&o);
+	screen_close(&s);
 }
 
 TEST(bars_are_drawn_and_go_away)
