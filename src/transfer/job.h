@@ -45,6 +45,7 @@ struct transfer {
 	 * connection hears nothing either. */
 	int64_t heard_ms;
 	bool silence_told;
+	int64_t retry_told_ms; /* until when a person knows from a retry's note that nothing comes */
 	/* the common throttle: bytes that may be taken now */
 	int64_t tokens, tokens_at_ms;
 	unsigned jitter;

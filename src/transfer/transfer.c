@@ -185,6 +185,7 @@ static void wait_for_next_try(struct job *j)
 	snprintf(why, sizeof(why), "download '%s': %.*s; trying again in %.1f s", shown, cause_n, j->r->err.msg,
 		 (double)wait / 1000);
 	job_tell(j, PROGRESS_NOTE, why);
+	j->t->retry_told_ms = j->retry_at_ms;
 	j->r->err = ERR_INIT;
 }
 
@@ -243,16 +244,18 @@ static void begin(struct job *j)
 {
 	struct transfer *t = j->t;
 	struct err e = ERR_INIT;
-	if (!j->started) {
-		job_tell(j, PROGRESS_BEGIN, NULL);
+	bool is_file = strncasecmp(j->r->url, "file:", 5) == 0, first = !j->started;
+	if (first)
 		j->begun_ms = now_ms(t);
-	}
 	j->started = true;
-	if (strncasecmp(j->r->url, "file:", 5) == 0) {
+	int rc = is_file ? 0 : job_prepare_body(j, &e);
+	if (first)
+		job_tell(j, PROGRESS_BEGIN, NULL); /* with what is there of an earlier run */
+	if (is_file) {
 		act_on(j, job_copy_file(j));
 		return;
 	}
-	if (job_prepare_body(j, &e) < 0) {
+	if (rc < 0) {
 		j->r->err = e;
 		finish(j);
 		return;
@@ -319,7 +322,7 @@ static void tell_silence(struct transfer *t)
 {
 	char shown[512], text[700];
 	int64_t silent_ms = now_ms(t) - t->heard_ms;
-	if (t->silence_told || silent_ms < TELL_SILENCE_MS)
+	if (t->silence_told || silent_ms < TELL_SILENCE_MS || now_ms(t) - t->retry_told_ms < TELL_SILENCE_MS)
 		return;
 	vec_foreach(p, &t->jobs) {
 		struct job *j = *p;
