@@ -124,10 +124,14 @@ static int wrap(struct cmd_context *c, const struct use_args *a, struct err *e)
 			       a->name);
 	if (cmd_need_state(c, true, e) < 0 || env_get(c->state, &c->arena, name, &info, e) < 0)
 		return -1;
-	auto_fd dir = c->dry_run ? -1 : fs_open_dir_make(AT_FDCWD, a->dir, e);
+	auto_fd dir = open(a->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (env_wrap(c->state, name, dir, a->words.v, a->words.n, true, e) < 0)
+		return e->code == ERR_EXISTS ? err_ctx(e, "folder '%s'", a->dir) : -1;
+	if (!c->dry_run && dir < 0)
+		dir = fs_open_dir_make(AT_FDCWD, a->dir, e);
 	if (!c->dry_run)
 		cmd_if_interrupted(c, "some of the wrappers may be there; the same command makes the others");
-	if (!c->dry_run && (dir < 0 || env_wrap(c->state, name, dir, a->words.v, a->words.n, e) < 0))
+	if (!c->dry_run && (dir < 0 || env_wrap(c->state, name, dir, a->words.v, a->words.n, false, e) < 0))
 		return -1;
 	if (!c->dry_run)
 		cmd_changed(c);

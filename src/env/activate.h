@@ -25,10 +25,11 @@ int activation_text(const char *prefix, struct str name, const char *shell, bool
 /* What a wrapper sources, from conda-meta/ of each generation: activation for one program, nothing to be undone. */
 #define ACTIVATION_FILE "conda-meta/slipway-activate.sh"
 int activation_file_text(int prefix_fd, const char *prefix, struct buf *b, struct err *e);
-/* Writes the wrappers; `prefix` is the generation in which the programs must be, `current` the link that is followed when
- * a wrapper runs. */
-int wrap_programs(const char *prefix, const char *current, struct str name, int dirfd, const char *const *programs,
-		  size_t n, struct err *e);
+/* Whether all programs are in the generation `prefix`, and their places in dirfd (-1: no folder yet) free or wrappers of ours. */
+int wrap_check(const char *prefix, struct str name, int dirfd, const char *const *programs, size_t n, struct err *e);
+/* Writes the wrappers; `current` is the link that is followed when a wrapper runs. */
+int wrap_programs(const char *current, struct str name, int dirfd, const char *const *programs, size_t n,
+		  struct err *e);
 /* Replaces this process by argv in the prefix. */
 int activation_exec(const char *prefix, struct str name, char *const *argv, struct err *e);
 /* s as one word of a POSIX shell. */

@@ -297,5 +297,7 @@ int env_exec(struct env_state *st, struct str name, char *const *argv, struct er
 int env_activate_text(struct env_state *st, struct str name, const char *shell, bool deactivate, struct buf *b,
 		      struct err *e);
 /* Writes one wrapper script for each program into dir: /usr/local/bin/silx runs the environment's silx. A file that is not a
- * wrapper of ours is not overwritten. */
-int env_wrap(struct env_state *st, struct str name, int dirfd, const char *const *programs, size_t n, struct err *e);
+ * wrapper of ours is not overwritten (ERR_EXISTS). check_only: writes nothing, only tells what would be refused; then dirfd may
+ * be -1, a folder that is not there yet. */
+int env_wrap(struct env_state *st, struct str name, int dirfd, const char *const *programs, size_t n, bool check_only,
+	     struct err *e);

@@ -32,7 +32,8 @@ int env_activate_text(struct env_state *st, struct str name, const char *shell, 
 							    : activation_text(prefix, name, shell, deactivate, b, e);
 }
 
-int env_wrap(struct env_state *st, struct str name, int dirfd, const char *const *programs, size_t n, struct err *e)
+int env_wrap(struct env_state *st, struct str name, int dirfd, const char *const *programs, size_t n, bool check_only,
+	     struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	const char *prefix;
@@ -41,5 +42,7 @@ int env_wrap(struct env_state *st, struct str name, int dirfd, const char *const
 	/* ROOT/env/NAME/N → ROOT/env/NAME/current */
 	struct str folder = str_head(str_c(prefix), (size_t)str_rfind(str_c(prefix), '/'));
 	const char *current = arena_printf(&a, "%.*s/current", STR_ARG(folder));
-	return wrap_programs(prefix, current, name, dirfd, programs, n, e);
+	if (wrap_check(prefix, name, dirfd, programs, n, e) < 0)
+		return -1;
+	return check_only ? 0 : wrap_programs(current, name, dirfd, programs, n, e);
 }

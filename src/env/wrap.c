@@ -66,14 +66,17 @@ static void wrapper_text(const char *current, struct str name, const char *progr
 	buf_put_c(b, " \"$@\"\n");
 }
 
-int wrap_programs(const char *prefix, const char *current, struct str name, int dirfd, const char *const *programs,
-		  size_t n, struct err *e)
+int wrap_check(const char *prefix, struct str name, int dirfd, const char *const *programs, size_t n, struct err *e)
 {
-	/* all or none */
-	for (size_t i = 0; i < n; i++) {
-		if (program_check(prefix, name, programs[i], e) < 0 || place_check(dirfd, programs[i], e) < 0)
+	for (size_t i = 0; i < n; i++)
+		if (program_check(prefix, name, programs[i], e) < 0 ||
+		    (dirfd >= 0 && place_check(dirfd, programs[i], e) < 0))
 			return -1;
-	}
+	return 0;
+}
+
+int wrap_programs(const char *current, struct str name, int dirfd, const char *const *programs, size_t n, struct err *e)
+{
 	for (size_t i = 0; i < n; i++) {
 		auto_buf text = BUF_INIT(WRAPPER_MAX);
 		wrapper_text(current, name, programs[i], &text);

@@ -133,6 +133,12 @@ t 'install remove, dry' runs "$SLIPWAY" install remove inactive -n e --dry-run -
 t 'tells which' is_object out removed
 t 'env run, dry, runs nothing' runs "$SLIPWAY" env run -n e --dry-run -- touch ran
 t 'indeed' test ! -e ran
+t 'env wrap, dry, of no program' must_fail 1 "$SLIPWAY" env wrap -n e --dir nofolder --dry-run tol
+mkdir taken && echo mine >taken/tool
+t 'env wrap, dry, where something is in the way' must_fail 1 "$SLIPWAY" env wrap -n e --dir taken --dry-run tool
+t 'names its folder' has "folder 'taken': 'tool' is there already" err
+t 'env wrap of no program' must_fail 1 "$SLIPWAY" env wrap -n e --dir nofolder tol
+t 'makes no folder' test ! -e nofolder
 t 'env wrap, dry, makes no folder' runs "$SLIPWAY" env wrap -n e --dir nofolder --dry-run tool
 t 'indeed' test ! -e nofolder
 

@@ -218,7 +218,9 @@ static int wrap(const char *program, struct err *e)
 	snprintf(current, sizeof(current), "%s/env/tools/current", root);
 	fs_mkdirs(AT_FDCWD, dir, 0755, e);
 	auto_fd fd = open(dir, O_DIRECTORY | O_RDONLY);
-	return wrap_programs(prefix, current, STR("tools"), fd, programs, 1 + (program != NULL), e);
+	return wrap_check(prefix, STR("tools"), fd, programs, 1 + (program != NULL), e) < 0
+		       ? -1
+		       : wrap_programs(current, STR("tools"), fd, programs, 1 + (program != NULL), e);
 }
 
 TEST(a_wrapper_runs_the_program_activated)
