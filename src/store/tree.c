@@ -421,10 +421,24 @@ static int read_entry(void *ctx, int dirfd, const char *name, const char *rel, c
 	return hash_file(dirfd, name, entry, e);
 }
 
-/* Names the first line in which two listings differ. */
+/* The path of a line of a listing. */
+static struct str path_of_line(struct str line)
+{
+	struct str word, path = line, rest = str_skip(line, line.n < 2 ? line.n : 2);
+	if (str_starts(line, STR("l ")))
+		return str_take_until(&rest, '\t', &path) ? path : rest;
+	if (str_starts(line, STR("d ")))
+		return rest;
+	for (int i = 0; i < 4; i++)
+		if (!str_take_until(&path, ' ', &word))
+			return line;
+	return path;
+}
+
+/* Names the first path in which two listings, both sorted, differ. */
 static void explain(struct str want, struct str got, struct buf *why)
 {
-	struct str a, b;
+	struct str a = STR_NONE, b = STR_NONE;
 	for (;;) {
 		bool more = str_take_line(&want, &a);
 		bool also = str_take_line(&got, &b);
@@ -432,10 +446,13 @@ static void explain(struct str want, struct str got, struct buf *why)
 			return;
 		if (more && also && str_eq(a, b))
 			continue;
-		if (more)
-			buf_printf(why, "listed as '%.*s'", STR_ARG(a));
-		if (also)
-			buf_printf(why, "%sfound '%.*s'", more ? ", " : "", STR_ARG(b));
+		struct str listed = more ? path_of_line(a) : STR_NONE, found = also ? path_of_line(b) : STR_NONE;
+		int order = !more ? 1 : !also ? -1 : str_cmp(listed, found);
+		struct str path = order > 0 ? found : listed;
+		buf_printf(why, "'%.*s' %s", STR_ARG(path),
+			   order > 0   ? "is there and belongs to no package"
+			   : order < 0 ? "is missing"
+				       : "is not what was unpacked");
 		return;
 	}
 }
