@@ -74,6 +74,11 @@ int fs_read_any(int dirfd, const char *path, struct buf *b, struct err *e)
 	return fd < 0 ? err_sys(e, "open '%s'", path) : read_open(fd, path, b, e);
 }
 
+void fs_write_behind(int fd)
+{
+	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* a failure is the following sync's */
+}
+
 int fs_write_all(int fd, const void *p, size_t n, const char *what, struct err *e)
 {
 	const char *at = p;

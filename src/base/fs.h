@@ -16,6 +16,9 @@ int fs_read_any(int dirfd, const char *path, struct buf *b, struct err *e);
 /* All n bytes, across short writes and EINTR. `what` names the file in messages. */
 int fs_write_all(int fd, const void *p, size_t n, const char *what, struct err *e);
 
+/* Has the kernel begin to write the file's bytes to disk, without waiting: a sync that follows has less to do. A hint. */
+void fs_write_behind(int fd);
+
 enum fs_replace_flags {
 	FS_REPLACE_SYNC = 1 << 0,   /* fsync file and folder: what must survive a power cut */
 	FS_REPLACE_EXEC = 1 << 1,   /* mode 0755 in place of 0644 */

@@ -288,6 +288,7 @@ static int patch_content(struct placer *pl, struct path_entry *en, struct str in
 	en->has_sha256_prefix = true;
 	en->size = p.size;
 	en->has_size = true;
+	fs_write_behind(to);
 	pl->count.bytes += p.size;
 	pl->count.patched++;
 	return 0;

@@ -48,7 +48,10 @@ static int write_new(int dirfd, const char *path, const struct buf *b, struct er
 	auto_fd fd = sys_openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_sys(e, "create '%s'", path);
-	return fs_write_all(fd, b->p, b->n, path, e);
+	if (fs_write_all(fd, b->p, b->n, path, e) < 0)
+		return -1;
+	fs_write_behind(fd);
+	return 0;
 }
 
 /* == the record of a package ====================================================================================== */
