@@ -90,11 +90,12 @@ if unshare -rm true 2>/dev/null; then
 	for query in 'env list' 'env run -n x -- true' 'env export -n x' 'store size' 'store verify' 'solve -c ch aa' \
 		'env create --dry-run -n y -c ch aa' 'env update --dry-run -n x -c ch --all' 'env check -n x' \
 		'env packages -n x' 'env history -n x' 'env remove -n x --dry-run' 'install rollback -n x to 1 --dry-run' \
-		'install remove inactive -n x --dry-run' 'channel list' 'search -c ch aa' 'why -n x aa' \
-		'env wrap -n x --dry-run --dir ro/bin aa'; do
+		'install remove inactive -n x --dry-run' 'channel list' 'search -c ch aa' 'why -n x aa'; do
 		# shellcheck disable=SC2086 # words
 		t "read-only root: $query" read_only "$SLIPWAY" --root ro/root $query
 	done
+	t 'read-only root: env wrap looks' must_fail 1 read_only "$SLIPWAY" --root ro/root env wrap -n x --dry-run --dir ro/bin aa
+	t 'at the programs, no further' has "has no program 'bin/aa'" err
 	t 'a change is refused' must_fail 1 read_only "$SLIPWAY" --root ro/root env create -n y -c ch aa
 	t 'with the reason' has 'Read-only file system' err
 	t 'channel add fails' must_fail 1 read_only "$SLIPWAY" --root ro/root channel add ch
