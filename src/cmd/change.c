@@ -145,7 +145,8 @@ static struct str subdir_here(const struct cmd_context *c, const struct cmd_chan
 }
 
 /* A lock may have been merged by hand. A recipe that does not fit together is refused; of a list of URLs, which is there to
- * get exactly these files (CEP 23: no solver), it is said. */
+ * get exactly these files (CEP 23: no solver), it is said; and so of a recipe without specs, which is what an environment that
+ * was made of such a list exports. */
 static int check_given(struct cmd_context *c, const struct cmd_change *ch, const struct env_spec_file *lock,
 		       struct err *e)
 {
@@ -157,7 +158,7 @@ static int check_given(struct cmd_context *c, const struct cmd_change *ch, const
 	size_t n = env_lock_problems(lock, subdir, virtuals, virtuals_n, &c->arena, &problems);
 	for (size_t i = 0; i < n; i++)
 		cmd_warn(c, "%.*s", STR_ARG(problems[i]));
-	if (n == 0 || lock->is_url_list)
+	if (n == 0 || lock->is_url_list || lock->specs_n == 0)
 		return 0;
 	return err_new(e, ERR_INPUT,
 		       "the recipe's packages do not go together, or not with this host (see above); make it anew with "
