@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* argv → command table. */
-#include <signal.h>
-#include <stdio.h>
-
+#include "base/proc.h"
 #include "cmd/cmd.h"
 
 int main(int argc, char **argv)
 {
-	signal(SIGPIPE, SIG_IGN); /* style: allow process: before any thread, once */
+	proc_signals_ignore();
 	return cmd_main(argc, argv);
 }

@@ -270,3 +270,23 @@ int proc_run(const struct proc_opts *o, struct err *e)
 		return -1;
 	return result_of(&c, status, e);
 }
+
+static const int ignored_signals[] = {SIGPIPE, SIGXFSZ};
+enum { IGNORED_N = sizeof(ignored_signals) / sizeof(ignored_signals[0]) };
+static bool was_acting[IGNORED_N];
+
+void proc_signals_ignore(void)
+{
+	for (size_t i = 0; i < IGNORED_N; i++) {
+		struct sigaction old;
+		was_acting[i] = sigaction(ignored_signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN;
+		signal(ignored_signals[i], SIG_IGN);
+	}
+}
+
+void proc_signals_restore(void)
+{
+	for (size_t i = 0; i < IGNORED_N; i++)
+		if (was_acting[i])
+			signal(ignored_signals[i], SIG_DFL);
+}

@@ -22,3 +22,9 @@ struct proc_opts {
 	int64_t deadline_ms;	 /* from now; 0: none */
 };
 int proc_run(const struct proc_opts *o, struct err *e);
+
+/* From here on a write to a pipe that nobody reads any more fails with EPIPE, one beyond the limit of file sizes with EFBIG:
+ * neither ends the process. Once, before any thread. */
+void proc_signals_ignore(void);
+/* Those of them that were not ignored before act again: before a program takes this process's place (execve). */
+void proc_signals_restore(void);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/proc.h"
 #include "base/vec.h"
 #include "env/activate.h"
 
@@ -156,6 +157,7 @@ int activation_exec(const char *prefix, struct str name, char *const *argv, stru
 			return -1;
 		program = args[0];
 	}
+	proc_signals_restore();
 	execve(program, args, block);
 	if (errno == ENOEXEC && !needs_shell) {
 		/* a script without a first line, which shells run all the same */

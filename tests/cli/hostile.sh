@@ -126,6 +126,21 @@ for wrong in 'env update -n mistyped -c ch aa' 'env remove -n mistyped' 'install
 done
 t 'nor what has no solution' leaves_no_trace 3 "$SLIPWAY" env create -n mistyped -c ch nothing
 
+# signals: what the program ignores for itself, those that it becomes do not
+t 'run hands on no ignored signal' runs "$SLIPWAY" env run -n x -- sh -c 'while read -r key value; do [ "$key" != SigIgn: ] || echo "$value"; done </proc/self/status'
+t 'none of them' has '^0*$' out
+t 'but one that was ignored before' sh -c 'trap "" PIPE; "$SLIPWAY" env run -n x -- sh -c "grep SigIgn /proc/self/status" | grep -q 1000$'
+limited()
+{
+	(ulimit -f "$1" && shift && "$@")
+}
+mkdir -p bb/info
+echo '{"name":"bb","version":"1","build":"0","build_number":0,"depends":[],"subdir":"noarch"}' >bb/info/index.json
+head -c 60000 /dev/urandom >bb/data
+tar -C bb -cjf bb-1-0.tar.bz2 .
+t 'a limit of file sizes is an error' must_fail 1 limited 8 "$SLIPWAY" channel publish limited bb-1-0.tar.bz2
+t 'with its reason' has 'File too large' err
+
 # a pipe in the place of a file: nothing waits for somebody who writes into it
 t 'an environment for pipes' runs "$SLIPWAY" env create -n p -c ch aa
 for at in root/env/p/current/conda-meta/x.json root/env/p/current/conda-meta/history root/index/*/noarch.full.idx ch/noarch/repodata.json; do
