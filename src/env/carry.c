@@ -167,6 +167,36 @@ static int copy_small(struct carry *c, int in, int out, struct err *e)
 	}
 }
 
+static int copy_range(int in, int out, int64_t from, int64_t to, struct err *e)
+{
+	int64_t at = from;
+	while (from < to) {
+		ssize_t n = sys_copy_file_range(in, &from, out, &at, (size_t)(to - from));
+		if (n < 0)
+			return err_sys(e, "copy");
+		if (n == 0)
+			return 0; /* it has become shorter */
+	}
+	return 0;
+}
+
+/* The kernel would write the holes out: a file of a terabyte that takes a few blocks would fill the disk. */
+static int copy_sparse(int in, int out, const struct stat *st, struct err *e)
+{
+	off_t at = 0, data, hole;
+	if (sys_ftruncate(out, st->st_size) < 0)
+		return err_sys(e, "copy");
+	while ((data = lseek(in, at, SEEK_DATA)) >= 0) {
+		hole = lseek(in, data, SEEK_HOLE);
+		if (hole < 0)
+			break;
+		if (copy_range(in, out, data, hole, e) < 0)
+			return -1;
+		at = hole;
+	}
+	return errno == ENXIO ? 0 : err_sys(e, "copy"); /* no data behind the last hole */
+}
+
 static int copy_bytes(struct carry *c, int in, int out, const struct stat *st, struct err *e)
 {
 	if (st->st_size == 0)
@@ -176,6 +206,8 @@ static int copy_bytes(struct carry *c, int in, int out, const struct stat *st, s
 	c->no_reflink |= errno == EOPNOTSUPP || errno == ENOTTY;
 	if (st->st_size < SMALL_FILE)
 		return copy_small(c, in, out, e);
+	if (st->st_blocks < st->st_size / 512)
+		return copy_sparse(in, out, st, e);
 	for (;;) {
 		ssize_t n = sys_copy_file_range(in, NULL, out, NULL, 1 << 30);
 		if (n < 0)

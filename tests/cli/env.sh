@@ -226,6 +226,18 @@ kept()
 		prints b sw env run -n c -- sh -c 'echo "$A"'
 }
 t 'without sync the files of nobody stay' kept
+holes() # SPEC
+{
+	at=$SLIPWAY_ROOT/env/c/current/lib/holes
+	truncate -s 200M "$at" || return 77
+	printf begin | dd of="$at" conv=notrunc status=none
+	printf middle | dd of="$at" conv=notrunc bs=1 seek=100000000 status=none
+	[ "$(stat -c %b "$at")" -lt 1000 ] || return 77
+	sw env update -n c -c ch "$1" || return 1
+	[ "$(stat -c '%s' "$at")" = 209715200 ] && [ "$(stat -c %b "$at")" -lt 1000 ] &&
+		[ "$(head -c 5 "$at")" = begin ] && [ "$(tail -c +100000001 "$at" | head -c 6)" = middle ] && rm "$at"
+}
+t 'nor do holes become zeros on the disk' holes extra
 mkdir -p stage/lib
 echo theirs >stage/lib/mine
 package stage mine 1
