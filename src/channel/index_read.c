@@ -465,7 +465,8 @@ static void read_extra(struct arena *a, struct str text, struct pkg_record *r)
 				to = fields[i].to;
 		struct str plain = to ? extra_text(a, value) : STR_NONE;
 		if (plain.p) {
-			*to = plain;
+			if (to != &r->subdir || pkg_subdir_known(plain)) /* else that of the folder counts */
+				*to = plain;
 			continue;
 		}
 		if (rest.n > 0)

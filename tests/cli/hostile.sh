@@ -126,6 +126,13 @@ for wrong in 'env update -n mistyped -c ch aa' 'env remove -n mistyped' 'install
 done
 t 'nor what has no solution' leaves_no_trace 3 "$SLIPWAY" env create -n mistyped -c ch nothing
 
+# a platform that is none: the folder says it better, and the recipe made of it can be applied
+repodata ',"subdir":"../../x"'
+t 'a record with an odd subdir' runs "$SLIPWAY" env create -n odd -c ch aa
+t 'is one of its folder' sh -c '"$SLIPWAY" env export -n odd >odd.spr && grep -q "\"subdir\":\"noarch\"" odd.spr'
+t 'and can be had again' runs "$SLIPWAY" apply odd.spr -n odd2
+repodata ''
+
 # signals: what the program ignores for itself, those that it becomes do not
 t 'run hands on no ignored signal' runs "$SLIPWAY" env run -n x -- sh -c 'while read -r key value; do [ "$key" != SigIgn: ] || echo "$value"; done </proc/self/status'
 t 'none of them' has '^0*$' out
