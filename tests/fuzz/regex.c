@@ -40,6 +40,7 @@ static const char *skip_class(const char *p)
 static bool is_common(const char *p)
 {
 	const char *begin = p;
+	int depth = 0;
 	bool atom = false; /* something that can be repeated stands before */
 	while (*p) {
 		if (*p == '[') {
@@ -54,13 +55,15 @@ static bool is_common(const char *p)
 				return false;
 			atom = false; /* a second one is lazy or possessive in Python */
 		} else if (*p == '^' || *p == '$') {
-			/* elsewhere the C library is not sure of them */
-			if (*p == '^' ? p > begin && !strchr("(|", p[-1]) : p[1] && !strchr(")|", p[1]))
+			/* elsewhere the C library goes wrong: (a|^b)+ is said to match "ab" whole */
+			if (depth || (*p == '^' ? p > begin && p[-1] != '|' : p[1] && p[1] != '|'))
 				return false;
 			atom = false;
 		} else if (*p == '(' || *p == '|') {
+			depth += *p == '(';
 			atom = false;
 		} else if (*p == ')' || *p == '.' || *p == '_' || *p == ' ' || is_letter(*p)) {
+			depth -= *p == ')';
 			atom = true;
 		} else {
 			return false;
