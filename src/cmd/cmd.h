@@ -181,6 +181,7 @@ int cmd_run_solve(struct cmd_context *c, const struct cmd_opened *o, const struc
 		  struct solve_result *ret, struct err *e);
 
 /* -- commands ---------------------------------------------------------------------------------------------------- */
+int cmd_agent(struct cmd_context *c, int argc, char **argv);
 int cmd_apply(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_add(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_list(struct cmd_context *c, int argc, char **argv);
@@ -205,6 +206,9 @@ int cmd_search(struct cmd_context *c, int argc, char **argv);
 int cmd_solve(struct cmd_context *c, int argc, char **argv);
 int cmd_spec_match(struct cmd_context *c, int argc, char **argv);
 int cmd_spec_show(struct cmd_context *c, int argc, char **argv);
+int cmd_start(struct cmd_context *c, int argc, char **argv);
+int cmd_status(struct cmd_context *c, int argc, char **argv);
+int cmd_stop(struct cmd_context *c, int argc, char **argv);
 int cmd_store_gc(struct cmd_context *c, int argc, char **argv);
 int cmd_store_size(struct cmd_context *c, int argc, char **argv);
 int cmd_store_verify(struct cmd_context *c, int argc, char **argv);

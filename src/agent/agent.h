@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * agent: the daemon of a host. It runs the services of all environments of a ROOT, rings the auto-abort timers, and brings to rest
+ * what a command left half done whose terminal died, or the agent itself.
+ *
+ *	agent_run(&opts, e)                     returns when somebody ended it: services run on, the next agent takes them over
+ *
+ * Commands talk to it through ROOT/agent.sock (doc/formats/agent.md):
+ *
+ *	struct agent_client *c;
+ *	if (agent_connect(root_fd, root_path, &c, e) < 0) ...   ERR_NOT_FOUND: none runs here
+ *	agent_working(c, env, e)                the environment is about to be changed: where this process dies, the agent settles it
+ *	struct upgrade_services s = agent_services(c);
+ *	agent_client_free(c)
+ *
+ * One loop answers everybody. What takes long or may block (settling, starting what should run) is done by processes of the agent's
+ * own, a few at a time, which are clients of it like any other; they die with it, and what they were in the middle of is on disk.
+ *
+ * The agent is not trusted with words: a request names an environment, a generation and a service, and the agent reads itself, from
+ * the generation's own prefix, what the service is. Only root and the user that the agent runs as may ask at all.
+ *
+ * Clients: calls wait until the service is where it should be. Where the agent ends meanwhile they wait for the next one, at most
+ * AGENT_BACK_MS, and ask it again.
+ */
+#include "upgrade/upgrade.h"
+
+enum { AGENT_BACK_MS = 15000, AGENT_CONNECTIONS_MAX = 64, AGENT_WORKERS_MAX = 4 };
+
+/* == 1. the agent ================================================================================================= */
+struct agent_opts {
+	int root_fd;
+	const char *root_path;
+	const char *version;
+	const char *command; /* for histories */
+	const char *notify;  /* NOTIFY_SOCKET, or NULL: who started it is told when it is ready (sd_notify(3)) */
+	/* One line of what happens. Also called in worker processes. */
+	void (*say)(void *ctx, const char *line);
+	void *ctx;
+};
+/* ERR_BUSY where an agent runs already, which it names. SIGTERM and SIGINT end it; SIGHUP does nothing. */
+int agent_run(const struct agent_opts *o, struct err *e);
+/* The text of a unit that runs it under systemd; its end leaves the services running. */
+void agent_put_unit(const char *program, const char *root_path, struct buf *b);
+
+/* == 2. whoever talks to it ======================================================================================= */
+struct agent_client;
+int agent_connect(int root_fd, const char *root_path, struct agent_client **ret, struct err *e);
+void agent_client_free(struct agent_client *c);
+DEFINE_AUTO(struct agent_client *, agent_client, agent_client_free);
+int agent_working(struct agent_client *c, struct str env, struct err *e);
+/* "agent"; as long as the client is there. */
+struct upgrade_services agent_services(struct agent_client *c);
+/* Ends the agent; with_services: every service first. */
+int agent_stop(struct agent_client *c, bool with_services, struct err *e);
+
+struct agent_timer {
+	struct str env, state;
+	int64_t left_ms; /* -1: none runs */
+};
+struct agent_worker {
+	struct str env, why; /* why: what it last failed of, empty while nothing did */
+	pid_t pid;	     /* 0: it waits to be tried again */
+	int64_t since_ms;    /* wall */
+};
+struct agent_status {
+	struct str version;
+	pid_t pid;
+	int64_t since_ms; /* wall */
+	struct service_status *services;
+	size_t services_n;
+	struct agent_timer *timers; /* environments with an operation */
+	size_t timers_n;
+	struct agent_worker *workers;
+	size_t workers_n;
+};
+int agent_status(struct agent_client *c, struct arena *a, struct agent_status *ret, struct err *e);
+
+/* == 3. the services of one environment =========================================================================== */
+/* Starts what the current generation declares and does not run, in its order; the environment is held. What fails does not keep
+ * others from being started; the first failure is returned. told() gets each name before it is started; it may be NULL. */
+typedef void agent_told_fn(void *ctx, struct str service);
+int agent_start_env(struct env_state *st, const struct upgrade_services *s, const char *root_path, struct str env,
+		    agent_told_fn *told, void *ctx, struct err *e);
+/* Stops whatever runs of it, what was started last first. */
+int agent_stop_env(struct env_state *st, const struct upgrade_services *s, const char *root_path, struct str env,
+		   agent_told_fn *told, void *ctx, struct err *e);

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * internal (private to agent):
+ *
+ *	agent.c    one agent a ROOT: lock, socket, signals, its beginning and its end
+ *	serve.c    connections and what is asked over them
+ *	watch.c    environments that somebody must look after: timers, processes that settle
+ *	settle.c   what such a process does
+ *	client.c   the other side of the socket
+ *	order.c    the services of one environment, one after the other
+ */
+#include "base/loop.h"
+#include "base/vec.h"
+#include "base/wire.h"
+#include "agent/agent.h"
+
+#define AGENT_SOCKET "agent.sock"
+#define AGENT_LOCK "agent.lock"
+enum { AGENT_PATH_SIZE = 64 };
+
+struct connection;
+struct request;
+struct watched;
+struct agent {
+	const struct agent_opts *o;
+	struct loop *loop;
+	struct supervisor *supervisor;
+	int socket_fd, lock_fd, run_fd;
+	struct loop_watch *listening, *tick, *signals[3];
+	struct connection *connections;
+	size_t connections_n;
+	struct request *requests; /* whose answer is not known yet, those of connections that are gone too */
+	struct watched *watched;  /* sorted by name */
+	size_t workers_n;
+	int64_t since_ms;
+	size_t stopping_n; /* services, before the agent ends */
+};
+
+void agent_say(const struct agent_opts *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* /proc/self/fd/N/agent.sock: short enough for any ROOT. */
+void agent_socket_path(int root_fd, char ret[AGENT_PATH_SIZE]);
+/* The declaration of a service, read from its generation's prefix; *ret_prefix as upgrade names it. */
+int agent_find_service(struct arena *a, const char *root_path, struct str env, uint32_t generation, struct str name,
+		       const char **ret_prefix, const struct service_decl **ret, struct err *e);
+
+/* -- serve.c -- */
+int serve_open(struct agent *g, struct err *e);
+void serve_close(struct agent *g);
+
+/* -- watch.c -- */
+/* Looks after every environment that has an operation, or services that should run. */
+void watch_open(struct agent *g);
+void watch_close(struct agent *g);
+/* Something may have changed: timers are read again; `orphaned`: who worked on it is gone, it is settled. */
+void watch_look(struct agent *g, struct str env, bool orphaned);
+void watch_put_status(const struct agent *g, struct jw *w);
+
+/* -- settle.c -- */
+enum settle_result { SETTLE_DONE, SETTLE_BUSY, SETTLE_FAILED };
+/* In a process of its own: brings an environment to rest, and starts its services where `start` says so. */
+enum settle_result settle_env(const struct agent_opts *o, struct str env, bool by_timer, bool start, struct err *e);

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+/* agent, start, stop, status: the daemon of the host, and the services that it runs. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/agent.h"
+#include "cmd/change.h"
+#include "version.h"
+
+/* -- agent ----------------------------------------------------------------------------------------------------------- */
+
+struct agent_args {
+	bool foreground, print_unit, services;
+	struct cmd_list words;
+};
+
+static void say_line(void *ctx, const char *line)
+{
+	struct cmd_context *c = ctx;
+	if (!c->quiet)
+		cmd_warn(c, "agent: %s", line);
+}
+
+static int print_unit(struct cmd_context *c, struct err *e)
+{
+	auto_buf b = BUF_INIT(65536);
+	auto_free char *program = realpath("/proc/self/exe", NULL);
+	if (cmd_need_root(c, e) < 0)
+		return -1;
+	agent_put_unit(program ? program : "/usr/bin/slipway", c->root_path, &b);
+	return cmd_print(c, &b);
+}
+
+static int run_agent(struct cmd_context *c, struct err *e)
+{
+	const char *notify = getenv("NOTIFY_SOCKET");
+	struct agent_opts o = {
+		.version = SLIPWAY_VERSION,
+		.command = c->command_line,
+		.notify = notify ? arena_strdup(&c->arena, str_c(notify)) : NULL,
+		.say = say_line,
+		.ctx = c,
+	};
+	unsetenv("NOTIFY_SOCKET"); /* it is this process's alone */
+	if (cmd_need_root(c, e) < 0)
+		return -1;
+	o.root_fd = c->root_fd;
+	o.root_path = c->root_path;
+	return agent_run(&o, e);
+}
+
+static int stop_agent(struct cmd_context *c, bool services, struct err *e)
+{
+	auto_ptr(agent_client) client = NULL;
+	if (cmd_need_root(c, e) < 0 || agent_connect(c->root_fd, c->root_path, &client, e) < 0 ||
+	    agent_stop(client, services, e) < 0)
+		return -1;
+	cmd_changed(c);
+	cmd_say(c, services ? "the agent and all services have ended"
+			    : "the agent has ended; services run on until 'slipway agent' takes them over");
+	return 0;
+}
+
+static int agent(struct cmd_context *c, const struct agent_args *a, struct err *e)
+{
+	bool stop = a->words.n == 1 && strcmp(a->words.v[0], "stop") == 0;
+	if (a->words.n && !stop)
+		return err_new(e, ERR_USAGE,
+			       "'%s' is nothing that an agent does; as in: slipway agent, or: slipway agent stop",
+			       a->words.v[0]);
+	if (a->services && !stop)
+		return err_new(e, ERR_USAGE, "--services goes with: slipway agent stop --services");
+	return stop ? stop_agent(c, a->services, e) : a->print_unit ? print_unit(c, e) : run_agent(c, e);
+}
+
+int cmd_agent(struct cmd_context *c, int argc, char **argv)
+{
+	struct agent_args a = {0};
+	struct err e = ERR_INIT;
+	const struct cmd_option options[] = {
+		{0, "foreground", CMD_FLAG, &a.foreground},
+		{0, "print-unit", CMD_FLAG, &a.print_unit},
+		{0, "services", CMD_FLAG, &a.services},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
+	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : agent(c, &a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;
+	vec_release(&a.words);
+	return code;
+}
+
+/* -- start, stop ------------------------------------------------------------------------------------------------------ */
+
+static void on_service(void *ctx, struct str service)
+{
+	struct cmd_context *c = ctx;
+	cmd_say(c, "%s service '%.*s'", strcmp(c->cmd->noun, "start") == 0 ? "starting" : "stopping", STR_ARG(service));
+}
+
+static int set_started_json(struct cmd_context *c, struct str env, bool start)
+{
+	auto_answer answer = {0};
+	if (!c->json)
+		return 0;
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_str(w, "environment", env);
+	jw_kv_c(w, "operation", start ? "start" : "stop");
+	jw_kv_bool(w, "dry_run", c->dry_run);
+	return cmd_answer_print(c, &answer);
+}
+
+static int set_started(struct cmd_context *c, const char *name, int64_t wait_s, bool start, struct err *e)
+{
+	auto_ptr(agent_client) client = NULL;
+	auto_ptr(env_hold) hold = NULL;
+	struct env_info info;
+	if (cmd_need_root(c, e) < 0)
+		return -1;
+	if (!c->dry_run && agent_connect(c->root_fd, c->root_path, &client, e) < 0)
+		return err_ctx(e, "%s the services of '%s'", start ? "start" : "stop", name);
+	if (cmd_hold(c, name, wait_s, &info, &hold, e) < 0)
+		return -1;
+	if (c->dry_run)
+		return set_started_json(c, info.name, start);
+	struct upgrade_services s = agent_services(client);
+	if (env_set_started(hold, start, e) < 0)
+		return -1;
+	cmd_changed(c);
+	int rc = start ? agent_start_env(c->state, &s, c->root_path, info.name, on_service, c, e)
+		       : agent_stop_env(c->state, &s, c->root_path, info.name, on_service, c, e);
+	if (rc < 0)
+		return -1;
+	cmd_say(c, "'%s' is %s", name, start ? "started; it will be after a boot, too" : "stopped");
+	return set_started_json(c, info.name, start);
+}
+
+static int start_or_stop(struct cmd_context *c, int argc, char **argv, bool start)
+{
+	const char *name = NULL;
+	int64_t wait_s = CMD_DEFAULT_WAIT_S;
+	struct cmd_list words = {0};
+	struct err e = ERR_INIT;
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &name},
+		{0, "wait", CMD_NUMBER, &wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	int rc = cmd_parse(c, options, false, argc, argv, &words, &e);
+	if (rc == 0 && !c->help && words.n + (name != NULL) != 1)
+		rc = err_new(&e, ERR_USAGE, "%s the services of which environment? as in: slipway %s NAME",
+			     start ? "start" : "stop", start ? "start" : "stop");
+	if (rc == 0 && !c->help)
+		rc = set_started(c, name ? name : words.v[0], wait_s, start, &e);
+	vec_release(&words);
+	return rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : CMD_OK;
+}
+
+int cmd_start(struct cmd_context *c, int argc, char **argv)
+{
+	return start_or_stop(c, argc, argv, true);
+}
+
+int cmd_stop(struct cmd_context *c, int argc, char **argv)
+{
+	return start_or_stop(c, argc, argv, false);
+}
+
+/* -- status ----------------------------------------------------------------------------------------------------------- */
+
+static void status_json(struct jw *w, const struct agent_status *s)
+{
+	jw_kv_bool(w, "agent", true);
+	jw_kv_str(w, "version", s->version);
+	jw_kv_int(w, "pid", s->pid);
+	jw_kv_int(w, "since_ms", s->since_ms);
+	jw_key(w, "services");
+	jw_array(w);
+	for (size_t i = 0; i < s->services_n; i++) {
+		const struct service_status *x = &s->services[i];
+		jw_object(w);
+		jw_kv_str(w, "environment", x->env);
+		jw_kv_str(w, "name", x->name);
+		jw_kv_c(w, "state", service_state_name(x->state));
+		jw_kv_int(w, "generation", x->generation);
+		jw_kv_int(w, "pid", x->pid);
+		jw_kv_int(w, "since_ms", x->since_ms);
+		jw_kv_int(w, "restarts", x->restarts);
+		jw_kv_opt(w, "why", x->why);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+	jw_key(w, "operations");
+	jw_array(w);
+	for (size_t i = 0; i < s->timers_n; i++) {
+		jw_object(w);
+		jw_kv_str(w, "environment", s->timers[i].env);
+		jw_kv_str(w, "state", s->timers[i].state);
+		jw_kv_int(w, "timer_left_ms", s->timers[i].left_ms);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+	jw_key(w, "workers");
+	jw_array(w);
+	for (size_t i = 0; i < s->workers_n; i++) {
+		jw_object(w);
+		jw_kv_str(w, "environment", s->workers[i].env);
+		jw_kv_int(w, "pid", s->workers[i].pid);
+		jw_kv_int(w, "since_ms", s->workers[i].since_ms);
+		jw_kv_opt(w, "why", s->workers[i].why);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+}
+
+static void put_left(struct buf *b, int64_t ms)
+{
+	int64_t s = ms / 1000;
+	buf_printf(b, "%02lld:%02lld:%02lld", (long long)(s / 3600), (long long)(s / 60 % 60), (long long)(s % 60));
+}
+
+static void put_services(struct buf *b, const struct agent_status *s)
+{
+	buf_printf(b, "%-16s %-16s %-12s %10s %8s %8s  %s\n", "ENVIRONMENT", "SERVICE", "STATE", "GENERATION", "PID",
+		   "RESTARTS", "SINCE");
+	for (size_t i = 0; i < s->services_n; i++) {
+		const struct service_status *x = &s->services[i];
+		buf_printf(b, "%-16.*s %-16.*s %-12s %10u %8d %8u  ", STR_ARG(x->env), STR_ARG(x->name),
+			   service_state_name(x->state), x->generation, (int)x->pid, x->restarts);
+		clock_put_table(b, x->since_ms);
+		if (x->why.n)
+			buf_printf(b, "  %.*s", STR_ARG(x->why));
+		buf_put_char(b, '\n');
+	}
+}
+
+static void status_text(struct buf *b, const struct agent_status *s)
+{
+	buf_printf(b, "agent %.*s, process %d, since ", STR_ARG(s->version), (int)s->pid);
+	clock_put_table(b, s->since_ms);
+	buf_put_char(b, '\n');
+	if (s->services_n)
+		put_services(b, s);
+	else
+		buf_put_c(b, "no services run\n");
+	for (size_t i = 0; i < s->timers_n; i++) {
+		const struct agent_timer *t = &s->timers[i];
+		buf_printf(b, "operation of '%.*s': %.*s; auto-abort timer: ", STR_ARG(t->env), STR_ARG(t->state));
+		if (t->left_ms < 0)
+			buf_put_c(b, "inactive");
+		else
+			put_left(b, t->left_ms);
+		buf_put_char(b, '\n');
+	}
+	for (size_t i = 0; i < s->workers_n; i++) {
+		const struct agent_worker *x = &s->workers[i];
+		buf_printf(b, "'%.*s' is being settled since ", STR_ARG(x->env));
+		clock_put_table(b, x->since_ms);
+		if (x->pid)
+			buf_printf(b, " by process %d", (int)x->pid);
+		if (x->why.n)
+			buf_printf(b, "; last: %.*s", STR_ARG(x->why));
+		buf_put_char(b, '\n');
+	}
+}
+
+static int status(struct cmd_context *c, struct err *e)
+{
+	auto_ptr(agent_client) client = NULL;
+	auto_answer answer = {0};
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct agent_status s;
+	if (cmd_need_root(c, e) < 0 || agent_connect(c->root_fd, c->root_path, &client, e) < 0 ||
+	    agent_status(client, &c->arena, &s, e) < 0)
+		return -1;
+	if (c->json) {
+		status_json(cmd_answer(&answer), &s);
+		return cmd_answer_print(c, &answer);
+	}
+	status_text(&b, &s);
+	return cmd_print(c, &b);
+}
+
+int cmd_status(struct cmd_context *c, int argc, char **argv)
+{
+	struct cmd_list words = {0};
+	struct err e = ERR_INIT;
+	const struct cmd_option options[] = {{0, NULL, CMD_FLAG, NULL}};
+	int rc = cmd_parse(c, options, false, argc, argv, &words, &e);
+	if (rc == 0 && words.n)
+		rc = err_new(&e, ERR_USAGE, "'%s' is one word too many; as in: slipway status", words.v[0]);
+	vec_release(&words);
+	if (rc == 0 && !c->help)
+		rc = status(c, &e);
+	return rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : CMD_OK;
+}

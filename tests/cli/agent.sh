@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+# The agent and the services that it runs, from the command line.
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/package.sh"
+need tar bzip2
+
+sw()
+{
+	"$SLIPWAY" "$@"
+}
+
+# server VERSION: a package with the example server, on a socket of its own
+server()
+{
+	mkdir -p stage/bin stage/share/slipway/component
+	printf '#!/bin/sh\nexec "%s" "$@"\n' "$BUILD_ROOT/tests/webd" >stage/bin/web
+	chmod +x stage/bin/web
+	cat >stage/share/slipway/component/web.yml <<-X
+		services:
+		  web:
+		    command: [bin/web, --version, '$1', --crash, '60000']
+		    ready: notify
+		    sockets: {http: http.sock, health: private}
+		    health:
+		      probes: [{http: {address: health, path: /health}}]
+	X
+	package stage web "$1"
+}
+
+# begin_agent: until it answers
+begin_agent()
+{
+	"$SLIPWAY" agent >>log 2>&1 &
+	agent=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		sw status >/dev/null 2>&1 && return
+		sleep 0.2
+	done
+	cat log
+	return 1
+}
+
+# ended PID: within 10 s
+ended()
+{
+	tail --pid="$1" -f /dev/null &
+	wait $!
+	! kill -0 "$1" 2>/dev/null
+}
+
+# gone PID: ended, whether or not somebody has asked how
+gone()
+{
+	[ -z "$(readlink "/proc/$1/exe")" ]
+}
+
+pid_of_web()
+{
+	sw status --json | sed -n 's/^ *"pid": \([0-9]*\),$/\1/p' | sed -n 2p
+}
+
+server 1.0
+t 'a channel' runs sw channel publish ch ./*.tar.bz2
+t 'an environment with a service' sw env create -n e -c ch web
+t 'nothing runs without an agent' must_fail 1 sw start e
+t 'which says what to do' has "no agent runs for '.*'; 'slipway agent' is it" err
+t 'nor can be shown' must_fail 1 sw status
+t 'nor stopped' must_fail 1 sw agent stop
+t 'the agent begins' begin_agent
+t 'there is one' must_fail 1 sw agent
+t 'the second names the first' has "an agent runs already .* locked by process $agent" err
+t 'no other verb' must_fail 2 sw agent dance
+t 'options go with stop' must_fail 2 sw agent --services
+t 'of which environment?' must_fail 2 sw start
+t 'no such environment' must_fail 1 sw start none
+t 'a dry run starts nothing' runs sw start e --dry-run
+t 'so nothing runs' runs sw status
+t 'which is said' has '^no services run$' out
+t 'start' runs sw start e
+t 'tells each service' has "^starting service 'web'$" err
+t 'status shows it' runs sw status
+t 'as running' has '^e  *web  *running  *1 ' out
+web=$(pid_of_web)
+t 'starting twice is fine' runs sw start -n e
+t 'and starts nothing' test "$(pid_of_web)" = "$web"
+t 'stop' runs sw stop e
+t 'and it has ended' gone "$web"
+t 'start again' runs sw start e
+web=$(pid_of_web)
+t 'the agent ends' runs sw agent stop
+t 'its process, too' ended "$agent"
+t 'the service runs on' kill -0 "$web"
+t 'another agent' begin_agent
+t 'has it' test "$(pid_of_web)" = "$web"
+kill -9 "$agent"
+wait "$agent" 2>/dev/null
+t 'after one that was killed, too' begin_agent
+t 'it is the same' test "$(pid_of_web)" = "$web"
+kill -TERM "$agent"
+t 'a signal ends an agent' ended "$agent"
+t 'not its services' kill -0 "$web"
+begin_agent
+t 'agent stop --services' runs sw agent stop --services
+t 'ends both' gone "$web"
+begin_agent
+web=
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+	web=$(pid_of_web)
+	[ -z "$web" ] || break
+	sleep 0.2
+done
+t 'what was started is started with the agent' kill -0 "$web"
+t 'stop is for good' runs sw stop e
+sw agent stop --services
+begin_agent
+t 'the next agent runs nothing' runs sw status
+t 'and says so' has '^no services run$' out
+t 'the end' runs sw agent stop
+t 'a unit for systemd' runs sw agent --print-unit
+t 'starts this program' has "^ExecStart=.*slipway agent --root \".*/root\"$" out
+t 'and leaves services alone' has '^KillMode=process$' out
+if command -v systemd-analyze >/dev/null; then
+	cp out slipway-agent.service
+	t 'systemd reads it' systemd-analyze verify ./slipway-agent.service
+fi
+
+done_testing
