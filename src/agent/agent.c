@@ -91,6 +91,7 @@ static int open_all(struct agent *g, struct err *e)
 static void close_all(struct agent *g)
 {
 	watch_close(g);
+	serve_shut(g); /* with the lock: the next agent makes a socket of the same name */
 	supervisor_free(g->supervisor);
 	/* who waits for the end of this agent sees it when the next one may begin */
 	cleanup_fd(&g->lock_fd);

@@ -46,6 +46,7 @@ int agent_find_service(struct arena *a, const char *root_path, struct str env, u
 
 /* -- serve.c -- */
 int serve_open(struct agent *g, struct err *e);
+void serve_shut(struct agent *g); /* nobody new */
 void serve_close(struct agent *g);
 
 /* -- watch.c -- */

@@ -462,12 +462,17 @@ int serve_open(struct agent *g, struct err *e)
 	return 0;
 }
 
-void serve_close(struct agent *g)
+void serve_shut(struct agent *g)
 {
 	loop_remove(g->listening);
+	g->listening = NULL;
 	if (g->socket_fd >= 0)
 		(void)sys_unlinkat(g->o->root_fd, AGENT_SOCKET, 0);
 	cleanup_fd(&g->socket_fd);
+}
+
+void serve_close(struct agent *g)
+{
 	while (g->requests)
 		request_free(g->requests);
 	while (g->connections) {

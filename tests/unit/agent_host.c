@@ -97,6 +97,7 @@ struct deaths {
 	struct site *s;
 	int at, n;
 	bool mine;
+	int after_ms; /* or so long after it began */
 };
 
 static void on_event(void *ctx, const struct upgrade_event *v)
@@ -126,6 +127,10 @@ static int upgrade_elsewhere(struct site *s, const struct env_lock_package *p, s
 		if (rc < 0)
 			fprintf(stderr, "# death %d: %s\n", d->at, s->w.err.msg);
 		_exit(rc == 0 ? (d->n < d->at ? 42 : 0) : s->w.err.code == ERR_ROLLED_BACK ? 4 : 1);
+	}
+	if (d->after_ms) {
+		site_sleep(d->after_ms);
+		kill(d->mine ? pid : s->shared->agent, SIGKILL);
 	}
 	CHECK(waitpid(pid, &status, 0) == pid);
 	return WIFSIGNALED(status) ? 100 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -191,6 +196,27 @@ TEST(the_command_is_killed_anywhere)
 	const char *line = site_load_end(&s, load);
 	fprintf(stderr, "# killed at %d points: %s", n, line);
 	CHECK(n > 8);
+}
+
+/* Not between steps, but in the middle of them: hand-overs take some 50 ms. */
+TEST(killed_at_any_time)
+{
+	auto_site s = {0};
+	char was[16] = "1.0";
+	site_open(&s);
+	site_start(&s);
+	pid_t load = site_load(&s, 110);
+	for (int i = 0; i < 24; i++) {
+		struct env_lock_package p = site_web(&s, arena_printf(&s.w.arena, "3.%d", i), "");
+		struct deaths d = {.s = &s, .at = 1000 + i, .mine = i % 4 == 3, .after_ms = 5 + i * 6};
+		int code = upgrade_elsewhere(&s, &p, &d);
+		CHECK_MSG(code == 0 || code == 4 || code == 42 || (d.mine && code == 100 + SIGKILL),
+			  "death %d: the command ended with %d", i, code);
+		check_whole(&s, was, p.record.version.p, i);
+		snprintf(was, sizeof(was), "%s", site_get(&s));
+	}
+	const char *line = site_load_end(&s, load);
+	fprintf(stderr, "# killed 24 times: %s", line);
 }
 
 TEST(services_start_with_the_agent)
