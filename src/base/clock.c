@@ -39,11 +39,17 @@ struct clock_fake clock_fake_at(int64_t mono_ms, int64_t wall_ms)
 	return (struct clock_fake){{fake_mono, fake_wall}, mono_ms, wall_ms};
 }
 
-static void put(struct buf *b, int64_t wall_ms, char between, const char *end)
+static struct tm broken_down(int64_t wall_ms)
 {
 	time_t s = (time_t)(wall_ms / 1000 - (wall_ms % 1000 < 0));
 	struct tm t;
 	gmtime_r(&s, &t); /* every int64_t of milliseconds is a year that fits an int */
+	return t;
+}
+
+static void put(struct buf *b, int64_t wall_ms, char between, const char *end)
+{
+	struct tm t = broken_down(wall_ms);
 	buf_printf(b, "%04d-%02d-%02d%c%02d:%02d:%02d%s", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, between, t.tm_hour,
 		   t.tm_min, t.tm_sec, end);
 }
@@ -56,4 +62,12 @@ void clock_put_iso(struct buf *b, int64_t wall_ms)
 void clock_put_table(struct buf *b, int64_t wall_ms)
 {
 	put(b, wall_ms, ' ', "");
+}
+
+void clock_put_date(struct buf *b, int64_t wall_ms)
+{
+	static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	struct tm t = broken_down(wall_ms);
+	buf_printf(b, "%.3s %.3s %2d %02d:%02d:%02d UTC %d", days + 3 * (size_t)t.tm_wday,
+		   months + 3 * (size_t)t.tm_mon, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, t.tm_year + 1900);
 }

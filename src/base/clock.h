@@ -22,3 +22,5 @@ struct clock_fake clock_fake_at(int64_t mono_ms, int64_t wall_ms);
 /* 2026-11-21T04:41:44Z, and "2026-11-21 04:41:44" (UTC) for tables and conda's history. */
 void clock_put_iso(struct buf *b, int64_t wall_ms);
 void clock_put_table(struct buf *b, int64_t wall_ms);
+/* "Fri Feb  8 09:26:26 UTC 2019", as date(1) writes it. */
+void clock_put_date(struct buf *b, int64_t wall_ms);

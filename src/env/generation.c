@@ -219,6 +219,7 @@ int env_keep(struct env_hold *h, uint32_t generation, const char *operation, con
 	struct switch_row s = row_of(state_current_link(h->dir_fd), generation, operation, o);
 	if (need_generation(h, generation, e) < 0 || db_begin(h->st, e) < 0)
 		return -1;
+	h->journalled = 0;
 	if (db_run(h->st, e, "UPDATE generation SET operation = ?3 WHERE env = ?1 AND number = ?2", "sis", hold_name(h),
 		   (int64_t)generation, str_c(operation)) < 0 ||
 	    db_run(h->st, e, "DELETE FROM journal WHERE env = ?1", "s", hold_name(h)) < 0 ||

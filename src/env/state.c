@@ -482,9 +482,15 @@ int env_generations(struct env_state *st, struct arena *a, struct str name, stru
 	struct env_info info;
 	auto_ptr(db_query) q = NULL;
 	VEC(struct env_generation_info) list = {0};
+	struct err gone = ERR_INIT;
 	int rc;
-	if (env_get(st, a, name, &info, e) < 0 ||
-	    db_prepare(st,
+	if (env_get(st, a, name, &info, &gone) < 0)
+		info = (struct env_info){0};
+	if (gone.code != ERR_NONE && (gone.code != ERR_NOT_FOUND || !st->db)) {
+		*e = gone;
+		return -1;
+	}
+	if (db_prepare(st,
 		       "SELECT number, made_ms, operation, command, packages, added, removed, changed, label, version"
 		       " FROM generation WHERE env = ?1 AND operation <> '' ORDER BY number",
 		       &q, e) < 0)
@@ -511,6 +517,10 @@ int env_generations(struct env_state *st, struct arena *a, struct str name, stru
 		memcpy(*ret, list.v, list.n * sizeof(*list.v));
 	*ret_n = list.n;
 	vec_release(&list);
+	if (rc == 0 && !*ret_n && gone.code != ERR_NONE) { /* not even one that was added and never activated */
+		*e = gone;
+		return -1;
+	}
 	return rc;
 }
 

@@ -241,11 +241,14 @@ int checkpoint_restore(const struct run *r, struct err *e)
 	return 0;
 }
 
-int checkpoint_forget(const struct run *r, struct err *e)
+int checkpoint_sweep(const struct run *r, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
-	if (!r->op.id.n)
-		return 0;
-	const char *dir = folder_of(r, &a);
+	const char *dir = arena_printf(&a, "checkpoint/%.*s", STR_ARG(r->o->env));
 	return fs_exists(r->o->root_fd, dir) ? fs_remove_tree(r->o->root_fd, dir, e) : 0;
+}
+
+int checkpoint_forget(const struct run *r, struct err *e)
+{
+	return r->op.id.n ? checkpoint_sweep(r, e) : 0; /* an environment has one operation at a time */
 }

@@ -61,139 +61,145 @@ struct cell {
 	}
 
 #define ABORT_FIRST "slipway install abort issu"
+#define ACTIVATE_OR_ABORT "slipway install activate' goes on with it, 'slipway install abort issu"
 #define COMMIT_OR_ABORT "slipway install commit' keeps the new version, 'slipway install abort issu"
 
-static const struct cell table[OP_STATES][OP_EVENTS] = {
-	[OP_NONE] =
-		{
-			[OP_DO_ADD] = GO(OP_ADDING),
-			[OP_DO_ACTIVATE] = NO("nothing has been added", "slipway install add RECIPE"),
-			[OP_DO_COMMIT] = NO("nothing is uncommitted", "slipway install add RECIPE"),
-			[OP_DO_ABORT] = GO(OP_NONE), /* already where abort leads */
-			[OP_DO_ROLLBACK] = GO(OP_ACTIVATING),
-			[OP_DO_REMOVE] = GO(OP_NONE),
-			[OP_DO_STOP_TIMER] = NO("no timer is running", "slipway show install summary"),
-			[OP_DO_CLEAR] = GO(OP_NONE),
-		},
-	[OP_ADDING] =
-		{
-			[OP_DO_ADD] = NO("an add has not come to its end", ABORT_FIRST),
-			[OP_DO_ACTIVATE] = NO("an add has not come to its end", ABORT_FIRST),
-			[OP_DO_COMMIT] = NO("an add has not come to its end", ABORT_FIRST),
-			[OP_DO_ABORT] = GO(OP_ABORTING),
-			[OP_DO_ROLLBACK] = NO("an add has not come to its end", ABORT_FIRST),
-			[OP_DO_REMOVE] = NO("an add has not come to its end", ABORT_FIRST),
-			[OP_DO_STOP_TIMER] = NO("no timer is running", "slipway show install summary"),
-			[OP_DO_CLEAR] = GO(OP_ABORTING),
-			[OP_ADD_DONE] = GO(OP_ADDED),
-			[OP_FAILURE] = GO(OP_ABORTING),
-		},
-	[OP_ADDED] =
-		{
-			[OP_DO_ADD] = NO("a version has been added already",
-					 "slipway install activate' goes on with it, 'slipway install abort issu"),
-			[OP_DO_ACTIVATE] = GO(OP_ACTIVATING),
-			[OP_DO_COMMIT] = NO("what was added is not active yet", "slipway install activate"),
-			[OP_DO_ABORT] = GO(OP_ABORTING),
-			[OP_DO_ROLLBACK] = NO("a version has been added", ABORT_FIRST),
-			[OP_DO_REMOVE] = GO(OP_ABORTING), /* what was added is inactive */
-			[OP_DO_STOP_TIMER] = NO("the timer starts with activate", "slipway install activate"),
-			[OP_DO_CLEAR] = GO(OP_ABORTING),
-		},
-	[OP_ACTIVATING] =
-		{
-			[OP_DO_ADD] = NO("an activation is under way", ABORT_FIRST),
-			[OP_DO_ACTIVATE] = NO("an activation is under way", ABORT_FIRST),
-			[OP_DO_COMMIT] = NO("the activation has not come to its end", ABORT_FIRST),
-			[OP_DO_ABORT] = GO(OP_ABORTING),
-			[OP_DO_ROLLBACK] = NO("an activation is under way", ABORT_FIRST),
-			[OP_DO_REMOVE] = NO("an activation is under way", ABORT_FIRST),
-			[OP_DO_STOP_TIMER] = NO("the activation has not come to its end", ABORT_FIRST),
-			[OP_DO_CLEAR] = NO("the running version may not be the committed one", ABORT_FIRST),
-			[OP_STANDBY_DONE] = GO(OP_STANDBY_ACTIVATED),
-			[OP_ACTIVATE_DONE] = GO(OP_ACTIVATED),
-			[OP_FAILURE] = GO(OP_ABORTING),
-			[OP_TIMER_ENDED] = GO(OP_ABORTING),
-		},
-	[OP_STANDBY_ACTIVATED] =
-		{
-			[OP_DO_ADD] = NO("an activation is under way: the standby runs the new version", ABORT_FIRST),
-			[OP_DO_ACTIVATE] =
-				NO("an activation is under way: the standby runs the new version", ABORT_FIRST),
-			[OP_DO_COMMIT] = NO("the active member runs the old version still", ABORT_FIRST),
-			[OP_DO_ABORT] = GO(OP_ABORTING),
-			[OP_DO_ROLLBACK] =
-				NO("an activation is under way: the standby runs the new version", ABORT_FIRST),
-			[OP_DO_REMOVE] = NO("an activation is under way", ABORT_FIRST),
-			[OP_DO_STOP_TIMER] = NO("the activation has not come to its end", ABORT_FIRST),
-			[OP_DO_CLEAR] = NO("the standby runs the new version", ABORT_FIRST),
-			[OP_ACTIVATE_DONE] = GO(OP_ACTIVATED),
-			[OP_FAILURE] = GO(OP_ABORTING),
-			[OP_TIMER_ENDED] = GO(OP_ABORTING),
-		},
-	[OP_ACTIVATED] =
-		{
-			[OP_DO_ADD] = NO("the running version is not committed", COMMIT_OR_ABORT),
-			[OP_DO_ACTIVATE] = NO("the new version is active already", COMMIT_OR_ABORT),
-			[OP_DO_COMMIT] = GO(OP_COMMITTING),
-			[OP_DO_ABORT] = GO(OP_ABORTING),
-			[OP_DO_ROLLBACK] = GO(OP_ABORTING),
-			[OP_DO_REMOVE] = GO(OP_ACTIVATED),
-			[OP_DO_STOP_TIMER] = GO(OP_ACTIVATED),
-			[OP_DO_CLEAR] = NO("the running version is not committed", COMMIT_OR_ABORT),
-			[OP_PREPARE_DONE] = GO(OP_PREPARED),
-			[OP_FAILURE] = GO(OP_ABORTING),
-			[OP_TIMER_ENDED] = GO(OP_ABORTING),
-		},
-	[OP_PREPARED] =
-		{
-			[OP_DO_ADD] = NO("a commit is under way on both members", "slipway install commit"),
-			[OP_DO_ACTIVATE] = NO("a commit is under way on both members", "slipway install commit"),
-			[OP_DO_COMMIT] = GO(OP_COMMITTING),
-			[OP_DO_ABORT] = GO(OP_ABORTING),
-			[OP_DO_ROLLBACK] = NO("a commit is under way on both members", "slipway install commit"),
-			[OP_DO_REMOVE] = NO("a commit is under way on both members", "slipway install commit"),
-			[OP_DO_STOP_TIMER] = NO("no timer is running: a commit is under way", "slipway install commit"),
-			[OP_DO_CLEAR] = NO("a commit is under way on both members", "slipway install commit"),
-			[OP_FAILURE] = GO(OP_ABORTING),
-		},
-	[OP_COMMITTING] =
-		{
-			[OP_DO_ADD] = NO("a commit has not come to its end", "slipway install commit"),
-			[OP_DO_ACTIVATE] = NO("a commit has not come to its end", "slipway install commit"),
-			[OP_DO_COMMIT] = GO(OP_COMMITTING),
-			[OP_DO_ABORT] = GO(OP_COMMITTING), /* it is decided: what is left is finished, then one can go back */
-			[OP_DO_ROLLBACK] = NO("a commit has not come to its end", "slipway install commit"),
-			[OP_DO_REMOVE] = NO("a commit has not come to its end", "slipway install commit"),
-			[OP_DO_STOP_TIMER] = NO("no timer is running: a commit is under way", "slipway install commit"),
-			[OP_DO_CLEAR] = GO(OP_COMMITTING),
-			[OP_COMMIT_DONE] = GO(OP_NONE),
-		},
-	[OP_ABORTING] =
-		{
-			[OP_DO_ADD] = NO("an abort has not come to its end", ABORT_FIRST),
-			[OP_DO_ACTIVATE] = NO("an abort has not come to its end", ABORT_FIRST),
-			[OP_DO_COMMIT] = NO("an abort has not come to its end", ABORT_FIRST),
-			[OP_DO_ABORT] = GO(OP_ABORTING),
-			[OP_DO_ROLLBACK] = NO("an abort has not come to its end", ABORT_FIRST),
-			[OP_DO_REMOVE] = NO("an abort has not come to its end", ABORT_FIRST),
-			[OP_DO_STOP_TIMER] = NO("no timer is running: an abort is under way", ABORT_FIRST),
-			[OP_DO_CLEAR] = GO(OP_ABORTING),
-			[OP_ABORT_DONE] = GO(OP_NONE),
-			[OP_ABORT_STUCK] = GO(OP_NEEDS_ABORT),
-			[OP_FAILURE] = GO(OP_NEEDS_ABORT),
-		},
-	[OP_NEEDS_ABORT] =
-		{
-			[OP_DO_ADD] = NO("an abort did not come to its end", ABORT_FIRST),
-			[OP_DO_ACTIVATE] = NO("an abort did not come to its end", ABORT_FIRST),
-			[OP_DO_COMMIT] = NO("an abort did not come to its end", ABORT_FIRST),
-			[OP_DO_ABORT] = GO(OP_ABORTING),
-			[OP_DO_ROLLBACK] = NO("an abort did not come to its end", ABORT_FIRST),
-			[OP_DO_REMOVE] = NO("an abort did not come to its end", ABORT_FIRST),
-			[OP_DO_STOP_TIMER] = NO("no timer is running", ABORT_FIRST),
-			[OP_DO_CLEAR] = GO(OP_ABORTING),
-		},
+static const struct cell table[OP_STATES][OP_EVENTS] =
+	{
+		[OP_NONE] =
+			{
+				[OP_DO_ADD] = GO(OP_ADDING),
+				[OP_DO_ACTIVATE] = NO("nothing has been added", "slipway install add RECIPE"),
+				[OP_DO_COMMIT] = NO("nothing is uncommitted", "slipway install add RECIPE"),
+				[OP_DO_ABORT] = GO(OP_NONE), /* already where abort leads */
+				[OP_DO_ROLLBACK] = GO(OP_ACTIVATING),
+				[OP_DO_REMOVE] = GO(OP_NONE),
+				[OP_DO_STOP_TIMER] = NO("no timer is running", "slipway show install summary"),
+				[OP_DO_CLEAR] = GO(OP_NONE),
+			},
+		[OP_ADDING] =
+			{
+				[OP_DO_ADD] = NO("an add has not come to its end", ABORT_FIRST),
+				[OP_DO_ACTIVATE] = NO("an add has not come to its end", ABORT_FIRST),
+				[OP_DO_COMMIT] = NO("an add has not come to its end", ABORT_FIRST),
+				[OP_DO_ABORT] = GO(OP_ABORTING),
+				[OP_DO_ROLLBACK] = NO("an add has not come to its end", ABORT_FIRST),
+				[OP_DO_REMOVE] = NO("an add has not come to its end", ABORT_FIRST),
+				[OP_DO_STOP_TIMER] = NO("no timer is running", "slipway show install summary"),
+				[OP_DO_CLEAR] = GO(OP_ABORTING),
+				[OP_ADD_DONE] = GO(OP_ADDED),
+				[OP_FAILURE] = GO(OP_ABORTING),
+			},
+		[OP_ADDED] =
+			{
+				[OP_DO_ADD] = NO("a version has been added already", ACTIVATE_OR_ABORT),
+				[OP_DO_ACTIVATE] = GO(OP_ACTIVATING),
+				[OP_DO_COMMIT] = NO("what was added is not active yet", "slipway install activate"),
+				[OP_DO_ABORT] = GO(OP_ABORTING),
+				[OP_DO_ROLLBACK] = NO("a version has been added", ABORT_FIRST),
+				[OP_DO_REMOVE] = GO(OP_ABORTING), /* what was added is inactive */
+				[OP_DO_STOP_TIMER] = NO("the timer starts with activate", "slipway install activate"),
+				[OP_DO_CLEAR] = GO(OP_ABORTING),
+			},
+		[OP_ACTIVATING] =
+			{
+				[OP_DO_ADD] = NO("an activation is under way", ABORT_FIRST),
+				[OP_DO_ACTIVATE] = NO("an activation is under way", ABORT_FIRST),
+				[OP_DO_COMMIT] = NO("the activation has not come to its end", ABORT_FIRST),
+				[OP_DO_ABORT] = GO(OP_ABORTING),
+				[OP_DO_ROLLBACK] = NO("an activation is under way", ABORT_FIRST),
+				[OP_DO_REMOVE] = NO("an activation is under way", ABORT_FIRST),
+				[OP_DO_STOP_TIMER] = NO("the activation has not come to its end", ABORT_FIRST),
+				[OP_DO_CLEAR] = NO("the running version may not be the committed one", ABORT_FIRST),
+				[OP_STANDBY_DONE] = GO(OP_STANDBY_ACTIVATED),
+				[OP_ACTIVATE_DONE] = GO(OP_ACTIVATED),
+				[OP_FAILURE] = GO(OP_ABORTING),
+				[OP_TIMER_ENDED] = GO(OP_ABORTING),
+			},
+		[OP_STANDBY_ACTIVATED] =
+			{
+				[OP_DO_ADD] =
+					NO("an activation is under way: the standby runs the new version", ABORT_FIRST),
+				[OP_DO_ACTIVATE] =
+					NO("an activation is under way: the standby runs the new version", ABORT_FIRST),
+				[OP_DO_COMMIT] = NO("the active member runs the old version still", ABORT_FIRST),
+				[OP_DO_ABORT] = GO(OP_ABORTING),
+				[OP_DO_ROLLBACK] =
+					NO("an activation is under way: the standby runs the new version", ABORT_FIRST),
+				[OP_DO_REMOVE] = NO("an activation is under way", ABORT_FIRST),
+				[OP_DO_STOP_TIMER] = NO("the activation has not come to its end", ABORT_FIRST),
+				[OP_DO_CLEAR] = NO("the standby runs the new version", ABORT_FIRST),
+				[OP_ACTIVATE_DONE] = GO(OP_ACTIVATED),
+				[OP_FAILURE] = GO(OP_ABORTING),
+				[OP_TIMER_ENDED] = GO(OP_ABORTING),
+			},
+		[OP_ACTIVATED] =
+			{
+				[OP_DO_ADD] = NO("the running version is not committed", COMMIT_OR_ABORT),
+				[OP_DO_ACTIVATE] = NO("the new version is active already", COMMIT_OR_ABORT),
+				[OP_DO_COMMIT] = GO(OP_COMMITTING),
+				[OP_DO_ABORT] = GO(OP_ABORTING),
+				[OP_DO_ROLLBACK] = GO(OP_ABORTING),
+				[OP_DO_REMOVE] = GO(OP_ACTIVATED),
+				[OP_DO_STOP_TIMER] = GO(OP_ACTIVATED),
+				[OP_DO_CLEAR] = NO("the running version is not committed", COMMIT_OR_ABORT),
+				[OP_PREPARE_DONE] = GO(OP_PREPARED),
+				[OP_FAILURE] = GO(OP_ABORTING),
+				[OP_TIMER_ENDED] = GO(OP_ABORTING),
+			},
+		[OP_PREPARED] =
+			{
+				[OP_DO_ADD] = NO("a commit is under way on both members", "slipway install commit"),
+				[OP_DO_ACTIVATE] =
+					NO("a commit is under way on both members", "slipway install commit"),
+				[OP_DO_COMMIT] = GO(OP_COMMITTING),
+				[OP_DO_ABORT] = GO(OP_ABORTING),
+				[OP_DO_ROLLBACK] =
+					NO("a commit is under way on both members", "slipway install commit"),
+				[OP_DO_REMOVE] = NO("a commit is under way on both members", "slipway install commit"),
+				[OP_DO_STOP_TIMER] =
+					NO("no timer is running: a commit is under way", "slipway install commit"),
+				[OP_DO_CLEAR] = NO("a commit is under way on both members", "slipway install commit"),
+				[OP_FAILURE] = GO(OP_ABORTING),
+			},
+		[OP_COMMITTING] =
+			{
+				[OP_DO_ADD] = NO("a commit has not come to its end", "slipway install commit"),
+				[OP_DO_ACTIVATE] = NO("a commit has not come to its end", "slipway install commit"),
+				[OP_DO_COMMIT] = GO(OP_COMMITTING),
+				[OP_DO_ABORT] = GO(OP_COMMITTING), /* it is decided: what is left is finished, then one can go back */
+				[OP_DO_ROLLBACK] = NO("a commit has not come to its end", "slipway install commit"),
+				[OP_DO_REMOVE] = NO("a commit has not come to its end", "slipway install commit"),
+				[OP_DO_STOP_TIMER] =
+					NO("no timer is running: a commit is under way", "slipway install commit"),
+				[OP_DO_CLEAR] = GO(OP_COMMITTING),
+				[OP_COMMIT_DONE] = GO(OP_NONE),
+			},
+		[OP_ABORTING] =
+			{
+				[OP_DO_ADD] = NO("an abort has not come to its end", ABORT_FIRST),
+				[OP_DO_ACTIVATE] = NO("an abort has not come to its end", ABORT_FIRST),
+				[OP_DO_COMMIT] = NO("an abort has not come to its end", ABORT_FIRST),
+				[OP_DO_ABORT] = GO(OP_ABORTING),
+				[OP_DO_ROLLBACK] = NO("an abort has not come to its end", ABORT_FIRST),
+				[OP_DO_REMOVE] = NO("an abort has not come to its end", ABORT_FIRST),
+				[OP_DO_STOP_TIMER] = NO("no timer is running: an abort is under way", ABORT_FIRST),
+				[OP_DO_CLEAR] = GO(OP_ABORTING),
+				[OP_ABORT_DONE] = GO(OP_NONE),
+				[OP_ABORT_STUCK] = GO(OP_NEEDS_ABORT),
+				[OP_FAILURE] = GO(OP_NEEDS_ABORT),
+			},
+		[OP_NEEDS_ABORT] =
+			{
+				[OP_DO_ADD] = NO("an abort did not come to its end", ABORT_FIRST),
+				[OP_DO_ACTIVATE] = NO("an abort did not come to its end", ABORT_FIRST),
+				[OP_DO_COMMIT] = NO("an abort did not come to its end", ABORT_FIRST),
+				[OP_DO_ABORT] = GO(OP_ABORTING),
+				[OP_DO_ROLLBACK] = NO("an abort did not come to its end", ABORT_FIRST),
+				[OP_DO_REMOVE] = NO("an abort did not come to its end", ABORT_FIRST),
+				[OP_DO_STOP_TIMER] = NO("no timer is running", ABORT_FIRST),
+				[OP_DO_CLEAR] = GO(OP_ABORTING),
+			},
 };
 
 const char *op_state_name(enum op_state s)
@@ -239,9 +245,9 @@ int machine_next(enum op_state s, enum op_event v, enum op_state *ret, struct er
 		panic("'%s' in state '%s'", event_names[v], state_names[s]);
 	return err_new(e, ERR_FAILED, "install %s is not possible in state '%s': %s; '%s' %s", event_names[v],
 		       state_names[s], c->why, c->then,
-		       strcmp(c->then, ABORT_FIRST) == 0       ? "goes back to the committed version"
-		       : strcmp(c->then, COMMIT_OR_ABORT) == 0 ? "goes back"
-							       : "goes on");
+		       strcmp(c->then, ABORT_FIRST) == 0 ? "goes back to the committed version"
+		       : strcmp(c->then, COMMIT_OR_ABORT) == 0 || strcmp(c->then, ACTIVATE_OR_ABORT) == 0 ? "goes back"
+													  : "goes on");
 }
 
 enum op_event machine_settles(enum op_state s)

@@ -53,7 +53,7 @@ static void note_difference(void *ctx, const char *path, const char *what, const
 static int check_managed(struct preflight *p, struct err *e)
 {
 	struct changed_files c = {.names = BUF_INIT(16384)};
-	if (!p->info.current)
+	if (!p->info.current || p->q->lays_out_anew || p->q->verb == UPGRADE_ROLLBACK)
 		return 0;
 	int64_t n = env_differences(p->o->state, p->o->env, 0, false, note_difference, &c, e);
 	if (n >= 0 && c.n)
@@ -201,7 +201,7 @@ static int read_situation(struct preflight *p, struct err *e)
 	int rc = env_operation_get(p->o->state, p->a, p->o->env, &p->op, e);
 	if (rc < 0)
 		return -1;
-	if (p->q->verb == UPGRADE_ACTIVATE && rc > 0)
+	if (p->q->verb != UPGRADE_ROLLBACK && rc > 0)
 		p->to = p->op.to;
 	if (p->q->verb == UPGRADE_ROLLBACK)
 		p->to = p->q->generation;
@@ -212,10 +212,12 @@ int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request
 		      struct upgrade_check **ret, size_t *ret_n, struct err *e)
 {
 	struct preflight p = {.o = o, .q = q, .a = a};
-	int failed = 0, rc = -1;
-	if (read_situation(&p, e) == 0 && check_managed(&p, e) == 0 && check_space(&p, e) == 0 &&
-	    check_components(&p, e) == 0 && check_deprecated(&p, e) == 0)
-		rc = 0;
+	int failed = 0, rc = read_situation(&p, e);
+	bool added_now = q->verb == UPGRADE_ADD && p.to; /* of one shot: these were asked before it was laid out */
+	if (rc == 0 && !added_now)
+		rc = check_managed(&p, e) < 0 || (q->verb != UPGRADE_ROLLBACK && check_space(&p, e) < 0) ? -1 : 0;
+	if (rc == 0)
+		rc = check_components(&p, e) < 0 || check_deprecated(&p, e) < 0 ? -1 : 0;
 	*ret = arena_array(a, struct upgrade_check, p.checks.n);
 	*ret_n = p.checks.n;
 	vec_foreach(c, &p.checks) {

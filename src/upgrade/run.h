@@ -20,7 +20,11 @@ struct run {
 	struct env_info info;	 /* current and committed; no name where there is no environment yet */
 	struct env_operation op; /* as it is on disk; id empty: none */
 	enum op_state state;
-	bool plain; /* nothing runs and nobody can come in between: the switch's own journal is enough */
+	bool plain;		/* nothing runs and nobody can come in between: the switch's own journal is enough */
+	bool begun;		/* something is on disk: what ends now has failed, else it was refused */
+	bool will_commit;	/* the operation was asked to commit by itself */
+	struct str transition;	/* "Added -> Activated" */
+	const char *settled_by; /* in place of the user: "timer", "recovery" */
 };
 
 /* -- run.c -- */
@@ -34,8 +38,8 @@ void run_note(const struct run *r, const char *fmt, ...) __attribute__((format(p
 int services_move(const struct run *r, uint32_t from, uint32_t to, struct err *e);
 /* Stops those of the environment's services that run from generation `which`, last started first. */
 int services_stop(const struct run *r, uint32_t which, struct err *e);
-/* Whether any component names a service, in either generation. */
-int services_any(const struct run *r, uint32_t from, uint32_t to, struct err *e);
+/* Whether either generation has a component. */
+int components_any(const struct run *r, uint32_t from, uint32_t to, struct err *e);
 
 /* -- checkpoint.c -- */
 /* Takes checkpoints of all state that the components of generation `from` own (0: there is none), into
@@ -45,8 +49,10 @@ int checkpoint_take(const struct run *r, uint32_t from, struct err *e);
 int checkpoint_wanted(const struct run *r, struct err *e);
 /* Puts back what the operation's checkpoints hold, as the components declare (or not at all with keep_state). */
 int checkpoint_restore(const struct run *r, struct err *e);
-/* The operation is over: its checkpoints stay as long as the generation that they belong to. */
+/* The operation is over, and with it what it could be undone by. */
 int checkpoint_forget(const struct run *r, struct err *e);
+/* No operation is under way: what a crash left of checkpoints goes. */
+int checkpoint_sweep(const struct run *r, struct err *e);
 
 /* -- config.c -- */
 /* Configuration files of generation `to`: a missing one is made from its default; one that is the default of `from` still becomes the

@@ -196,13 +196,21 @@ int services_stop(const struct run *r, uint32_t which, struct err *e)
 	return 0;
 }
 
-int services_any(const struct run *r, uint32_t from, uint32_t to, struct err *e)
+static int components_of(const struct run *r, struct arena *a, uint32_t generation, size_t *ret, struct err *e)
+{
+	struct component *c;
+	const char *prefix = arena_printf(a, "%s/env/%.*s/%u", r->o->root_path, STR_ARG(r->o->env), generation);
+	*ret = 0;
+	return generation ? component_read_all(a, prefix, &c, ret, e) : 0;
+}
+
+int components_any(const struct run *r, uint32_t from, uint32_t to, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
-	struct side x, y;
-	if (read_side(r, &a, from, &x, e) < 0 || read_side(r, &a, to, &y, e) < 0)
+	size_t x, y;
+	if (components_of(r, &a, from, &x, e) < 0 || components_of(r, &a, to, &y, e) < 0)
 		return -1;
-	return x.services_n + y.services_n > 0;
+	return x + y > 0;
 }
 
 int services_move(const struct run *r, uint32_t from, uint32_t to, struct err *e)

@@ -34,7 +34,7 @@ static int version_of(struct env_state *st, struct arena *a, struct str env, uin
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		if (g[i].number == number)
-			*ret = g[i].label.n ? g[i].label : g[i].version;
+			*ret = g[i].version;
 	return 0;
 }
 

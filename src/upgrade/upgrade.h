@@ -7,9 +7,9 @@
  *	struct upgrade_request q = {.verb = UPGRADE_ACTIVATE, .timer_ms = 7200000};
  *	if (upgrade_run(&o, &q, e) < 0) ...      ERR_FAILED: refused or failed with nothing changed; ERR_ROLLED_BACK; ERR_UNCERTAIN
  *
- * upgrade_run returns when the end state is reached, never before. What it does is an array of typed steps made from the table of
- * states (machine.h) before the first of them is carried out: upgrade_plan prints the same (--dry-run). Every state is on disk
- * before it is acted upon. Whoever comes after a crash calls upgrade_settle first: an operation that somebody was in the
+ * upgrade_run returns when the end state is reached, never before. What may be done when is a table of states (machine.h), which
+ * upgrade_may asks without doing anything. Every state is on disk before it is acted upon. What is refused, or fails, is told
+ * in the environment's history as that. Whoever comes after a crash calls upgrade_settle first: an operation that somebody was in the
  * middle of goes back (or, once a commit was decided, goes on), services and all.
  *
  * What a host is made of is handed in, so that tests turn clocks, fail health checks and cut links: services through
@@ -48,15 +48,22 @@ enum upgrade_verb {
 enum { UPGRADE_TIMER_DEFAULT_MS = 7200 * 1000 };
 struct upgrade_request {
 	enum upgrade_verb verb;
-	bool issu;			 /* in service: hand over, and on a pair one member after the other */
-	bool then_activate, then_commit; /* one-shot: add … activate commit in one */
-	const struct env_plan *plan;	 /* ADD: prepared (env_prepare) and not laid out yet */
-	const char *operation;		 /* what history calls it: "add", "create", "update", "apply", "rollback" */
-	int64_t timer_ms;		 /* ACTIVATE: 0: the default */
-	uint32_t generation;		 /* ROLLBACK, REMOVE_INACTIVE: 0: to the one before; all inactive ones */
-	bool keep_state;		 /* ABORT, ROLLBACK: checkpoints are not restored */
-	bool stop_at_deprecated;	 /* ACTIVATE: stops where the configuration uses deprecated parameters */
+	bool issu;				  /* in service: hand over, and on a pair one member after the other */
+	bool then_activate, then_commit;	  /* one-shot: add … activate commit in one */
+	const struct env_plan *plan;		  /* ADD: not laid out yet */
+	int (*prepare)(void *ctx, struct err *e); /* ADD: brings the plan into the store, when all checks have passed */
+	void *prepare_ctx;			  /* NULL: that was done (env_prepare) */
+	/* What history calls it where it is a change in one go of an environment that may have no component: "create", "update",
+	 * "apply", "rollback". Then it costs no more than the switch. NULL: an install command. */
+	const char *operation;
+	int64_t timer_ms;	 /* ACTIVATE: 0: the default */
+	uint32_t generation;	 /* ROLLBACK, REMOVE_INACTIVE: 0: to the one before; all inactive ones */
+	bool keep_state;	 /* ABORT, ROLLBACK: checkpoints are not restored */
+	bool stop_at_deprecated; /* ACTIVATE: stops where the configuration uses deprecated parameters */
 	bool by_timer;
+	bool lays_out_anew;	   /* ADD: files that were changed by hand are no hindrance (create, update, apply) */
+	struct env_report *report; /* ADD: what was laid out, in report_arena; NULL: it is told as notes */
+	struct arena *report_arena;
 };
 
 /* == 3. what is told while it goes on ============================================================================= */
@@ -97,6 +104,9 @@ struct upgrade_opts {
 	void *ctx;
 };
 int upgrade_run(const struct upgrade_opts *o, const struct upgrade_request *q, struct err *e);
+/* 0 where the state allows the request, else the refusal that upgrade_run would give (ERR_FAILED). Asked before something long
+ * is prepared for it; without a hold it leaves no trace. */
+int upgrade_may(const struct upgrade_opts *o, const struct upgrade_request *q, struct err *e);
 /* What a crash or a timer left is brought to rest: called before anything else is done with the environment, and by the agent when
  * it starts. 1: something was settled (told through event), 0: there was nothing to do. */
 int upgrade_settle(const struct upgrade_opts *o, struct err *e);

@@ -34,6 +34,13 @@ TEST(extreme_times_do_not_crash)
 	CHECK(!b.overflow && b.n > 40);
 }
 
+TEST(date)
+{
+	auto_buf b = BUF_INIT(100);
+	clock_put_date(&b, 1549617986000);
+	CHECK_STR(b.p, "Fri Feb  8 09:26:26 UTC 2019");
+}
+
 TEST(fake)
 {
 	struct clock_fake f = clock_fake_at(5, 1000);

@@ -398,3 +398,85 @@ TEST(checks_are_listed_all_at_once)
 			  strstr(h.w.err.msg, "'share/lib' (missing)") && strstr(h.w.err.msg, "MiB are needed"),
 		  "%s", h.w.err.msg);
 }
+
+/* -- what is in one go is whole or not at all ---------------------------------------------------------------------- */
+static const struct env_history_entry *last_of_history(struct host *h)
+{
+	struct env_history_entry *x;
+	size_t n;
+	CHECK_INT(env_history(h->w.st, &h->w.arena, STR("e"), &x, &n, &h->w.err), 0);
+	CHECK(n > 0);
+	return &x[n - 1];
+}
+
+TEST(a_one_shot_is_checked_behind_its_add_too)
+{
+	auto_host h = {0};
+	first(&h, "state:\n  db: {format: '2', path: /nowhere/db}\n");
+	struct env_lock_package p[] = {web(&h, "0.9", "state:\n  db: {format: '1', path: /nowhere/db}\n"),
+				       envs_simple(&h.w, "lib", "1")};
+	struct upgrade_request q = add_of(&h, p, 2);
+	q.then_activate = q.then_commit = true;
+	CHECK_INT(run(&h, q), -1);
+	CHECK_MSG(strstr(h.w.err.msg, "is in format 2, which the new version cannot read"), "%s", h.w.err.msg);
+	CHECK(!status_of(&h).in_progress);
+	CHECK(!fs_exists(h.w.root_fd, "env/e/2"));
+	CHECK(str_starts(last_of_history(&h)->result, STR("failed: 1 check failed")));
+}
+
+/* As where the process vanished behind each of its states. */
+TEST(a_one_shot_that_was_cut_off_goes_back)
+{
+	auto_host h = {0};
+	struct env_operation op;
+	first(&h, "");
+	for (int activated = 0; activated < 2; activated++) {
+		struct env_lock_package p[] = {web(&h, "1.1", ""), envs_simple(&h.w, "lib", "1")};
+		must(&h, add_of(&h, p, 2));
+		if (activated)
+			must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE});
+		CHECK_INT(env_operation_get(h.w.st, &h.w.arena, STR("e"), &op, &h.w.err), 1);
+		op.one_shot = true;
+		op.detail = STR("{\"transition\": \"Added\", \"will_commit\": true}");
+		CHECK_INT(env_operation_put(h.hold, &op, &h.w.err), 0);
+		CHECK_MSG(upgrade_settle(&h.opts, &h.w.err) == 1, "%s", h.w.err.msg);
+		CHECK(!status_of(&h).in_progress);
+		CHECK(info_of(&h).current == 1 && info_of(&h).committed == 1);
+		CHECK_STR(last_of_history(&h)->operation.p, "abort");
+		CHECK_STR(last_of_history(&h)->who.p, "recovery");
+	}
+}
+
+TEST(what_is_refused_is_in_the_history_as_that)
+{
+	auto_host h = {0};
+	first(&h, "");
+	CHECK_INT(upgrade_may(&h.opts, &(struct upgrade_request){.verb = UPGRADE_COMMIT}, &h.w.err), -1);
+	const struct env_history_entry *x = last_of_history(&h);
+	CHECK_STR(x->operation.p, "commit");
+	CHECK_STR(x->who.p, "ann");
+	CHECK_MSG(str_starts(x->result, STR("refused: install commit is not possible in state 'none'")), "%s",
+		  x->result.p);
+}
+
+TEST(a_stray_checkpoint_goes)
+{
+	auto_host h = {0};
+	first(&h, "");
+	CHECK_INT(fs_mkdirs(h.w.root_fd, "checkpoint/e/0123", 0700, &h.w.err), 0);
+	CHECK_INT(upgrade_settle(&h.opts, &h.w.err), 0);
+	CHECK(!fs_exists(h.w.root_fd, "checkpoint/e"));
+}
+
+TEST(a_rollback_needs_no_whole_files)
+{
+	auto_host h = {0};
+	first(&h, "");
+	struct env_lock_package p[] = {web(&h, "1.1", ""), envs_simple(&h.w, "lib", "1")};
+	must(&h, add_of(&h, p, 2));
+	must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE, .then_commit = true});
+	CHECK_INT(unlinkat(h.w.root_fd, "env/e/2/share/lib", 0), 0);
+	must(&h, (struct upgrade_request){.verb = UPGRADE_ROLLBACK, .generation = 1, .operation = "rollback"});
+	CHECK(info_of(&h).current == 1 && info_of(&h).committed == 1);
+	CHECK(!status_of(&h).in_progress);
+}
