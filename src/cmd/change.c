@@ -165,42 +165,65 @@ static int check_given(struct cmd_context *c, const struct cmd_change *ch, const
 		       "'slipway env export', or apply its URLs as an @EXPLICIT list, which is not refused");
 }
 
-int cmd_make_current(struct cmd_context *c, struct env_hold *hold, uint32_t generation, const char *operation,
-		     const struct env_opts *o, struct err *e)
+/* From the plan to packages in the store: what is long. */
+struct preparation {
+	struct cmd_context *c;
+	const struct cmd_change *ch;
+	struct env_plan *plan;
+	const struct env_opts *o;
+};
+
+static const char *as_it_was(const struct cmd_change *ch)
 {
-	sigset_t before;
-	cmd_signals_wait(&before);
-	int rc = env_switch(hold, generation, operation, o, e);
-	if (rc == 0)
-		cmd_changed(c);
-	cmd_signals_go_on(&before);
+	return ch->before ? "is as it was" : "was not made";
+}
+
+static int prepare(void *ctx, struct err *e)
+{
+	struct preparation *p = ctx;
+	struct cmd_context *c = p->c;
+	if (p->ch->options->sync && mend_store(c, p->plan, e) < 0)
+		return -1;
+	cmd_if_interrupted(c, "nothing changed: '%.*s' %s; the same command goes on where this stopped",
+			   STR_ARG(p->ch->name), as_it_was(p->ch));
+	cmd_progress_begin(c);
+	int rc = env_prepare(c->store, c->offline ? NULL : c->transfer, p->plan, p->o, &c->arena, e);
+	if (rc == 0 && p->ch->given && p->plan->target.is_url_list)
+		rc = check_given(c, p->ch, &p->plan->target, e);
+	if (p->ch->install)
+		cmd_progress_end(c); /* its lines come now */
+	cmd_if_interrupted(c,
+			   "nothing changed: '%.*s' %s; its packages are kept, and the same command goes on with them",
+			   STR_ARG(p->ch->name), as_it_was(p->ch));
 	return rc;
 }
 
-static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct env_plan *plan,
+static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u, struct env_plan *plan,
 		 const struct env_opts *o, struct env_report *report, struct err *e)
 {
-	if (ch->options->sync && mend_store(c, plan, e) < 0)
-		return -1;
-	const char *state = ch->before ? "is as it was" : "was not made";
-	cmd_if_interrupted(c, "nothing changed: '%.*s' %s; the same command goes on where this stopped",
-			   STR_ARG(ch->name), state);
-	cmd_progress_begin(c);
-	int rc = env_prepare(c->store, c->offline ? NULL : c->transfer, plan, o, &c->arena, e);
-	if (rc == 0 && ch->given && plan->target.is_url_list)
-		rc = check_given(c, ch, &plan->target, e);
-	if (rc == 0) {
-		cmd_if_interrupted(c,
-				   "nothing changed: '%.*s' %s; its packages are kept, and the same command goes on "
-				   "with them",
-				   STR_ARG(ch->name), state);
-		rc = env_lay_out(c->store, hold, plan, o, &c->arena, report, e);
-	}
-	if (rc == 0)
-		rc = cmd_make_current(c, hold, report->generation, ch->operation, o, e);
+	static const struct cmd_install in_one_go = {.activate = true, .commit = true};
+	const struct cmd_install *in = ch->install ? ch->install : &in_one_go;
+	struct preparation p = {c, ch, plan, o};
+	const struct upgrade_request q = {
+		.verb = UPGRADE_ADD,
+		.issu = in->issu,
+		.then_activate = in->activate,
+		.then_commit = in->commit,
+		.plan = plan,
+		.prepare = prepare,
+		.prepare_ctx = &p,
+		.operation = ch->install ? NULL : ch->operation,
+		.timer_ms = in->timer_ms,
+		.stop_at_deprecated = in->stop_at_deprecated,
+		.lays_out_anew = !ch->install,
+		.report = report,
+		.report_arena = &c->arena,
+	};
+	u->o.env_opts = *o;
+	int rc = cmd_upgrade_run(u, &q, e);
 	cmd_progress_end(c);
 	if (rc < 0 && e->code != ERR_ROLLED_BACK && e->code != ERR_UNCERTAIN)
-		cmd_say(c, "nothing changed: '%.*s' %s", STR_ARG(ch->name), state);
+		cmd_say(c, "nothing changed: '%.*s' %s", STR_ARG(ch->name), as_it_was(ch));
 	return rc;
 }
 
@@ -224,15 +247,13 @@ static int know_channels(struct cmd_context *c, const struct cmd_list *named, st
 	return 0;
 }
 
-static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold,
+static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u,
 		     struct change_differences *found, struct err *e)
 {
 	struct env_plan plan;
 	struct env_report report = {0};
-	struct env_opts o = {.progress = &c->progress,
-			     .clock = &clock_system,
-			     .command = c->command_line,
-			     .operation = ch->operation};
+	struct env_opts o = u->o.env_opts;
+	o.progress = &c->progress;
 	if (cmd_need_config(c, e) < 0 || parse_options(c, ch->options, &o, e) < 0 ||
 	    (c->dry_run ? cmd_need_store_to_read(c, e) : cmd_need_store(c, e)) < 0 ||
 	    (!c->offline && cmd_need_transfer(c, e) < 0) ||
@@ -249,16 +270,16 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 		return cmd_fail(c, e);
 	if (same || c->dry_run)
 		return c->json ? change_answer(c, ch, &plan, found, NULL) : CMD_OK;
-	if (know_channels(c, &ch->options->solve.channels, &o, e) < 0 || do_it(c, ch, hold, &plan, &o, &report, e) < 0)
+	if (know_channels(c, &ch->options->solve.channels, &o, e) < 0 || do_it(c, ch, u, &plan, &o, &report, e) < 0)
 		return cmd_fail(c, e);
 	change_show_result(c, ch, &report);
 	return c->json ? change_answer(c, ch, &plan, found, &report) : CMD_OK;
 }
 
-int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct err *e)
+int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u, struct err *e)
 {
 	struct change_differences found = {.c = c};
-	int code = carry_out(c, ch, hold, &found, e);
+	int code = carry_out(c, ch, u, &found, e);
 	vec_release(&found.found);
 	return code;
 }

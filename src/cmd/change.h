@@ -4,7 +4,7 @@
  * change: what the commands that change an environment share: from specs or a lock to a plan, its display, and the way
  * through prepare, lay out and switch.
  */
-#include "cmd/cmd.h"
+#include "cmd/upgrade.h"
 
 /* Prints the explanation of an unsolvable request; exit code 3. */
 int cmd_no_solution(struct cmd_context *c, const struct solve_result *r);
@@ -38,20 +38,34 @@ int cmd_change_check(struct cmd_context *c, const struct cmd_change_options *opt
 int cmd_check_platform(struct cmd_context *c, const struct cmd_change_options *options,
 		       const struct env_spec_file *file, struct err *e);
 
-/* env_switch, which no signal tears apart. */
-int cmd_make_current(struct cmd_context *c, struct env_hold *hold, uint32_t generation, const char *operation,
-		     const struct env_opts *o, struct err *e);
 /* A lock made of a solution: what the new generation shall be. */
 void cmd_lock_of_result(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o,
 			struct env_spec_file *ret);
+/* What `install add` says beyond what env update does. */
+struct cmd_install {
+	bool activate, issu, commit, stop_at_deprecated;
+	int64_t timer_ms; /* 0: the default */
+};
 /* Plans, shows the plan, and unless --dry-run carries it out and tells how it went. Returns an exit code. The environment
- * is held by the caller, who has read `before` under that hold; for a dry run `hold` is NULL. */
+ * is held by the caller, who has read `before` under that hold, and whose `u` has it; for a dry run there is none. */
 struct cmd_change {
 	struct str name;
 	const char *operation;		    /* "create", "update", "apply" */
 	const struct env_spec_file *before; /* NULL: a new environment */
 	const struct env_spec_file *target;
 	const struct cmd_change_options *options;
-	bool given; /* the target is a lock from a file, not a solution */
+	bool given;			   /* the target is a lock from a file, not a solution */
+	const struct cmd_install *install; /* NULL: made current and committed in one go */
 };
-int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct env_hold *hold, struct err *e);
+int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u, struct err *e);
+
+/* -- install add: env update's way to a new version (env_change.c) ------------------------------------------------- */
+struct cmd_change_args {
+	struct cmd_change_options options;
+	const char *name, *file;
+	bool all;
+	struct cmd_list words, remove;
+};
+void cmd_change_args_release(struct cmd_change_args *a);
+/* Returns an exit code. */
+int cmd_install_change(struct cmd_context *c, const struct cmd_change_args *a, const struct cmd_install *in);

@@ -100,6 +100,13 @@ void change_show_result(struct cmd_context *c, const struct cmd_change *ch, cons
 	show_left(c, r);
 	if (r->carried)
 		cmd_say(c, "files that no package owns, taken over: %llu", (unsigned long long)r->carried);
+	if (ch->install && !ch->install->activate) {
+		cmd_say(c,
+			"generation %u of '%.*s' is added, and nothing that runs has changed; 'slipway install activate "
+			"issu -n %.*s' goes on with it",
+			r->generation, STR_ARG(ch->name), STR_ARG(ch->name));
+		return;
+	}
 	cmd_say(c,
 		"'%.*s' is now at generation %u: %llu file%s (%llu linked, %llu copied, %llu with the prefix put in)",
 		STR_ARG(ch->name), r->generation, (unsigned long long)r->files, r->files == 1 ? "" : "s",
@@ -185,6 +192,10 @@ int change_answer(struct cmd_context *c, const struct cmd_change *ch, const stru
 	jw_kv_int(w, "download_bytes", (int64_t)p->download_bytes);
 	jw_kv_objects(w, "steps", p->steps_n, put_step, p);
 	jw_kv_objects(w, "differences", d->found.n, put_difference, d);
+	if (ch->install) {
+		jw_kv_bool(w, "activated", r && ch->install->activate);
+		jw_kv_bool(w, "committed", r && ch->install->commit);
+	}
 	if (r)
 		put_report(w, r);
 	return cmd_answer_print(c, &a);

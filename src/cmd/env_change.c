@@ -2,21 +2,31 @@
 /* env create, env update, apply. */
 #include "cmd/change.h"
 
-struct change_args {
-	struct cmd_change_options options;
-	const char *name, *file;
-	bool all;
-	struct cmd_list words, remove;
-};
-
-static void release(struct change_args *a)
+void cmd_change_args_release(struct cmd_change_args *a)
 {
 	vec_release(&a->words);
 	vec_release(&a->remove);
 	vec_release(&a->options.solve.channels);
 }
 
-static int name_of(struct cmd_context *c, const struct change_args *a, const struct env_spec_file *file,
+/* Of install add without -n: what the recipe names, where that is there or nothing is; else the only one. */
+static int name_to_add_to(struct cmd_context *c, const struct cmd_change_args *a, const struct env_spec_file *file,
+			  struct str *ret, struct err *e)
+{
+	struct str *all;
+	size_t n;
+	if (a->name || !file->name.n)
+		return cmd_the_environment(c, a->name, ret, e);
+	if (cmd_all_environments(c, &all, &n, e) < 0)
+		return -1;
+	bool there = n == 0;
+	for (size_t i = 0; i < n; i++)
+		there |= str_eq(all[i], file->name);
+	*ret = file->name;
+	return there ? env_name_check(*ret, e) : cmd_the_environment(c, NULL, ret, e);
+}
+
+static int name_of(struct cmd_context *c, const struct cmd_change_args *a, const struct env_spec_file *file,
 		   struct str *ret, struct err *e)
 {
 	*ret = a->name ? str_c(a->name) : file->name;
@@ -71,7 +81,7 @@ static int check_removals(const struct env_spec_file *before, const struct cmd_l
 	return 0;
 }
 
-static void hold_installed(struct cmd_context *c, const struct env_spec_file *before, const struct change_args *a,
+static void hold_installed(struct cmd_context *c, const struct env_spec_file *before, const struct cmd_change_args *a,
 			   const struct str *now, size_t now_n, struct solve_request *q)
 {
 	struct pkg_record *installed = arena_array(&c->arena, struct pkg_record, before->packages_n);
@@ -90,7 +100,7 @@ static void hold_installed(struct cmd_context *c, const struct env_spec_file *be
 	q->update_all = a->all;
 }
 
-static bool is_removed_name(const struct change_args *a, struct str name)
+static bool is_removed_name(const struct cmd_change_args *a, struct str name)
 {
 	vec_foreach(r, &a->remove)
 		if (str_eq_c(name, *r))
@@ -98,7 +108,7 @@ static bool is_removed_name(const struct change_args *a, struct str name)
 	return false;
 }
 
-static int check_removed_stay_away(const struct change_args *a, struct str name, const struct solve_result *r,
+static int check_removed_stay_away(const struct cmd_change_args *a, struct str name, const struct solve_result *r,
 				   struct err *e)
 {
 	for (size_t i = 0; i < r->packages_n; i++)
@@ -112,7 +122,7 @@ static int check_removed_stay_away(const struct change_args *a, struct str name,
 }
 
 /* Returns an exit code, CMD_OK with *target filled. */
-static int solve_for(struct cmd_context *c, const struct change_args *a, const struct env_spec_file *file,
+static int solve_for(struct cmd_context *c, const struct cmd_change_args *a, const struct env_spec_file *file,
 		     const struct env_spec_file *before, struct cmd_opened *opened, struct env_spec_file *target,
 		     struct err *e)
 {
@@ -183,7 +193,7 @@ static int check_presence(struct str name, bool there, bool is_update, struct er
 }
 
 /* A lock says exactly what there is to be: nothing can be asked for beside it. */
-static int check_lock_alone(const struct change_args *a, const struct env_spec_file *file, struct err *e)
+static int check_lock_alone(const struct cmd_change_args *a, const struct env_spec_file *file, struct err *e)
 {
 	if (file->is_lock && (a->words.n || a->all || a->remove.n))
 		return err_new(e, ERR_USAGE,
@@ -194,7 +204,7 @@ static int check_lock_alone(const struct change_args *a, const struct env_spec_f
 }
 
 /* A dry run changes nothing, so it holds nothing: it needs no right to write, and waits for nobody. */
-static int open_and_hold(struct cmd_context *c, const struct change_args *a, struct str name, struct env_hold **ret,
+static int open_and_hold(struct cmd_context *c, const struct cmd_change_args *a, struct str name, struct env_hold **ret,
 			 struct err *e)
 {
 	if (cmd_need_state(c, c->dry_run, e) < 0)
@@ -202,18 +212,31 @@ static int open_and_hold(struct cmd_context *c, const struct change_args *a, str
 	return c->dry_run ? 0 : env_hold(c->state, name, cmd_wait_ms(a->options.wait_s), ret, e);
 }
 
-static int change_by_specs(struct cmd_context *c, const struct change_args *a, const char *operation, bool is_update)
+/* What another command left in the middle is settled; what is still under way refuses this one before anything is solved. */
+static int begin_upgrade(struct cmd_context *c, struct str name, struct env_hold *hold, const char *operation,
+			 struct cmd_upgrade *u, struct err *e)
+{
+	const struct upgrade_request q = {.verb = UPGRADE_ADD, .operation = operation};
+	cmd_upgrade_begin(u, c, name, hold, operation == NULL);
+	return cmd_upgrade_settle(u, e) < 0 ? -1 : upgrade_may(&u->o, &q, e);
+}
+
+/* install add makes and changes; create only makes, update only changes. */
+static int change_by_specs(struct cmd_context *c, const struct cmd_change_args *a, const char *operation,
+			   const struct cmd_install *in)
 {
 	struct err e = ERR_INIT;
+	struct cmd_upgrade u;
 	struct env_spec_file file = {0}, before = {0}, target = {0};
 	struct str name;
 	auto_opened opened = {0};
 	auto_ptr(env_hold) hold = NULL;
 	if ((a->file && cmd_read_spec_file(c, a->file, &file, &e) < 0) || check_lock_alone(a, &file, &e) < 0 ||
-	    name_of(c, a, &file, &name, &e) < 0 || open_and_hold(c, a, name, &hold, &e) < 0)
+	    (in ? name_to_add_to(c, a, &file, &name, &e) : name_of(c, a, &file, &name, &e)) < 0 ||
+	    open_and_hold(c, a, name, &hold, &e) < 0 || begin_upgrade(c, name, hold, in ? NULL : operation, &u, &e) < 0)
 		return cmd_fail(c, &e);
 	int there = read_before(c, name, &before, &e);
-	if (there < 0 || check_presence(name, there, is_update, &e) < 0 ||
+	if (there < 0 || (!in && check_presence(name, there, strcmp(operation, "update") == 0, &e) < 0) ||
 	    (there && !a->options.override_frozen && env_refuse_frozen(c->state, name, &e) < 0))
 		return cmd_fail(c, &e);
 	struct cmd_change ch = {
@@ -222,6 +245,7 @@ static int change_by_specs(struct cmd_context *c, const struct change_args *a, c
 		.before = there ? &before : NULL,
 		.target = &target,
 		.options = &a->options,
+		.install = in,
 	};
 	int code = CMD_OK;
 	if (cmd_check_platform(c, &a->options, &file, &e) < 0)
@@ -234,11 +258,16 @@ static int change_by_specs(struct cmd_context *c, const struct change_args *a, c
 		remember_packages(c, &before);
 		code = solve_for(c, a, &file, &before, &opened, &target, &e);
 	}
-	return code == CMD_OK ? cmd_carry_out(c, &ch, hold, &e) : code;
+	return code == CMD_OK ? cmd_carry_out(c, &ch, &u, &e) : code;
+}
+
+int cmd_install_change(struct cmd_context *c, const struct cmd_change_args *a, const struct cmd_install *in)
+{
+	return change_by_specs(c, a, "add", in);
 }
 
 static int run_change(struct cmd_context *c, const struct cmd_option *options, int argc, char **argv,
-		      struct change_args *a, const char *operation)
+		      struct cmd_change_args *a, const char *operation)
 {
 	struct err e = ERR_INIT;
 	bool is_update = strcmp(operation, "update") == 0;
@@ -253,14 +282,14 @@ static int run_change(struct cmd_context *c, const struct cmd_option *options, i
 		err_new(&e, ERR_USAGE, "nothing to update: name specs, or use --all, --remove NAME or -f FILE");
 		code = cmd_fail(c, &e);
 	} else
-		code = change_by_specs(c, a, operation, is_update);
-	release(a);
+		code = change_by_specs(c, a, operation, NULL);
+	cmd_change_args_release(a);
 	return code;
 }
 
 int cmd_env_create(struct cmd_context *c, int argc, char **argv)
 {
-	struct change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
+	struct cmd_change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
 	const struct cmd_option options[] = {
 		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options), {'n', "name", CMD_TEXT, &a.name},
 		{'f', "file", CMD_TEXT, &a.file},    {0, NULL, CMD_FLAG, NULL},
@@ -270,7 +299,7 @@ int cmd_env_create(struct cmd_context *c, int argc, char **argv)
 
 int cmd_env_update(struct cmd_context *c, int argc, char **argv)
 {
-	struct change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
+	struct cmd_change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
 	const struct cmd_option options[] = {
 		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options),
 		{'n', "name", CMD_TEXT, &a.name},    {'f', "file", CMD_TEXT, &a.file},
@@ -282,18 +311,19 @@ int cmd_env_update(struct cmd_context *c, int argc, char **argv)
 
 /* -- apply -------------------------------------------------------------------------------------------------------- */
 
-static int apply(struct cmd_context *c, const struct change_args *a, struct err *e)
+static int apply(struct cmd_context *c, const struct cmd_change_args *a, struct err *e)
 {
 	struct env_spec_file file = {0}, before = {0}, target = {0};
 	struct str name;
 	auto_opened opened = {0};
 	auto_ptr(env_hold) hold = NULL;
+	struct cmd_upgrade u;
 	if (a->words.n != 1) {
 		err_new(e, ERR_USAGE, "which recipe? as in: slipway apply tools.spr -n copy");
 		return cmd_fail(c, e);
 	}
 	if (cmd_read_spec_file(c, a->words.v[0], &file, e) < 0 || name_of(c, a, &file, &name, e) < 0 ||
-	    open_and_hold(c, a, name, &hold, e) < 0)
+	    open_and_hold(c, a, name, &hold, e) < 0 || begin_upgrade(c, name, hold, "apply", &u, e) < 0)
 		return cmd_fail(c, e);
 	int there = read_before(c, name, &before, e);
 	if (there < 0 || (there && !a->options.override_frozen && env_refuse_frozen(c->state, name, e) < 0))
@@ -317,19 +347,19 @@ static int apply(struct cmd_context *c, const struct change_args *a, struct err 
 	target.name = name;
 	ch.given = file.is_lock;
 	if (!file.is_lock) {
-		struct change_args specs_only = *a;
+		struct cmd_change_args specs_only = *a;
 		specs_only.words = (struct cmd_list){0};
 		nothing_asked.specs_n = 0; /* the recipe says all that is wanted */
 		int code = solve_for(c, &specs_only, &file, &nothing_asked, &opened, &target, e);
 		if (code != CMD_OK)
 			return code;
 	}
-	return cmd_carry_out(c, &ch, hold, e);
+	return cmd_carry_out(c, &ch, &u, e);
 }
 
 int cmd_apply(struct cmd_context *c, int argc, char **argv)
 {
-	struct change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
+	struct cmd_change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
 	const struct cmd_option options[] = {
 		CMD_SOLVE_OPTIONS(&a.options.solve),
 		CMD_CHANGE_OPTIONS(&a.options),
@@ -344,6 +374,6 @@ int cmd_apply(struct cmd_context *c, int argc, char **argv)
 		   : c->help						      ? cmd_help(c)
 		   : cmd_change_check(c, &a.options, &e) < 0		      ? cmd_fail(c, &e)
 									      : apply(c, &a, &e);
-	release(&a);
+	cmd_change_args_release(&a);
 	return code;
 }

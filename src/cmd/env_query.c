@@ -412,12 +412,12 @@ int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 	};
 	struct err e = ERR_INIT;
 	struct env_info info;
-	struct env_opts o = {.command = c->command_line, .clock = &clock_system};
+	struct env_opts o = {.command = c->command_line, .who = cmd_who(c), .clock = &clock_system};
 	auto_ptr(env_hold) hold = NULL;
 	int code;
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
-	if (cmd_hold(c, a.name, a.wait_s, &info, &hold, &e) < 0 ||
+	if (cmd_hold(c, a.name, a.wait_s, &info, &hold, &e) < 0 || cmd_refuse_in_progress(c, info.name, hold, &e) < 0 ||
 	    (!a.override_frozen && env_refuse_frozen(c->state, info.name, &e) < 0))
 		return cmd_fail(c, &e);
 	cmd_say(c, "'%.*s': %u generation%s, %u packages in the current one, in %.*s", STR_ARG(info.name),

@@ -1,68 +1,397 @@
 // SPDX-License-Identifier: Apache-2.0
-/* install rollback, install remove inactive: going back, and letting go of what one could go back to. */
+/*
+ * install: add, activate, commit, abort, rollback, label, remove inactive, auto-abort-timer stop; clear install state.
+ *
+ * Each begins with a line of when, ends with SUCCESS or FAILED, and returns when the environment is at rest.
+ */
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
+#include "base/fs.h"
 #include "cmd/change.h"
 
 struct install_args {
-	const char *name;
+	const char *name, *auto_abort;
 	int64_t wait_s;
-	bool override_frozen;
+	bool override_frozen, keep_state, stop_at_deprecated;
 	struct cmd_list words;
 };
 
-/* From which generation a change made `of`; 0 none. Rollbacks make nothing. */
-static uint32_t made_from(const struct env_history_entry *h, size_t n, uint32_t of)
+/* One command at work. */
+struct install {
+	struct cmd_context *c;
+	const struct install_args *a;
+	const char *title; /* "install_activate"; NULL: told in a line or two */
+	bool started;
+	struct str name;
+	struct env_info info; /* no name: its first version is being added */
+	struct env_hold *hold;
+	struct cmd_upgrade u;
+};
+
+/* -- beginning and end -------------------------------------------------------------------------------------------- */
+
+static bool is_shown(const struct cmd_context *c)
 {
-	for (size_t i = n; i-- > 0;)
-		if (h[i].to == of && str_eq(h[i].result, STR("done")) && !str_eq(h[i].operation, STR("rollback")))
-			return h[i].from < of ? h[i].from : 0;
+	return !c->json && !c->quiet && !c->dry_run;
+}
+
+static void show_start(struct cmd_context *c, const char *title)
+{
+	auto_buf date = BUF_INIT(100);
+	clock_put_date(&date, clock_system.wall_ms(&clock_system));
+	if (is_shown(c))
+		out_line(&c->out, "%s: START %s", title, date.p);
+	out_flush(&c->out);
+}
+
+static int show_end(struct cmd_context *c, const char *title, int code)
+{
+	auto_buf date = BUF_INIT(100);
+	clock_put_date(&date, clock_system.wall_ms(&clock_system));
+	if (is_shown(c) && code == CMD_OK)
+		out_line(&c->out, "SUCCESS: %s %s", title, date.p);
+	else if (is_shown(c))
+		out_line(&c->out, "FAILED: %s exit(%d) %s", title, code, date.p);
+	return code;
+}
+
+/* Reads what there is, settled where it may be changed. */
+static int begin(struct install *in, struct err *e)
+{
+	struct cmd_context *c = in->c;
+	struct err gone = ERR_INIT;
+	if (cmd_need_state(c, c->dry_run, e) < 0 || cmd_the_environment(c, in->a->name, &in->name, e) < 0)
+		return -1;
+	struct upgrade_status there; /* before a lock of a name that is none is left */
+	if (upgrade_status(c->state, &c->arena, in->name, &there, e) < 0)
+		return -1;
+	if (in->title)
+		show_start(c, in->title);
+	in->started = true;
+	if (!c->dry_run &&
+	    (env_hold(c->state, in->name, cmd_wait_ms(in->a->wait_s), &in->hold, e) < 0 || cmd_need_store(c, e) < 0))
+		return -1;
+	cmd_upgrade_begin(&in->u, c, in->name, in->hold, in->title != NULL);
+	in->u.show_stages = true;
+	if (cmd_upgrade_settle(&in->u, e) < 0)
+		return -1;
+	if (env_get(c->state, &c->arena, in->name, &in->info, &gone) < 0) {
+		in->info = (struct env_info){0};
+		if (gone.code != ERR_NOT_FOUND) {
+			*e = gone;
+			return -1;
+		}
+	}
 	return 0;
 }
 
-/* "rollback", "rollback to 3", "rollback 3" */
-static int wanted_generation(struct cmd_context *c, const struct install_args *a, struct str name,
-			     const struct env_info *info, uint32_t *ret, struct err *e)
+/* What became of it, as JSON; nothing without --json. */
+static int answer(struct install *in, const char *operation, struct err *e)
 {
+	struct cmd_context *c = in->c;
+	struct upgrade_status s;
+	struct err gone = ERR_INIT;
+	struct env_info info = {0};
+	auto_answer a = {0};
+	if (!c->json)
+		return 0;
+	if (upgrade_status(c->state, &c->arena, in->name, &s, &gone) < 0 && gone.code != ERR_NOT_FOUND) {
+		*e = gone;
+		return -1;
+	}
+	gone = ERR_INIT;
+	if (env_get(c->state, &c->arena, in->name, &info, &gone) < 0)
+		info = (struct env_info){0};
+	struct jw *w = cmd_answer(&a);
+	jw_kv_str(w, "environment", in->name);
+	jw_kv_c(w, "operation", operation);
+	jw_kv_bool(w, "dry_run", c->dry_run);
+	jw_kv_str(w, "state", s.state);
+	jw_kv_int(w, "current", info.current);
+	jw_kv_int(w, "committed", info.committed);
+	jw_kv_int(w, "timer_left_ms", s.timer_left_ms);
+	jw_kv_str(w, "next", s.next);
+	return cmd_answer_print(c, &a);
+}
+
+/* -- the verbs that the machine knows ------------------------------------------------------------------------------- */
+
+/* What would be done, for --dry-run: the checks too. */
+static int plan(struct install *in, const struct upgrade_request *q, struct err *e)
+{
+	struct cmd_context *c = in->c;
+	struct upgrade_check *k;
+	struct upgrade_status s;
+	size_t n;
+	int failed = 0;
+	if (upgrade_may(&in->u.o, q, e) < 0 || upgrade_status(c->state, &c->arena, in->name, &s, e) < 0)
+		return -1;
+	if (q->verb == UPGRADE_ACTIVATE || q->verb == UPGRADE_ROLLBACK) {
+		failed = upgrade_preflight(&in->u.o, q, &c->arena, &k, &n, e);
+		for (size_t i = 0; failed >= 0 && i < n; i++)
+			cmd_say(c, "check %.*s: %s%.*s%s%.*s", STR_ARG(k[i].name), k[i].finding.n ? "" : "passed",
+				STR_ARG(k[i].finding), k[i].cure.n ? "; " : "", STR_ARG(k[i].cure));
+	}
+	if (failed < 0)
+		return -1;
+	if (failed)
+		return err_new(e, ERR_FAILED, "%d check%s failed (see above); nothing changed", failed,
+			       failed == 1 ? "" : "s");
+	if (q->verb == UPGRADE_ACTIVATE)
+		cmd_say(c, "generation %u becomes current, uncommitted, in place of %u", s.to, s.from);
+	else if (q->verb == UPGRADE_COMMIT)
+		cmd_say(c, "generation %u becomes the committed one, in place of %u", s.to, s.from);
+	else if (s.in_progress)
+		cmd_say(c, "from state '%.*s' back to generation %u", STR_ARG(s.state), s.from);
+	else
+		cmd_say(c, "no install operation is in progress");
+	return 0;
+}
+
+static int run_verb(struct install *in, const struct upgrade_request *q, const char *operation, struct err *e)
+{
+	cmd_if_interrupted(in->c,
+			   "'slipway show issu state detail -n %.*s' shows the state; the next command that "
+			   "changes '%.*s' finishes or undoes what was begun",
+			   STR_ARG(in->name), STR_ARG(in->name));
+	int rc = in->c->dry_run ? plan(in, q, e) : cmd_upgrade_run(&in->u, q, e);
+	return rc < 0 ? -1 : answer(in, operation, e);
+}
+
+typedef int install_fn(struct install *in, struct err *e);
+
+static int run(struct cmd_context *c, const struct cmd_option *options, int argc, char **argv, struct install_args *a,
+	       const char *title, install_fn *fn)
+{
+	struct install in = {.c = c, .a = a, .title = title};
+	struct err e = ERR_INIT;
+	int code = CMD_OK;
+	if (cmd_parse(c, options, false, argc, argv, &a->words, &e) < 0) {
+		code = cmd_fail(c, &e);
+	} else if (c->help) {
+		code = cmd_help(c);
+	} else {
+		if (fn(&in, &e) < 0)
+			code = cmd_fail(c, &e);
+		if (title && in.started)
+			show_end(c, title, code);
+	}
+	env_release(in.hold);
+	vec_release(&a->words);
+	return code;
+}
+
+static bool take_word(const struct install_args *a, size_t *at, const char *word)
+{
+	if (*at >= a->words.n || strcmp(a->words.v[*at], word) != 0)
+		return false;
+	++*at;
+	return true;
+}
+
+static int no_more_words(const struct install_args *a, size_t at, struct err *e)
+{
+	return at < a->words.n ? err_new(e, ERR_USAGE, "unexpected word '%s'", a->words.v[at]) : 0;
+}
+
+static int read_timer(const struct install_args *a, size_t *at, int64_t *ret_ms, struct err *e)
+{
+	uint64_t minutes;
+	*ret_ms = 0;
+	if (a->auto_abort && cmd_parse_duration(a->auto_abort, "--auto-abort", ret_ms, e) < 0)
+		return -1;
+	if (!take_word(a, at, "auto-abort-timer"))
+		return 0;
+	if (*at >= a->words.n || !str_to_u64(str_c(a->words.v[*at]), &minutes) || !minutes || minutes > 30 * 24 * 60)
+		return err_new(e, ERR_USAGE,
+			       "auto-abort-timer wants minutes, from 1 to 43200; --auto-abort takes 90s or 2h");
+	++*at;
+	*ret_ms = (int64_t)minutes * 60000;
+	return 0;
+}
+
+static int activate(struct install *in, struct err *e)
+{
+	struct upgrade_request q = {.verb = UPGRADE_ACTIVATE, .stop_at_deprecated = in->a->stop_at_deprecated};
+	size_t at = 0;
+	q.issu = take_word(in->a, &at, "issu");
+	if (read_timer(in->a, &at, &q.timer_ms, e) < 0)
+		return -1;
+	q.then_commit = take_word(in->a, &at, "commit");
+	return no_more_words(in->a, at, e) < 0 || begin(in, e) < 0 ||
+			       (!in->a->override_frozen && in->info.name.n &&
+				env_refuse_frozen(in->c->state, in->name, e) < 0)
+		       ? -1
+		       : run_verb(in, &q, "activate", e);
+}
+
+int cmd_install_activate(struct cmd_context *c, int argc, char **argv)
+{
+	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, "auto-abort", CMD_TEXT, &a.auto_abort},
+		{0, "stop-at-deprecated", CMD_FLAG, &a.stop_at_deprecated},
+		{0, "override-frozen", CMD_FLAG, &a.override_frozen},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, "install_activate", activate);
+}
+
+static int commit(struct install *in, struct err *e)
+{
+	const struct upgrade_request q = {.verb = UPGRADE_COMMIT};
+	return no_more_words(in->a, 0, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "commit", e);
+}
+
+int cmd_install_commit(struct cmd_context *c, int argc, char **argv)
+{
+	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, "install_commit", commit);
+}
+
+static int abort_it(struct install *in, struct err *e)
+{
+	struct upgrade_request q = {.verb = UPGRADE_ABORT, .keep_state = in->a->keep_state};
+	size_t at = 0;
+	q.issu = take_word(in->a, &at, "issu");
+	return no_more_words(in->a, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "abort", e);
+}
+
+int cmd_install_abort(struct cmd_context *c, int argc, char **argv)
+{
+	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, "keep-state", CMD_FLAG, &a.keep_state},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, "install_abort", abort_it);
+}
+
+static int stop_timer(struct install *in, struct err *e)
+{
+	const struct upgrade_request q = {.verb = UPGRADE_STOP_TIMER};
+	size_t at = 0;
+	if (!take_word(in->a, &at, "stop"))
+		return err_new(e, ERR_USAGE, "what about the timer? as in: slipway install auto-abort-timer stop");
+	return no_more_words(in->a, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "auto-abort-timer stop", e);
+}
+
+int cmd_install_timer(struct cmd_context *c, int argc, char **argv)
+{
+	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, "auto_abort_timer_stop", stop_timer);
+}
+
+static int clear_state(struct install *in, struct err *e)
+{
+	const struct upgrade_request q = {.verb = UPGRADE_CLEAR};
+	size_t at = 0;
+	if (!take_word(in->a, &at, "state"))
+		return err_new(e, ERR_USAGE, "clear what? as in: slipway clear install state");
+	return no_more_words(in->a, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "clear install state", e);
+}
+
+int cmd_clear_install(struct cmd_context *c, int argc, char **argv)
+{
+	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, "clear_install_state", clear_state);
+}
+
+/* -- rollback ------------------------------------------------------------------------------------------------------- */
+
+/* From which generation a change made `of`; 0 none. Going back makes nothing. */
+static uint32_t made_from(const struct env_history_entry *h, size_t n, uint32_t of)
+{
+	for (size_t i = n; i-- > 0;)
+		if (h[i].to == of && h[i].from && h[i].from < of && str_eq(h[i].result, STR("done")) &&
+		    !str_eq(h[i].operation, STR("rollback")) && !str_eq(h[i].operation, STR("abort")) &&
+		    !str_eq(h[i].operation, STR("auto-abort")))
+			return h[i].from;
+	return 0;
+}
+
+/* Without a number: one change back. What the current one was made from, or where that was removed, what that one was made
+ * from. */
+static int one_change_back(struct install *in, uint32_t *ret, struct err *e)
+{
+	struct cmd_context *c = in->c;
 	struct env_history_entry *h;
 	size_t n;
-	uint64_t number;
-	size_t at = a->words.n && strcmp(a->words.v[0], "to") == 0 ? 1 : 0;
-	if (a->words.n > at + 1 || (at && a->words.n == 1))
-		return err_new(e, ERR_USAGE, "rollback to which generation? as in: slipway install rollback -n %s to 3",
-			       a->name);
-	if (a->words.n > at) {
-		if (!str_to_u64(str_c(a->words.v[at]), &number) || !number || number >= UINT32_MAX)
-			return err_new(e, ERR_USAGE, "'%s' is not a generation; 'slipway env history -n %s' lists them",
-				       a->words.v[at], a->name);
-		*ret = (uint32_t)number;
-		return 0;
-	}
-	/* Without a number: one change back. What the current one was made from, or where that was removed, what that one was
-	 * made from. */
-	if (env_history(c->state, &c->arena, name, &h, &n, e) < 0)
+	if (env_history(c->state, &c->arena, in->name, &h, &n, e) < 0)
 		return -1;
-	for (uint32_t from = made_from(h, n, info->current); from; from = made_from(h, n, from)) {
+	for (uint32_t from = made_from(h, n, in->info.current); from; from = made_from(h, n, from)) {
 		struct env_spec_file lock;
 		struct err gone = ERR_INIT;
-		if (env_generation_lock(c->state, &c->arena, name, from, &lock, &gone) < 0)
+		if (env_generation_lock(c->state, &c->arena, in->name, from, &lock, &gone) < 0)
 			continue;
 		*ret = from;
 		return 0;
 	}
 	return err_new(e, ERR_NOT_FOUND,
-		       "environment '%s' has nothing to go back to from generation %u; 'slipway env history -n %s' "
-		       "lists what is kept, 'slipway install rollback -n %s to N' goes to any of it",
-		       a->name, info->current, a->name, a->name);
+		       "environment '%.*s' has nothing to go back to from generation %u; 'slipway env history -n %.*s' "
+		       "lists what is kept, 'slipway install rollback -n %.*s to N' goes to any of it",
+		       STR_ARG(in->name), in->info.current, STR_ARG(in->name), STR_ARG(in->name));
+}
+
+/* A number, a label or "committed". */
+static int read_generation(struct install *in, const char *word, uint32_t *ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+	uint64_t number;
+	bool is_number = str_to_u64(str_c(word), &number);
+	struct str label = str_c(word);
+	if (is_number ? !number || number >= UINT32_MAX : env_name_check(label, &why) < 0)
+		return err_new(e, ERR_USAGE, "'%s' is not a generation; 'slipway env history -n %.*s' lists them", word,
+			       STR_ARG(in->name));
+	return env_find_generation(in->c->state, in->name, label, ret, e);
+}
+
+/* "rollback", "rollback to 3", "rollback 3", "rollback to committed"; with an upgrade under way it goes where that came from. */
+static int wanted_generation(struct install *in, const struct upgrade_status *s, uint32_t *ret, struct err *e)
+{
+	const struct install_args *a = in->a;
+	size_t at = a->words.n && strcmp(a->words.v[0], "to") == 0 ? 1 : 0;
+	if (a->words.n > at + 1 || (at && a->words.n == 1))
+		return err_new(e, ERR_USAGE,
+			       "rollback to which generation? as in: slipway install rollback -n %.*s to 3",
+			       STR_ARG(in->name));
+	if (a->words.n > at)
+		return read_generation(in, a->words.v[at], ret, e);
+	if (s->in_progress) {
+		*ret = s->from;
+		return 0;
+	}
+	return one_change_back(in, ret, e);
 }
 
 /* Nothing without --json. */
 static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, uint32_t to, const struct env_plan *p)
 {
-	auto_answer answer = {0};
+	auto_answer a = {0};
 	if (!c->json)
 		return 0;
-	struct jw *w = cmd_answer(&answer);
+	struct jw *w = cmd_answer(&a);
 	jw_kv_str(w, "environment", name);
 	jw_kv_c(w, "operation", "rollback");
 	jw_kv_bool(w, "dry_run", c->dry_run);
@@ -71,48 +400,53 @@ static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, 
 	jw_kv_int(w, "added", p ? (int64_t)p->added_n : 0);
 	jw_kv_int(w, "changed", p ? (int64_t)p->changed_n : 0);
 	jw_kv_int(w, "removed", p ? (int64_t)p->removed_n : 0);
-	return cmd_answer_print(c, &answer);
+	return cmd_answer_print(c, &a);
 }
 
-static int rollback(struct cmd_context *c, const struct install_args *a, struct err *e)
+static int rollback_to(struct install *in, uint32_t to, bool in_progress, struct err *e)
 {
-	struct env_info info;
+	struct cmd_context *c = in->c;
 	struct env_spec_file before, target;
-	struct env_plan plan;
-	uint32_t to = 0;
-	auto_ptr(env_hold) hold = NULL;
-	struct env_opts o = {.command = c->command_line, .clock = &clock_system};
-	if (cmd_hold(c, a->name, a->wait_s, &info, &hold, e) < 0 ||
-	    (!a->override_frozen && env_refuse_frozen(c->state, info.name, e) < 0) ||
-	    wanted_generation(c, a, info.name, &info, &to, e) < 0)
+	struct env_plan p;
+	const struct upgrade_request q = {
+		.verb = UPGRADE_ROLLBACK,
+		.generation = to,
+		.operation = in_progress ? NULL : "rollback",
+		.keep_state = in->a->keep_state,
+	};
+	if (env_generation_lock(c->state, &c->arena, in->name, 0, &before, e) < 0 ||
+	    env_generation_lock(c->state, &c->arena, in->name, to, &target, e) < 0 ||
+	    env_plan(&target, &before, NULL, &c->arena, &p, e) < 0)
 		return -1;
-	if (to == info.current) {
-		cmd_say(c, "'%s' is at generation %u already", a->name, to);
-		return rollback_json(c, info.name, to, to, NULL);
-	}
-	if (env_generation_lock(c->state, &c->arena, info.name, 0, &before, e) < 0 ||
-	    env_generation_lock(c->state, &c->arena, info.name, to, &target, e) < 0 ||
-	    env_plan(&target, &before, NULL, &c->arena, &plan, e) < 0)
-		return -1;
-	cmd_say(c, "generation %u -> %u: %zu to add, %zu to change, %zu to remove", info.current, to, plan.added_n,
-		plan.changed_n, plan.removed_n);
-	if (!c->dry_run && cmd_make_current(c, hold, to, "rollback", &o, e) < 0)
+	cmd_say(c, "generation %u -> %u: %zu to add, %zu to change, %zu to remove", in->info.current, to, p.added_n,
+		p.changed_n, p.removed_n);
+	if (c->dry_run ? upgrade_may(&in->u.o, &q, e) < 0 : cmd_upgrade_run(&in->u, &q, e) < 0)
 		return -1;
 	if (!c->dry_run)
-		cmd_say(c, "'%s' is at generation %u again", a->name, to);
-	return rollback_json(c, info.name, info.current, to, &plan);
+		cmd_say(c, "'%.*s' is at generation %u again", STR_ARG(in->name), to);
+	return rollback_json(c, in->name, in->info.current, to, &p);
 }
 
-typedef int install_fn(struct cmd_context *c, const struct install_args *a, struct err *e);
-
-static int run(struct cmd_context *c, const struct cmd_option *options, int argc, char **argv, struct install_args *a,
-	       install_fn *fn)
+static int rollback(struct install *in, struct err *e)
 {
-	struct err e = ERR_INIT;
-	int rc = cmd_parse(c, options, false, argc, argv, &a->words, &e);
-	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : fn(c, a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;
-	vec_release(&a->words);
-	return code;
+	struct cmd_context *c = in->c;
+	struct upgrade_status s;
+	uint32_t to = 0;
+	if (begin(in, e) < 0 || upgrade_status(c->state, &c->arena, in->name, &s, e) < 0)
+		return -1;
+	if (!in->info.name.n)
+		return err_new(
+			e, ERR_NOT_FOUND,
+			"environment '%.*s' has no version yet to go back to; 'slipway install abort' undoes the add",
+			STR_ARG(in->name));
+	if ((!in->a->override_frozen && env_refuse_frozen(c->state, in->name, e) < 0) ||
+	    wanted_generation(in, &s, &to, e) < 0)
+		return -1;
+	if (to == in->info.current && !s.in_progress) {
+		cmd_say(c, "'%.*s' is at generation %u already", STR_ARG(in->name), to);
+		return rollback_json(c, in->name, to, to, NULL);
+	}
+	return rollback_to(in, to, s.in_progress, e);
 }
 
 int cmd_install_rollback(struct cmd_context *c, int argc, char **argv)
@@ -121,75 +455,163 @@ int cmd_install_rollback(struct cmd_context *c, int argc, char **argv)
 	const struct cmd_option options[] = {
 		{'n', "name", CMD_TEXT, &a.name},
 		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, "keep-state", CMD_FLAG, &a.keep_state},
 		{0, "override-frozen", CMD_FLAG, &a.override_frozen},
 		{0, NULL, CMD_FLAG, NULL},
 	};
-	return run(c, options, argc, argv, &a, rollback);
+	return run(c, options, argc, argv, &a, NULL, rollback);
 }
 
-static int removed_answer(struct cmd_context *c, const struct env_info *info, uint32_t number,
-			  const struct env_generation_info *v, size_t n)
+/* -- label ---------------------------------------------------------------------------------------------------------- */
+
+static int label(struct install *in, struct err *e)
 {
-	auto_answer answer = {0};
-	struct jw *w = cmd_answer(&answer);
-	jw_kv_str(w, "environment", info->name);
+	struct cmd_context *c = in->c;
+	const struct cmd_list *words = &in->a->words;
+	uint32_t number;
+	if (words->n != 2)
+		return err_new(e, ERR_USAGE,
+			       "label which generation, and how? as in: slipway install label 3 stable; an empty name "
+			       "takes a label away");
+	if (begin(in, e) < 0 || read_generation(in, words->v[0], &number, e) < 0)
+		return -1;
+	const struct env_history_entry x = {
+		.at_ms = clock_system.wall_ms(&clock_system),
+		.operation = STR("label"),
+		.command = str_c(c->command_line),
+		.result = STR("done"),
+		.from = number,
+		.to = number,
+		.who = str_c(in->u.o.env_opts.who),
+	};
+	if (!c->dry_run &&
+	    (env_label(in->hold, number, str_c(words->v[1]), e) < 0 || env_history_add(in->hold, &x, e) < 0))
+		return -1;
+	if (words->v[1][0])
+		cmd_say(c, "generation %u of '%.*s' is '%s'", number, STR_ARG(in->name), words->v[1]);
+	else
+		cmd_say(c, "generation %u of '%.*s' has no label", number, STR_ARG(in->name));
+	auto_answer a = {0};
+	if (!c->json)
+		return 0;
+	struct jw *w = cmd_answer(&a);
+	jw_kv_str(w, "environment", in->name);
+	jw_kv_c(w, "operation", "label");
+	jw_kv_bool(w, "dry_run", c->dry_run);
+	jw_kv_int(w, "generation", number);
+	jw_kv_c(w, "label", words->v[1]);
+	return cmd_answer_print(c, &a);
+}
+
+int cmd_install_label(struct cmd_context *c, int argc, char **argv)
+{
+	struct install_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
+	const struct cmd_option options[] = {
+		{'n', "name", CMD_TEXT, &a.name},
+		{0, "wait", CMD_NUMBER, &a.wait_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	return run(c, options, argc, argv, &a, NULL, label);
+}
+
+/* -- remove inactive ------------------------------------------------------------------------------------------------ */
+
+static int add_size(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
+{
+	uint64_t *sum = ctx;
+	(void)dirfd, (void)name, (void)rel, (void)e;
+	/* A file that has other links (the store's, another generation's) frees nothing. */
+	if (S_ISDIR(st->st_mode) || st->st_nlink == 1)
+		*sum += (uint64_t)st->st_blocks * 512;
+	return 0;
+}
+
+struct removal {
+	struct env_generation_info *v;
+	size_t n;
+	uint64_t freed;
+};
+
+static int choose_removals(struct install *in, uint32_t number, struct removal *r, struct err *e)
+{
+	struct cmd_context *c = in->c;
+	struct env_generation_info *all;
+	size_t n;
+	if (env_generations(c->state, &c->arena, in->name, &all, &n, e) < 0)
+		return -1;
+	r->v = arena_array(&c->arena, struct env_generation_info, n);
+	for (size_t i = 0; i < n; i++) {
+		if (number ? all[i].number != number : all[i].state != ENV_INACTIVE)
+			continue;
+		const char *dir = arena_printf(&c->arena, "env/%.*s/%u", STR_ARG(in->name), all[i].number);
+		if (fs_walk(c->root_fd, dir, add_size, &r->freed, e) < 0)
+			return -1;
+		r->v[r->n++] = all[i];
+	}
+	return 0;
+}
+
+static int removed_answer(struct install *in, const struct removal *r)
+{
+	struct cmd_context *c = in->c;
+	auto_answer a = {0};
+	struct jw *w = cmd_answer(&a);
+	jw_kv_str(w, "environment", in->name);
 	jw_kv_c(w, "operation", "remove inactive");
 	jw_kv_bool(w, "dry_run", c->dry_run);
-	jw_kv_int(w, "current", info->current);
+	jw_kv_int(w, "current", in->info.current);
 	jw_key(w, "removed");
 	jw_array(w);
-	for (size_t i = 0; i < n; i++)
-		if (number ? v[i].number == number : !v[i].current)
-			jw_int(w, v[i].number);
+	for (size_t i = 0; i < r->n; i++)
+		jw_int(w, r->v[i].number);
 	jw_array_end(w);
-	return cmd_answer_print(c, &answer);
+	jw_kv_int(w, "freed_bytes", (int64_t)r->freed);
+	return cmd_answer_print(c, &a);
 }
 
-static void say_removed(struct cmd_context *c, const struct env_info *info, uint32_t number,
-			const struct env_generation_info *v, size_t n)
+static void say_removed(struct install *in, const struct removal *r)
 {
-	auto_buf list = BUF_INIT(BUF_MAX);
-	for (size_t i = 0; i < n; i++)
-		if (number ? v[i].number == number : !v[i].current)
-			buf_printf(&list, "%s%u", list.n ? ", " : "", v[i].number);
+	struct cmd_context *c = in->c;
+	auto_buf list = BUF_INIT(BUF_MAX), size = BUF_INIT(64);
+	for (size_t i = 0; i < r->n; i++)
+		buf_printf(&list, "%s%u", i ? ", " : "", r->v[i].number);
 	cmd_say(c, "%s of '%.*s': %s; generation %u stays current",
-		c->dry_run ? "would remove generations" : "removed generations", STR_ARG(info->name),
-		list.n ? list.p : "none", info->current);
+		c->dry_run ? "would remove generations" : "removed generations", STR_ARG(in->name),
+		r->n ? list.p : "none", in->info.current);
+	out_put_size(&size, r->freed);
+	if (r->n)
+		cmd_say(c, "%s: %s; packages that nothing uses any more stay in the store until 'slipway store gc'",
+			c->dry_run ? "would be freed" : "freed", size.p);
 }
 
 /* "remove inactive [N]" */
-static int remove_inactive(struct cmd_context *c, const struct install_args *a, struct err *e)
+static int remove_inactive(struct install *in, struct err *e)
 {
-	struct env_info info;
-	struct env_spec_file lock;
-	struct env_generation_info *generations;
-	size_t n;
-	uint64_t number = 0;
-	auto_ptr(env_hold) hold = NULL;
-	if (!a->words.n || strcmp(a->words.v[0], "inactive") != 0 || a->words.n > 2 ||
-	    (a->words.n == 2 && (!str_to_u64(str_c(a->words.v[1]), &number) || !number || number >= UINT32_MAX)))
+	struct cmd_context *c = in->c;
+	const struct cmd_list *words = &in->a->words;
+	struct upgrade_request q = {.verb = UPGRADE_REMOVE_INACTIVE};
+	struct removal r = {0};
+	if (!words->n || strcmp(words->v[0], "inactive") != 0 || words->n > 2)
 		return err_new(e, ERR_USAGE,
 			       "remove which generations? as in: slipway install remove inactive -n NAME, or: "
 			       "slipway install remove inactive 3 -n NAME");
-	if (cmd_hold(c, a->name, a->wait_s, &info, &hold, e) < 0)
+	if (begin(in, e) < 0 || (words->n == 2 && read_generation(in, words->v[1], &q.generation, e) < 0))
 		return -1;
-	if (number == info.current)
-		return err_new(e, ERR_USAGE, "generation %u of '%s' is the current one; roll back to another one first",
-			       info.current, a->name);
-	if (number && env_generation_lock(c->state, &c->arena, info.name, (uint32_t)number, &lock, e) < 0)
+	if (q.generation && q.generation == in->info.current)
+		return err_new(e, ERR_USAGE,
+			       "generation %u of '%.*s' is the current one; roll back to another one first",
+			       in->info.current, STR_ARG(in->name));
+	if (choose_removals(in, q.generation, &r, e) < 0)
 		return -1;
 	if (!c->dry_run)
 		cmd_if_interrupted(c,
-				   "'slipway env history -n %s' shows which generations are left; files of others go "
+				   "'slipway env history -n %.*s' shows which generations are left; files of others go "
 				   "with the next change",
-				   a->name);
-	if (env_generations(c->state, &c->arena, info.name, &generations, &n, e) < 0 ||
-	    (!c->dry_run && env_remove_generation(hold, (uint32_t)number, e) < 0))
+				   STR_ARG(in->name));
+	if (c->dry_run ? upgrade_may(&in->u.o, &q, e) < 0 : cmd_upgrade_run(&in->u, &q, e) < 0)
 		return -1;
-	if (!c->dry_run)
-		cmd_changed(c);
-	say_removed(c, &info, (uint32_t)number, generations, n);
-	return c->json ? removed_answer(c, &info, (uint32_t)number, generations, n) : 0;
+	say_removed(in, &r);
+	return c->json ? removed_answer(in, &r) : 0;
 }
 
 int cmd_install_remove(struct cmd_context *c, int argc, char **argv)
@@ -200,5 +622,100 @@ int cmd_install_remove(struct cmd_context *c, int argc, char **argv)
 		{0, "wait", CMD_NUMBER, &a.wait_s},
 		{0, NULL, CMD_FLAG, NULL},
 	};
-	return run(c, options, argc, argv, &a, remove_inactive);
+	return run(c, options, argc, argv, &a, NULL, remove_inactive);
+}
+
+/* -- add ------------------------------------------------------------------------------------------------------------ */
+
+static bool take_last(struct cmd_list *words, const char *word)
+{
+	if (!words->n || strcmp(words->v[words->n - 1], word) != 0)
+		return false;
+	words->n--;
+	return true;
+}
+
+/* "… activate [issu] [commit]", from the end. */
+static int take_keywords(struct cmd_list *words, struct cmd_install *in, struct err *e)
+{
+	in->commit = take_last(words, "commit");
+	in->issu = take_last(words, "issu");
+	in->activate = take_last(words, "activate");
+	if (!in->activate && (in->commit || in->issu))
+		return err_new(e, ERR_USAGE,
+			       "'%s' comes behind 'activate', as in: slipway install add FILE activate issu commit",
+			       in->commit ? "commit" : "issu");
+	return 0;
+}
+
+static bool ends_in(const char *word, const char *end)
+{
+	size_t n = strlen(word), k = strlen(end);
+	return n > k && strcmp(word + n - k, end) == 0;
+}
+
+static bool is_recipe(const char *word)
+{
+	struct stat st;
+	return strcmp(word, "-") == 0 || ends_in(word, ".spr") || ends_in(word, ".yml") || ends_in(word, ".yaml") ||
+	       ((word[0] == '/' || word[0] == '.') && stat(word, &st) == 0 && S_ISREG(st.st_mode));
+}
+
+/* "[file] RECIPE", or specs. */
+static int take_recipe(struct cmd_change_args *a, struct err *e)
+{
+	struct cmd_list *words = &a->words;
+	bool says_file = words->n && strcmp(words->v[0], "file") == 0 && words->n == 2;
+	if (!a->file && (says_file || (words->n == 1 && is_recipe(words->v[0])))) {
+		a->file = words->v[words->n - 1];
+		words->n = 0;
+	}
+	if (!a->file && !words->n)
+		return err_new(e, ERR_USAGE,
+			       "add what? as in: slipway install add web.spr, or: slipway install add 'web=1.1'");
+	for (size_t i = 0; i < words->n; i++)
+		if (is_recipe(words->v[i]))
+			return err_new(e, ERR_USAGE, "'%s' is a recipe; one recipe, or specs, or -f RECIPE and specs",
+				       words->v[i]);
+	return 0;
+}
+
+static int add(struct cmd_context *c, struct cmd_change_args *a, const char *auto_abort, struct cmd_install *in,
+	       struct err *e)
+{
+	if (take_keywords(&a->words, in, e) < 0 || take_recipe(a, e) < 0 || cmd_change_check(c, &a->options, e) < 0 ||
+	    (auto_abort && cmd_parse_duration(auto_abort, "--auto-abort", &in->timer_ms, e) < 0))
+		return cmd_fail(c, e);
+	if (cmd_need_state(c, c->dry_run, e) < 0)
+		return cmd_fail(c, e);
+	const char *title = !in->activate ? "install_add"
+			    : in->commit  ? "install_add_activate_commit"
+					  : "install_add_activate";
+	show_start(c, title);
+	return show_end(c, title, cmd_install_change(c, a, in));
+}
+
+int cmd_install_add(struct cmd_context *c, int argc, char **argv)
+{
+	struct cmd_change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
+	struct cmd_install in = {0};
+	const char *auto_abort = NULL;
+	const struct cmd_option options[] = {
+		CMD_SOLVE_OPTIONS(&a.options.solve),
+		CMD_CHANGE_OPTIONS(&a.options),
+		{'n', "name", CMD_TEXT, &a.name},
+		{'f', "file", CMD_TEXT, &a.file},
+		{0, "all", CMD_FLAG, &a.all},
+		{0, "remove", CMD_LIST, &a.remove},
+		{0, "override-frozen", CMD_FLAG, &a.options.override_frozen},
+		{0, "auto-abort", CMD_TEXT, &auto_abort},
+		{0, "stop-at-deprecated", CMD_FLAG, &in.stop_at_deprecated},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	struct err e = ERR_INIT;
+	int code = cmd_parse(c, options, false, argc, argv, &a.words, &e) < 0 ? cmd_fail(c, &e)
+		   : c->help						      ? cmd_help(c)
+									      : add(c, &a, auto_abort, &in, &e);
+	cmd_change_args_release(&a);
+	return code;
 }

@@ -27,12 +27,22 @@ static const struct cmd table[] = {
 	{"env", "check", cmd_env_check, "compare an environment's files with what was laid out"},
 	{"env", "remove", cmd_env_remove, "remove an environment"},
 	{"apply", NULL, cmd_apply, "make an environment equal to a recipe"},
+	{"install", "add", cmd_install_add, "lay out a new version beside the one that runs"},
+	{"install", "activate", cmd_install_activate, "make what was added current, until it is committed"},
+	{"install", "commit", cmd_install_commit, "keep the new version"},
+	{"install", "abort", cmd_install_abort, "go back to the committed version"},
+	{"install", "auto-abort-timer", cmd_install_timer, "stop the timer that would go back by itself"},
 	{"install", "rollback", cmd_install_rollback, "go back to an earlier generation"},
+	{"install", "label", cmd_install_label, "give a generation a name"},
 	{"install", "remove", cmd_install_remove, "remove inactive generations"},
 	{"start", NULL, cmd_start, "start an environment's services, now and after a boot"},
 	{"stop", NULL, cmd_stop, "stop an environment's services"},
 	{"status", NULL, cmd_status, "show what the agent runs"},
 	{"agent", NULL, cmd_agent, "be the host's daemon: services, timers"},
+	{"show", "install", cmd_show_install, "show versions and their states, or what was done"},
+	{"show", "issu", cmd_show_issu, "show how far an upgrade has come"},
+	{"show", "version", cmd_show_version, "show which versions run"},
+	{"clear", "install", cmd_clear_install, "clean up what a failed operation left"},
 	{"channel", "add", cmd_channel_add, "keep a channel"},
 	{"channel", "list", cmd_channel_list, "list the channels that are kept"},
 	{"channel", "remove", cmd_channel_remove, "forget a channel"},
@@ -82,7 +92,7 @@ static int usage(struct cmd_context *c, bool asked)
 	buf_put_c(&b, text ? text : "usage: slipway COMMAND [OPTION...]\n");
 	buf_put_c(&b, "\nCommands:\n");
 	for (const struct cmd *k = table; k->noun; k++)
-		buf_printf(&b, "  %-8s %-10s %s\n", k->noun, k->verb ? k->verb : "", k->summary);
+		buf_printf(&b, "  %-8s %-17s %s\n", k->noun, k->verb ? k->verb : "", k->summary);
 	buf_put_c(&b, "\n'slipway COMMAND --help' tells more of one.\n");
 	return give_help(c, &b, asked);
 }
@@ -93,7 +103,7 @@ static int verbs_of(struct cmd_context *c, const char *noun, bool asked)
 	buf_printf(&b, "usage: slipway %s VERB [OPTION...]\n", noun);
 	for (const struct cmd *k = table; k->noun; k++)
 		if (strcmp(k->noun, noun) == 0)
-			buf_printf(&b, "  %-10s %s\n", k->verb ? k->verb : "", k->summary);
+			buf_printf(&b, "  %-17s %s\n", k->verb ? k->verb : "", k->summary);
 	buf_printf(&b, "'slipway %s VERB --help' tells more of one.\n", noun);
 	return give_help(c, &b, asked);
 }

@@ -79,7 +79,8 @@ t 'is 2' has "'e' is at generation 2 again" err
 t 'another one back' runs sw install rollback -n e
 t 'is 1' has "'e' is at generation 1 again" err
 t 'not to what is not there' must_fail 1 sw install rollback -n e to 9
-t 'nor to what is no number' must_fail 2 sw install rollback -n e to x
+t 'nor to a label that none has' must_fail 1 sw install rollback -n e to x
+t 'nor to what can be none' must_fail 2 sw install rollback -n e to 'x!'
 t 'check finds nothing' runs sw env check -n e
 t 'remove inactive generations' runs sw install remove inactive -n e
 t 'leaves the current one' prints 1 sw env run -n e -- tool

@@ -10,7 +10,7 @@ shows_usage()
 }
 
 t 'help lists the commands' "$SLIPWAY" --help
-"$SLIPWAY" --help | sed -n '/^Commands:/,/^$/ s/^  \([a-z]*\) *\([a-z]*\)  .*/\1 \2/p' | sed 's/ $//' >commands
+"$SLIPWAY" --help | sed -n '/^Commands:/,/^$/ s/^  \([a-z-]*\) *\([a-z-]*\)  .*/\1 \2/p' | sed 's/ $//' >commands
 t 'more than twenty of them' test "$(wc -l <commands)" -gt 20
 while read -r command; do
 	t "$command --help" shows_usage "$command"

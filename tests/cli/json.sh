@@ -24,8 +24,18 @@ call()
 	'env check') words='env check -n e' has=differences ;;
 	'env remove') words='env remove -n e' has='environment operation dry_run generations' ;;
 	apply) words='apply list -n e' has='environment operation dry_run' ;;
+	'install add') words='install add x=1 -n e' has='environment operation dry_run added generation activated' ;;
+	'install activate') words='install activate issu -n e' has='environment operation state committed next' ;;
+	'install commit') words='install commit -n e' has='environment operation state committed next' ;;
+	'install abort') words='install abort issu -n e' has='environment operation state committed next' ;;
+	'install auto-abort-timer') words='install auto-abort-timer stop -n e' has='environment operation state timer_left_ms' ;;
+	'install label') words='install label 1 good -n e' has='environment operation dry_run generation label' ;;
+	'show install') words='show install summary -n e' has='slipway environments' ;;
+	'show issu') words='show issu state detail' has='slipway environments' ;;
+	'show version') words='show version' has='slipway environments' ;;
+	'clear install') words='clear install state -n e' has='environment operation state next' ;;
 	'install rollback') words='install rollback -n e' has='environment operation from to' ;;
-	'install remove') words='install remove inactive -n e' has='environment operation dry_run removed' ;;
+	'install remove') words='install remove inactive -n e' has='environment operation dry_run removed freed_bytes' ;;
 	'channel add') words='channel add ./ch --name c' has='operation dry_run name url' ;;
 	'channel list') words='channel list' has=channels ;;
 	'channel remove') words='channel remove c' has='operation dry_run name url' ;;
@@ -81,6 +91,12 @@ answers()
 {
 	call "$1" || return 1
 	begin
+	case $1 in # what has to be done first
+	'install activate' | 'install commit' | 'install auto-abort-timer') "$SLIPWAY" -q install add x=1 -n e || return 1 ;;
+	esac
+	case $1 in
+	'install commit' | 'install auto-abort-timer') "$SLIPWAY" -q install activate -n e || return 1 ;;
+	esac
 	case $words in
 	*--json*) ;;
 	*) words="$words --json" ;;
@@ -117,7 +133,7 @@ documented()
 	done
 }
 
-"$SLIPWAY" --help | sed -n '/^Commands:/,/^$/ s/^  \([a-z]*\) *\([a-z]*\)  .*/\1 \2/p' | sed 's/ $//' >commands
+"$SLIPWAY" --help | sed -n '/^Commands:/,/^$/ s/^  \([a-z-]*\) *\([a-z-]*\)  .*/\1 \2/p' | sed 's/ $//' >commands
 t 'there are commands' test "$(wc -l <commands)" -gt 20
 while read -r command <&3; do
 	t "$command --json" answers "$command"

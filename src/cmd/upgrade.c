@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cmd/upgrade.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cmd/change.h"
+
+const struct upgrade_services *cmd_services(struct cmd_context *c)
+{
+	(void)c;
+	return NULL;
+}
+
+const char *cmd_who(struct cmd_context *c)
+{
+	const char *sudo = getenv("SUDO_USER");
+	uid_t uid = getuid();
+	if (uid == 0 && sudo && sudo[0])
+		return sudo;
+	const struct passwd *p = getpwuid(uid);
+	return p ? arena_strdup(&c->arena, str_c(p->pw_name)) : arena_printf(&c->arena, "%u", (unsigned)uid);
+}
+
+/* -- showing ------------------------------------------------------------------------------------------------------ */
+
+/* Steps as the log names them, and as they are shown while they run. */
+static const char *shown_step(const char *name)
+{
+	return strcmp(name, "Activate") == 0 ? "install_active" : strcmp(name, "Commit") == 0 ? "install_commit" : name;
+}
+
+static void show_begin(struct cmd_upgrade *u, const char *name)
+{
+	struct out *o = &u->c->out;
+	u->step = name;
+	out_line(o, "--- Starting %s ---", shown_step(name));
+	out_line(o, "Performing %s on all members", shown_step(name));
+	out_line(o, "  [1] %s package(s) on member 1", shown_step(name));
+}
+
+static void show_finish(struct cmd_upgrade *u, const char *name, bool failed)
+{
+	struct out *o = &u->c->out;
+	if (u->step && strcmp(u->step, name) == 0) {
+		if (!failed)
+			out_line(o, "  [1] Finished %s on member 1", shown_step(name));
+		out_line(o, "Checking status of %s on [1]", shown_step(name));
+		out_line(o, "%s: %s on [1]", shown_step(name), failed ? "Failed" : "Passed");
+		u->step = NULL;
+	}
+	out_line(o, "Finished %s", shown_step(name));
+	out_line(o, "%s", "");
+}
+
+static void show(struct cmd_upgrade *u, const struct upgrade_event *v)
+{
+	struct out *o = &u->c->out;
+	switch (v->kind) {
+	case UPGRADE_EVENT_STAGE:
+		out_line(o, "STAGE %lld: %s%s", (long long)v->number, v->text,
+			 v->number ? "" : " before starting ISSU");
+		out_line(o, "=====");
+		break;
+	case UPGRADE_EVENT_BEGIN:
+		show_begin(u, v->text);
+		break;
+	case UPGRADE_EVENT_MEMBER:
+		out_line(o, "--- %s ---%s", v->text, v->done ? "" : " failed");
+		break;
+	case UPGRADE_EVENT_FINISH:
+		show_finish(u, v->text, v->failure != NULL);
+		break;
+	case UPGRADE_EVENT_NOTE:
+		out_line(o, "NOTE: %s", v->text);
+		break;
+	case UPGRADE_EVENT_TIMER:
+		out_line(o, "Install auto abort timer will expire in %lld seconds", (long long)(v->number / 1000));
+		break;
+	case UPGRADE_EVENT_START:
+	case UPGRADE_EVENT_STATE:
+	case UPGRADE_EVENT_END:
+		break;
+	}
+	out_flush(o);
+}
+
+static bool has_begun_to_change(const struct upgrade_event *v)
+{
+	return v->kind == UPGRADE_EVENT_BEGIN && strcmp(v->text, "Add") != 0;
+}
+
+static void on_event(void *ctx, const struct upgrade_event *v)
+{
+	struct cmd_upgrade *u = ctx;
+	struct cmd_context *c = u->c;
+	if (has_begun_to_change(v) && !u->signals_wait) {
+		cmd_signals_wait(&u->signals);
+		u->signals_wait = true;
+	}
+	if (v->kind == UPGRADE_EVENT_END && !v->failure)
+		cmd_changed(c);
+	u->show |= u->show_stages && v->kind == UPGRADE_EVENT_STAGE;
+	if (u->show && !c->json && !c->quiet)
+		show(u, v);
+	else if (v->kind == UPGRADE_EVENT_NOTE)
+		cmd_say(c, "note: %s", v->text);
+}
+
+/* -- running ------------------------------------------------------------------------------------------------------ */
+
+void cmd_upgrade_begin(struct cmd_upgrade *u, struct cmd_context *c, struct str env, struct env_hold *hold, bool show)
+{
+	*u = (struct cmd_upgrade){
+		.c = c,
+		.show = show,
+		.o =
+			{
+				.state = c->state,
+				.hold = hold,
+				.env = env,
+				.store = c->store,
+				.services = cmd_services(c),
+				.env_opts =
+					{
+						.clock = &clock_system,
+						.command = c->command_line,
+						.who = cmd_who(c),
+					},
+				.root_fd = c->root_fd,
+				.root_path = c->root_path,
+				.event = on_event,
+				.ctx = u,
+			},
+	};
+}
+
+static void let_signals_go_on(struct cmd_upgrade *u)
+{
+	if (u->signals_wait)
+		cmd_signals_go_on(&u->signals);
+	u->signals_wait = false;
+}
+
+int cmd_upgrade_settle(struct cmd_upgrade *u, struct err *e)
+{
+	bool shown = u->show;
+	if (!u->o.hold)
+		return 0;
+	u->show = false; /* it belongs to another command */
+	int rc = upgrade_settle(&u->o, e);
+	u->show = shown;
+	let_signals_go_on(u);
+	return rc < 0 ? -1 : 0;
+}
+
+int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e)
+{
+	u->o.store = u->c->store;
+	int rc = upgrade_run(&u->o, q, e);
+	let_signals_go_on(u);
+	return rc;
+}
+
+/* -- which environment -------------------------------------------------------------------------------------------- */
+
+static bool is_listed(const struct env_info *v, size_t n, struct str name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(v[i].name, name))
+			return true;
+	return false;
+}
+
+static int by_name(const void *x, const void *y)
+{
+	return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+int cmd_all_environments(struct cmd_context *c, struct str **ret, size_t *ret_n, struct err *e)
+{
+	struct env_info *v;
+	struct str *busy;
+	size_t n, busy_n;
+	if (env_list(c->state, &c->arena, &v, &n, e) < 0 ||
+	    env_operation_list(c->state, &c->arena, &busy, &busy_n, e) < 0)
+		return -1;
+	*ret = arena_array(&c->arena, struct str, n + busy_n);
+	*ret_n = 0;
+	for (size_t i = 0; i < n; i++)
+		(*ret)[(*ret_n)++] = v[i].name;
+	for (size_t i = 0; i < busy_n; i++)
+		if (!is_listed(v, n, busy[i]))
+			(*ret)[(*ret_n)++] = busy[i];
+	if (*ret_n)
+		qsort(*ret, *ret_n, sizeof(**ret), by_name);
+	return 0;
+}
+
+int cmd_the_environment(struct cmd_context *c, const char *name, struct str *ret, struct err *e)
+{
+	enum { MAX_SHOWN = 10 };
+	struct str *v;
+	size_t n;
+	auto_buf b = BUF_INIT(4096);
+	if (name) {
+		*ret = str_c(name);
+		return env_name_check(*ret, e);
+	}
+	if (cmd_need_state(c, true, e) < 0 || cmd_all_environments(c, &v, &n, e) < 0)
+		return -1;
+	if (n == 1) {
+		*ret = v[0];
+		return 0;
+	}
+	for (size_t i = 0; i < n && i < MAX_SHOWN; i++)
+		buf_printf(&b, "%s%.*s", i ? ", " : ": ", STR_ARG(v[i]));
+	return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; there %s %zu%s%s", n == 1 ? "is" : "are",
+		       n, b.n ? b.p : "", n > MAX_SHOWN ? ", ..." : "");
+}
+
+int cmd_refuse_in_progress(struct cmd_context *c, struct str env, struct env_hold *hold, struct err *e)
+{
+	struct upgrade_status s;
+	struct cmd_upgrade u;
+	cmd_upgrade_begin(&u, c, env, hold, false);
+	if (cmd_upgrade_settle(&u, e) < 0 || upgrade_status(c->state, &c->arena, env, &s, e) < 0)
+		return -1;
+	return s.in_progress
+		       ? err_new(e, ERR_FAILED,
+				 "'%.*s' is in the middle of an upgrade, in state '%.*s'; '%.*s' goes on with it, "
+				 "'slipway install abort issu' goes back",
+				 STR_ARG(env), STR_ARG(s.state), STR_ARG(s.next))
+		       : 0;
+}
+
+/* -- times -------------------------------------------------------------------------------------------------------- */
+
+int cmd_parse_duration(const char *text, const char *what, int64_t *ret_ms, struct err *e)
+{
+	static const struct {
+		char letter;
+		int64_t ms;
+	} units[] = {{'s', 1000}, {'m', 60 * 1000}, {'h', 3600 * 1000}, {'d', 24 * 3600 * 1000}};
+	const int64_t most = 30 * units[3].ms;
+	struct str number = str_c(text);
+	uint64_t n = 0;
+	int64_t unit = 0;
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+		if (number.n && number.p[number.n - 1] == units[i].letter)
+			unit = units[i].ms;
+	if (!unit || !str_to_u64(str_head(number, number.n - 1), &n) || !n || n > (uint64_t)(most / unit))
+		return err_new(e, ERR_USAGE, "%s is a time as 90s, 30m or 2h, from a second to 30 days; not '%s'", what,
+			       text);
+	*ret_ms = (int64_t)n * unit;
+	return 0;
+}
+
+void cmd_put_countdown(struct buf *b, int64_t ms)
+{
+	long long s = (ms + 999) / 1000;
+	buf_printf(b, "%02lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+}

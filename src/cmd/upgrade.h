@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * upgrade: what the commands share that lead an environment from one generation to another: who asks, what runs services here, how
+ * it is shown while it goes on, and signals, which wait for a state of rest.
+ *
+ *	cmd_upgrade_begin(&u, c, name, hold, show);
+ *	if (cmd_upgrade_settle(&u, e) < 0 || cmd_upgrade_run(&u, &q, e) < 0) return cmd_fail(c, e);
+ */
+#include "cmd/cmd.h"
+#include "upgrade/upgrade.h"
+
+/* What runs services on this host; NULL: nothing does. */
+const struct upgrade_services *cmd_services(struct cmd_context *c);
+/* The user, for histories: who called sudo, else the process's own. */
+const char *cmd_who(struct cmd_context *c);
+
+struct cmd_upgrade {
+	struct cmd_context *c;
+	struct upgrade_opts o;
+	bool show;	  /* the lines of install commands on standard output; else only notes, as remarks */
+	bool show_stages; /* the same once there is a stage: where services and their state are moved */
+	const char *step; /* the piece of work under way */
+	sigset_t signals;
+	bool signals_wait;
+};
+/* `hold` NULL: a dry run. The root and the state are open. */
+void cmd_upgrade_begin(struct cmd_upgrade *u, struct cmd_context *c, struct str env, struct env_hold *hold, bool show);
+/* What a crash or a timer that ended left is brought to rest, and told. Nothing for a dry run. */
+int cmd_upgrade_settle(struct cmd_upgrade *u, struct err *e);
+int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e);
+
+/* The environment that is meant: `name`, or the only one there is. ERR_USAGE lists those to choose from. */
+int cmd_the_environment(struct cmd_context *c, const char *name, struct str *ret, struct err *e);
+/* Every one; those whose first version is being added too. Sorted. */
+int cmd_all_environments(struct cmd_context *c, struct str **ret, size_t *ret_n, struct err *e);
+/* An environment that is not to be removed while an operation is under way; settled first where it is held. */
+int cmd_refuse_in_progress(struct cmd_context *c, struct str env, struct env_hold *hold, struct err *e);
+
+/* "90s", "30m", "2h", "1d": at least a second, at most 30 days. */
+int cmd_parse_duration(const char *text, const char *what, int64_t *ret_ms, struct err *e);
+void cmd_put_countdown(struct buf *b, int64_t ms); /* "01:43:55" */
