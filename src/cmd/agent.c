@@ -28,7 +28,11 @@ static int print_unit(struct cmd_context *c, struct err *e)
 	if (cmd_need_root(c, e) < 0)
 		return -1;
 	agent_put_unit(program ? program : "/usr/bin/slipway", c->root_path, &b);
-	return cmd_print(c, &b);
+	if (!c->json)
+		return cmd_print(c, &b);
+	auto_answer answer = {0};
+	jw_kv_str(cmd_answer(&answer), "unit", buf_str(&b));
+	return cmd_answer_print(c, &answer);
 }
 
 static int run_agent(struct cmd_context *c, struct err *e)
@@ -57,8 +61,14 @@ static int stop_agent(struct cmd_context *c, bool services, struct err *e)
 		return -1;
 	cmd_changed(c);
 	cmd_say(c, services ? "the agent and all services have ended"
-			    : "the agent has ended; services run on until 'slipway agent' takes them over");
-	return 0;
+			    : "the agent has ended; services run on, and the next 'slipway agent' takes them over");
+	if (!c->json)
+		return 0;
+	auto_answer answer = {0};
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_c(w, "operation", "agent stop");
+	jw_kv_bool(w, "services", services);
+	return cmd_answer_print(c, &answer);
 }
 
 static int agent(struct cmd_context *c, const struct agent_args *a, struct err *e)

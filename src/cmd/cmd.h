@@ -22,6 +22,7 @@
 #include "base/out.h"
 #include "base/progress.h"
 #include "base/vec.h"
+#include "agent/agent.h"
 #include "channel/channel.h"
 #include "env/env.h"
 #include "pkg/pkg.h"
@@ -77,6 +78,8 @@ struct cmd_context {
 	struct store *store;
 	struct env_state *state;
 	struct transfer *transfer;
+	struct agent_client *agent; /* to the end of the command: the agent settles what it leaves in the middle */
+	struct upgrade_services services;
 	struct channel_fetch fetch;
 	struct channel_cache cache;
 	VEC(struct channel) named; /* every channel that was parsed: they know their credentials */

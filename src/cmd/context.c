@@ -178,6 +178,7 @@ int cmd_need_cache(struct cmd_context *c, struct err *e)
 void cmd_context_release(struct cmd_context *c)
 {
 	cmd_progress_end(c);
+	agent_client_free(c->agent);
 	transfer_free(c->transfer);
 	store_free(c->store);
 	env_state_free(c->state);

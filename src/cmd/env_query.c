@@ -427,7 +427,7 @@ int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 				   "'slipway env list' shows whether '%.*s' is removed; files that are left of it go "
 				   "with the next change",
 				   STR_ARG(info.name));
-	if (!c->dry_run && env_remove(hold, &o, &e) < 0)
+	if (!c->dry_run && (cmd_stop_services(c, info.name, &e) < 0 || env_remove(hold, &o, &e) < 0))
 		return cmd_fail(c, &e);
 	if (!c->dry_run)
 		cmd_changed(c);

@@ -7,10 +7,26 @@
 
 #include "cmd/change.h"
 
-const struct upgrade_services *cmd_services(struct cmd_context *c)
+const struct upgrade_services *cmd_services(struct cmd_context *c, struct str env)
 {
-	(void)c;
-	return NULL;
+	struct err e = ERR_INIT;
+	if (!c->agent && agent_connect(c->root_fd, c->root_path, &c->agent, &e) < 0) {
+		if (e.code != ERR_NOT_FOUND)
+			cmd_warn(c, "%s; services stay as they are", e.msg);
+		return NULL;
+	}
+	if (agent_working(c->agent, env, &e) < 0) {
+		cmd_warn(c, "%s; services stay as they are", e.msg);
+		return NULL;
+	}
+	c->services = agent_services(c->agent);
+	return &c->services;
+}
+
+int cmd_stop_services(struct cmd_context *c, struct str env, struct err *e)
+{
+	const struct upgrade_services *s = cmd_services(c, env);
+	return s ? agent_stop_env(c->state, s, c->root_path, env, NULL, NULL, e) : 0;
 }
 
 const char *cmd_who(struct cmd_context *c)
@@ -121,7 +137,7 @@ void cmd_upgrade_begin(struct cmd_upgrade *u, struct cmd_context *c, struct str 
 				.hold = hold,
 				.env = env,
 				.store = c->store,
-				.services = cmd_services(c),
+				.services = hold ? cmd_services(c, env) : NULL,
 				.env_opts =
 					{
 						.clock = &clock_system,

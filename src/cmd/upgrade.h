@@ -10,8 +10,10 @@
 #include "cmd/cmd.h"
 #include "upgrade/upgrade.h"
 
-/* What runs services on this host; NULL: nothing does. */
-const struct upgrade_services *cmd_services(struct cmd_context *c);
+/* What runs services on this host: the agent, which gets to know that `env` is being changed; NULL: nothing does. */
+const struct upgrade_services *cmd_services(struct cmd_context *c, struct str env);
+/* Stops what runs of an environment that is going to be removed. */
+int cmd_stop_services(struct cmd_context *c, struct str env, struct err *e);
 /* The user, for histories: who called sudo, else the process's own. */
 const char *cmd_who(struct cmd_context *c);
 

@@ -2,14 +2,16 @@
 # The agent and the services that it runs, from the command line.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
-need tar bzip2
+need tar bzip2 python3
 
 sw()
 {
 	"$SLIPWAY" "$@"
 }
 
-# server VERSION: a package with the example server, on a socket of its own
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+
+# server VERSION [OPTION]: a package with the example server
 server()
 {
 	mkdir -p stage/bin stage/share/slipway/component
@@ -18,9 +20,9 @@ server()
 	cat >stage/share/slipway/component/web.yml <<-X
 		services:
 		  web:
-		    command: [bin/web, --version, '$1', --crash, '60000']
+		    command: [bin/web, --version, '$1', --crash, '200000'${2:+, $2}]
 		    ready: notify
-		    sockets: {http: http.sock, health: private}
+		    sockets: {http: '127.0.0.1:$port', health: private}
 		    health:
 		      probes: [{http: {address: health, path: /health}}]
 	X
@@ -59,9 +61,28 @@ pid_of_web()
 	sw status --json | sed -n 's/^ *"pid": \([0-9]*\),$/\1/p' | sed -n 2p
 }
 
+# answers VERSION: what serves
+answers()
+{
+	got=$(python3 -c "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:$port/').read().decode().split()[0])")
+	[ "$got" = "$1" ] || { echo "'$got' serves, not '$1'"; return 1; }
+}
+
+# answers_soon VERSION: within 10 s
+answers_soon()
+{
+	for _ in $(seq 100); do
+		answers "$1" >/dev/null && return
+		sleep 0.1
+	done
+	answers "$1"
+}
+
 server 1.0
+server 1.1
+server 1.2 --fail-health
 t 'a channel' runs sw channel publish ch ./*.tar.bz2
-t 'an environment with a service' sw env create -n e -c ch web
+t 'an environment with a service' sw env create -n e -c ch web=1.0
 t 'nothing runs without an agent' must_fail 1 sw start e
 t 'which says what to do' has "no agent runs for '.*'; 'slipway agent' is it" err
 t 'nor can be shown' must_fail 1 sw status
@@ -116,6 +137,41 @@ begin_agent
 t 'the next agent runs nothing' runs sw status
 t 'and says so' has '^no services run$' out
 t 'the end' runs sw agent stop
+# -- upgrades, under load
+begin_agent
+sw -q channel add ./ch --name ch
+t 'start the old version' runs sw start e
+"$BUILD_ROOT/tests/load" -c 8 -d 100 "127.0.0.1:$port" >load.out &
+load=$!
+t 'add' runs sw install add web=1.1 -n e
+t 'changes nothing that runs' answers 1.0
+t 'activate' runs sw install activate issu -n e
+t 'hands over' answers 1.1
+t 'status tells of the operation' runs sw status
+t 'and its timer' has "^operation of 'e': activated; auto-abort timer: 01:59:" out
+t 'abort' runs sw install abort issu -n e
+t 'hands back' answers 1.0
+t 'in one' runs sw install add web=1.1 activate issu commit -n e
+t 'the new version serves' answers 1.1
+t 'one that is not well' must_fail 4 sw install add web=1.2 activate issu commit -n e
+t 'goes back by itself' answers 1.1
+t 'no operation is left' runs sw show issu state detail -n e
+t 'which is said' has 'No .*operation is in progress' out
+t 'rollback' runs sw install rollback to 1 -n e
+t 'serves the old version' answers 1.0
+t 'add once more' runs sw install add web=1.1 -n e
+t 'with a short timer' runs sw install activate issu --auto-abort 3s -n e
+t 'it serves' answers 1.1
+t 'until nobody came' answers_soon 1.0
+t 'history says who it was' sh -c '"$1" show install log -n e 2>&1 | grep timer' sh "$SLIPWAY"
+kill -TERM "$load"
+t 'no request was lost' wait "$load"
+sed 's/^/# /' load.out
+t 'an environment goes with its services' runs sw env remove -n e
+t 'none of them runs' runs sw status
+t 'says status' has '^no services run$' out
+t 'the end of all' runs sw agent stop --services
+
 t 'a unit for systemd' runs sw agent --print-unit
 t 'starts this program' has "^ExecStart=.*slipway agent --root \".*/root\"$" out
 t 'and leaves services alone' has '^KillMode=process$' out

@@ -36,6 +36,10 @@ call()
 	'clear install') words='clear install state -n e' has='environment operation state next' ;;
 	'install rollback') words='install rollback -n e' has='environment operation from to' ;;
 	'install remove') words='install remove inactive -n e' has='environment operation dry_run removed freed_bytes' ;;
+	start) words='start e --dry-run' has='environment operation dry_run' ;;
+	stop) words='stop e --dry-run' has='environment operation dry_run' ;;
+	status) words=status has='agent version pid since_ms services operations workers' ;;
+	agent) words='agent --print-unit' has=unit ;;
 	'channel add') words='channel add ./ch --name c' has='operation dry_run name url' ;;
 	'channel list') words='channel list' has=channels ;;
 	'channel remove') words='channel remove c' has='operation dry_run name url' ;;
@@ -87,6 +91,17 @@ package st x 2
 "$SLIPWAY" env update -n e x=2 >/dev/null 2>&1
 mv "$SLIPWAY_ROOT" kept
 
+# with_agent: until it answers
+with_agent()
+{
+	timeout 20 "$SLIPWAY" -q agent &
+	for _ in $(seq 100); do
+		"$SLIPWAY" status >/dev/null 2>&1 && return
+		sleep 0.1
+	done
+	return 1
+}
+
 answers()
 {
 	call "$1" || return 1
@@ -97,12 +112,14 @@ answers()
 	case $1 in
 	'install commit' | 'install auto-abort-timer') "$SLIPWAY" -q install activate -n e || return 1 ;;
 	esac
+	[ "$1" != status ] || with_agent || return 1
 	case $words in
 	*--json*) ;;
 	*) words="$words --json" ;;
 	esac
 	# shellcheck disable=SC2086 # words
 	runs "$SLIPWAY" $words || return 1
+	[ "$1" != status ] || "$SLIPWAY" -q agent stop
 	[ ! -s err ] || {
 		echo 'remarks beside the answer:'
 		cat err
