@@ -624,8 +624,8 @@ TEST(verify_finds_packages_that_contradict_themselves)
 	static const char *const good[] = {
 		"{\"paths\":[{\"_path\":\"bin/x\",\"sha256\":\"" SHA_OF_ABC "\",\"size_in_bytes\":3}]}",
 		/* a link that is listed as what it leads to, what is not there, what says nothing, what nobody can read */
-		"{\"paths\":[{\"_path\":\"bin/y\",\"size_in_bytes\":7},{\"_path\":\"gone\",\"size_in_bytes\":7},"
-		"{\"_path\":\"bin/x\"},{\"_path\":\"../x\",\"size_in_bytes\":7},7]}",
+		("{\"paths\":[{\"_path\":\"bin/y\",\"size_in_bytes\":7},{\"_path\":\"gone\",\"size_in_bytes\":7},"
+		 "{\"_path\":\"bin/x\"},{\"_path\":\"../x\",\"size_in_bytes\":7},7]}"),
 		"{",
 	};
 	static const char *const bad[] = {
