@@ -90,11 +90,7 @@ static int write_journal(struct env_hold *h, const struct switch_row *s, struct 
 {
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (add_journal(h, s, e) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	return db_end(h->st, add_journal(h, s, e), e);
 }
 
 static int add_history(struct env_hold *h, const struct switch_row *s, const char *result, struct err *e)
@@ -135,23 +131,17 @@ static int finish_switch(struct env_hold *h, const struct switch_row *s, struct 
 {
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (rows_say_switched(h, s, e) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	return db_end(h->st, rows_say_switched(h, s, e), e);
 }
 
 static int forget_switch(struct env_hold *h, const struct switch_row *s, const char *result, struct err *e)
 {
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (add_history(h, s, result, e) < 0 ||
-	    db_run(h->st, e, "DELETE FROM journal WHERE env = ?1", "s", hold_name(h)) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	int rc = add_history(h, s, result, e);
+	if (rc == 0)
+		rc = db_run(h->st, e, "DELETE FROM journal WHERE env = ?1", "s", hold_name(h));
+	return db_end(h->st, rc, e);
 }
 
 /* The link moved but the rest failed: move it back, so that "failed" means that nothing changed. */
@@ -220,14 +210,13 @@ int env_keep(struct env_hold *h, uint32_t generation, const char *operation, con
 	if (need_generation(h, generation, e) < 0 || db_begin(h->st, e) < 0)
 		return -1;
 	h->journalled = 0;
-	if (db_run(h->st, e, "UPDATE generation SET operation = ?3 WHERE env = ?1 AND number = ?2", "sis", hold_name(h),
-		   (int64_t)generation, str_c(operation)) < 0 ||
-	    db_run(h->st, e, "DELETE FROM journal WHERE env = ?1", "s", hold_name(h)) < 0 ||
-	    add_history(h, &s, "done", e) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	int rc = db_run(h->st, e, "UPDATE generation SET operation = ?3 WHERE env = ?1 AND number = ?2", "sis",
+			hold_name(h), (int64_t)generation, str_c(operation));
+	if (rc == 0)
+		rc = db_run(h->st, e, "DELETE FROM journal WHERE env = ?1", "s", hold_name(h));
+	if (rc == 0)
+		rc = add_history(h, &s, "done", e);
+	return db_end(h->st, rc, e);
 }
 
 int env_commit(struct env_hold *h, const struct env_opts *o, struct err *e)
@@ -236,25 +225,20 @@ int env_commit(struct env_hold *h, const struct env_opts *o, struct err *e)
 	struct switch_row s = row_of(current, current, "commit", o);
 	if (need_generation(h, current, e) < 0 || db_begin(h->st, e) < 0)
 		return -1;
-	if (db_run(h->st, e, "UPDATE environment SET committed = ?2, changed_ms = ?3 WHERE name = ?1", "sii",
-		   hold_name(h), (int64_t)current, s.at_ms) < 0 ||
-	    add_history(h, &s, "done", e) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	int rc = db_run(h->st, e, "UPDATE environment SET committed = ?2, changed_ms = ?3 WHERE name = ?1", "sii",
+			hold_name(h), (int64_t)current, s.at_ms);
+	if (rc == 0)
+		rc = add_history(h, &s, "done", e);
+	return db_end(h->st, rc, e);
 }
 
 int env_set_started(struct env_hold *h, bool started, struct err *e)
 {
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (db_run(h->st, e, "UPDATE environment SET started = ?2 WHERE name = ?1", "si", hold_name(h),
-		   (int64_t)started) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	int rc = db_run(h->st, e, "UPDATE environment SET started = ?2 WHERE name = ?1", "si", hold_name(h),
+			(int64_t)started);
+	return db_end(h->st, rc, e);
 }
 
 int env_label(struct env_hold *h, uint32_t generation, struct str label, struct err *e)
@@ -268,13 +252,11 @@ int env_label(struct env_hold *h, uint32_t generation, struct str label, struct 
 			STR_ARG(label));
 	if (need_generation(h, generation, e) < 0 || db_begin(h->st, e) < 0)
 		return -1;
-	if (db_run(h->st, e, "UPDATE generation SET label = '' WHERE env = ?1 AND label = ?2", "ss", name, label) < 0 ||
-	    db_run(h->st, e, "UPDATE generation SET label = ?3 WHERE env = ?1 AND number = ?2", "sis", name,
-		   (int64_t)generation, label) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	int rc = db_run(h->st, e, "UPDATE generation SET label = '' WHERE env = ?1 AND label = ?2", "ss", name, label);
+	if (rc == 0)
+		rc = db_run(h->st, e, "UPDATE generation SET label = ?3 WHERE env = ?1 AND number = ?2", "sis", name,
+			    (int64_t)generation, label);
+	return db_end(h->st, rc, e);
 }
 
 /* -- holding ----------------------------------------------------------------------------------------------------- */
@@ -322,15 +304,13 @@ static int forget_unused(struct env_hold *h, struct err *e)
 	db_query_free(steal_ptr(&q));
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (db_run(h->st, e,
-		   "DELETE FROM digest WHERE env = ?1 AND number IN"
-		   " (SELECT number FROM generation WHERE env = ?1 AND operation = '')",
-		   "s", hold_name(h)) < 0 ||
-	    db_run(h->st, e, "DELETE FROM generation WHERE env = ?1 AND operation = ''", "s", hold_name(h)) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	rc = db_run(h->st, e,
+		    "DELETE FROM digest WHERE env = ?1 AND number IN"
+		    " (SELECT number FROM generation WHERE env = ?1 AND operation = '')",
+		    "s", hold_name(h));
+	if (rc == 0)
+		rc = db_run(h->st, e, "DELETE FROM generation WHERE env = ?1 AND operation = ''", "s", hold_name(h));
+	return db_end(h->st, rc, e);
 }
 
 /* 1: the last thing done to the environment was to remove it, when `generation` was current. */

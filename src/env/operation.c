@@ -63,28 +63,23 @@ int env_operation_put(struct env_hold *h, const struct env_operation *op, struct
 			       MAX_DETAIL);
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (db_run(h->st, e,
-		   "INSERT OR REPLACE INTO operation (env, id, state, one_shot, from_gen, to_gen, who, command, started_ms,"
-		   " timer_ms, timer_left_ms, timer_boot_ms, timer_wall_ms, timer_boot_id, timer_stopped, detail)"
-		   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-		   "sssiiissiiiiisis", str_c(h->name), op->id, op->state, (int64_t)op->one_shot, (int64_t)op->from,
-		   (int64_t)op->to, op->who, op->command, op->started_ms, t->length_ms, t->left_ms, t->boot_deadline_ms,
-		   t->wall_deadline_ms, str_c(t->boot_id), (int64_t)t->stopped, op->detail) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	int rc = db_run(
+		h->st, e,
+		"INSERT OR REPLACE INTO operation (env, id, state, one_shot, from_gen, to_gen, who, command, started_ms,"
+		" timer_ms, timer_left_ms, timer_boot_ms, timer_wall_ms, timer_boot_id, timer_stopped, detail)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+		"sssiiissiiiiisis", str_c(h->name), op->id, op->state, (int64_t)op->one_shot, (int64_t)op->from,
+		(int64_t)op->to, op->who, op->command, op->started_ms, t->length_ms, t->left_ms, t->boot_deadline_ms,
+		t->wall_deadline_ms, str_c(t->boot_id), (int64_t)t->stopped, op->detail);
+	return db_end(h->st, rc, e);
 }
 
 int env_operation_end(struct env_hold *h, struct err *e)
 {
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (db_run(h->st, e, "DELETE FROM operation WHERE env = ?1", "s", str_c(h->name)) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	int rc = db_run(h->st, e, "DELETE FROM operation WHERE env = ?1", "s", str_c(h->name));
+	return db_end(h->st, rc, e);
 }
 
 int env_operation_list(struct env_state *st, struct arena *a, struct str **ret, size_t *ret_n, struct err *e)
@@ -108,14 +103,11 @@ int env_operation_log(struct env_hold *h, struct str id, const struct env_operat
 {
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (db_run(h->st, e,
-		   "INSERT INTO operation_step (operation, member, name, result, started_ms, ended_ms)"
-		   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-		   "sissii", id, (int64_t)s->member, s->name, s->result, s->started_ms, s->ended_ms) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	int rc = db_run(h->st, e,
+			"INSERT INTO operation_step (operation, member, name, result, started_ms, ended_ms)"
+			" VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+			"sissii", id, (int64_t)s->member, s->name, s->result, s->started_ms, s->ended_ms);
+	return db_end(h->st, rc, e);
 }
 
 int env_operation_steps(struct env_state *st, struct arena *a, struct str id, struct env_operation_step **ret,
@@ -151,9 +143,5 @@ int env_history_add(struct env_hold *h, const struct env_history_entry *x, struc
 {
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (db_history(h->st, str_c(h->name), x, e) < 0) {
-		db_rollback(h->st);
-		return -1;
-	}
-	return db_commit(h->st, e);
+	return db_end(h->st, db_history(h->st, str_c(h->name), x, e), e);
 }

@@ -173,6 +173,14 @@ void db_rollback(struct env_state *st)
 	(void)sqlite.exec(st->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
+int db_end(struct env_state *st, int rc, struct err *e)
+{
+	if (rc >= 0)
+		return db_commit(st, e);
+	db_rollback(st);
+	return -1;
+}
+
 int db_run(struct env_state *st, struct err *e, const char *sql, const char *types, ...)
 {
 	auto_ptr(db_query) q = NULL;
@@ -272,11 +280,7 @@ static int check_schema(struct env_state *st, struct err *e)
 			(long long)version, SCHEMA_VERSION);
 	if (db_begin(st, e) < 0)
 		return -1;
-	if (make_schema(st, e) < 0) {
-		db_rollback(st);
-		return -1;
-	}
-	return db_commit(st, e);
+	return db_end(st, make_schema(st, e), e);
 }
 
 static int open_db(struct env_state *st, int flags, struct err *e)

@@ -48,6 +48,8 @@ struct str db_str(db_query *q, int column, struct arena *a); /* a copy in a */
 int db_begin(struct env_state *st, struct err *e);
 int db_commit(struct env_state *st, struct err *e);
 void db_rollback(struct env_state *st);
+/* Commits where `rc`, what became of the transaction's statements, is not negative; else takes them back. 0 or -1. */
+int db_end(struct env_state *st, int rc, struct err *e);
 /* One statement with up to a few text and number arguments, by format: 's' struct str, 'i' int64_t. */
 int db_run(struct env_state *st, struct err *e, const char *sql, const char *types, ...);
 
