@@ -249,7 +249,8 @@ static int copy_file(struct carry *c, int from_dir, const char *name, int to_dir
 {
 	bool done = false;
 	mode_t mode = st->st_mode & 0777;
-	auto_fd in = openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	/* a pipe may have come in its place meanwhile, which nobody would ever write to */
+	auto_fd in = openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (in < 0)
 		return err_sys(e, "open '%s'", name);
 	auto_fd out = sys_openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
