@@ -267,19 +267,23 @@ static int go_back(struct run *r, const char *why, struct err *e)
 {
 	struct env_opts o = switch_opts(r, false);
 	bool switched = r->op.from && r->info.current != r->op.from;
-	if (!was_activating(r) || (!r->op.from && !r->info.current))
+	if (!was_activating(r))
 		return drop_added(r, e) < 0 ? -1 : note_history(r, why, "done", r->op.from, r->op.from, e);
 	if (switched && env_switch(r->o->hold, r->op.from, why, &o, e) < 0)
 		return -1;
 	if (r->op.from)
 		r->info.current = r->op.from;
-	if (!switched && r->op.from && note_history(r, why, "done", r->op.from, r->op.from, e) < 0)
+	if (!switched && note_history(r, why, "done", r->op.from, r->op.from, e) < 0)
 		return -1;
 	int wanted = checkpoint_wanted(r, e);
 	if (wanted < 0 || (wanted && services_stop(r, r->op.to, e) < 0) || checkpoint_restore(r, e) < 0 ||
-	    config_restore(r, e) < 0 || services_move(r, r->op.to, r->op.from, e) < 0)
+	    config_restore(r, e) < 0)
 		return -1;
-	return r->op.from ? 0 : env_remove(r->o->hold, &o, e); /* there was none before */
+	if (!r->op.from && !r->info.current) /* there was none before, and this one never ran */
+		return drop_added(r, e);
+	if (services_move(r, r->op.to, r->op.from, e) < 0)
+		return -1;
+	return r->op.from ? 0 : env_remove(r->o->hold, &o, e);
 }
 
 static int is_unsettled(const struct run *r, struct err *e)
@@ -529,9 +533,16 @@ static int remove_inactive(struct run *r, struct err *e)
 	if (goes_too && number)
 		return 0;
 	r->begun = true;
-	return env_remove_generation(r->o->hold, number, e) < 0
-		       ? -1
-		       : note_history(r, "remove inactive", "done", r->info.current, r->info.current, e);
+	if (env_remove_generation(r->o->hold, number, e) == 0) {
+		struct err ignored = ERR_INIT; /* what is gone is gone */
+		(void)note_history(r, "remove inactive", "done", r->info.current, r->info.current, &ignored);
+		return 0;
+	}
+	if (goes_too) {
+		err_ctx(e, "what was added is removed, other inactive generations are not; the same command goes on");
+		e->code = ERR_UNCERTAIN;
+	}
+	return -1;
 }
 
 static int clear_state(struct run *r, struct err *e)

@@ -186,7 +186,8 @@ go_on()
 	*' added') "$SLIPWAY" -q install activate -n e && "$SLIPWAY" -q install commit -n e ;;
 	*' activated') "$SLIPWAY" -q install commit -n e ;;
 	esac >said.on 2>&1 || { cat said.on; return 1; }
-	[ "$(at)" = '2/2 none' ] && clean && "$SLIPWAY" -q store verify || { echo "goes on to $(at)"; return 1; }
+	[ "$(at)" = '2/2 none' ] || { echo "goes on to $(at)"; return 1; }
+	clean && "$SLIPWAY" -q store verify
 }
 
 main()

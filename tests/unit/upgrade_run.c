@@ -480,3 +480,31 @@ TEST(a_rollback_needs_no_whole_files)
 	CHECK(info_of(&h).current == 1 && info_of(&h).committed == 1);
 	CHECK(!status_of(&h).in_progress);
 }
+
+/* Cut off behind its configuration and before its switch. */
+TEST(a_first_version_that_never_ran_leaves_no_configuration)
+{
+	auto_host h = {0};
+	char conf[160];
+	struct env_operation op;
+	snprintf(conf, sizeof(conf), "%s/web.conf", test_tmp());
+	auto_free char *more = xasprintf("configuration:\n  %s:\n    default: share/web\n", conf);
+	host_open(&h);
+	host_hold(&h);
+	struct env_lock_package p[] = {web(&h, "1.0", more)};
+	must(&h, add_of(&h, p, 1));
+	CHECK_INT(env_operation_get(h.w.st, &h.w.arena, STR("e"), &op, &h.w.err), 1);
+	op.state = STR("activating");
+	op.timer.length_ms = 1000;
+	CHECK_INT(env_operation_put(h.hold, &op, &h.w.err), 0);
+	const char *dir = arena_printf(&h.w.arena, "checkpoint/e/%.*s", STR_ARG(op.id));
+	CHECK_INT(fs_mkdirs(h.w.root_fd, dir, 0700, &h.w.err), 0);
+	const char *kept = arena_printf(
+		&h.w.arena, "[{\"path\": \"%s\", \"there\": false, \"before\": \"\", \"after\": \"1.0\"}]", conf);
+	auto_fd fd = fs_open_dir(h.w.root_fd, dir, &h.w.err);
+	CHECK_INT(fs_replace(fd, "config.json", kept, strlen(kept), 0, &h.w.err), 0);
+	CHECK_INT(fs_replace(AT_FDCWD, conf, "1.0", 3, 0, &h.w.err), 0);
+	CHECK_MSG(upgrade_settle(&h.opts, &h.w.err) == 1, "%s", h.w.err.msg);
+	CHECK(!fs_exists(AT_FDCWD, conf) && !fs_exists(h.w.root_fd, "env/e/1"));
+	CHECK(!fs_exists(h.w.root_fd, "checkpoint/e"));
+}
