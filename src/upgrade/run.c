@@ -251,7 +251,7 @@ int64_t upgrade_timer_left_ms(struct env_state *st, struct env_hold *h, struct s
 static int drop_added(struct run *r, struct err *e)
 {
 	struct err gone = ERR_INIT;
-	if (!r->op.to || r->op.to == r->op.from)
+	if (!r->op.to || r->op.to == r->op.from || r->q->verb == UPGRADE_ROLLBACK) /* what one goes back to was there */
 		return 0;
 	return env_remove_generation(r->o->hold, r->op.to, &gone) < 0 && gone.code != ERR_NOT_FOUND ? (*e = gone, -1)
 												    : 0;
