@@ -206,6 +206,7 @@ main()
 		back='2/2 none'
 		t "rollback, $mode" sweep "$mode" two '2/2 none' '1/1 none' "$SLIPWAY" install rollback to 1
 		t "remove inactive, $mode" sweep "$mode" two '2/2 none' '2/2 none' "$SLIPWAY" install remove inactive
+		[ "$mode" = stop ] || continue
 		back='none/none none'
 		t "a first version, $mode" sweep "$mode" empty 'none/none none' '1/1 none' \
 			"$SLIPWAY" install add web=1 -n e activate commit
