@@ -100,13 +100,17 @@ static int repodata_read(int dir, const char *what, struct arena *a, struct repo
 
 /* -- writing ----------------------------------------------------------------------------------------------------- */
 
+/* By key; equal ones as they stood, which their places in the text tell. */
 static int member_cmp(const void *a, const void *b)
 {
-	return str_cmp((*(const struct json_member *const *)a)->key, (*(const struct json_member *const *)b)->key);
+	const struct json_member *x = *(const struct json_member *const *)a, *y = *(const struct json_member *const *)b;
+	int c = str_cmp(x->key, y->key);
+	return c ? c : (x > y) - (x < y);
 }
 
-/* index.json's members in order, with digests and size in their place. Some builders leave an empty `depends` out, which
- * CEP 34 has in every record and other clients look for. */
+/* index.json's members in order, with digests and size in their place. Of a key that stands there twice the last one is
+ * meant, as every JSON reader takes it, and that is the one that was checked: the others may hold anything. Some builders
+ * leave an empty `depends` out, which CEP 34 has in every record and other clients look for. */
 static void write_new(struct jw *w, const struct package_file *p)
 {
 	char sha[SHA256_HEX_SIZE], md5[2 * MD5_SIZE + 1];
@@ -136,6 +140,8 @@ static void write_new(struct jw *w, const struct package_file *p)
 	qsort(m, n, sizeof(*m), member_cmp);
 	jw_object(w);
 	for (size_t i = 0; i < n; i++) {
+		if (i + 1 < n && str_eq(m[i]->key, m[i + 1]->key))
+			continue;
 		jw_key_str(w, m[i]->key);
 		jw_value(w, &m[i]->value);
 	}

@@ -142,6 +142,20 @@ TEST(depends_is_in_every_record)
 	CHECK_INT(json_get(r, "depends")->n, 0);
 }
 
+/* Readers of the channel stop at the first build number that is none, or take the first: what was checked is all there is. */
+TEST(of_a_key_twice_the_last_counts)
+{
+	publish_ok(package("tool-1.0-0.tar.bz2", INDEX("1.0", ",\"build_number\":\"x\",\"build_number\":7"), "x"));
+	const struct json *r =
+		json_get(json_get(metadata("c/linux-64/repodata.json"), "packages"), "tool-1.0-0.tar.bz2");
+	CHECK(r);
+	unsigned numbers = 0;
+	for (uint32_t i = 0; i < r->n; i++)
+		numbers += str_eq(r->member[i].key, STR("build_number"));
+	CHECK_INT(numbers, 1);
+	CHECK_INT(json_get(r, "build_number")->integer, 7);
+}
+
 TEST(the_order_of_publishing_does_not_matter)
 {
 	const char *one = package("tool-1.0-0.tar.bz2", INDEX("1.0", ""), "x");
