@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * traffic: the drivers that move traffic (src/upgrade/traffic.h) from the command line, for tests.
+ * traffic: the drivers that move traffic (src/pair/traffic.h) from the command line, for tests.
  *
  *	traffic FILE SELF plan  VERB MEMBER             prints the steps, one a line
  *	traffic FILE SELF VERB  MEMBER DEADLINE_MS      drain, ready, active; says each step on standard error
@@ -15,7 +15,7 @@
 
 #include "base/fs.h"
 #include "base/proc.h"
-#include "upgrade/traffic.h"
+#include "pair/traffic.h"
 
 static struct arena arena;
 static const char *const verbs[] = {"drain", "ready", "active"};

@@ -7,7 +7,7 @@
 
 #include "base/fs.h"
 #include "lib/test.h"
-#include "upgrade/traffic_drivers.h"
+#include "pair/traffic_drivers.h"
 
 #define HAPROXY "haproxy: {socket: /run/h.sock, backend: web, servers: {1: web1, 2: web2}}"
 #define KEEPALIVED                                                                                                     \

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "base/proc.h"
-#include "upgrade/traffic_drivers.h"
+#include "pair/traffic_drivers.h"
 
 enum { POLL_MS = 20, ASK_MS = 2000, UNDO_MS = 5000, IDLE_LOOKS = 2, COMMAND_OUT_MAX = 4096 };
 

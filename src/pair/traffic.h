@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /*
- * traffic (private to upgrade): the parts that move traffic between the two members of a pair, each behind a small driver: HAProxy
+ * traffic (private to pair): the parts that move traffic between the two members of a pair, each behind a small driver: HAProxy
  * (its runtime socket), keepalived (the priority of a VRRP instance, by a track file), and commands for anything else.
  *
  *	traffic_read(&arena, yaml_get(doc, "traffic"), &cfg, e);                doc/formats/pair.md

@@ -2,7 +2,7 @@
 /* The reader of `traffic:` of a pair's configuration (doc/formats/pair.md). What is not known is refused. */
 #include <arpa/inet.h>
 
-#include "upgrade/traffic_drivers.h"
+#include "pair/traffic_drivers.h"
 
 enum { NAME_MAX_BYTES = 64, PATH_MAX_BYTES = 1024, ARGS_MAX = 64, ARG_MAX_BYTES = 4096, WEIGHT_MAX = 254 };
 

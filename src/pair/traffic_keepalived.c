@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/fs.h"
-#include "upgrade/traffic_drivers.h"
+#include "pair/traffic_drivers.h"
 
 static int read_weight(const struct traffic_driver *d, int64_t *ret, struct err *e)
 {

@@ -11,7 +11,7 @@
 #include <sys/un.h>
 
 #include "base/cleanup.h"
-#include "upgrade/traffic_drivers.h"
+#include "pair/traffic_drivers.h"
 
 enum { COLUMNS_MAX = 512 };
 

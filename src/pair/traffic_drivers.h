@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /* traffic_drivers (private to traffic): what HAProxy and keepalived are asked, and how their answers are read. */
-#include "upgrade/traffic.h"
+#include "pair/traffic.h"
 
 /* == HAProxy's runtime socket (traffic_haproxy.c). Source: its management guide, "show stat", "show servers state", "set server". */
 enum { HAPROXY_ANSWER_MAX = 1 << 20 };
