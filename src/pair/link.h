@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * link (private to pair): one authenticated connection between the members. Questions and answers as in base/wire.h (a JSON object, and
+ * bytes), over TLS 1.3; whoever asks may be told events before the answer.
+ *
+ *	link_connect(root_fd, &pair, wait_ms, &l, e)        TCP, handshake, the other's certificate is the pinned one
+ *	link_call(l, json, bytes, wait_ms, on_event, ctx, &arena, &m, e)
+ *	link_free(l)
+ *
+ * and on the other side
+ *
+ *	link_accept(root_fd, &pair, fd, wait_ms, &l, e)
+ *	while (link_take(l, wait_ms, &arena, &m, e) > 0) ... link_put(l, json, bytes, e)
+ *
+ * Blocking, each call with its own limit of time; a link belongs to one process and one thread. A message with "event" is no answer.
+ * link_over makes one of a plain socket, for tests.
+ *
+ * ERR_NETWORK: nobody there, cut off, or silent for longer than wait_ms (live peers that work on something long say so every
+ * LINK_ALIVE_MS). ERR_VERIFY: not the certificate that is pinned. ERR_INPUT, ERR_LIMIT: it does not keep to the format.
+ */
+#include "base/wire.h"
+#include "pair/pair.h"
+
+enum { LINK_CONNECT_MS = 5000, LINK_ALIVE_MS = 2000, LINK_SILENT_MS = 10000 };
+
+struct link;
+typedef void link_event_fn(void *ctx, const struct json *event);
+int link_connect(int root_fd, const struct pair *p, int64_t wait_ms, struct link **ret, struct err *e);
+int link_accept(int root_fd, const struct pair *p, int fd, int64_t wait_ms, struct link **ret, struct err *e);
+struct link *link_over(int fd); /* takes fd */
+void link_free(struct link *l);
+DEFINE_AUTO(struct link *, link, link_free);
+
+int link_put(struct link *l, struct str json, struct str bytes, struct err *e);
+/* 1 and the next message; 0: the other side ended the connection properly. */
+int link_take(struct link *l, int64_t wait_ms, struct arena *a, struct wire_message *ret, struct err *e);
+/* One question. An answer with "error" is that failure, with its code. */
+int link_call(struct link *l, struct str json, struct str bytes, int64_t wait_ms, link_event_fn *event, void *ctx,
+	      struct arena *a, struct wire_message *ret, struct err *e);

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * pair: two hosts that know and trust each other, and upgrade an environment in service, one after the other.
+ *
+ *	pair_init(root_fd, &who, &a, &invitation, e)        on member 1: key, certificate, an invitation that works once
+ *	pair_join(root_fd, &who, invitation, e)             on member 2: each has the other's certificate now
+ *	pair_read(root_fd, root_path, &a, &p, e)            1: this host is a member; 0: it is not
+ *	pair_run(&opts, &q, e)                              an upgrade_request, on both members, from either of them
+ *	pair_settle(&opts, e)                               what a crash, a timer or a cut link left is brought to rest
+ *	pair_serve(&opts, fd, e)                            the other member's connection, in a process of its own
+ *
+ * Each member keeps its own state.db and runs the machine of states (upgrade.h) on its own environment; an operation has one id on
+ * both. Whoever carries out a request (the coordinator) is a command, or a process of the agent, on either member: it holds the
+ * environment on member 1, then on member 2, and gives each its orders over one link (doc/formats/pair.md). It keeps nothing that is
+ * not on the members' disks: when it dies, or the link does, each member can tell from its own state and the other one's what
+ * becomes of the operation; alone, its timer takes it back to the committed version. A commit is in two phases: the one that has
+ * promised waits for the other's decision.
+ *
+ * The link is TLS 1.3 with both certificates pinned: no authority, no names. Nothing is asked of the other member that it would not
+ * refuse a stranger on its own: orders name environments and generations and bring recipes, which are read as any recipe is.
+ *
+ * ERR_NETWORK: the other member does not answer; ERR_ROLLED_BACK, ERR_FAILED as upgrade_run; ERR_UNCERTAIN: the members hold
+ * different versions, or one is not known: the message says which member holds what, and the command that mends it.
+ */
+#include "upgrade/upgrade.h"
+
+enum { PAIR_MEMBERS = 2, PAIR_DEFAULT_PORT = 8479, PAIR_INVITATION_MS = 10 * 60 * 1000, PAIR_LINKS_MAX = 8 };
+
+/* == 1. trust ===================================================================================================== */
+struct pair_host {
+	struct str name;    /* for people: the host's name where nothing else is given */
+	struct str address; /* HOST:PORT or [IPv6]:PORT that its agent listens on; the other member connects there */
+	struct str fingerprint; /* SHA-256 of its certificate, hexadecimal */
+};
+struct pair {
+	uint32_t self;				 /* 1 or 2 */
+	struct pair_host host[PAIR_MEMBERS + 1]; /* by number; the other one's name is empty until it has joined */
+	bool joined;
+};
+/* What a person carries from the first member to the second: its address, the fingerprint of its certificate, and a secret that
+ * is good once, for PAIR_INVITATION_MS. */
+struct pair_invitation {
+	struct str text;
+	int64_t until_ms; /* wall */
+};
+/* `host` gives name and address. Its agent must run to be joined. ERR_EXISTS where this host is a member already. */
+int pair_init(int root_fd, const struct pair_host *host, struct arena *a, struct pair_invitation *ret, struct err *e);
+int pair_join(int root_fd, const struct pair_host *host, struct str invitation, struct err *e);
+int pair_read(int root_fd, struct arena *a, struct pair *ret, struct err *e);
+/* Forgets the other member and this one's key. What the other one knows stays. */
+int pair_leave(int root_fd, struct err *e);
+
+/* == 2. who carries the traffic ==================================================================================== */
+struct pair_role {
+	uint64_t epoch;	 /* rises with each switch-over; the higher one is right */
+	uint32_t active; /* 1 or 2 */
+	int64_t since_ms;
+	struct str reason; /* of the last switch-over: "install activate"; empty: there was none */
+	uint64_t switch_overs, standby_failures;
+};
+
+/* == 3. requests ================================================================================================== */
+struct pair_opts {
+	struct upgrade_opts local; /* as for this host alone; hold NULL: pair_run takes it, in the order of the members */
+	int64_t wait_ms;	   /* for whoever holds the environment, here or there */
+};
+/* Told through local.event, with members and stages. On one member that no peer answers, abort alone is possible. */
+int pair_run(const struct pair_opts *o, const struct upgrade_request *q, struct err *e);
+/* Before anything else is done with an environment whose operation is a pair's, and by the agent when the link is up again. 1: something
+ * was settled; 0: there was nothing to do, or the other member must come first (told as a note). */
+int pair_settle(const struct pair_opts *o, struct err *e);
+
+/* == 4. what it is like =========================================================================================== */
+struct pair_member_status {
+	uint32_t number;
+	bool local, reachable;
+	struct str why;					  /* not reachable: the reason */
+	struct str agent_version, running_version, state; /* of the operation: "none", "activated" */
+	struct str operation_id;
+	uint32_t current, committed;
+	bool managed, autostart; /* files as laid out; agent and services start at boot */
+	bool healthy;		 /* every service that should run does, and is healthy */
+	struct str unhealthy;	 /* the first that is not, and why */
+	uint64_t free_bytes, total_bytes, free_inodes;
+	int64_t wall_ms, uptime_ms, timer_left_ms;
+	struct str traffic; /* "carries", "standby", …: doc/formats/pair.md; empty: no driver says */
+};
+struct pair_status {
+	struct pair pair;
+	struct pair_role role;
+	struct pair_member_status member[PAIR_MEMBERS + 1]; /* by number */
+	bool hot; /* the standby is reachable, healthy, runs what the active runs, and is in the same state */
+};
+/* `env` may be empty: the hosts alone. Nothing need be held. An unreachable member is no failure. */
+int pair_status(const struct pair_opts *o, struct arena *a, struct str env, struct pair_status *ret, struct err *e);
+
+/* == 5. the agent's part =========================================================================================== */
+/* The address to listen on; 1, or 0 where this host is no member. */
+int pair_listen_address(int root_fd, struct arena *a, struct str *ret, struct err *e);
+/* One accepted connection, until it ends: handshake, then orders or a join. Takes fd. ERR_VERIFY: it was a stranger. */
+int pair_serve(const struct pair_opts *o, int fd, struct err *e);
