@@ -117,11 +117,13 @@ static int recover_one(struct store *s, const char *record, struct err *e)
 	int r = 0;
 	if (record_read(record, &boot, &kind, sha)) {
 		struct blob_name name = blob_name(sha);
-		struct err check;
-		if (str_eq(kind, STR("blob")) && blob_check(s, &name, &why, &check) != 0)
-			r = blob_remove(s, &name, e);
-		else if (str_eq(kind, STR("tree")) && tree_check(s, name.hex, &why, &check) != 0)
-			r = tree_remove(s, name.hex, e);
+		bool is_tree = str_eq(kind, STR("tree"));
+		int bad = is_tree ? tree_check(s, name.hex, &why, e) : blob_check(s, &name, &why, e);
+		if (bad < 0 && tree_is_shortage(errno))
+			return -1;
+		*e = ERR_INIT;
+		if (bad != 0)
+			r = is_tree ? tree_remove(s, name.hex, e) : blob_remove(s, &name, e);
 	}
 	if (r == 0 && sys_unlinkat(s->unsynced, record, 0) < 0 && errno != ENOENT)
 		return err_sys(e, "remove 'store/unsynced/%s'", record);

@@ -457,6 +457,11 @@ static void explain(struct str want, struct str got, struct buf *why)
 	}
 }
 
+bool tree_is_shortage(int errnum)
+{
+	return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
+}
+
 int tree_verify(int treefd, struct buf *why, struct err *e)
 {
 	auto_buf marker = BUF_INIT(TREE_LISTING_MAX + 256);
@@ -483,11 +488,13 @@ int tree_verify(int treefd, struct buf *why, struct err *e)
 		r = str_eq(text, buf_str(&listing)) ? 0 : 1;
 		if (r == 1)
 			explain(text, buf_str(&listing), why);
-	} else {
+	} else if (!tree_is_shortage(errno)) {
 		buf_put_c(why, e->msg);
-		r = 1; /* unreadable is damaged */
+		r = 1;
 	}
+	int errnum = errno;
 	tree_release(&t);
+	errno = errnum;
 	return r;
 }
 

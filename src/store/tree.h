@@ -81,7 +81,10 @@ struct tree_summary {
 	uint64_t files, bytes;
 };
 int tree_read_summary(int treefd, struct tree_summary *ret, struct err *e);
-/* Reads the whole tree and compares it with its listing: 0 the same, 1 damaged (why is filled), -1 could not tell. */
+/* What this process is short of (descriptors, memory) says nothing about what is on the disk. */
+bool tree_is_shortage(int errnum);
+/* Reads the whole tree and compares it with its listing: 0 the same, 1 damaged (why is filled; what cannot be read counts as
+ * that), -1 could not tell, with errno. */
 int tree_verify(int treefd, struct buf *why, struct err *e);
 /* Compares sizes and SHA-256 of info/paths.json with the files: 0 they agree (or nothing is said), 1 the package contradicts
  * itself (why is filled with the first place), -1 could not tell. */

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -737,6 +738,33 @@ TEST(one_package_in_both_formats_gives_the_same_files)
 TEST(after_a_power_cut_only_what_is_whole_stays)
 {
 	only_what_is_whole_stays(false);
+}
+
+/* A store that cannot be opened for want of descriptors takes nothing for damaged. */
+TEST(a_process_short_of_descriptors_removes_nothing)
+{
+	uint8_t sha[SHA256_SIZE];
+	struct rlimit before;
+	auto_fd fd = root();
+	unsigned failed = 0;
+	bool opened = false;
+	struct store *s = open_store();
+	add_package(s, 1, sha);
+	CHECK_INT(store_unpack(s, sha, STORE_CONDA, NULL, &e), 0);
+	store_free(s);
+	age_records("00000000-0000-0000-0000-000000000000-1");
+	CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (rlim_t n = (rlim_t)fd + 1; !opened && n < (rlim_t)fd + 100; n++) {
+		struct rlimit few = {n, before.rlim_max};
+		CHECK_INT(setrlimit(RLIMIT_NOFILE, &few), 0);
+		opened = store_open(fd, 0, &s, &e) == 0;
+		CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
+		failed += !opened;
+	}
+	CHECK(opened && failed > 5);
+	CHECK_INT(store_has_blob(s, sha), 1);
+	CHECK_INT(store_has_tree(s, sha), 1);
+	store_free(s);
 }
 
 TEST(after_another_mount_only_what_is_whole_stays)
