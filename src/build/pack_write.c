@@ -487,8 +487,11 @@ static int member_end(struct zip *z, struct err *e)
 	m->crc = z->sink->crc;
 	buf_clear(&b);
 	local_header(&b, z, m);
-	if (sys_pwrite(z->sink->fd, b.p, b.n, (off_t)m->header) != (ssize_t)b.n)
+	ssize_t n = sys_pwrite(z->sink->fd, b.p, b.n, (off_t)m->header);
+	if (n < 0)
 		return err_sys(e, "write '%s'", z->sink->what);
+	if ((size_t)n != b.n) /* within the file: a disk that fails */
+		return err_errno(e, EIO, "write '%s'", z->sink->what);
 	return 0;
 }
 
