@@ -46,11 +46,9 @@ int cmd_env_run(struct cmd_context *c, int argc, char **argv)
 	const struct cmd_option options[] = {{'n', "name", CMD_TEXT, &a.name}, {0, NULL, CMD_FLAG, NULL}};
 	struct err e = ERR_INIT;
 	struct str name;
-	if (cmd_parse(c, options, true, argc, argv, &a.words, &e) < 0)
-		return cmd_fail(c, &e);
-	if (c->help) {
+	if (cmd_parse(c, options, true, argc, argv, &a.words, &e) < 0 || c->help) {
 		vec_release(&a.words);
-		return cmd_help(c);
+		return e.code != ERR_NONE ? cmd_fail(c, &e) : cmd_help(c);
 	}
 	if (need_name(&a, &name, &e) == 0 && !a.words.n)
 		err_new(&e, ERR_USAGE, "run what? as in: slipway env run -n %s -- python -V", a.name);
