@@ -182,9 +182,13 @@ static int choose_channels(struct cmd_context *c, const struct cmd_solve_options
 	for (size_t i = 0; i < c->config.channels.n && !n; i++)
 		if (add_channel(c, list, c->config.channels.v[i].s, e) < 0)
 			return err_ctx(e, "%s:%u", c->config.channels.v[i].file, c->config.channels.v[i].line);
-	return list->n ? 0
-		       : err_new(e, ERR_USAGE,
-				 "no channel to look in; name one with -c URL-or-folder, or keep one with 'slipway channel add'");
+	return 0;
+}
+
+static int no_channel(struct err *e)
+{
+	return err_new(e, ERR_USAGE,
+		       "no channel to look in; name one with -c URL-or-folder, or keep one with 'slipway channel add'");
 }
 
 /* -- the rules ---------------------------------------------------------------------------------------------------- */
@@ -311,6 +315,7 @@ int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, 
 		      size_t fallback_n, struct str *specs, size_t specs_n, struct cmd_opened *ret, struct err *e)
 {
 	channel_list list = {0};
+	bool is_nothing_wanted = specs && !specs_n;
 	int rc = -1;
 	if (cmd_need_config(c, e) < 0)
 		return -1;
@@ -319,7 +324,8 @@ int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, 
 		err_new(e, ERR_USAGE, "'%.*s' is not a platform; examples: linux-64, linux-aarch64, osx-arm64, noarch",
 			STR_ARG(ret->subdir));
 	else if (choose_rules(c, o, ret, e) == 0 && choose_channels(c, o, fallback, fallback_n, &list, e) == 0 &&
-		 add_channels_of_specs(c, &list, specs, specs_n, e) == 0) {
+		 add_channels_of_specs(c, &list, specs, specs_n, e) == 0 &&
+		 (list.n || is_nothing_wanted || no_channel(e) == 0)) {
 		for (size_t i = 0; i < specs_n; i++)
 			specs[i] = lasting_spec(c, &list, specs[i]);
 		rc = open_list(c, o, &list, specs, specs_n, ret, e);

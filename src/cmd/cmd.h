@@ -172,7 +172,7 @@ void cmd_opened_release(struct cmd_opened *o);
 #define auto_opened cleanup_with(cmd_opened_release) struct cmd_opened
 /* Opens the channels of the options, else `fallback` (an environment's own), else the configured ones; channels that specs
  * name (channel::name) are added behind them, and in the spec their URL takes the place of a name or folder that only means
- * something here. */
+ * something here. No channel at all is a usage error, but where the specs are a list of none: then nothing is looked for. */
 int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, const struct str *fallback,
 		      size_t fallback_n, struct str *specs, size_t specs_n, struct cmd_opened *ret, struct err *e);
 /* What the host (or CONDA_OVERRIDE_*) provides for packages of `subdir`. */

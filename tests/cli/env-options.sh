@@ -27,6 +27,11 @@ t 'a wrong --clobber is a usage error' must_fail 2 "$SLIPWAY" env create -n a -c
 t 'told before anything is solved for' has "^slipway: --clobber is" err
 t 'a channel that cannot be is named' must_fail 2 "$SLIPWAY" env create -n a -c bare tool
 t 'once' hasnt "'bare'.*channel 'bare'" err
+t 'without a channel there is nothing to look in' must_fail 2 "$SLIPWAY" env create -n a tool
+t 'and what to do is said' has "name one with -c" err
+t 'a spec may name its channel' runs "$SLIPWAY" env create -n named "./channel::tool"
+t 'and nothing needs none' runs "$SLIPWAY" env create -n empty
+t 'which can be worked in' runs "$SLIPWAY" env run -n empty -- sh -c 'test -d "$CONDA_PREFIX"'
 t 'an environment' runs "$SLIPWAY" env create -n a -c channel tool
 t 'what is needed is not removed' must_fail 1 "$SLIPWAY" env update -n a --remove lib
 t 'and where to look is told whole' has "'slipway why -n a lib'" err
