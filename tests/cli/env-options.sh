@@ -29,7 +29,7 @@ t 'a channel that cannot be is named' must_fail 2 "$SLIPWAY" env create -n a -c 
 t 'once' hasnt "'bare'.*channel 'bare'" err
 t 'without a channel there is nothing to look in' must_fail 2 "$SLIPWAY" env create -n a tool
 t 'and what to do is said' has "name one with -c" err
-t 'a spec may name its channel' runs "$SLIPWAY" env create -n named "./channel::tool"
+t 'a spec may name its channel' runs "$SLIPWAY" env create -n bychan "./channel::tool"
 t 'and nothing needs none' runs "$SLIPWAY" env create -n empty
 t 'which can be worked in' runs "$SLIPWAY" env run -n empty -- sh -c 'test -d "$CONDA_PREFIX"'
 t 'an environment' runs "$SLIPWAY" env create -n a -c channel tool
