@@ -185,7 +185,9 @@ full_disk()
 
 run_full_disk()
 {
-	unshare -rm true 2>/dev/null || { echo 'kernel does not let us mount in a namespace of our own'; return 77; }
+	mkdir -p mounted
+	unshare -rm mount -t tmpfs none mounted 2>/dev/null ||
+		{ echo 'kernel does not let us mount in a namespace of our own'; return 77; }
 	unshare -rm sh "$SOURCE_ROOT/tests/fault/env.sh" --full-disk "$T"
 }
 
