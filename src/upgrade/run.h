@@ -4,6 +4,10 @@
  * run (private to upgrade): one request on one host, from the table of states to what is done.
  *
  *	run.c         the verbs: what each is made of, in which order it is on disk
+ *	back.c        going back
+ *	settle.c      what a crash or a timer left
+ *	journal.c     what is on disk: the state, the timer, the log, the history
+ *	tell.c        what is told meanwhile
  *	services.c    which services of an environment a change of generation touches, and moving them
  *	checkpoint.c  the state and the configuration that belong to the software
  *	preflight.c   everything that is checked before anything changes
@@ -27,8 +31,45 @@ struct run {
 	const char *settled_by; /* in place of the user: "timer", "recovery" */
 };
 
-/* -- run.c -- */
+/* -- tell.c -- */
+void run_tell(const struct run *r, enum upgrade_event_kind kind, int64_t number, bool done, const char *text,
+	      const struct err *failure);
 void run_note(const struct run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int64_t run_wall_ms(const struct run *r);
+
+/* -- journal.c -- */
+/* What is on disk now. */
+int run_read(struct run *r, struct err *e);
+/* A new operation, in memory; its first state puts it on disk. */
+int run_begin(struct run *r, struct err *e);
+int run_new_id(struct run *r, struct err *e);
+/* An event: the state that it leads to is on disk, or the state is what it was. */
+int run_reach(struct run *r, enum op_event v, struct err *e);
+int run_save(struct run *r, struct err *e);
+int run_end(struct run *r, struct err *e);
+/* Names a piece of work in the log that stays with the history; the work itself is between the two, `rc` what it came to. */
+struct env_operation_step run_begin_step(const struct run *r, const char *name);
+int run_end_step(const struct run *r, struct env_operation_step *s, int rc, struct err *e);
+/* A line of history for what moves no link. */
+int run_note_history(struct run *r, const char *operation, const char *result, uint32_t from, uint32_t to,
+		     struct err *e);
+/* What env_switch and the like write into history with theirs. */
+struct env_opts run_switch_opts(struct run *r, bool uncommitted);
+int run_arm_timer(struct run *r, struct err *e);
+int run_timer_changed(const struct run *r, struct err *e);
+
+/* -- run.c -- */
+/* The intent is on disk: from here on it is only finished, never undone. */
+int run_carry_commit(struct run *r, struct err *e);
+int run_abort_operation(struct run *r, enum op_event v, struct err *e);
+
+/* -- back.c -- */
+/* Carries an abort out whose state is on disk. Where it cannot be: a person must come. */
+int run_carry_abort(struct run *r, const char *why, struct err *e);
+/* A step failed: back to the committed version; e stays what it was, with what became of it. -1. */
+int run_fail(struct run *r, enum op_event v, struct err *e);
+/* What was reached could not be brought to its end: ERR_UNCERTAIN, and who does it. -1. */
+int run_unsettled(const struct run *r, struct err *e);
 
 /* -- services.c -- */
 /* Moves the environment's services from generation `from` to `to` (0: none): new ones are started, those whose package or whose
