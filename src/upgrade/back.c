@@ -2,11 +2,11 @@
 /* Going back: to the generation that the operation came from, or on to nothing where there was none. */
 #include "upgrade/run.h"
 
-/* What only came with this operation: of an added version that never ran nothing is kept. */
+/* What only came with this operation: of an added version that never ran nothing is kept. What a rollback goes to was there. */
 static int drop_added(struct run *r, struct err *e)
 {
 	struct err gone = ERR_INIT;
-	if (!r->op.to || r->op.to == r->op.from || r->q->verb == UPGRADE_ROLLBACK) /* what one goes back to was there */
+	if (!r->laid_out || !r->op.to || r->op.to == r->op.from)
 		return 0;
 	return env_remove_generation(r->o->hold, r->op.to, &gone) < 0 && gone.code != ERR_NOT_FOUND ? (*e = gone, -1)
 												    : 0;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a request leaves on disk: its state before it is acted upon, its timer, its log, its lines of history. */
-#include "upgrade/run.h"
-
 #include <sys/random.h>
 
 #include "base/json.h"
+#include "upgrade/run.h"
 
 static int read_detail(struct run *r, struct err *e)
 {
@@ -13,7 +12,10 @@ static int read_detail(struct run *r, struct err *e)
 	if (!j)
 		return r->op.detail.n ? -1 : 0;
 	return json_opt_str(j, "transition", &r->transition, e) < 0 ||
-			       json_opt_bool(j, "will_commit", &r->will_commit, e) < 0
+			       json_opt_bool(j, "will_commit", &r->will_commit, e) < 0 ||
+			       json_opt_bool(j, "paired", &r->paired, e) < 0 ||
+			       json_opt_bool(j, "laid_out", &r->laid_out, e) < 0 ||
+			       json_opt_bool(j, "timer_held", &r->timer_held, e) < 0
 		       ? -1
 		       : 0;
 }
@@ -23,12 +25,17 @@ static void write_detail(struct run *r)
 {
 	auto_buf b = BUF_INIT(4096);
 	struct jw w = JW_INIT(&b, 0);
-	if (r->state == OP_ADDED || r->state == OP_ACTIVATED)
-		r->transition = str_c(arena_printf(&r->arena, "%.*s%s%s", STR_ARG(r->transition),
-						   r->transition.n ? " -> " : "", op_state_title(r->state)));
+	struct str title = str_c(op_state_title(r->state));
+	bool told = r->state == OP_ADDED || r->state == OP_STANDBY_ACTIVATED || r->state == OP_ACTIVATED;
+	if (told && !str_ends(r->transition, title))
+		r->transition = str_c(arena_printf(&r->arena, "%.*s%s%.*s", STR_ARG(r->transition),
+						   r->transition.n ? " -> " : "", STR_ARG(title)));
 	jw_object(&w);
 	jw_kv_str(&w, "transition", r->transition);
 	jw_kv_bool(&w, "will_commit", r->will_commit);
+	jw_kv_bool(&w, "paired", r->paired);
+	jw_kv_bool(&w, "laid_out", r->laid_out);
+	jw_kv_bool(&w, "timer_held", r->timer_held);
 	jw_object_end(&w);
 	r->op.detail = arena_str(&r->arena, buf_str(&b));
 }
@@ -45,7 +52,7 @@ int run_read(struct run *r, struct err *e)
 	}
 	int rc = env_operation_get(r->o->state, &r->arena, r->o->env, &r->op, e);
 	r->state = OP_NONE;
-	r->will_commit = false;
+	r->will_commit = r->paired = r->laid_out = r->timer_held = false;
 	if (rc == 0)
 		r->op = (struct env_operation){0};
 	return rc <= 0 ? rc : read_detail(r, e) < 0 ? -1 : op_state_parse(r->op.state, &r->state, e);
@@ -54,6 +61,7 @@ int run_read(struct run *r, struct err *e)
 int run_save(struct run *r, struct err *e)
 {
 	r->op.state = str_c(op_state_name(r->state));
+	write_detail(r);
 	return r->plain ? 0 : env_operation_put(r->o->hold, &r->op, e);
 }
 
@@ -63,7 +71,6 @@ int run_reach(struct run *r, enum op_event v, struct err *e)
 	struct str transition = r->transition;
 	if (machine_next(before, v, &r->state, e) < 0)
 		return -1;
-	write_detail(r);
 	if (run_save(r, e) < 0) {
 		r->state = before;
 		r->transition = transition;
@@ -100,6 +107,23 @@ int run_end_step(const struct run *r, struct env_operation_step *s, int rc, stru
 		return -1;
 	}
 	return rc;
+}
+
+/* A pair's is the same on both members. One that was heard of before would make it unknown how that one ended. */
+static int take_id(struct run *r, struct err *e)
+{
+	static const char digits[] = "0123456789abcdef";
+	struct str id = str_c(r->q->operation_id ? r->q->operation_id : ""), known;
+	if (id.n != 32 || strspn(id.p, digits) != 32)
+		return err_new(e, ERR_INPUT, "an operation of a pair is named by 32 hexadecimal digits, not by '%.*s'",
+			       STR_ARG(str_head(id, 64)));
+	if (upgrade_outcome(r->o->state, &r->arena, r->o->env, id, &known, e) < 0)
+		return -1;
+	if (!str_eq_c(known, "unknown"))
+		return err_new(e, ERR_EXISTS, "operation %.*s is known here: %.*s", STR_ARG(id), STR_ARG(known));
+	r->op.id = arena_str(&r->arena, id);
+	r->paired = true;
+	return 0;
 }
 
 int run_new_id(struct run *r, struct err *e)
@@ -149,7 +173,7 @@ int run_note_history(struct run *r, const char *operation, const char *result, u
 int run_begin(struct run *r, struct err *e)
 {
 	const struct env_opts *o = &r->o->env_opts;
-	if (!r->plain && run_new_id(r, e) < 0)
+	if (r->q->paired ? take_id(r, e) < 0 : !r->plain && run_new_id(r, e) < 0)
 		return -1;
 	r->op.one_shot = r->q->then_activate || r->q->verb == UPGRADE_ROLLBACK;
 	r->will_commit = r->q->then_commit || r->q->verb == UPGRADE_ROLLBACK;
@@ -158,7 +182,6 @@ int run_begin(struct run *r, struct err *e)
 	r->op.who = str_c(o->who);
 	r->op.command = str_c(o->command);
 	r->op.started_ms = run_wall_ms(r);
-	write_detail(r);
 	return 0;
 }
 
@@ -180,6 +203,32 @@ int run_arm_timer(struct run *r, struct err *e)
 		return -1;
 	r->op.timer = timer_arm(length, &now);
 	run_tell(r, UPGRADE_EVENT_TIMER, length, false, "auto abort timer", NULL);
+	return 0;
+}
+
+int run_hold_timer(struct run *r, struct err *e)
+{
+	struct timer_now now;
+	if (timer_read(&now, e) < 0)
+		return -1;
+	int64_t left = timer_left_ms(&r->op.timer, &now);
+	if (left < 0) /* a person has stopped it */
+		return 0;
+	r->op.timer.left_ms = left;
+	r->op.timer.stopped = r->timer_held = true;
+	return 0;
+}
+
+int run_let_timer_go_on(struct run *r, struct err *e)
+{
+	struct timer_now now;
+	int64_t left = r->op.timer.left_ms;
+	if (!r->timer_held)
+		return 0;
+	if (timer_read(&now, e) < 0)
+		return -1;
+	r->op.timer = timer_arm(left < UPGRADE_TIMER_LEAST_MS ? UPGRADE_TIMER_LEAST_MS : left, &now);
+	r->timer_held = false;
 	return 0;
 }
 

@@ -34,10 +34,15 @@ static const char *const event_names[OP_EVENTS] = {
 	[OP_DO_REMOVE] = "remove inactive",
 	[OP_DO_STOP_TIMER] = "auto-abort-timer stop",
 	[OP_DO_CLEAR] = "clear install state",
+	[OP_DO_ARM] = "arm",
+	[OP_DO_MOVE] = "activate",
+	[OP_DO_STANDBY_DONE] = "standby done",
+	[OP_DO_PREPARE] = "prepare",
+	[OP_DO_DECIDE] = "decide",
+	[OP_DO_FINISH] = "commit",
+	[OP_DO_WITHDRAW] = "withdraw",
 	[OP_ADD_DONE] = "add done",
-	[OP_STANDBY_DONE] = "standby done",
 	[OP_ACTIVATE_DONE] = "activate done",
-	[OP_PREPARE_DONE] = "prepare done",
 	[OP_COMMIT_DONE] = "commit done",
 	[OP_ABORT_DONE] = "abort done",
 	[OP_ABORT_STUCK] = "abort stuck",
@@ -45,7 +50,8 @@ static const char *const event_names[OP_EVENTS] = {
 	[OP_TIMER_ENDED] = "timer ended",
 };
 
-/* A cell without `legal` refuses; `why` says the reason, `then` the command that goes on. */
+/* A cell without `legal` refuses; `why` says the reason, `then` the command that goes on. Steps of a pair that are not legal have none:
+ * nobody types them. */
 struct cell {
 	bool legal;
 	enum op_state next;
@@ -100,6 +106,7 @@ static const struct cell table[OP_STATES][OP_EVENTS] =
 				[OP_DO_REMOVE] = GO(OP_ABORTING), /* what was added is inactive */
 				[OP_DO_STOP_TIMER] = NO("the timer starts with activate", "slipway install activate"),
 				[OP_DO_CLEAR] = GO(OP_ABORTING),
+				[OP_DO_ARM] = GO(OP_ACTIVATING),
 			},
 		[OP_ACTIVATING] =
 			{
@@ -111,7 +118,8 @@ static const struct cell table[OP_STATES][OP_EVENTS] =
 				[OP_DO_REMOVE] = NO("an activation is under way", ABORT_FIRST),
 				[OP_DO_STOP_TIMER] = NO("the activation has not come to its end", ABORT_FIRST),
 				[OP_DO_CLEAR] = NO("the running version may not be the committed one", ABORT_FIRST),
-				[OP_STANDBY_DONE] = GO(OP_STANDBY_ACTIVATED),
+				[OP_DO_MOVE] = GO(OP_ACTIVATING),
+				[OP_DO_STANDBY_DONE] = GO(OP_STANDBY_ACTIVATED),
 				[OP_ACTIVATE_DONE] = GO(OP_ACTIVATED),
 				[OP_FAILURE] = GO(OP_ABORTING),
 				[OP_TIMER_ENDED] = GO(OP_ABORTING),
@@ -129,6 +137,7 @@ static const struct cell table[OP_STATES][OP_EVENTS] =
 				[OP_DO_REMOVE] = NO("an activation is under way", ABORT_FIRST),
 				[OP_DO_STOP_TIMER] = NO("the activation has not come to its end", ABORT_FIRST),
 				[OP_DO_CLEAR] = NO("the standby runs the new version", ABORT_FIRST),
+				[OP_DO_MOVE] = GO(OP_STANDBY_ACTIVATED),
 				[OP_ACTIVATE_DONE] = GO(OP_ACTIVATED),
 				[OP_FAILURE] = GO(OP_ABORTING),
 				[OP_TIMER_ENDED] = GO(OP_ABORTING),
@@ -143,7 +152,8 @@ static const struct cell table[OP_STATES][OP_EVENTS] =
 				[OP_DO_REMOVE] = GO(OP_ACTIVATED),
 				[OP_DO_STOP_TIMER] = GO(OP_ACTIVATED),
 				[OP_DO_CLEAR] = NO("the running version is not committed", COMMIT_OR_ABORT),
-				[OP_PREPARE_DONE] = GO(OP_PREPARED),
+				[OP_DO_PREPARE] = GO(OP_PREPARED),
+				[OP_DO_DECIDE] = GO(OP_COMMITTING),
 				[OP_FAILURE] = GO(OP_ABORTING),
 				[OP_TIMER_ENDED] = GO(OP_ABORTING),
 			},
@@ -160,6 +170,8 @@ static const struct cell table[OP_STATES][OP_EVENTS] =
 				[OP_DO_STOP_TIMER] =
 					NO("no timer is running: a commit is under way", "slipway install commit"),
 				[OP_DO_CLEAR] = NO("a commit is under way on both members", "slipway install commit"),
+				[OP_DO_FINISH] = GO(OP_COMMITTING),
+				[OP_DO_WITHDRAW] = GO(OP_ACTIVATED),
 				[OP_FAILURE] = GO(OP_ABORTING),
 			},
 		[OP_COMMITTING] =
@@ -173,6 +185,7 @@ static const struct cell table[OP_STATES][OP_EVENTS] =
 				[OP_DO_STOP_TIMER] =
 					NO("no timer is running: a commit is under way", "slipway install commit"),
 				[OP_DO_CLEAR] = GO(OP_COMMITTING),
+				[OP_DO_FINISH] = GO(OP_COMMITTING),
 				[OP_COMMIT_DONE] = GO(OP_NONE),
 			},
 		[OP_ABORTING] =
@@ -241,8 +254,13 @@ int machine_next(enum op_state s, enum op_event v, enum op_state *ret, struct er
 		*ret = c->next;
 		return 0;
 	}
-	if (v > OP_DO_CLEAR)
+	if (v > OP_DO_WITHDRAW)
 		panic("'%s' in state '%s'", event_names[v], state_names[s]);
+	if (!c->why)
+		return err_new(e, ERR_FAILED,
+			       "install %s is not possible in state '%s': it is no step of a pair from there; "
+			       "'slipway show install summary' tells what is",
+			       event_names[v], state_names[s]);
 	return err_new(e, ERR_FAILED, "install %s is not possible in state '%s': %s; '%s' %s", event_names[v],
 		       state_names[s], c->why, c->then,
 		       strcmp(c->then, ABORT_FIRST) == 0 ? "goes back to the committed version"

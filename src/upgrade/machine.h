@@ -9,6 +9,15 @@
  *	                                                                                                │
  *	                                                                          needs-manual-abort ◀──┘ (abort goes on from there)
  *
+ * A member of a pair goes by smaller steps, which the coordinator asks for one by one: it is armed (activating), then moved; the active one
+ * is told in between that the standby has been (standby-activated). To commit, the standby promises (prepared), the active decides
+ * (committing), and both finish:
+ *
+ *	added ──arm──▶ activating ──move──▶ activated ──prepare──▶ prepared ──finish──▶ committing ──▶ none
+ *	                   │                 ▲  │  ▲                  │                    ▲ │
+ *	                   └─▶ standby- ─────┘  │  └────withdraw──────┘                    │ └ finish
+ *	                       activated        └──────────────────decide──────────────────┘
+ *
  * States that end in -ing are intents: they are on disk before what they name is begun, so that whoever finds one knows what was
  * under way. machine_settles says what a crash in that state is settled to.
  */
@@ -38,11 +47,17 @@ enum op_event {
 	OP_DO_REMOVE, /* install remove inactive */
 	OP_DO_STOP_TIMER,
 	OP_DO_CLEAR,
+	/* what the coordinator of a pair asks of a member */
+	OP_DO_ARM,
+	OP_DO_MOVE, /* activate, of one that is armed */
+	OP_DO_STANDBY_DONE,
+	OP_DO_PREPARE,
+	OP_DO_DECIDE,
+	OP_DO_FINISH, /* commit, of one that has promised or decided */
+	OP_DO_WITHDRAW,
 	/* what the machine's own work comes to */
 	OP_ADD_DONE,
-	OP_STANDBY_DONE,
 	OP_ACTIVATE_DONE,
-	OP_PREPARE_DONE,
 	OP_COMMIT_DONE,
 	OP_ABORT_DONE,
 	OP_ABORT_STUCK, /* a member does not come back */

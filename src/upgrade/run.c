@@ -12,7 +12,7 @@ static const char *operation_word(const struct run *r, const char *otherwise)
 
 /* -- add, activate, commit ---------------------------------------------------------------------------------------- */
 
-static int refuse_failed_checks(const struct run *r, bool activating, struct err *e)
+int run_check(const struct run *r, bool aloud, bool activating, struct err *e)
 {
 	auto_buf b = BUF_INIT(ERR_MSG_SIZE);
 	auto_arena a = ARENA_INIT;
@@ -20,11 +20,12 @@ static int refuse_failed_checks(const struct run *r, bool activating, struct err
 	size_t n, failed = 0;
 	if (upgrade_preflight(r->o, r->q, &a, &c, &n, e) < 0)
 		return -1;
-	if (activating)
+	if (aloud && activating)
 		run_tell(r, UPGRADE_EVENT_STAGE, 0, false, "Initial System Level Sanity Check", NULL);
 	for (size_t i = 0; i < n; i++) {
-		run_tell(r, UPGRADE_EVENT_MEMBER, 0, !c[i].finding.n,
-			 arena_printf(&a, "Verifying %.*s", STR_ARG(c[i].name)), NULL);
+		if (aloud)
+			run_tell(r, UPGRADE_EVENT_MEMBER, 0, !c[i].finding.n,
+				 arena_printf(&a, "Verifying %.*s", STR_ARG(c[i].name)), NULL);
 		if (!c[i].finding.n)
 			continue;
 		failed++;
@@ -34,7 +35,7 @@ static int refuse_failed_checks(const struct run *r, bool activating, struct err
 	if (failed)
 		return err_new(e, ERR_FAILED, "%zu check%s failed, nothing changed\n  %s", failed,
 			       failed == 1 ? "" : "s", b.p);
-	if (activating)
+	if (aloud && activating)
 		run_tell(r, UPGRADE_EVENT_FINISH, 0, true, "Initial System Level Sanity Check", NULL);
 	return 0;
 }
@@ -58,6 +59,7 @@ static int lay_out(struct run *r, struct err *e)
 	if (env_lay_out(r->o->store, r->o->hold, r->q->plan, &o, a, told ? told : &report, e) < 0)
 		return -1;
 	r->op.to = told ? told->generation : report.generation;
+	r->laid_out = true;
 	for (size_t i = 0; !told && i < report.notes_n; i++)
 		run_note(r, "%.*s", STR_ARG(report.notes[i]));
 	/* With its number: whoever finds the operation knows what to take away. */
@@ -71,7 +73,7 @@ static int add(struct run *r, struct err *e)
 {
 	enum op_state adding;
 	if (machine_next(r->state, OP_DO_ADD, &adding, e) < 0 || run_begin(r, e) < 0 ||
-	    (!r->plain && refuse_failed_checks(r, false, e) < 0))
+	    (!r->plain && run_check(r, !r->paired, false, e) < 0))
 		return -1;
 	r->begun = true;
 	if ((r->q->prepare && r->q->prepare(r->q->prepare_ctx, e) < 0) || run_reach(r, OP_DO_ADD, e) < 0)
@@ -82,7 +84,7 @@ static int add(struct run *r, struct err *e)
 	return 0;
 }
 
-static int carry_activate(struct run *r, struct err *e)
+int run_carry_activate(struct run *r, struct err *e)
 {
 	struct env_opts o = run_switch_opts(r, !r->plain);
 	if (!r->plain && (checkpoint_take(r, r->op.from, e) < 0 || config_update(r, r->op.from, r->op.to, e) < 0))
@@ -97,7 +99,7 @@ static int activate(struct run *r, struct err *e)
 {
 	enum op_event v = r->q->verb == UPGRADE_ROLLBACK ? OP_DO_ROLLBACK : OP_DO_ACTIVATE;
 	enum op_state next;
-	if (machine_next(r->state, v, &next, e) < 0 || (!r->plain && refuse_failed_checks(r, true, e) < 0) ||
+	if (machine_next(r->state, v, &next, e) < 0 || (!r->plain && run_check(r, true, true, e) < 0) ||
 	    run_arm_timer(r, e) < 0)
 		return -1;
 	if (run_reach(r, v, e) < 0) {
@@ -109,19 +111,27 @@ static int activate(struct run *r, struct err *e)
 	if (!r->plain)
 		run_tell(r, UPGRADE_EVENT_STAGE, 1, false, "Installing software on Active", NULL);
 	struct env_operation_step s = run_begin_step(r, "Activate");
-	if (run_end_step(r, &s, carry_activate(r, e), e) < 0 || run_reach(r, OP_ACTIVATE_DONE, e) < 0)
+	if (run_end_step(r, &s, run_carry_activate(r, e), e) < 0 || run_reach(r, OP_ACTIVATE_DONE, e) < 0)
 		return run_fail(r, OP_FAILURE, e);
 	return 0;
 }
 
-int run_carry_commit(struct run *r, struct err *e)
+/* The history tells that it was committed, also of a first version, which is from the start, and once only after a crash. */
+static int put_commit(struct run *r, struct err *e)
 {
 	struct env_opts o = run_switch_opts(r, false);
+	if (r->info.committed != r->info.current)
+		return env_commit(r->o->hold, &o, e);
+	int rc = run_is_committed(r, e);
+	return rc == 0 ? run_note_history(r, "commit", "done", r->info.current, r->info.current, e) : rc < 0 ? -1 : 0;
+}
+
+int run_carry_commit(struct run *r, struct err *e)
+{
 	if (r->plain) /* the switch has said so already */
 		return run_end(r, e);
 	struct env_operation_step s = run_begin_step(r, "Commit");
-	int rc = r->info.committed == r->info.current ? 0 : env_commit(r->o->hold, &o, e);
-	if (run_end_step(r, &s, rc, e) < 0 || checkpoint_forget(r, e) < 0 || run_end(r, e) < 0)
+	if (run_end_step(r, &s, put_commit(r, e), e) < 0 || checkpoint_forget(r, e) < 0 || run_end(r, e) < 0)
 		return run_unsettled(r, e);
 	return run_timer_changed(r, e);
 }
@@ -157,8 +167,10 @@ int run_abort_operation(struct run *r, enum op_event v, struct err *e)
 	}
 	if (run_reach(r, v, e) < 0)
 		return -1;
-	if (r->state == OP_COMMITTING)
+	if (r->state == OP_COMMITTING) {
+		run_note(r, "the commit is decided: it is finished; 'slipway install rollback' goes back after it");
 		return run_carry_commit(r, e);
+	}
 	return run_carry_abort(r, v == OP_TIMER_ENDED ? "auto-abort" : "abort", e);
 }
 
@@ -181,7 +193,11 @@ static int rollback(struct run *r, struct err *e)
 		return run_abort_operation(r, OP_DO_ROLLBACK, e);
 	if (!r->q->generation || r->q->generation == r->info.current)
 		return err_new(e, ERR_USAGE, "generation %u is the current one", r->q->generation);
-	return run_begin(r, e) < 0 || activate(r, e) < 0 || commit_at_once(r, e) < 0 ? -1 : 0;
+	if (run_begin(r, e) < 0)
+		return -1;
+	if (r->paired)
+		return paired_arm(r, OP_DO_ROLLBACK, e);
+	return activate(r, e) < 0 || commit_at_once(r, e) < 0 ? -1 : 0;
 }
 
 static int stop_timer(struct run *r, struct err *e)
@@ -248,6 +264,8 @@ static int run_add(struct run *r, struct err *e)
 {
 	if (add(r, e) < 0)
 		return -1;
+	if (r->paired) /* what is to follow comes as steps */
+		return 0;
 	if (r->q->then_activate && activate(r, e) < 0)
 		return r->state == OP_ADDED ? undo_add(r, e) : -1;
 	return r->q->then_commit ? commit_at_once(r, e) : 0;
@@ -255,12 +273,25 @@ static int run_add(struct run *r, struct err *e)
 
 static int run_activate(struct run *r, struct err *e)
 {
+	if (r->paired)
+		return paired_activate(r, e);
 	return activate(r, e) < 0 || (r->q->then_commit && commit_at_once(r, e) < 0) ? -1 : 0;
+}
+
+static int run_commit(struct run *r, struct err *e)
+{
+	return r->paired ? paired_commit(r, e) : commit(r, e);
 }
 
 static int run_abort(struct run *r, struct err *e)
 {
-	return run_abort_operation(r, r->q->by_timer ? OP_TIMER_ENDED : OP_DO_ABORT, e);
+	bool by_timer = r->q->by_timer && machine_allows(r->state, OP_TIMER_ENDED);
+	return run_abort_operation(r, by_timer ? OP_TIMER_ENDED : OP_DO_ABORT, e);
+}
+
+static int run_arm(struct run *r, struct err *e)
+{
+	return paired_arm(r, OP_DO_ARM, e);
 }
 
 static const struct verb {
@@ -270,12 +301,17 @@ static const struct verb {
 } verbs[] = {
 	[UPGRADE_ADD] = {"install_add", "add", OP_DO_ADD, run_add},
 	[UPGRADE_ACTIVATE] = {"install_activate", "activate", OP_DO_ACTIVATE, run_activate},
-	[UPGRADE_COMMIT] = {"install_commit", "commit", OP_DO_COMMIT, commit},
+	[UPGRADE_COMMIT] = {"install_commit", "commit", OP_DO_COMMIT, run_commit},
 	[UPGRADE_ABORT] = {"install_abort", "abort", OP_DO_ABORT, run_abort},
 	[UPGRADE_ROLLBACK] = {"install_rollback", "rollback", OP_DO_ROLLBACK, rollback},
 	[UPGRADE_STOP_TIMER] = {"auto_abort_timer_stop", "auto-abort-timer stop", OP_DO_STOP_TIMER, stop_timer},
 	[UPGRADE_REMOVE_INACTIVE] = {"install_remove", "remove inactive", OP_DO_REMOVE, remove_inactive},
 	[UPGRADE_CLEAR] = {"clear_install_state", "clear install state", OP_DO_CLEAR, clear_state},
+	[UPGRADE_ARM] = {"install_arm", "arm", OP_DO_ARM, run_arm},
+	[UPGRADE_STANDBY_DONE] = {"install_standby_done", "standby done", OP_DO_STANDBY_DONE, paired_standby_done},
+	[UPGRADE_PREPARE] = {"install_prepare", "prepare", OP_DO_PREPARE, paired_prepare},
+	[UPGRADE_DECIDE] = {"install_decide", "decide", OP_DO_DECIDE, paired_decide},
+	[UPGRADE_WITHDRAW] = {"install_withdraw", "withdraw", OP_DO_WITHDRAW, paired_withdraw},
 };
 
 static const char *title_of(const struct upgrade_request *q)
@@ -316,7 +352,7 @@ int upgrade_run(const struct upgrade_opts *o, const struct upgrade_request *q, s
 	if (plain >= 0) {
 		r.plain = plain;
 		run_tell(&r, UPGRADE_EVENT_START, 0, false, title_of(q), NULL);
-		rc = verbs[q->verb].run(&r, e);
+		rc = paired_admit(&r, e) < 0 ? -1 : verbs[q->verb].run(&r, e);
 		if (rc < 0 && !r.plain)
 			note_failure(&r, e);
 		run_tell(&r, UPGRADE_EVENT_END, 0, true, title_of(q), rc < 0 ? e : NULL);
@@ -331,7 +367,9 @@ int upgrade_may(const struct upgrade_opts *o, const struct upgrade_request *q, s
 	enum op_state next;
 	int rc = run_read(&r, e);
 	if (rc >= 0) {
-		rc = refuse_other_rollback(&r, e) < 0 ? -1 : machine_next(r.state, verbs[q->verb].event, &next, e);
+		rc = paired_admit(&r, e) < 0 || refuse_other_rollback(&r, e) < 0
+			     ? -1
+			     : machine_next(r.state, verbs[q->verb].event, &next, e);
 		if (rc < 0)
 			note_failure(&r, e);
 	}

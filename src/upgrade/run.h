@@ -4,9 +4,11 @@
  * run (private to upgrade): one request on one host, from the table of states to what is done.
  *
  *	run.c         the verbs: what each is made of, in which order it is on disk
+ *	paired.c      the steps of one of two members
  *	back.c        going back
  *	settle.c      what a crash or a timer left
  *	journal.c     what is on disk: the state, the timer, the log, the history
+ *	outcome.c     how an operation ended, from the history
  *	tell.c        what is told meanwhile
  *	services.c    which services of an environment a change of generation touches, and moving them
  *	checkpoint.c  the state and the configuration that belong to the software
@@ -27,6 +29,9 @@ struct run {
 	bool plain;		/* nothing runs and nobody can come in between: the switch's own journal is enough */
 	bool begun;		/* something is on disk: what ends now has failed, else it was refused */
 	bool will_commit;	/* the operation was asked to commit by itself */
+	bool paired;		/* one of two members does it, by single steps */
+	bool laid_out;		/* op.to came with this operation: of one that goes back nothing is kept */
+	bool timer_held;	/* the timer runs on when nothing is decided; a person's stop is no hold */
 	struct str transition;	/* "Added -> Activated" */
 	const char *settled_by; /* in place of the user: "timer", "recovery" */
 };
@@ -56,12 +61,34 @@ int run_note_history(struct run *r, const char *operation, const char *result, u
 /* What env_switch and the like write into history with theirs. */
 struct env_opts run_switch_opts(struct run *r, bool uncommitted);
 int run_arm_timer(struct run *r, struct err *e);
+/* Of a pair: what is left does not count down while the decision is out, and goes on where there is none. */
+int run_hold_timer(struct run *r, struct err *e);
+int run_let_timer_go_on(struct run *r, struct err *e);
 int run_timer_changed(const struct run *r, struct err *e);
 
+/* -- outcome.c -- */
+/* Whether the history has the commit of the operation; 1 or 0. */
+int run_is_committed(const struct run *r, struct err *e);
+
 /* -- run.c -- */
+/* All findings at once. `aloud`: each check is told, as the stage of an activation where it is one. */
+int run_check(const struct run *r, bool aloud, bool activating, struct err *e);
+/* Checkpoint, configuration, switch, services. */
+int run_carry_activate(struct run *r, struct err *e);
 /* The intent is on disk: from here on it is only finished, never undone. */
 int run_carry_commit(struct run *r, struct err *e);
 int run_abort_operation(struct run *r, enum op_event v, struct err *e);
+
+/* -- paired.c -- */
+/* The request is for the operation that is there, and is a step that it has. */
+int paired_admit(const struct run *r, struct err *e);
+int paired_arm(struct run *r, enum op_event v, struct err *e); /* v: OP_DO_ARM, or OP_DO_ROLLBACK from none */
+int paired_activate(struct run *r, struct err *e);
+int paired_standby_done(struct run *r, struct err *e);
+int paired_prepare(struct run *r, struct err *e);
+int paired_decide(struct run *r, struct err *e);
+int paired_commit(struct run *r, struct err *e);
+int paired_withdraw(struct run *r, struct err *e);
 
 /* -- back.c -- */
 /* Carries an abort out whose state is on disk. Where it cannot be: a person must come. */

@@ -5,8 +5,11 @@
 /* A one-shot that nobody is in the middle of any more goes back: it was to be whole, or not at all. */
 static enum op_event settled_by(const struct run *r)
 {
-	if (r->op.one_shot && (r->state == OP_ADDED || (r->state == OP_ACTIVATED && r->will_commit)))
+	bool to_the_end = r->state == OP_ACTIVATED && r->will_commit && !r->paired;
+	if (r->op.one_shot && (r->state == OP_ADDED || to_the_end))
 		return OP_DO_ABORT;
+	if (r->paired && r->state == OP_COMMITTING) /* the other one first */
+		return OP_EVENTS;
 	return machine_settles(r->state);
 }
 

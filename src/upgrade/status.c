@@ -47,6 +47,7 @@ static int fill_operation(struct env_state *st, struct arena *a, const struct en
 	if (op_state_parse(op->state, &s, e) < 0 || timer_read(&now, e) < 0 ||
 	    env_operation_steps(st, a, op->id, &steps, &ret->steps_n, e) < 0)
 		return -1;
+	ret->id = op->id;
 	ret->state = str_c(op_state_name(s));
 	ret->title = str_c(op_state_title(s));
 	ret->in_progress = true;
@@ -59,8 +60,15 @@ static int fill_operation(struct env_state *st, struct arena *a, const struct en
 	ret->from = op->from;
 	ret->to = op->to;
 	ret->next = str_c(next_command(s));
-	const struct json *j = op->detail.n ? json_parse(a, op->detail, "state.db: operation", e) : NULL;
-	return op->detail.n && (!j || json_opt_str(j, "transition", &ret->transition, e) < 0) ? -1 : 0;
+	if (!op->detail.n)
+		return 0;
+	bool held = false;
+	const struct json *j = json_parse(a, op->detail, "state.db: operation", e);
+	if (!j || json_opt_str(j, "transition", &ret->transition, e) < 0 ||
+	    json_opt_bool(j, "paired", &ret->paired, e) < 0 || json_opt_bool(j, "timer_held", &held, e) < 0)
+		return -1;
+	ret->timer_stopped &= !held;
+	return 0;
 }
 
 int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret, struct err *e)

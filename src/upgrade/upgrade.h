@@ -44,8 +44,14 @@ enum upgrade_verb {
 	UPGRADE_STOP_TIMER,
 	UPGRADE_REMOVE_INACTIVE,
 	UPGRADE_CLEAR,
+	/* Steps of a paired operation alone; each is on disk when upgrade_run returns. */
+	UPGRADE_ARM,	      /* added → activating: the timer runs, nothing has changed yet */
+	UPGRADE_STANDBY_DONE, /* activating → standby-activated: on the active member, the other one runs the new version */
+	UPGRADE_PREPARE, /* activated → prepared: the timer is held, what follows is the other member's decision */
+	UPGRADE_DECIDE,	 /* activated → committing: the decision, nothing else done */
+	UPGRADE_WITHDRAW, /* prepared → activated: nothing was decided; the timer goes on, with at least UPGRADE_TIMER_LEAST_MS */
 };
-enum { UPGRADE_TIMER_DEFAULT_MS = 7200 * 1000 };
+enum { UPGRADE_TIMER_DEFAULT_MS = 7200 * 1000, UPGRADE_TIMER_LEAST_MS = 60 * 1000 };
 struct upgrade_request {
 	enum upgrade_verb verb;
 	bool issu;				  /* in service: hand over, and on a pair one member after the other */
@@ -64,6 +70,11 @@ struct upgrade_request {
 	bool lays_out_anew;	   /* ADD: files that were changed by hand are no hindrance (create, update, apply) */
 	struct env_report *report; /* ADD: what was laid out, in report_arena; NULL: it is told as notes */
 	struct arena *report_arena;
+	/* ADD, ROLLBACK: one of two members does this (section 7). Then operation_id is needed. */
+	bool paired;
+	/* 32 lower-case hexadecimal digits. ADD, ROLLBACK: the new operation's, one that this host has never heard of. Else: where it is
+	 * given, the operation that the request is for; another one under way is refused. */
+	const char *operation_id;
 };
 
 /* == 3. what is told while it goes on ============================================================================= */
@@ -105,11 +116,16 @@ struct upgrade_opts {
 };
 int upgrade_run(const struct upgrade_opts *o, const struct upgrade_request *q, struct err *e);
 /* 0 where the state allows the request, else the refusal that upgrade_run would give (ERR_FAILED). Asked before something long
- * is prepared for it; without a hold it leaves no trace. */
+ * is prepared for it; without a hold it leaves no trace. The answer is a person's: of a paired operation too. */
 int upgrade_may(const struct upgrade_opts *o, const struct upgrade_request *q, struct err *e);
 /* What a crash or a timer left is brought to rest: called before anything else is done with the environment, and by the agent when
- * it starts. 1: something was settled (told through event), 0: there was nothing to do. */
+ * it starts. 1: something was settled (told through event), 0: there was nothing to do.
+ * A paired operation is only settled where what this member holds decides it: see section 7. */
 int upgrade_settle(const struct upgrade_opts *o, struct err *e);
+/* How the operation with that id ended: its state's name while it goes on, else "committed", "aborted" (or refused before it began), or
+ * "unknown". Nothing need be held; what a member answers stays true for ever. */
+int upgrade_outcome(struct env_state *st, struct arena *a, struct str env, struct str id, struct str *ret,
+		    struct err *e);
 /* Milliseconds until the timer of an environment ends; 0: now; -1: none runs. On a new boot it is put on that boot's clock. */
 int64_t upgrade_timer_left_ms(struct env_state *st, struct env_hold *h, struct str env, struct err *e);
 
@@ -127,6 +143,8 @@ int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request
 /* == 6. what it is like =========================================================================================== */
 struct upgrade_status {
 	struct str env, state, title; /* "activated", "Activated" */
+	struct str id;		      /* of the operation; empty: none */
+	bool paired;		      /* one of two members does it */
 	bool in_progress, one_shot;
 	struct str last_operation, transition; /* "Activate location standby", "Added -> Standby activated" */
 	const struct env_operation_step *steps;
@@ -139,3 +157,24 @@ struct upgrade_status {
 };
 /* Nothing need be held. */
 int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret, struct err *e);
+
+/* == 7. one of two members ======================================================================================== */
+/* A paired operation goes by single steps (machine.h), which a coordinator gives to both members (pair.h). Each is refused where the
+ * state, or the operation's id, is not what the coordinator thinks it is. Checks are made by each member for itself, without telling
+ * them: the coordinator does. then_activate and then_commit only say that it is a one-shot.
+ *
+ *	ADD           none → added, with operation_id and paired
+ *	ROLLBACK      none → activating, armed, to a generation that is there already; in any other state it is an abort
+ *	ARM           added → activating
+ *	ACTIVATE      activating | standby-activated → activated. A failure goes back by itself (ERR_ROLLED_BACK)
+ *	STANDBY_DONE  activating → standby-activated
+ *	PREPARE       activated → prepared
+ *	DECIDE        activated → committing
+ *	COMMIT        prepared | committing → none
+ *	WITHDRAW      prepared → activated
+ *	ABORT         any → none; committing is finished instead, which is told as a note
+ *
+ * upgrade_settle, when nobody holds the environment any more: adding, activating, standby-activated, aborting, and added where it is a
+ * one-shot, go back at once, and so does activated when its timer has ended: nobody can have decided anything else in these states.
+ * activated, whose timer runs, prepared and committing are left as they are (0): what becomes of them is the other member's to say, or is
+ * decided already and wants the other one first (pair_settle). */

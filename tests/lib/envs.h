@@ -20,6 +20,7 @@
 #include "env/env.h"
 
 struct envs {
+	const char *name; /* before envs_open, where a test has several: the root's folder; NULL: "root" */
 	char root[128];
 	int root_fd;
 	struct store *store;
@@ -43,7 +44,7 @@ static void envs_close(struct envs *w)
 static void envs_open(struct envs *w)
 {
 	w->opts = (struct env_opts){.command = "slipway test", .no_pyc = true, .threads = 2};
-	snprintf(w->root, sizeof(w->root), "%s/root", test_tmp());
+	snprintf(w->root, sizeof(w->root), "%s/%s", test_tmp(), w->name ? w->name : "root");
 	w->root_fd = fs_open_dir_make(AT_FDCWD, w->root, &w->err);
 	CHECK_MSG(w->root_fd >= 0 && store_open(w->root_fd, 0, &w->store, &w->err) == 0 &&
 			  env_state_open(w->root_fd, w->root, 0, &w->st, &w->err) == 0,

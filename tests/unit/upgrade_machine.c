@@ -9,6 +9,23 @@ static const enum op_event commands[] = {OP_DO_ADD,	 OP_DO_ACTIVATE, OP_DO_COMMI
 					 OP_DO_ROLLBACK, OP_DO_REMOVE,	 OP_DO_STOP_TIMER, OP_DO_CLEAR};
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
+/* All that a member of a pair may be told, and where it leads: in every other state each of them is refused. */
+static const struct {
+	enum op_event v;
+	enum op_state from, to;
+} member_steps[] = {
+	{OP_DO_ARM, OP_ADDED, OP_ACTIVATING},
+	{OP_DO_MOVE, OP_ACTIVATING, OP_ACTIVATING},
+	{OP_DO_MOVE, OP_STANDBY_ACTIVATED, OP_STANDBY_ACTIVATED},
+	{OP_DO_STANDBY_DONE, OP_ACTIVATING, OP_STANDBY_ACTIVATED},
+	{OP_DO_PREPARE, OP_ACTIVATED, OP_PREPARED},
+	{OP_DO_DECIDE, OP_ACTIVATED, OP_COMMITTING},
+	{OP_DO_FINISH, OP_PREPARED, OP_COMMITTING},
+	{OP_DO_FINISH, OP_COMMITTING, OP_COMMITTING},
+	{OP_DO_WITHDRAW, OP_PREPARED, OP_ACTIVATED},
+};
+enum { STEPS = sizeof(member_steps) / sizeof(*member_steps) };
+
 static enum op_state go(enum op_state s, enum op_event v)
 {
 	struct err e = ERR_INIT;
@@ -24,11 +41,11 @@ TEST(three_steps)
 	s = go(s, OP_ADD_DONE);
 	CHECK_INT(s, OP_ADDED);
 	s = go(s, OP_DO_ACTIVATE);
-	s = go(s, OP_STANDBY_DONE);
+	s = go(s, OP_DO_STANDBY_DONE);
 	CHECK_INT(s, OP_STANDBY_ACTIVATED);
 	s = go(s, OP_ACTIVATE_DONE);
 	CHECK_INT(s, OP_ACTIVATED);
-	s = go(s, OP_PREPARE_DONE);
+	s = go(s, OP_DO_PREPARE);
 	s = go(s, OP_DO_COMMIT);
 	CHECK_INT(s, OP_COMMITTING);
 	CHECK_INT(go(s, OP_COMMIT_DONE), OP_NONE);
@@ -63,6 +80,35 @@ TEST(a_refusal_says_state_reason_and_command)
 				  "%s", e.msg);
 		}
 	}
+}
+
+TEST(a_member_goes_by_its_steps_and_no_others)
+{
+	for (int v = OP_DO_ARM; v <= OP_DO_WITHDRAW; v++) {
+		for (int s = 0; s < OP_STATES; s++) {
+			enum op_state expected = OP_STATES, next = OP_STATES;
+			struct err e = ERR_INIT;
+			for (int i = 0; i < STEPS; i++)
+				if (member_steps[i].v == (enum op_event)v && member_steps[i].from == (enum op_state)s)
+					expected = member_steps[i].to;
+			int rc = machine_next((enum op_state)s, (enum op_event)v, &next, &e);
+			CHECK_MSG(rc == (expected == OP_STATES ? -1 : 0) && next == expected, "'%s' in '%s'",
+				  op_event_name((enum op_event)v), op_state_name((enum op_state)s));
+			CHECK_INT(machine_allows((enum op_state)s, (enum op_event)v), rc == 0);
+			CHECK_MSG(rc == 0 || (e.code == ERR_FAILED && strstr(e.msg, op_state_name((enum op_state)s)) &&
+					      strstr(e.msg, op_event_name((enum op_event)v))),
+				  "%s", e.msg);
+		}
+	}
+}
+
+/* Neither an abort alone nor a timer may take back what the other member may have decided already. */
+TEST(a_promise_is_not_taken_back_by_itself)
+{
+	CHECK(!machine_allows(OP_PREPARED, OP_TIMER_ENDED));
+	CHECK(!machine_allows(OP_COMMITTING, OP_TIMER_ENDED));
+	CHECK_INT(machine_settles(OP_PREPARED), OP_EVENTS);
+	CHECK_INT(go(OP_COMMITTING, OP_DO_ABORT), OP_COMMITTING);
 }
 
 TEST(a_refusal_reads_well)
