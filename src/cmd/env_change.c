@@ -38,89 +38,6 @@ static int name_of(struct cmd_context *c, const struct cmd_change_args *a, const
 
 /* -- the new state, solved for ------------------------------------------------------------------------------------- */
 
-static bool spec_is_for(struct cmd_context *c, struct str spec, struct str name)
-{
-	struct err ignored = ERR_INIT;
-	const struct spec *s = pkg_conda.spec_parse(&c->arena, spec, SPEC_REQUEST, &ignored);
-	return s && str_casecmp(spec_name(s), name) == 0;
-}
-
-/* What was asked for before, less what is asked for anew or taken out, and then what is asked for now. */
-static int merge_specs(struct cmd_context *c, const struct env_spec_file *before, const struct str *now, size_t now_n,
-		       const struct cmd_list *remove, struct str **ret, size_t *ret_n, struct err *e)
-{
-	*ret = arena_array(&c->arena, struct str, before->specs_n + now_n);
-	*ret_n = 0;
-	for (uint32_t i = 0; i < before->specs_n; i++) {
-		bool replaced = false;
-		for (size_t k = 0; k < now_n; k++) {
-			const struct spec *s = pkg_conda.spec_parse(&c->arena, now[k], SPEC_REQUEST, e);
-			if (!s)
-				return -1;
-			replaced |= spec_name(s).n && spec_is_for(c, before->specs[i], spec_name(s));
-		}
-		vec_foreach(r, remove)
-			replaced |= spec_is_for(c, before->specs[i], str_c(*r));
-		if (!replaced)
-			(*ret)[(*ret_n)++] = before->specs[i];
-	}
-	for (size_t k = 0; k < now_n; k++)
-		(*ret)[(*ret_n)++] = now[k];
-	return 0;
-}
-
-static int check_removals(const struct env_spec_file *before, const struct cmd_list *remove, struct err *e)
-{
-	vec_foreach(r, remove) {
-		bool there = false;
-		for (uint32_t i = 0; i < before->packages_n; i++)
-			there |= str_eq_c(before->packages[i].record.name, *r);
-		if (!there)
-			return err_new(e, ERR_NOT_FOUND, "there is no package '%s' to remove", *r);
-	}
-	return 0;
-}
-
-static void hold_installed(struct cmd_context *c, const struct env_spec_file *before, const struct cmd_change_args *a,
-			   const struct str *now, size_t now_n, struct solve_request *q)
-{
-	struct pkg_record *installed = arena_array(&c->arena, struct pkg_record, before->packages_n);
-	struct str *names = arena_array(&c->arena, struct str, now_n);
-	struct err ignored = ERR_INIT;
-	for (uint32_t i = 0; i < before->packages_n; i++)
-		installed[i] = before->packages[i].record;
-	for (size_t i = 0; i < now_n; i++) {
-		const struct spec *s = pkg_conda.spec_parse(&c->arena, now[i], SPEC_REQUEST, &ignored);
-		if (s && spec_name(s).n)
-			names[q->update_names_n++] = spec_name(s);
-	}
-	q->installed = installed;
-	q->installed_n = before->packages_n;
-	q->update_names = names;
-	q->update_all = a->all;
-}
-
-static bool is_removed_name(const struct cmd_change_args *a, struct str name)
-{
-	vec_foreach(r, &a->remove)
-		if (str_eq_c(name, *r))
-			return true;
-	return false;
-}
-
-static int check_removed_stay_away(const struct cmd_change_args *a, struct str name, const struct solve_result *r,
-				   struct err *e)
-{
-	for (size_t i = 0; i < r->packages_n; i++)
-		if (is_removed_name(a, r->packages[i].record.name))
-			return err_new(e, ERR_FAILED,
-				       "'%.*s' cannot be removed: something else in the environment needs it; "
-				       "'slipway why -n %.*s %.*s' shows what",
-				       STR_ARG(r->packages[i].record.name), STR_ARG(name),
-				       STR_ARG(r->packages[i].record.name));
-	return 0;
-}
-
 /* Returns an exit code, CMD_OK with *target filled. */
 static int solve_for(struct cmd_context *c, const struct cmd_change_args *a, const struct env_spec_file *file,
 		     const struct env_spec_file *before, struct cmd_opened *opened, struct env_spec_file *target,
@@ -132,18 +49,22 @@ static int solve_for(struct cmd_context *c, const struct cmd_change_args *a, con
 	struct solve_result r;
 	const struct str *fallback = file->channels_n ? file->channels : before->channels;
 	size_t fallback_n = file->channels_n ? file->channels_n : before->channels_n;
-	if (cmd_gather_specs(c, file, &a->words, &now, &now_n, e) < 0 || check_removals(before, &a->remove, e) < 0 ||
-	    merge_specs(c, before, now, now_n, &a->remove, &specs, &specs_n, e) < 0 ||
+	struct env_change ch = {.remove = a->remove.v, .remove_n = a->remove.n, .all = a->all};
+	if (cmd_gather_specs(c, file, &a->words, &now, &now_n, e) < 0)
+		return cmd_fail(c, e);
+	ch.specs = now;
+	ch.specs_n = now_n;
+	if (env_change_specs(&c->arena, before, &ch, &specs, &specs_n, e) < 0 ||
 	    cmd_open_channels(c, &a->options.solve, fallback, fallback_n, specs, specs_n, opened, e) < 0 ||
 	    cmd_request(c, opened, &q, e) < 0)
 		return cmd_fail(c, e);
-	hold_installed(c, before, a, now, now_n, &q);
+	env_change_hold(&c->arena, before, &ch, &q);
 	q.specs = specs;
 	q.specs_n = specs_n;
 	int rc = cmd_run_solve(c, opened, &q, &r, e);
 	if (rc > 0)
 		return cmd_no_solution(c, &r);
-	if (rc < 0 || check_removed_stay_away(a, target->name, &r, e) < 0)
+	if (rc < 0 || env_change_check(&ch, target->name, &r, e) < 0)
 		return cmd_fail(c, e);
 	cmd_lock_of_result(c, &r, opened, target);
 	target->specs = specs;
@@ -164,19 +85,6 @@ static int read_before(struct cmd_context *c, struct str name, struct env_spec_f
 		return 0;
 	*e = missing;
 	return -1;
-}
-
-/* An environment made of a list of URLs remembers no specs: its packages are what was asked for. Without that an update would
- * let go of all that it does not name. */
-static void remember_packages(struct cmd_context *c, struct env_spec_file *before)
-{
-	if (before->specs_n)
-		return;
-	struct str *names = arena_array(&c->arena, struct str, before->packages_n);
-	for (uint32_t i = 0; i < before->packages_n; i++)
-		if (before->packages[i].requested)
-			names[before->specs_n++] = before->packages[i].record.name;
-	before->specs = names;
 }
 
 static int check_presence(struct str name, bool there, bool is_update, struct err *e)
@@ -255,7 +163,7 @@ static int change_by_specs(struct cmd_context *c, const struct cmd_change_args *
 		target = file;
 	target.name = name;
 	if (!file.is_lock) {
-		remember_packages(c, &before);
+		env_remember_requested(&c->arena, &before);
 		code = solve_for(c, a, &file, &before, &opened, &target, &e);
 	}
 	return code == CMD_OK ? cmd_carry_out(c, &ch, &u, &e) : code;

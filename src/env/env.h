@@ -148,6 +148,27 @@ DEFINE_AUTO(struct env_hold *, env_hold, env_release);
 int env_refuse_frozen(struct env_state *st, struct str name, struct err *e);
 
 /* == 3. change ==================================================================================================== */
+/* What a person asks to be changed. */
+struct env_change {
+	const struct str *specs; /* asked for now: each takes the place of those of before for its package */
+	size_t specs_n;
+	const char *const *remove; /* packages that are to go */
+	size_t remove_n;
+	bool all; /* nothing is held at what is installed */
+};
+/* What the environment is asked for from now on: specs of before that still count, then those of now. ERR_NOT_FOUND where what
+ * is to go is not there. */
+int env_change_specs(struct arena *a, const struct env_spec_file *before, const struct env_change *ch, struct str **ret,
+		     size_t *ret_n, struct err *e);
+/* What is installed stays what it is, as far as the change lets it. */
+void env_change_hold(struct arena *a, const struct env_spec_file *before, const struct env_change *ch,
+		     struct solve_request *q);
+/* Whether what is to go has stayed away. */
+int env_change_check(const struct env_change *ch, struct str env, const struct solve_result *r, struct err *e);
+/* An environment made of a list of URLs remembers no specs: its packages are what was asked for. Without that an update would
+ * let go of all that it does not name. */
+void env_remember_requested(struct arena *a, struct env_spec_file *f);
+
 enum env_step_kind { ENV_STEP_DOWNLOAD, ENV_STEP_UNPACK, ENV_STEP_LINK, ENV_STEP_REMOVE };
 struct env_step {
 	enum env_step_kind kind;
