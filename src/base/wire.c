@@ -11,23 +11,78 @@
 enum { READ_SIZE = 65536, MESSAGE_MAX = WIRE_HEAD + WIRE_JSON_MAX + WIRE_BYTES_MAX };
 
 struct wire {
-	int fd;
+	int fd; /* -1: over something else */
+	const struct wire_io *io;
+	void *ctx;
+	size_t json_max, bytes_max; /* of what comes */
 	struct buf in, out;
 	size_t sent;  /* of out */
 	size_t taken; /* of in: messages that were handed out */
 	bool broken;  /* what came is no message */
 };
 
-struct wire *wire_new(int fd)
+/* -- a socket --------------------------------------------------------------------------------------------------------- */
+
+static int gone(struct err *e)
+{
+	err_sys(e, "the other side is gone");
+	e->code = ERR_NETWORK;
+	return -1;
+}
+
+static ssize_t socket_send(void *ctx, const char *p, size_t n, struct err *e)
+{
+	const struct wire *w = ctx;
+	for (;;) {
+		ssize_t done = send(w->fd, p, n, MSG_NOSIGNAL);
+		if (done >= 0)
+			return done;
+		if (errno != EINTR)
+			return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : gone(e);
+	}
+}
+
+static ssize_t socket_recv(void *ctx, char *p, size_t n, bool *ret_end, struct err *e)
+{
+	const struct wire *w = ctx;
+	for (;;) {
+		ssize_t done = recv(w->fd, p, n, 0);
+		*ret_end = done == 0;
+		if (done >= 0)
+			return done;
+		if (errno != EINTR)
+			return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : gone(e);
+	}
+}
+
+static const struct wire_io socket_io = {socket_send, socket_recv};
+
+/* -- messages --------------------------------------------------------------------------------------------------------- */
+
+struct wire *wire_new_over(const struct wire_io *io, void *ctx)
 {
 	struct wire *w = xcalloc(1, sizeof(*w));
-	w->fd = fd;
+	*w = (struct wire){.fd = -1, .io = io, .ctx = ctx, .json_max = WIRE_JSON_MAX, .bytes_max = WIRE_BYTES_MAX};
 	w->in = BUF_INIT(MESSAGE_MAX + READ_SIZE);
 	w->out = BUF_INIT(WIRE_QUEUE_MAX);
+	return w;
+}
+
+struct wire *wire_new(int fd)
+{
+	struct wire *w = wire_new_over(&socket_io, NULL);
+	w->ctx = w;
+	w->fd = fd;
 	int flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		panic("wire_new: descriptor %d cannot be used", fd);
 	return w;
+}
+
+void wire_limit(struct wire *w, size_t json_max, size_t bytes_max)
+{
+	w->json_max = json_max < WIRE_JSON_MAX ? json_max : WIRE_JSON_MAX;
+	w->bytes_max = bytes_max < WIRE_BYTES_MAX ? bytes_max : WIRE_BYTES_MAX;
 }
 
 void wire_free(struct wire *w)
@@ -101,7 +156,7 @@ static int head(const struct wire *w, size_t *json_n, size_t *bytes_n)
 		return 0;
 	*json_n = get_length(p);
 	*bytes_n = get_length(p + 4);
-	return *json_n <= WIRE_JSON_MAX && *bytes_n <= WIRE_BYTES_MAX ? 1 : -1;
+	return *json_n <= w->json_max && *bytes_n <= w->bytes_max ? 1 : -1;
 }
 
 /* Whether more is to be read: not where a whole message waits, nor where none can come. */
@@ -112,19 +167,12 @@ static bool wants_more(const struct wire *w)
 	return rc == 0 || (rc > 0 && w->in.n - w->taken - WIRE_HEAD < json_n + bytes_n);
 }
 
-static int write_some(struct wire *w, struct err *e)
+int wire_flush(struct wire *w, struct err *e)
 {
 	while (wire_has_queue(w)) {
-		ssize_t n = send(w->fd, w->out.p + w->sent, w->out.n - w->sent, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return 0;
-		if (n < 0) {
-			err_sys(e, "the other side is gone");
-			e->code = ERR_NETWORK;
-			return -1;
-		}
+		ssize_t n = w->io->send(w->ctx, w->out.p + w->sent, w->out.n - w->sent, e);
+		if (n <= 0)
+			return (int)n;
 		w->sent += (size_t)n;
 	}
 	return 0;
@@ -139,19 +187,13 @@ static int read_some(struct wire *w, struct err *e)
 	}
 	while (wants_more(w)) {
 		buf_reserve(&w->in, READ_SIZE);
-		ssize_t n = recv(w->fd, w->in.p + w->in.n, READ_SIZE, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return 0;
-		if (n < 0) {
-			err_sys(e, "the other side is gone");
-			e->code = ERR_NETWORK;
-			return -1;
-		}
-		if (n == 0)
+		bool end = false;
+		ssize_t n = w->io->recv(w->ctx, w->in.p + w->in.n, READ_SIZE, &end, e);
+		if (end)
 			return err_new(e, ERR_NETWORK, "the other side is gone%s",
 				       wire_is_partial(w) ? " in the middle of a message" : "");
+		if (n <= 0)
+			return (int)n;
 		w->in.n += (size_t)n;
 		w->in.p[w->in.n] = '\0';
 	}
@@ -161,7 +203,7 @@ static int read_some(struct wire *w, struct err *e)
 int wire_pump(struct wire *w, struct err *e)
 {
 	struct err second = ERR_INIT;
-	int rc = write_some(w, e);
+	int rc = wire_flush(w, e);
 	/* what it said before it went away counts, whatever became of what was said to it */
 	return read_some(w, rc < 0 ? &second : e) < 0 ? -1 : rc;
 }
@@ -175,7 +217,7 @@ int wire_take(struct wire *w, struct arena *a, struct wire_message *ret, struct 
 	if (rc < 0) {
 		w->broken = true;
 		return err_new(e, ERR_LIMIT, "a message of %zu and %zu bytes is larger than the %d that one may have",
-			       json_n, bytes_n, WIRE_JSON_MAX);
+			       json_n, bytes_n, (int)w->json_max);
 	}
 	if (rc == 0)
 		return 0;
