@@ -98,5 +98,7 @@ int pair_status(const struct pair_opts *o, struct arena *a, struct str env, stru
 /* == 5. the agent's part =========================================================================================== */
 /* The address to listen on; 1, or 0 where this host is no member. */
 int pair_listen_address(int root_fd, struct arena *a, struct str *ret, struct err *e);
+/* A socket that listens there; non-blocking. */
+int pair_listen(struct str address, int *ret_fd, struct err *e);
 /* One accepted connection, until it ends: handshake, then orders or a join. Takes fd. ERR_VERIFY: it was a stranger. */
 int pair_serve(const struct pair_opts *o, int fd, struct err *e);
