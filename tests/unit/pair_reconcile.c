@@ -115,23 +115,23 @@ static enum done advance(struct world *w, unsigned m, enum verb v, bool fails)
 			return fails ? FAILED : (fire(w, m, OP_DO_ADD), MORE);
 		return fails ? (fire(w, m, OP_FAILURE), MORE) : (fire(w, m, OP_ADD_DONE), DONE);
 	case ARM:
-		return fails ? FAILED : (fire(w, m, OP_DO_ACTIVATE), DONE);
+		return fails ? FAILED : (fire(w, m, OP_DO_ARM), DONE);
 	case STANDBY_DONE:
-		return fails ? FAILED : (fire(w, m, OP_STANDBY_DONE), DONE);
+		return fails ? FAILED : (fire(w, m, OP_DO_STANDBY_DONE), DONE);
 	case ACTIVATE:
+		fire(w, m, OP_DO_MOVE);
 		return fails ? (fire(w, m, OP_FAILURE), MORE) : (fire(w, m, OP_ACTIVATE_DONE), DONE);
 	case PREPARE:
-		return fails ? FAILED : (fire(w, m, OP_PREPARE_DONE), DONE);
+		return fails ? FAILED : (fire(w, m, OP_DO_PREPARE), DONE);
 	case DECIDE:
-		return fails ? FAILED : (fire(w, m, OP_DO_COMMIT), DONE);
+		return fails ? FAILED : (fire(w, m, OP_DO_DECIDE), DONE);
 	case WITHDRAW:
-		CHECK_INT(p, PHASE_PREPARED);
-		return fails ? FAILED : (w->phase[m] = PHASE_ACTIVATED, DONE);
+		return fails ? FAILED : (fire(w, m, OP_DO_WITHDRAW), DONE);
 	case COMMIT:
 		if (fails)
 			return FAILED;
 		if (p != PHASE_COMMITTING)
-			return fire(w, m, OP_DO_COMMIT), MORE;
+			return fire(w, m, OP_DO_FINISH), MORE;
 		return end(w, m, OP_COMMIT_DONE, PHASE_COMMITTED), DONE;
 	case ABORT:
 		if (p == PHASE_NONE)

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One order to one member; what is known of the two, and told. */
+#include <poll.h>
+#include <stdio.h>
+
+#include "pair/coordinate.h"
+#include "pair/reconcile.h"
+
+enum { LOOK_EVERY_MS = 200 };
+
+/* -- telling -------------------------------------------------------------------------------------------------------- */
+
+static const struct clock *clock_of(const struct coordinator *k)
+{
+	return k->clock ? k->clock : &clock_system;
+}
+
+void coordinate_tell(struct coordinator *k, enum upgrade_event_kind kind, uint32_t member, int64_t number, bool done,
+		     const char *text, const struct err *failure)
+{
+	const struct upgrade_event v = {
+		.kind = kind,
+		.number = number,
+		.member = member,
+		.done = done,
+		.text = text,
+		.failure = failure,
+		.at_ms = clock_of(k)->wall_ms(clock_of(k)),
+	};
+	if (k->event)
+		k->event(k->ctx, &v);
+}
+
+void coordinate_note(struct coordinator *k, const char *fmt, ...)
+{
+	auto_buf b = BUF_INIT(4096);
+	va_list ap;
+	va_start(ap, fmt);
+	buf_vprintf(&b, fmt, ap);
+	va_end(ap);
+	coordinate_tell(k, UPGRADE_EVENT_NOTE, 0, 0, false, b.p, NULL);
+}
+
+/* Of what a member tells while it carries an order out: the stages and steps are told by whoever gives the orders. */
+static void on_event(void *ctx, const struct upgrade_event *v)
+{
+	struct coordinator *k = ctx;
+	if (k->event && (v->kind == UPGRADE_EVENT_NOTE || v->kind == UPGRADE_EVENT_STATE))
+		k->event(k->ctx, v);
+}
+
+/* -- members -------------------------------------------------------------------------------------------------------- */
+
+bool coordinate_reaches(const struct coordinator *k, uint32_t n)
+{
+	return k->m[n] && !k->lost[n];
+}
+
+uint32_t coordinate_standby(const struct coordinator *k)
+{
+	return k->role.active == 1 ? 2 : 1;
+}
+
+static int no_answer(const struct coordinator *k, uint32_t n, struct err *e)
+{
+	return err_new(e, ERR_NETWORK, "member %u does not answer%s%.*s", n, k->why[n].n ? ": " : "",
+		       STR_ARG(k->why[n]));
+}
+
+/* After a call: one that broke off says nothing of what was done. */
+static int came_back(struct coordinator *k, uint32_t n, int rc, struct err *e)
+{
+	if (rc >= 0)
+		return rc;
+	if (!k->m[n]->local && e->code == ERR_NETWORK) {
+		k->lost[n] = true;
+		k->why[n] = str_c(arena_strdup(&k->arena, str_c(e->msg)));
+		return no_answer(k, n, e);
+	}
+	return err_ctx(e, "member %u", n);
+}
+
+/* The higher epoch is right, and told to who did not hear of it. */
+static int agree_on_roles(struct coordinator *k, const uint64_t *epoch, struct err *e)
+{
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		if (coordinate_reaches(k, n) && epoch[n] < k->role.epoch &&
+		    came_back(k, n, k->m[n]->ops->role_set(k->m[n], &k->role, e), e) < 0) {
+			if (!k->lost[n])
+				return -1;
+			*e = ERR_INIT;
+		}
+	return 0;
+}
+
+int coordinate_begin(struct coordinator *k, struct err *e)
+{
+	uint64_t epoch[PAIR_MEMBERS + 1] = {0};
+	k->role = (struct pair_role){.active = 1};
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		struct pair_role r = {0};
+		if (!coordinate_reaches(k, n))
+			continue;
+		k->m[n]->event = on_event;
+		k->m[n]->ctx = k;
+		if (came_back(k, n, k->m[n]->ops->role_get(k->m[n], &k->arena, &r, e), e) < 0) {
+			if (!k->lost[n])
+				return -1;
+			*e = ERR_INIT;
+			continue;
+		}
+		epoch[n] = r.epoch;
+		if (r.active && r.epoch >= k->role.epoch)
+			k->role = r;
+	}
+	if (k->role.active > PAIR_MEMBERS)
+		return err_new(e, ERR_INPUT, "member %u is said to be active; members are 1 and 2", k->role.active);
+	return agree_on_roles(k, epoch, e);
+}
+
+int coordinate_look(struct coordinator *k, uint32_t n, struct err *e)
+{
+	struct pair_member_status s = {.number = n};
+	if (!coordinate_reaches(k, n))
+		return no_answer(k, n, e);
+	if (came_back(k, n, k->m[n]->ops->look(k->m[n], &k->arena, k->env, &s, e), e) < 0)
+		return -1;
+	k->st[n] = s;
+	k->looked[n] = true;
+	return 0;
+}
+
+int coordinate_order(struct coordinator *k, uint32_t n, const struct upgrade_request *q, struct err *e)
+{
+	if (!coordinate_reaches(k, n))
+		return no_answer(k, n, e);
+	return came_back(k, n, k->m[n]->ops->run(k->m[n], q, e), e);
+}
+
+int coordinate_step(struct coordinator *k, uint32_t n, enum upgrade_verb verb, struct err *e)
+{
+	const struct upgrade_request q = {.verb = verb, .operation_id = k->id, .issu = true};
+	return coordinate_order(k, n, &q, e);
+}
+
+static int64_t wait_of(int64_t ms)
+{
+	return ms ? ms : COORDINATE_WAIT_MS;
+}
+
+int coordinate_wait_healthy(struct coordinator *k, uint32_t n, struct err *e)
+{
+	const struct clock *c = clock_of(k);
+	int64_t until_ms = c->mono_ms(c) + wait_of(k->health_wait_ms);
+	for (;;) {
+		if (coordinate_look(k, n, e) < 0)
+			return -1;
+		if (k->st[n].healthy)
+			return 0;
+		if (c->mono_ms(c) >= until_ms)
+			return err_new(e, ERR_FAILED, "member %u does not get healthy: %.*s", n,
+				       STR_ARG(k->st[n].unhealthy));
+		(void)poll(NULL, 0, LOOK_EVERY_MS);
+	}
+}
+
+/* -- traffic and roles ---------------------------------------------------------------------------------------------- */
+
+static int on_member(void *ctx, const struct traffic_step *s, int64_t deadline_ms, struct err *e)
+{
+	struct coordinator *k = ctx;
+	const struct clock *c = clock_of(k);
+	enum traffic_step_kind ignored;
+	int64_t wait_ms = deadline_ms - c->mono_ms(c);
+	if (!coordinate_reaches(k, s->on))
+		return no_answer(k, s->on, e);
+	return came_back(k, s->on, k->m[s->on]->ops->traffic(k->m[s->on], s, wait_ms < 0 ? 0 : wait_ms, &ignored, e),
+			 e);
+}
+
+static void on_traffic(void *ctx, const struct traffic_step *s, bool undo)
+{
+	coordinate_note(ctx, "traffic%s: %.*s", undo ? ", taken back" : "", STR_ARG(s->text));
+}
+
+int coordinate_traffic(struct coordinator *k, enum traffic_verb verb, uint32_t n, struct err *e)
+{
+	const struct clock *c = clock_of(k);
+	const struct traffic_opts o = {
+		.config = k->traffic,
+		.self = k->self,
+		.clock = c,
+		.on_member = on_member,
+		.event = on_traffic,
+		.ctx = k,
+	};
+	if (!k->moves_traffic)
+		return 0;
+	if (k->traffic && k->traffic->n)
+		return traffic_run(&o, verb, n, c->mono_ms(c) + wait_of(k->traffic_wait_ms), e);
+	if (!k->said_no_traffic)
+		coordinate_note(k, "no traffic drivers are configured in pair.yml: nothing is drained or moved");
+	k->said_no_traffic = true;
+	return 0;
+}
+
+int coordinate_switch_over(struct coordinator *k, uint32_t to, const char *reason, struct err *e)
+{
+	const struct clock *c = clock_of(k);
+	struct pair_role r = k->role;
+	if (r.active == to)
+		return 0;
+	r.epoch++;
+	r.active = to;
+	r.since_ms = c->wall_ms(c);
+	r.reason = str_c(reason);
+	r.switch_overs++;
+	/* the new one first: the higher epoch is right */
+	for (uint32_t i = 0; i < PAIR_MEMBERS; i++) {
+		uint32_t n = i ? 3 - to : to;
+		if (!coordinate_reaches(k, n))
+			continue;
+		if (came_back(k, n, k->m[n]->ops->role_set(k->m[n], &r, e), e) < 0)
+			return -1;
+		k->role = r;
+	}
+	return 0;
+}
+
+/* -- what is left, in words ----------------------------------------------------------------------------------------- */
+
+static void put_member(struct coordinator *k, uint32_t n, struct buf *b)
+{
+	struct err gone = ERR_INIT;
+	const struct pair_member_status *s = &k->st[n];
+	bool answers = coordinate_look(k, n, &gone) == 0;
+	buf_printf(b, "%smember %u ", b->n ? "; " : "", n);
+	if (answers)
+		buf_put_c(b, "runs ");
+	else
+		buf_printf(b, "does not answer (%.*s)%s", STR_ARG(k->why[n]),
+			   k->looked[n] ? "; when it last did, it ran " : "");
+	if (answers || k->looked[n])
+		buf_printf(b, "'%.*s' (generation %u, state '%.*s')", STR_ARG(s->running_version), s->current,
+			   STR_ARG(s->state));
+}
+
+/* The command that mends it, from the states of those that answer. */
+static const char *mends(const struct coordinator *k)
+{
+	bool decided = false;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		struct err ignored = ERR_INIT;
+		enum phase p = PHASE_NONE;
+		if (k->looked[n] && phase_parse(k->st[n].state, &p, &ignored) == 0)
+			decided |= !phase_may_go_alone(p);
+	}
+	return decided ? "install commit" : "install abort issu";
+}
+
+int coordinate_uncertain(struct coordinator *k, struct err *e)
+{
+	auto_buf b = BUF_INIT(ERR_MSG_SIZE);
+	auto_free char *cause = xstrdup(e->msg);
+	bool all_answer = true;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		put_member(k, n, &b);
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		all_answer &= coordinate_reaches(k, n);
+	return err_new(e, ERR_UNCERTAIN, "%s\n  %s\n  %s'slipway %s -n %.*s' brings both to one version", cause, b.p,
+		       all_answer ? "" : "the agents go on when they reach each other; or then ", mends(k),
+		       STR_ARG(k->env));
+}
+
+void coordinate_release(struct coordinator *k)
+{
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		if (k->m[n])
+			k->m[n]->event = NULL;
+	arena_release(&k->arena);
+}
