@@ -141,6 +141,8 @@ int env_digests_in_use(struct env_state *st, struct arena *a, uint8_t (**ret)[SH
 struct env_hold;
 int env_hold(struct env_state *st, struct str name, int64_t wait_ms, struct env_hold **ret, struct err *e);
 void env_release(struct env_hold *h);
+/* Whether somebody, this process included, holds it now: 1 or 0. Leaves no trace. */
+int env_is_held(struct env_state *st, struct str name, struct err *e);
 DEFINE_AUTO(struct env_hold *, env_hold, env_release);
 
 /* ERR_FAILED, with the reason that is given, where the environment is marked as not to be changed (CEP 22). Whoever is about

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 
 #include "base/fs.h"
 #include "base/sys.h"
@@ -369,6 +370,22 @@ static int remove_rubbish(struct env_hold *h, struct err *e)
 			return -1;
 	}
 	return 0;
+}
+
+int env_is_held(struct env_state *st, struct str name, struct err *e)
+{
+	char lock_name[80];
+	if (env_name_check(name, e) < 0)
+		return -1;
+	if (st->env_fd < 0)
+		return 0;
+	snprintf(lock_name, sizeof(lock_name), ".%.*s.lock", STR_ARG(name));
+	auto_fd fd = openat(st->env_fd, lock_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_sys(e, "open lock '%s'", lock_name);
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+		return 0;
+	return errno == EWOULDBLOCK ? 1 : err_sys(e, "lock '%s'", lock_name);
 }
 
 int env_hold(struct env_state *st, struct str name, int64_t wait_ms, struct env_hold **ret, struct err *e)

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pair/role.h"
+
+#include "base/fs.h"
+#include "base/json.h"
+
+enum { MAX_FILE = 64 << 10, MAX_REASON = 1024 };
+#define FILE_NAME "pair/role"
+
+static int read_member(const struct json *j, uint32_t *ret, struct err *e)
+{
+	int64_t active;
+	if (json_get_int(j, "active", &active, e) < 0)
+		return -1;
+	if (active < 1 || active > PAIR_MEMBERS)
+		return err_new(e, ERR_INPUT, "%s: 'active' must be 1 or 2", j->where);
+	*ret = (uint32_t)active;
+	return 0;
+}
+
+static int read_count(const struct json *j, const char *key, uint64_t *ret, struct err *e)
+{
+	int64_t n = 0;
+	if (json_opt_int(j, key, &n, e) < 0)
+		return -1;
+	if (n < 0)
+		return err_new(e, ERR_INPUT, "%s: '%s' must not be negative", j->where, key);
+	*ret = (uint64_t)n;
+	return 0;
+}
+
+static int parse(struct arena *a, struct str text, struct pair_role *ret, struct err *e)
+{
+	const struct json *j = json_parse(a, text, FILE_NAME, e);
+	if (!j || read_member(j, &ret->active, e) < 0 || read_count(j, "epoch", &ret->epoch, e) < 0 ||
+	    read_count(j, "switch_overs", &ret->switch_overs, e) < 0 ||
+	    read_count(j, "standby_failures", &ret->standby_failures, e) < 0 ||
+	    json_opt_int(j, "since_ms", &ret->since_ms, e) < 0 || json_opt_str(j, "reason", &ret->reason, e) < 0)
+		return err_ctx(e,
+			       "what this member knows of who carries the traffic cannot be read; the other member's "
+			       "copy of the file mends it");
+	return 0;
+}
+
+int role_read(int root_fd, struct arena *a, struct pair_role *ret, struct err *e)
+{
+	auto_buf b = BUF_INIT(MAX_FILE);
+	struct err gone = ERR_INIT;
+	*ret = (struct pair_role){.active = 1};
+	if (fs_read(root_fd, FILE_NAME, &b, &gone) < 0)
+		return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
+	return parse(a, arena_str(a, buf_str(&b)), ret, e);
+}
+
+static int check(int root_fd, const struct pair_role *r, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct pair_role before;
+	if (r->active < 1 || r->active > PAIR_MEMBERS || r->epoch > INT64_MAX || r->switch_overs > INT64_MAX ||
+	    r->standby_failures > INT64_MAX || r->reason.n > MAX_REASON)
+		return err_new(e, ERR_INPUT, "this is no role of a member");
+	if (role_read(root_fd, &a, &before, e) < 0)
+		return -1;
+	if (r->epoch < before.epoch || (r->epoch == before.epoch && r->active != before.active))
+		return err_new(
+			e, ERR_FAILED,
+			"member %u carries the traffic since switch-over %llu, which this member knows of; %llu is "
+			"older",
+			before.active, (unsigned long long)before.epoch, (unsigned long long)r->epoch);
+	return 0;
+}
+
+int role_write(int root_fd, const struct pair_role *r, struct err *e)
+{
+	auto_buf b = BUF_INIT(MAX_FILE);
+	struct jw w = JW_INIT(&b, 0);
+	if (check(root_fd, r, e) < 0)
+		return -1;
+	jw_object(&w);
+	jw_kv_int(&w, "epoch", (int64_t)r->epoch);
+	jw_kv_int(&w, "active", r->active);
+	jw_kv_int(&w, "since_ms", r->since_ms);
+	jw_kv_str(&w, "reason", r->reason);
+	jw_kv_int(&w, "switch_overs", (int64_t)r->switch_overs);
+	jw_kv_int(&w, "standby_failures", (int64_t)r->standby_failures);
+	jw_object_end(&w);
+	buf_put_char(&b, '\n');
+	return fs_mkdirs(root_fd, "pair", 0700, e) < 0 ? -1 : fs_replace(root_fd, FILE_NAME, b.p, b.n, 0, e);
+}

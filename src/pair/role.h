@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * role (private to pair): who carries the traffic, as each member keeps it in ROOT/pair/role (doc/formats/pair.md).
+ *
+ * Missing: member 1, epoch 0: there was no switch-over yet. role_write is on disk when it returns; it refuses (ERR_FAILED) an older epoch
+ * than the one that is there, and another member in the same one: the higher epoch is right, whoever comes late with a lower one.
+ */
+#include "pair/pair.h"
+
+int role_read(int root_fd, struct arena *a, struct pair_role *ret, struct err *e);
+int role_write(int root_fd, const struct pair_role *r, struct err *e);
