@@ -295,8 +295,9 @@ static int open_db(struct env_state *st, int flags, struct err *e)
 		return err_ctx(e, "'%s'", path);
 	}
 	sqlite.busy_timeout(st->db, BUSY_MS);
-	/* FULL: a committed transaction is on disk when COMMIT returns. */
-	if (db_exec(st, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF", e) < 0)
+	/* EXTRA: a committed transaction is on disk when COMMIT returns. With FULL the removal of SQLite's journal, which is what
+	 * commits, is not: after a power cut it may be there again, and undo what was told as done. */
+	if (db_exec(st, "PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF", e) < 0)
 		return -1;
 	int rc = check_schema(st, e);
 	if (rc > 0) {
