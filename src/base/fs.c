@@ -166,6 +166,31 @@ int fs_replace(int dirfd, const char *path, const void *p, size_t n, enum fs_rep
 	return 0;
 }
 
+/* What lies between is "PID.N". */
+static bool is_temporary_of(struct str name, struct str prefix)
+{
+	uint64_t n;
+	return str_take_str(&name, prefix) && str_take_u64(&name, &n) && str_take_char(&name, '.') &&
+	       str_take_u64(&name, &n) && str_eq(name, STR(".tmp"));
+}
+
+int fs_replace_clean(int dirfd, const char *path, struct err *e)
+{
+	auto_fs_list l = {0};
+	auto_free char *parent = parent_of(path);
+	auto_free char *prefix = xasprintf(".%.200s.", path + str_rfind(str_c(path), '/') + 1);
+	struct err gone = ERR_INIT;
+	auto_fd dir = fs_open_dir(dirfd, parent, &gone);
+	if (dir < 0)
+		return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
+	if (fs_list(dir, ".", WALK_FOLDER_MAX, &l, e) < 0)
+		return -1;
+	for (size_t i = 0; i < l.n; i++)
+		if (is_temporary_of(str_c(l.name[i]), str_c(prefix)) && sys_unlinkat(dir, l.name[i], 0) < 0)
+			return err_sys(e, "remove '%s/%s'", parent, l.name[i]);
+	return 0;
+}
+
 /* folders */
 
 static int make_dir(int dirfd, const char *path, mode_t mode, struct err *e)

@@ -135,22 +135,28 @@ int checkpoint_take(const struct run *r, uint32_t from, struct err *e)
 
 /* -- putting back ------------------------------------------------------------------------------------------------- */
 
-/* Beside it, then in its place: at any moment the old or the new is there, whole. */
+static int sync_file_system(const char *path, struct err *e)
+{
+	auto_fd fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || sys_syncfs(fd) < 0 ? err_sys(e, "sync '%s'", path) : 0;
+}
+
+/* Beside it, then in its place: at any moment, and after a power cut, the old or the new is there, whole. */
 static int replace_state(struct arena *a, struct str path, struct str folder, bool there, struct err *e)
 {
 	const char *to = arena_strdup(a, path), *fresh = arena_printf(a, "%s.slipway-restore", to);
 	const char *data = arena_printf(a, "%.*s/data", STR_ARG(folder));
+	const char *slash = strrchr(to, '/');
+	const char *parent = slash > to ? arena_printf(a, "%.*s", (int)(slash - to), to) : "/";
 	if (fs_remove_tree(AT_FDCWD, fresh, e) < 0)
 		return -1;
 	if (!there)
-		return fs_remove_tree(AT_FDCWD, to, e);
-	if (copy_state(data, fresh, e) < 0)
+		return fs_remove_tree(AT_FDCWD, to, e) < 0 ? -1 : fs_sync_dir(AT_FDCWD, parent, e);
+	if (copy_state(data, fresh, e) < 0 || sync_file_system(parent, e) < 0)
 		return -1;
 	if (fs_exists(AT_FDCWD, to) ? sys_renameat2(AT_FDCWD, fresh, AT_FDCWD, to, 1 << 1 /* RENAME_EXCHANGE */) < 0
 				    : sys_renameat(AT_FDCWD, fresh, AT_FDCWD, to) < 0)
 		return err_sys(e, "put '%s' back", to);
-	const char *slash = strrchr(to, '/');
-	const char *parent = slash > to ? arena_printf(a, "%.*s", (int)(slash - to), to) : "/";
 	return fs_sync_dir(AT_FDCWD, parent, e) < 0 ? -1 : fs_remove_tree(AT_FDCWD, fresh, e);
 }
 

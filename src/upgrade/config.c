@@ -158,6 +158,8 @@ static int restore_one(const struct run *r, struct arena *a, const struct json *
 	    json_get_str(j, "after", &after, e) < 0 || json_opt_bool(j, "there", &was_there, e) < 0)
 		return -1;
 	const char *file = arena_strdup(a, path);
+	if (fs_replace_clean(AT_FDCWD, file, e) < 0)
+		return -1;
 	int there = read_text(a, file, &now, e);
 	if (there <= 0)
 		return there;
@@ -166,8 +168,13 @@ static int restore_one(const struct run *r, struct arena *a, const struct json *
 			run_note(r, "'%s' was changed since the activation and is kept", file);
 		return 0;
 	}
-	return was_there ? fs_replace(AT_FDCWD, file, before.p, before.n, FS_REPLACE_SYNC, e)
-			 : fs_remove_tree(AT_FDCWD, file, e);
+	if (was_there)
+		return fs_replace(AT_FDCWD, file, before.p, before.n, FS_REPLACE_SYNC, e);
+	const char *slash = strrchr(file, '/');
+	return fs_remove_tree(AT_FDCWD, file, e) < 0
+		       ? -1
+		       : fs_sync_dir(AT_FDCWD, arena_printf(a, "%.*s", (int)(slash > file ? slash - file : 1), file),
+				     e);
 }
 
 int config_restore(const struct run *r, struct err *e)

@@ -111,6 +111,25 @@ TEST(replace_leaves_no_temporary)
 
 #ifdef SLIPWAY_FAULT
 
+TEST(replace_clean_takes_temporaries_of_that_name_alone)
+{
+	static const char *const mine[] = {"d/.f.12.0.tmp", "d/.f.4711.3.tmp"};
+	static const char *const others[] = {"d/f",	      "d/.f.tmp",      "d/.f.x.0.tmp", "d/.f.1.tmp",
+					     "d/.ff.1.0.tmp", "d/.f.1.0.tmpx", "d/f.1.0.tmp"};
+	auto_fd dir = tmp_dir();
+	CHECK_INT(fs_mkdirs(dir, "d", 0755, &e), 0);
+	for (size_t i = 0; i < 2; i++)
+		CHECK_INT(fs_replace(dir, mine[i], "x", 1, 0, &e), 0);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		CHECK_INT(fs_replace(dir, others[i], "x", 1, 0, &e), 0);
+	CHECK_INT(fs_replace_clean(dir, "d/f", &e), 0);
+	for (size_t i = 0; i < 2; i++)
+		CHECK(!fs_exists(dir, mine[i]));
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		CHECK_MSG(fs_exists(dir, others[i]), "'%s' is gone", others[i]);
+	CHECK_INT(fs_replace_clean(dir, "nowhere/f", &e), 0);
+}
+
 /* fs_replace in a child with a fault at its nth call; its exit status, 0 where it succeeded. */
 static int replace_with_fault(int dir, const char *mode, int n, enum err_code *code)
 {
