@@ -19,7 +19,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum fault_mode { FAULT_NONE, FAULT_FAIL, FAULT_STOP, FAULT_COUNT };
+enum fault_mode { FAULT_NONE, FAULT_FAIL, FAULT_STOP, FAULT_COUNT, FAULT_NOSYNC, FAULT_TORN };
 enum { FAULT_EXIT = 99 };
 
 static struct {
@@ -74,6 +74,10 @@ static void fault_init(void)
 		atexit(fault_report);
 		return;
 	}
+	if (str_eq(s, STR("nosync")) || str_eq(s, STR("torn"))) {
+		fault.mode = str_eq(s, STR("torn")) ? FAULT_TORN : FAULT_NOSYNC;
+		return;
+	}
 	if (str_take_str(&s, STR("stop:")))
 		fault.mode = FAULT_STOP;
 	else if (str_take_str(&s, STR("fail:")))
@@ -84,7 +88,7 @@ static void fault_init(void)
 		s.n = 0;
 	}
 	if (!good || s.n > 0)
-		panic("FAULT='%s': expected fail:N[:ERRNO], stop:N or count:FILE", env);
+		panic("FAULT='%s': expected fail:N[:ERRNO], stop:N, count:FILE, nosync or torn", env);
 }
 
 /* True where the call must fail in place of being carried out; errno is set then. */
@@ -92,7 +96,7 @@ static bool fault_hits(void)
 {
 	pthread_once(&fault_once, fault_init);
 	uint64_t n = atomic_fetch_add(&fault.calls, 1) + 1;
-	if (n != fault.at || fault.mode == FAULT_NONE || fault.mode == FAULT_COUNT)
+	if (n != fault.at || (fault.mode != FAULT_FAIL && fault.mode != FAULT_STOP))
 		return false;
 	if (fault.mode == FAULT_STOP)
 		_exit(FAULT_EXIT);
@@ -100,11 +104,32 @@ static bool fault_hits(void)
 	return true;
 }
 
+static bool fault_skips_sync(void)
+{
+	return fault.mode == FAULT_NOSYNC;
+}
+
+static void fault_tears(int dirfd, const char *path)
+{
+	if (fault.mode == FAULT_TORN)
+		(void)unlinkat(dirfd, path, 0);
+}
+
 #else
 
 static inline bool fault_hits(void)
 {
 	return false;
+}
+
+static inline bool fault_skips_sync(void)
+{
+	return false;
+}
+
+static inline void fault_tears(int dirfd, const char *path)
+{
+	(void)dirfd, (void)path;
 }
 
 #endif
@@ -133,22 +158,25 @@ int sys_ftruncate(int fd, off_t size)
 
 int sys_fsync(int fd)
 {
-	return fault_hits() ? -1 : fsync(fd);
+	return fault_hits() ? -1 : fault_skips_sync() ? 0 : fsync(fd);
 }
 
 int sys_fdatasync(int fd)
 {
-	return fault_hits() ? -1 : fdatasync(fd);
+	return fault_hits() ? -1 : fault_skips_sync() ? 0 : fdatasync(fd);
 }
 
 int sys_syncfs(int fd)
 {
-	return fault_hits() ? -1 : syncfs(fd);
+	return fault_hits() ? -1 : fault_skips_sync() ? 0 : syncfs(fd);
 }
 
 int sys_renameat(int fromfd, const char *from, int tofd, const char *to)
 {
-	return fault_hits() ? -1 : renameat(fromfd, from, tofd, to);
+	if (fault_hits())
+		return -1;
+	fault_tears(tofd, to);
+	return renameat(fromfd, from, tofd, to);
 }
 
 int sys_renameat2(int fromfd, const char *from, int tofd, const char *to, unsigned flags)

@@ -9,7 +9,10 @@
  *	FAULT=fail:N[:ERRNO]   the Nth call fails with ENOSPC (or the errno named, e.g. EIO) without being carried out
  *	FAULT=stop:N           the process vanishes (_exit(99)) in place of the Nth call
  *	FAULT=count:FILE       appends the number of calls made to FILE at exit
+ *	FAULT=nosync           nothing is ever synced: a program that trusts the disk to do it
+ *	FAULT=torn             what has a name loses it before another file is renamed to it
  *
+ * The last two are mistakes: tests/fault/powercut.sh shows with them that it would find such ones.
  * which is what lets tests/fault sweep a whole operation: fail and stop at each call in turn, and check each time that
  * the old state still runs and the next command works. Calls made by child processes count in the child.
  * Writes that do not matter to the state (standard output, a socket) do not belong here.

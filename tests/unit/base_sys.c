@@ -93,6 +93,23 @@ TEST(stop_vanishes)
 	CHECK_INT(faccessat(dir, "b", F_OK, 0), -1);
 }
 
+TEST(torn_takes_the_name_away_first)
+{
+	auto_fd dir = tmp_dir();
+	setenv("FAULT", "torn", 1);
+	auto_fd fd = sys_openat(dir, "there", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	CHECK_INT(sys_renameat(dir, "missing", dir, "there"), -1);
+	CHECK_INT(faccessat(dir, "there", F_OK, 0), -1);
+}
+
+TEST(nosync_does_not_sync)
+{
+	setenv("FAULT", "nosync", 1);
+	CHECK_INT(sys_fsync(-1), 0);
+	CHECK_INT(sys_fdatasync(-1), 0);
+	CHECK_INT(sys_syncfs(-1), 0);
+}
+
 static void *mark_often(void *arg)
 {
 	for (int i = 0; i < 10000; i++)
