@@ -254,7 +254,16 @@ int checkpoint_sweep(const struct run *r, struct err *e)
 	return fs_exists(r->o->root_fd, dir) ? fs_remove_tree(r->o->root_fd, dir, e) : 0;
 }
 
+/* What says that there is something to put back goes first: half a checkpoint must never be put back. */
 int checkpoint_forget(const struct run *r, struct err *e)
 {
-	return r->op.id.n ? checkpoint_sweep(r, e) : 0; /* an environment has one operation at a time */
+	auto_arena a = ARENA_INIT;
+	if (!r->op.id.n)
+		return 0;
+	const char *dir = folder_of(r, &a);
+	if (fs_exists(r->o->root_fd, dir) &&
+	    (fs_remove_tree(r->o->root_fd, arena_printf(&a, "%s/checkpoint.json", dir), e) < 0 ||
+	     fs_sync_dir(r->o->root_fd, dir, e) < 0))
+		return -1;
+	return checkpoint_sweep(r, e); /* an environment has one operation at a time */
 }

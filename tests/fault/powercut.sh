@@ -369,11 +369,11 @@ set_steps()
 		return
 	fi
 	case $1 in
-	killed) step=3 ;;
+	killed) step=4 ;;
 	plain | logflush) step=13 ;;
 	replayed) step=17 flush_step=7 ;;
 	esac
-	[ "$kind" = component ] || step=$((3 * step))
+	[ "$kind" = component ] || step=$((4 * step))
 }
 
 sweep_kind()
