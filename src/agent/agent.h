@@ -32,8 +32,10 @@ struct agent_opts {
 	int root_fd;
 	const char *root_path;
 	const char *version;
-	const char *command; /* for histories */
-	const char *notify;  /* NOTIFY_SOCKET, or NULL: who started it is told when it is ready (sd_notify(3)) */
+	const char *command;	/* for histories */
+	uint64_t reserve_bytes; /* as in upgrade.h */
+	bool autostart_elsewhere;
+	const char *notify; /* NOTIFY_SOCKET, or NULL: who started it is told when it is ready (sd_notify(3)) */
 	/* One line of what happens. Also called in worker processes. */
 	void (*say)(void *ctx, const char *line);
 	void *ctx;

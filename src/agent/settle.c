@@ -65,6 +65,8 @@ enum settle_result settle_env(const struct agent_opts *o, struct str env, bool b
 		.env_opts = {.command = o->command, .who = by_timer ? "timer" : "agent", .clock = &clock_system},
 		.root_fd = o->root_fd,
 		.root_path = o->root_path,
+		.reserve_bytes = o->reserve_bytes,
+		.autostart_elsewhere = o->autostart_elsewhere,
 		.event = on_event,
 		.ctx = &s,
 	};

@@ -175,8 +175,52 @@ static int read_always_copy(struct loader *l, const struct yaml *y, struct err *
 	return 0;
 }
 
+/* "500 MB", "2GiB", "1000000"; at least one byte, so that 0 stays for what is not set. */
+static int read_reserve(struct loader *l, const struct yaml *y, struct err *e)
+{
+	static const struct {
+		const char *unit;
+		uint64_t bytes;
+	} units[] = {{"", 1},
+		     {"B", 1},
+		     {"kB", 1000},
+		     {"KB", 1000},
+		     {"MB", 1000000},
+		     {"GB", 1000000000},
+		     {"TB", UINT64_C(1000000000000)},
+		     {"KiB", UINT64_C(1) << 10},
+		     {"MiB", UINT64_C(1) << 20},
+		     {"GiB", UINT64_C(1) << 30},
+		     {"TiB", UINT64_C(1) << 40}};
+	struct str s;
+	uint64_t n;
+	if (yaml_str(y, "reserve", &s, e) < 0)
+		return -1;
+	struct str rest = s;
+	if (str_take_u64(&rest, &n))
+		for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+			if (str_eq_c(str_trim(rest), units[i].unit) && n <= (UINT64_C(1) << 50) / units[i].bytes) {
+				l->c->reserve_bytes = n ? n * units[i].bytes : 1;
+				return 0;
+			}
+	return yaml_error(y, e, "'reserve' must be a size like 500 MB or 2 GiB, at most 1024 TiB, not '%.*s'",
+			  STR_ARG(s));
+}
+
+static int read_autostart(struct loader *l, const struct yaml *y, struct err *e)
+{
+	struct str s;
+	if (yaml_str(y, "autostart", &s, e) < 0)
+		return -1;
+	if (!str_eq_c(s, "ignore") && !str_eq_c(s, "check"))
+		return yaml_error(y, e, "'autostart' must be check or ignore, not '%.*s'", STR_ARG(s));
+	l->c->autostart_ignored = str_eq_c(s, "ignore");
+	return 0;
+}
+
 static const struct key keys[] = {
 	{"always_copy", read_always_copy, false},
+	{"autostart", read_autostart, false},
 	{"channel_alias", read_channel_alias, true},
 	{"channel_priority", read_channel_priority, true},
 	{"channels", read_channels, true},
@@ -186,6 +230,7 @@ static const struct key keys[] = {
 	{"remote_max_retries", read_max_retries, true},
 	{"remote_read_timeout_secs", read_read_timeout, true},
 	{"remote_silence_secs", read_silence, false},
+	{"reserve", read_reserve, false},
 	{"subdir", read_subdir, false},
 };
 enum { KEYS = sizeof(keys) / sizeof(keys[0]) };

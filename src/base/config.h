@@ -34,6 +34,8 @@
  *	remote_silence_secs:  how long nothing may come at all, further tries included
  *	subdir:               the platform to solve for, in place of the host's
  *	always_copy:          true or false: copy files into environments, never link them
+ *	reserve:              free space that an upgrade leaves, "500 MB", "2 GiB"
+ *	autostart:            ignore: something else than what Slipway looks for starts the agent at boot
  *
  * A value that is null (channels: ~) counts as not there. All results live in the arena.
  */
@@ -70,6 +72,8 @@ struct config {
 	enum config_priority channel_priority;
 	struct config_text subdir;
 	bool always_copy;
+	uint64_t reserve_bytes; /* 0: not set */
+	bool autostart_ignored;
 	/* Seconds and a count; -1 where not set. */
 	int64_t connect_timeout_s, read_timeout_s, max_retries, silence_s;
 	const char *const *warnings;

@@ -48,6 +48,9 @@ static int run_agent(struct cmd_context *c, struct err *e)
 	unsetenv("NOTIFY_SOCKET"); /* it is this process's alone */
 	if (cmd_need_root(c, e) < 0)
 		return -1;
+	cmd_want_config(c);
+	o.reserve_bytes = c->config.reserve_bytes;
+	o.autostart_elsewhere = c->config.autostart_ignored;
 	o.root_fd = c->root_fd;
 	o.root_path = c->root_path;
 	return agent_run(&o, e);

@@ -86,6 +86,8 @@ struct cmd_context {
 };
 void cmd_context_release(struct cmd_context *c);
 int cmd_need_config(struct cmd_context *c, struct err *e);
+/* The same for those that must go on without: agent, abort. */
+void cmd_want_config(struct cmd_context *c);
 int cmd_need_root(struct cmd_context *c, struct err *e); /* root_path and root_fd; makes the folder */
 int cmd_need_store(struct cmd_context *c, struct err *e);
 int cmd_need_store_to_read(struct cmd_context *c, struct err *e); /* for whoever may not write to it, too */

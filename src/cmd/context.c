@@ -56,6 +56,13 @@ int cmd_need_config(struct cmd_context *c, struct err *e)
 	return 0;
 }
 
+void cmd_want_config(struct cmd_context *c)
+{
+	struct err bad = ERR_INIT;
+	if (cmd_need_config(c, &bad) < 0)
+		cmd_warn(c, "%s; nothing is configured until that is mended", bad.msg);
+}
+
 /* -- what commands share ------------------------------------------------------------------------------------------ */
 
 int cmd_need_store(struct cmd_context *c, struct err *e)

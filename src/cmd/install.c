@@ -73,6 +73,7 @@ static int begin(struct install *in, struct err *e)
 	if (!c->dry_run &&
 	    (env_hold(c->state, in->name, cmd_wait_ms(in->a->wait_s), &in->hold, e) < 0 || cmd_need_store(c, e) < 0))
 		return -1;
+	cmd_want_config(c);
 	cmd_upgrade_begin(&in->u, c, in->name, in->hold, in->title != NULL);
 	in->u.show_stages = true;
 	if (cmd_upgrade_settle(&in->u, e) < 0)

@@ -146,6 +146,8 @@ void cmd_upgrade_begin(struct cmd_upgrade *u, struct cmd_context *c, struct str 
 					},
 				.root_fd = c->root_fd,
 				.root_path = c->root_path,
+				.reserve_bytes = c->config.reserve_bytes,
+				.autostart_elsewhere = c->config.autostart_ignored,
 				.event = on_event,
 				.ctx = u,
 			},
@@ -174,6 +176,8 @@ int cmd_upgrade_settle(struct cmd_upgrade *u, struct err *e)
 int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e)
 {
 	u->o.store = u->c->store;
+	u->o.reserve_bytes = u->c->config.reserve_bytes;
+	u->o.autostart_elsewhere = u->c->config.autostart_ignored;
 	int rc = upgrade_run(&u->o, q, e);
 	let_signals_go_on(u);
 	return rc;

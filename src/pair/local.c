@@ -175,11 +175,13 @@ static int local_look(struct member *m, struct arena *a, struct str env, struct 
 		.agent_version = STR(SLIPWAY_VERSION),
 		.state = STR("none"),
 		.managed = true,
-		.autostart = true, /* nothing asks for it yet */
 		.healthy = true,
 		.timer_left_ms = -1,
 	};
-	if (look_at_host(l, ret, e) < 0 || look_at_traffic(l, a, &ret->traffic, e) < 0)
+	struct str finding, cure;
+	int starts = upgrade_autostart(&l->o, a, &finding, &cure, e);
+	ret->autostart = starts > 0;
+	if (starts < 0 || look_at_host(l, ret, e) < 0 || look_at_traffic(l, a, &ret->traffic, e) < 0)
 		return -1;
 	return env.n ? look_at_environment(l, a, env, ret, e) : 0;
 }
@@ -227,9 +229,11 @@ static int local_preflight(struct member *m, const struct upgrade_request *q, st
 			   struct upgrade_check **ret, size_t *ret_n, struct err *e)
 {
 	struct local *l = of(m);
+	struct upgrade_request mine = *q;
+	mine.paired = true; /* what is asked of a person's request is asked of one of a pair */
 	if (need_hold(l, e) < 0)
 		return -1;
-	int failed = upgrade_preflight(&l->o, q, a, ret, ret_n, e);
+	int failed = upgrade_preflight(&l->o, &mine, a, ret, ret_n, e);
 	for (size_t i = 0; failed >= 0 && i < *ret_n; i++)
 		(*ret)[i].member = m->number;
 	return failed;

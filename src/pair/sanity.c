@@ -88,6 +88,12 @@ static void check_hot(struct sanity *s)
 	verified(s, HOT);
 }
 
+/* What the document calls a member's own check; NULL: nothing. */
+static const char *name_here(struct str name)
+{
+	return str_eq(name, STR("managed environment")) ? MEDIA : str_eq(name, STR("autostart")) ? AUTOBOOT : NULL;
+}
+
 /* Those that each member makes for itself. */
 static int ask_member(struct sanity *s, uint32_t n, struct err *e)
 {
@@ -97,23 +103,25 @@ static int ask_member(struct sanity *s, uint32_t n, struct err *e)
 	if (k->m[n]->ops->preflight(k->m[n], s->q, &k->arena, &c, &count, e) < 0)
 		return err_ctx(e, "member %u", n);
 	for (size_t i = 0; i < count; i++) {
-		bool media = str_eq(c[i].name, STR("managed environment")), known = false;
+		const char *ours = name_here(c[i].name);
+		bool known = ours != NULL;
 		vec_foreach(name, &s->names)
 			known |= str_eq(*name, c[i].name);
-		if (!known && !media)
+		if (!known)
 			vec_push(&s->names, c[i].name);
 		if (c[i].finding.n)
-			vec_push(&s->found, ((struct upgrade_check){media ? str_c(MEDIA) : c[i].name, c[i].finding,
-								    c[i].cure, n}));
+			vec_push(&s->found,
+				 ((struct upgrade_check){ours ? str_c(ours) : c[i].name, c[i].finding, c[i].cure, n}));
 	}
 	return 0;
 }
 
-static void check_autoboot(struct sanity *s)
+/* `asked`: the members have said so with what they found. */
+static void check_autoboot(struct sanity *s, bool asked)
 {
 	struct coordinator *k = s->k;
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
-		if (!k->st[n].autostart)
+		if (!asked && !k->st[n].autostart)
 			found(s, n, AUTOBOOT, "nothing starts the agent and its services when the host boots",
 			      "'systemctl enable slipway-agent' there, or what starts programs on that host");
 	verified(s, AUTOBOOT);
@@ -150,8 +158,7 @@ static int check_all(struct sanity *s, struct err *e)
 		if (ask_member(s, n, e) < 0)
 			return -1;
 	verified(s, MEDIA);
-	if (s->q->verb != UPGRADE_ADD)
-		check_autoboot(s);
+	check_autoboot(s, ask);
 	vec_foreach(name, &s->names)
 		verified(s, arena_strdup(&k->arena, *name));
 	return refuse(s, e);

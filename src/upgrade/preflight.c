@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/vec.h"
 #include "upgrade/run.h"
 
@@ -19,6 +20,7 @@ struct preflight {
 	struct env_info info; /* no name: a new environment */
 	struct env_operation op;
 	uint32_t to; /* the generation to activate, 0: not laid out yet */
+	bool paired;
 	struct arena *a;
 	struct check_vec checks;
 };
@@ -170,6 +172,18 @@ static int check_components(struct preflight *p, struct err *e)
 	return 0;
 }
 
+/* A member that does not come back after a boot leaves the other one alone with the half of an upgrade. */
+static int check_autostart(struct preflight *p, struct err *e)
+{
+	struct upgrade_check c = {.name = STR("autostart")};
+	if (!p->paired)
+		return 0;
+	if (upgrade_autostart(p->o, p->a, &c.finding, &c.cure, e) < 0)
+		return -1;
+	vec_push(&p->checks, c);
+	return 0;
+}
+
 static int check_deprecated(struct preflight *p, struct err *e)
 {
 	const struct run r = {.o = p->o, .q = p->q};
@@ -199,8 +213,11 @@ static int read_situation(struct preflight *p, struct err *e)
 		}
 	}
 	int rc = env_operation_get(p->o->state, p->a, p->o->env, &p->op, e);
-	if (rc < 0)
+	const struct json *j = rc > 0 && p->op.detail.n ? json_parse(p->a, p->op.detail, "state.db: operation", e)
+							: NULL;
+	if (rc < 0 || (rc > 0 && p->op.detail.n && !j) || (j && json_opt_bool(j, "paired", &p->paired, e) < 0))
 		return -1;
+	p->paired |= p->q->paired;
 	if (p->q->verb != UPGRADE_ROLLBACK && rc > 0)
 		p->to = p->op.to;
 	if (p->q->verb == UPGRADE_ROLLBACK)
@@ -217,7 +234,7 @@ int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request
 	if (rc == 0 && !added_now)
 		rc = check_managed(&p, e) < 0 || (q->verb != UPGRADE_ROLLBACK && check_space(&p, e) < 0) ? -1 : 0;
 	if (rc == 0)
-		rc = check_components(&p, e) < 0 || check_deprecated(&p, e) < 0 ? -1 : 0;
+		rc = check_components(&p, e) < 0 || check_autostart(&p, e) < 0 || check_deprecated(&p, e) < 0 ? -1 : 0;
 	*ret = arena_array(a, struct upgrade_check, p.checks.n);
 	*ret_n = p.checks.n;
 	vec_foreach(c, &p.checks) {

@@ -12,6 +12,7 @@
  *	tell.c        what is told meanwhile
  *	services.c    which services of an environment a change of generation touches, and moving them
  *	checkpoint.c  the state and the configuration that belong to the software
+ *	autostart.c   whether the agent starts when the host boots
  *	preflight.c   everything that is checked before anything changes
  *	status.c      what a person is shown
  */

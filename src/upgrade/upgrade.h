@@ -110,8 +110,10 @@ struct upgrade_opts {
 	struct env_opts env_opts;		 /* command, who, clock, … */
 	int root_fd;				 /* ROOT: checkpoints are kept in checkpoint/ENV/N */
 	const char *root_path;
-	uint64_t reserve_bytes;	 /* free space that must be left; 0: 1 GiB */
-	upgrade_event_fn *event; /* may be NULL */
+	uint64_t reserve_bytes;	  /* free space that must be left; 0: 1 GiB */
+	bool autostart_elsewhere; /* the agent is started at boot by what is not looked for */
+	const char *host_root;	  /* where /etc and /run are looked for; NULL: "/" */
+	upgrade_event_fn *event;  /* may be NULL */
 	void *ctx;
 };
 int upgrade_run(const struct upgrade_opts *o, const struct upgrade_request *q, struct err *e);
@@ -139,6 +141,12 @@ struct upgrade_check {
 /* All checks for a request, failing or not; nothing is changed. Returns the number that failed, -1 where checking itself failed. */
 int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request *q, struct arena *a,
 		      struct upgrade_check **ret, size_t *ret_n, struct err *e);
+
+/* Whether something starts the agent when the host boots: 1; or 0, with what was found and what to do about it. What is looked for: an
+ * enabled unit slipway.service or slipway-agent.service, where systemd runs the host; else a script of that name in the run levels of
+ * init or of OpenRC; else "slipway" with "agent" in rc.local or behind @reboot in a table of cron. */
+int upgrade_autostart(const struct upgrade_opts *o, struct arena *a, struct str *ret_finding, struct str *ret_cure,
+		      struct err *e);
 
 /* == 6. what it is like =========================================================================================== */
 struct upgrade_status {

@@ -145,6 +145,7 @@ __attribute__((unused)) static void host_open(struct host *h)
 		.root_fd = h->w.root_fd,
 		.root_path = h->w.root,
 		.reserve_bytes = 1,
+		.autostart_elsewhere = true,
 	};
 	h->opts.env_opts.who = "ann";
 }

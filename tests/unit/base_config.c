@@ -74,16 +74,17 @@ TEST(every_key)
 	auto_arena a = ARENA_INIT;
 	struct err e = ERR_INIT;
 	struct config c;
-	put_file("root/config.yml", "# ours\n"
-				    "channels: [tools, defaults, 'https://example.org/x']\n"
-				    "default_channels:\n  - main\n  - free\n"
-				    "channel_alias: https://example.org/get/\n"
-				    "custom_channels:\n  inhouse: /srv/conda/\n"
-				    "channel_priority: flexible\n"
-				    "subdir: linux-aarch64\n"
-				    "always_copy: true\n"
-				    "remote_connect_timeout_secs: 9.15\nremote_read_timeout_secs: 60\n"
-				    "remote_max_retries: 0\nremote_silence_secs: 90\n");
+	put_file("root/config.yml",
+		 "# ours\n"
+		 "channels: [tools, defaults, 'https://example.org/x']\n"
+		 "default_channels:\n  - main\n  - free\n"
+		 "channel_alias: https://example.org/get/\n"
+		 "custom_channels:\n  inhouse: /srv/conda/\n"
+		 "channel_priority: flexible\n"
+		 "subdir: linux-aarch64\n"
+		 "always_copy: true\n"
+		 "remote_connect_timeout_secs: 9.15\nremote_read_timeout_secs: 60\n"
+		 "remote_max_retries: 0\nremote_silence_secs: 90\nreserve: 500 MB\nautostart: ignore\n");
 	CHECK_MSG(load(&a, &c, &e) == 0, "%s", e.msg);
 	check_list(&c.channels, "tools main free https://example.org/x ");
 	check_list(&c.default_channels, "main free ");
@@ -99,7 +100,29 @@ TEST(every_key)
 	CHECK_STR(c.custom_channels[0].url.s.p, "/srv/conda");
 	CHECK_INT(c.channel_priority, CONFIG_FLEXIBLE);
 	CHECK_STR(c.subdir.s.p, "linux-aarch64");
-	CHECK(c.always_copy);
+	CHECK(c.always_copy && c.autostart_ignored);
+	CHECK_INT(c.reserve_bytes, 500000000);
+}
+
+TEST(sizes)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} sizes[] = {{"reserve: 0", 1},
+		     {"reserve: 1000", 1000},
+		     {"reserve: 2GiB", UINT64_C(2) << 30},
+		     {"reserve: '3  KiB'", 3 << 10},
+		     {"reserve: 1 TB", 1000000000000},
+		     {"reserve: ~", 0}};
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		auto_arena a = ARENA_INIT;
+		struct err e = ERR_INIT;
+		struct config c;
+		put_file("root/config.yml", sizes[i].text);
+		CHECK_MSG(load(&a, &c, &e) == 0, "%s", e.msg);
+		CHECK_INT(c.reserve_bytes, sizes[i].bytes);
+	}
 }
 
 TEST(the_first_file_that_has_a_key_counts)
@@ -137,10 +160,10 @@ static void check_error(const char *text, const char *want, int line)
 TEST(errors_name_file_and_line)
 {
 	ERROR("subdir: linux-64\nchanels: [a]\n",
-	      "2: unknown key 'chanels'; known are always_copy, channel_alias, channel_priority, channels, "
+	      "2: unknown key 'chanels'; known are always_copy, autostart, channel_alias, channel_priority, channels, "
 	      "custom_channels, default_channels, "
 	      "remote_connect_timeout_secs, remote_max_retries, remote_read_timeout_secs, remote_silence_secs, "
-	      "subdir");
+	      "reserve, subdir");
 	ERROR("channels: {a: b}\n", "1: 'channels' must be a list");
 	ERROR("channels:\n  - a\n  - [b]\n", "3: 'channels' must be text");
 	ERROR("channels: ['']\n", "1: 'channels' must be one line of text");
@@ -155,6 +178,12 @@ TEST(errors_name_file_and_line)
 	ERROR("remote_max_retries: -1\n", "1: 'remote_max_retries' must be a number from 0 to 1000, not '-1'");
 	ERROR("remote_read_timeout_secs: nan\n",
 	      "1: 'remote_read_timeout_secs' must be a number from 1 to 86400, not 'nan'");
+	ERROR("reserve: much\n", "1: 'reserve' must be a size like 500 MB or 2 GiB, at most 1024 TiB, not 'much'");
+	ERROR("reserve: -1\n", "1: 'reserve' must be a size like 500 MB or 2 GiB, at most 1024 TiB, not '-1'");
+	ERROR("reserve: 1025 TiB\n",
+	      "1: 'reserve' must be a size like 500 MB or 2 GiB, at most 1024 TiB, not '1025 TiB'");
+	ERROR("reserve: 5 mb\n", "1: 'reserve' must be a size like 500 MB or 2 GiB, at most 1024 TiB, not '5 mb'");
+	ERROR("autostart: no\n", "1: 'autostart' must be check or ignore, not 'no'");
 	ERROR("custom_channels: [a]\n", "1: 'custom_channels' must be a map from names to URLs");
 	ERROR("custom_channels:\n  a: b\n", "2: 'a' must be a URL or an absolute folder, not 'b'");
 	ERROR("- a\n", "1: expected lines of 'key: value'");

@@ -352,6 +352,23 @@ TEST(outcomes_of_a_host_of_its_own)
 	CHECK_STR(outcome_of(&n, id), "committed");
 }
 
+/* Asked of a member of a pair alone. */
+TEST(a_member_must_come_back_after_a_boot)
+{
+	auto_host h = {0};
+	first(&h, "");
+	struct upgrade_request add = add_paired(&h, "1.1");
+	h.opts.autostart_elsewhere = false;
+	h.opts.host_root = h.w.root; /* a folder where nothing of the kind is */
+	CHECK_INT(run(&h, add), -1);
+	CHECK_MSG(h.w.err.code == ERR_FAILED && strstr(h.w.err.msg, "1 check failed, nothing changed\n  autostart: "),
+		  "%s", h.w.err.msg);
+	CHECK_STR(state_of(&h), "none");
+	add = add_paired(&h, "1.1");
+	add.paired = false;
+	must(&h, add);
+}
+
 /* What a rollback goes to was there before it, and stays when the way there is undone: even where another command undoes it. */
 TEST(a_rollback_of_a_pair)
 {
