@@ -292,6 +292,7 @@ int store_gc(struct store *s, const struct store_gc_opts *o, struct store_usage 
 		return -1;
 	int r = visit_trees(s, gc_tree, &g, e);
 	r = r < 0 ? r : visit_blobs(s, gc_blob, &g, e);
+	r = r < 0 || o->dry_run ? r : unsynced_forget(s, e);
 	flock(s->lock, LOCK_SH);
 	s->gc_begun = false;
 	r = r < 0 ? r : gc_tmp(&g, e);

@@ -31,6 +31,10 @@ struct tmp_name tmp_name(const char *hex, const char *suffix);
  * its name; 0: try again; -1 (ERR_BUSY where somebody holds it). */
 int lock_named(int dirfd, const char *name, int fd, struct err *e);
 
+/* Removes the records of this boot that name nothing: of what got no name before its process was killed, or was collected since.
+ * The caller holds the lock exclusively: nobody is about to give such a name. */
+int unsynced_forget(struct store *s, struct err *e);
+
 /* Moves a blob or tree out of the way and removes it. */
 int blob_remove(struct store *s, const struct blob_name *name, struct err *e);
 int tree_remove(struct store *s, const char *hex, struct err *e);

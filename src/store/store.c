@@ -108,6 +108,24 @@ int store_sync(struct store *s, struct err *e)
 	return 0;
 }
 
+static bool is_stale(const struct store *s, const char *record)
+{
+	struct str rest = str_c(record);
+	return !*s->boot_id || !str_take_str(&rest, str_c(s->boot_id)) || !str_starts(rest, STR("."));
+}
+
+int unsynced_forget(struct store *s, struct err *e)
+{
+	auto_fs_list l = {0};
+	if (fs_list(s->unsynced, ".", STORE_FOLDER_MAX, &l, e) < 0)
+		return -1;
+	for (size_t i = 0; i < l.n; i++)
+		if (!is_stale(s, l.name[i]) && !record_is_due(s, l.name[i]) &&
+		    sys_unlinkat(s->unsynced, l.name[i], 0) < 0 && errno != ENOENT)
+			return err_sys(e, "remove 'store/unsynced/%s'", l.name[i]);
+	return 0;
+}
+
 /* One record of an earlier boot or mount: what it names is checked, and removed where it does not match. */
 static int recover_one(struct store *s, const char *record, struct err *e)
 {
@@ -128,12 +146,6 @@ static int recover_one(struct store *s, const char *record, struct err *e)
 	if (r == 0 && sys_unlinkat(s->unsynced, record, 0) < 0 && errno != ENOENT)
 		return err_sys(e, "remove 'store/unsynced/%s'", record);
 	return r;
-}
-
-static bool is_stale(const struct store *s, const char *record)
-{
-	struct str rest = str_c(record);
-	return !*s->boot_id || !str_take_str(&rest, str_c(s->boot_id)) || !str_starts(rest, STR("."));
 }
 
 /* Of this boot, but of another mount. That may be one in another mount namespace, which lasts. */

@@ -494,8 +494,10 @@ TEST(gc_removes_what_nobody_keeps)
 	CHECK_INT(store_has_blob(s, sha[1]), 0);
 	CHECK_INT(store_has_blob(s, sha[2]), 1);
 	o.keep_blobs = false;
+	CHECK_INT(count_in("store/unsynced"), 3); /* of what is gone there is none */
 	CHECK_INT(store_gc(s, &o, &u, &e), 0);
 	CHECK_INT(u.blobs, 1);
+	CHECK_INT(count_in("store/unsynced"), 2);
 	CHECK_INT(store_has_blob(s, sha[0]), 0); /* its tree is there */
 	CHECK_INT(store_has_blob(s, sha[2]), 1); /* wanted, not unpacked yet */
 	CHECK_INT(store_has_tree(s, sha[0]), 1);
