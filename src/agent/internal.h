@@ -58,6 +58,11 @@ void watch_look(struct agent *g, struct str env, bool orphaned);
 void watch_put_status(const struct agent *g, struct jw *w);
 
 /* -- settle.c -- */
-enum settle_result { SETTLE_DONE, SETTLE_BUSY, SETTLE_FAILED };
+enum settle_result {
+	SETTLE_DONE,
+	SETTLE_BUSY,
+	SETTLE_FAILED,
+	SETTLE_WAITS, /* for the other member of the pair, which does not answer */
+};
 /* In a process of its own: brings an environment to rest, and starts its services where `start` says so. */
 enum settle_result settle_env(const struct agent_opts *o, struct str env, bool by_timer, bool start, struct err *e);

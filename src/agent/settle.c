@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What a process of the agent does for one environment: brings to rest what was left half done, rings its timer, notes on disk what is
- * left of it, starts the services that should run. It holds the environment as any command does.
+ * left of it, starts the services that should run. It holds the environment as any command does; on a member of a pair, on both members.
  */
 #include "agent/internal.h"
+#include "pair/pair.h"
 
 enum { HOLD_WAIT_MS = 2000 };
 
@@ -44,6 +45,35 @@ static int start_services(const struct upgrade_opts *o, struct arena *a, struct 
 	return info.started ? agent_start_env(o->state, o->services, o->root_path, o->env, on_start, s, e) : 0;
 }
 
+/* 1: both members did what there was to do, or this one waits for the other; 0: this host is no member of a pair. */
+static int settle_pair(const struct agent_opts *o, const struct upgrade_opts *u, struct arena *a, struct err *e)
+{
+	struct pair p;
+	const struct pair_opts both = {.local = *u, .wait_ms = HOLD_WAIT_MS};
+	int joined = pair_read(o->root_fd, a, &p, e);
+	if (joined <= 0 || !p.joined)
+		return joined < 0 ? -1 : 0;
+	int held = env_is_held(u->state, u->env, e); /* before the other member is bothered */
+	if (held)
+		return held < 0 ? -1 : err_new(e, ERR_BUSY, "'%.*s' is held by a command", STR_ARG(u->env));
+	return pair_settle(&both, e) < 0 ? -1 : 1;
+}
+
+/* What only the other member can say. */
+static int waits_for_other(const struct upgrade_opts *u, struct arena *a, bool *ret, struct err *e)
+{
+	struct upgrade_status s;
+	if (upgrade_status(u->state, a, u->env, &s, e) < 0)
+		return -1;
+	*ret = s.paired && (str_eq(s.state, STR("prepared")) || str_eq(s.state, STR("committing")));
+	return 0;
+}
+
+static enum settle_result result_of(const struct err *e)
+{
+	return e->code == ERR_BUSY ? SETTLE_BUSY : SETTLE_FAILED;
+}
+
 enum settle_result settle_env(const struct agent_opts *o, struct str env, bool by_timer, bool start, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
@@ -51,15 +81,13 @@ enum settle_result settle_env(const struct agent_opts *o, struct str env, bool b
 	auto_ptr(env_state) st = NULL;
 	auto_ptr(env_hold) hold = NULL;
 	struct settling s = {o, env};
+	bool waits = false;
 	if (agent_connect(o->root_fd, o->root_path, &client, e) < 0 ||
 	    env_state_open(o->root_fd, o->root_path, 0, &st, e) < 0)
 		return SETTLE_FAILED;
 	struct upgrade_services services = agent_services(client);
-	if (env_hold(st, env, HOLD_WAIT_MS, &hold, e) < 0)
-		return e->code == ERR_BUSY ? SETTLE_BUSY : SETTLE_FAILED;
-	const struct upgrade_opts u = {
+	struct upgrade_opts u = {
 		.state = st,
-		.hold = hold,
 		.env = env,
 		.services = &services,
 		.env_opts = {.command = o->command, .who = by_timer ? "timer" : "agent", .clock = &clock_system},
@@ -70,7 +98,12 @@ enum settle_result settle_env(const struct agent_opts *o, struct str env, bool b
 		.event = on_event,
 		.ctx = &s,
 	};
-	if (upgrade_settle(&u, e) < 0 || abort_again(&u, &a, e) < 0 || (start && start_services(&u, &a, &s, e) < 0))
+	int paired = settle_pair(o, &u, &a, e);
+	if (paired < 0 || env_hold(st, env, HOLD_WAIT_MS, &hold, e) < 0)
+		return result_of(e);
+	u.hold = hold;
+	if ((!paired && (upgrade_settle(&u, e) < 0 || abort_again(&u, &a, e) < 0)) ||
+	    (start && start_services(&u, &a, &s, e) < 0) || (paired && waits_for_other(&u, &a, &waits, e) < 0))
 		return SETTLE_FAILED;
-	return SETTLE_DONE;
+	return waits ? SETTLE_WAITS : SETTLE_DONE;
 }

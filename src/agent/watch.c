@@ -20,7 +20,8 @@ enum {
 	BUSY_AGAIN_MS = 500,
 	FIRST_AGAIN_MS = 1000,
 	LAST_AGAIN_MS = 5 * 60 * 1000,
-	LATE_MS = 5 * 60 * 1000, /* a process that takes longer is told of */
+	LAST_WAIT_MS = 30 * 1000, /* for the other member of a pair */
+	LATE_MS = 5 * 60 * 1000,  /* a process that takes longer is told of */
 	WHY_SIZE = 1024,
 };
 
@@ -120,8 +121,10 @@ static void on_child(void *ctx, pid_t pid, int status)
 		w->start = false;
 		watch_look(g, str_c(w->env), false);
 	} else {
-		w->failures += result == SETTLE_FAILED;
+		w->failures += result != SETTLE_BUSY;
 		int64_t ms = result == SETTLE_BUSY ? BUSY_AGAIN_MS : pause_ms(w);
+		if (result == SETTLE_WAITS && ms > LAST_WAIT_MS)
+			ms = LAST_WAIT_MS;
 		if (result == SETTLE_FAILED)
 			agent_say(g->o, "%s: %s; tried again in %lld s", w->env, w->why, (long long)ms / 1000);
 		retry_in(w, ms);

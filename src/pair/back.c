@@ -276,9 +276,11 @@ static int settle_withdraw(struct settling *s, uint32_t n, struct err *e)
 
 static int contradiction(struct settling *s, uint32_t n, struct err *e)
 {
-	err_new(e, ERR_UNCERTAIN, "the members contradict each other: '%s' on member %u, where member %u has '%s'",
+	return err_new(
+		e, ERR_UNCERTAIN,
+		"the members contradict each other: '%s' on member %u, where member %u has '%s'; 'slipway pair leave' on both, "
+		"then 'slipway install commit' or 'slipway install abort issu' on each, decide by hand",
 		phase_name(s->phase[n]), n, 3 - n, phase_name(s->other[n]));
-	return coordinate_uncertain(s->k, e);
 }
 
 static int settle_by(struct settling *s, uint32_t n, struct err *e)
