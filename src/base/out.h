@@ -64,6 +64,8 @@ void out_init(struct out *o);
 void out_init_on(struct out *o, FILE *out, FILE *err, char *(*environment)(const char *name));
 /* ERR_USAGE where fd is not an open descriptor. */
 int out_set_progress_fd(struct out *o, int fd, struct err *e);
+/* An event of the command's own, one JSON object, as a line there; nothing without a progress fd. */
+void out_send(struct out *o, struct buf *json);
 /* Ends progress and writes out standard output. ERR_FAILED where it could not be written (a closed pipe, a full disk). */
 int out_finish(struct out *o, struct err *e);
 

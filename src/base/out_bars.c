@@ -156,6 +156,13 @@ static bool write_without_sigpipe(int fd, struct str s)
 	return good;
 }
 
+void out_send(struct out *o, struct buf *json)
+{
+	buf_put_char(json, '\n');
+	if (o->progress_fd >= 0 && !json->overflow && !write_without_sigpipe(o->progress_fd, buf_str(json)))
+		o->progress_fd = -1;
+}
+
 static void send_json(struct out *o, const struct progress_event *ev)
 {
 	static const char *const kind[] = {
@@ -175,9 +182,7 @@ static void send_json(struct out *o, const struct progress_event *ev)
 	if (ev->text)
 		jw_kv_c(&w, "text", ev->text);
 	jw_object_end(&w);
-	buf_put_char(&b, '\n');
-	if (!b.overflow && !write_without_sigpipe(o->progress_fd, buf_str(&b)))
-		o->progress_fd = -1;
+	out_send(o, &b);
 }
 
 /* -- lines --------------------------------------------------------------------------------------------------------- */

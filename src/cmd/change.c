@@ -171,6 +171,7 @@ struct preparation {
 	const struct cmd_change *ch;
 	struct env_plan *plan;
 	const struct env_opts *o;
+	const struct cmd_upgrade *u;
 };
 
 static const char *as_it_was(const struct cmd_change *ch)
@@ -182,7 +183,7 @@ static int prepare(void *ctx, struct err *e)
 {
 	struct preparation *p = ctx;
 	struct cmd_context *c = p->c;
-	if (p->ch->options->sync && mend_store(c, p->plan, e) < 0)
+	if (cmd_upgrade_unchanged(p->u, e) < 0 || (p->ch->options->sync && mend_store(c, p->plan, e) < 0))
 		return -1;
 	cmd_if_interrupted(c, "nothing changed: '%.*s' %s; the same command goes on where this stopped",
 			   STR_ARG(p->ch->name), as_it_was(p->ch));
@@ -203,7 +204,7 @@ static int do_it(struct cmd_context *c, const struct cmd_change *ch, struct cmd_
 {
 	static const struct cmd_install in_one_go = {.activate = true, .commit = true};
 	const struct cmd_install *in = ch->install ? ch->install : &in_one_go;
-	struct preparation p = {c, ch, plan, o};
+	struct preparation p = {c, ch, plan, o, u};
 	const struct upgrade_request q = {
 		.verb = UPGRADE_ADD,
 		.issu = in->issu,

@@ -111,21 +111,33 @@ static int check_lock_alone(const struct cmd_change_args *a, const struct env_sp
 	return 0;
 }
 
-/* A dry run changes nothing, so it holds nothing: it needs no right to write, and waits for nobody. */
-static int open_and_hold(struct cmd_context *c, const struct cmd_change_args *a, struct str name, struct env_hold **ret,
-			 struct err *e)
+/* A dry run changes nothing, so it holds nothing: it needs no right to write, and waits for nobody. What is for both members of a pair
+ * holds the two when it comes to it, in their order. */
+static int open_and_hold(struct cmd_context *c, const struct cmd_change_args *a, struct str name, bool is_install,
+			 struct env_hold **ret, struct err *e)
 {
 	if (cmd_need_state(c, c->dry_run, e) < 0)
 		return -1;
-	return c->dry_run ? 0 : env_hold(c->state, name, cmd_wait_ms(a->options.wait_s), ret, e);
+	int both = is_install ? cmd_is_paired(c, e) : 0;
+	return c->dry_run || both ? (both < 0 ? -1 : 0)
+				  : env_hold(c->state, name, cmd_wait_ms(a->options.wait_s), ret, e);
 }
 
 /* What another command left in the middle is settled; what is still under way refuses this one before anything is solved. */
-static int begin_upgrade(struct cmd_context *c, struct str name, struct env_hold *hold, const char *operation,
-			 struct cmd_upgrade *u, struct err *e)
+static int begin_upgrade(struct cmd_context *c, const struct cmd_change_args *a, struct str name, struct env_hold *hold,
+			 const char *operation, struct cmd_upgrade *u, struct err *e)
 {
 	const struct upgrade_request q = {.verb = UPGRADE_ADD, .operation = operation};
 	cmd_upgrade_begin(u, c, name, hold, operation == NULL);
+	if (!c->dry_run && !hold && cmd_upgrade_pair(u, cmd_wait_ms(a->options.wait_s), e) < 0)
+		return -1;
+	int paired = hold ? cmd_is_paired(c, e) : 0;
+	if (paired < 0)
+		return -1;
+	if (paired)
+		cmd_say(c,
+			"note: this changes '%.*s' on this member of the pair alone; 'slipway install add' changes both",
+			STR_ARG(name));
 	return cmd_upgrade_settle(u, e) < 0 ? -1 : upgrade_may(&u->o, &q, e);
 }
 
@@ -141,7 +153,8 @@ static int change_by_specs(struct cmd_context *c, const struct cmd_change_args *
 	auto_ptr(env_hold) hold = NULL;
 	if ((a->file && cmd_read_spec_file(c, a->file, &file, &e) < 0) || check_lock_alone(a, &file, &e) < 0 ||
 	    (in ? name_to_add_to(c, a, &file, &name, &e) : name_of(c, a, &file, &name, &e)) < 0 ||
-	    open_and_hold(c, a, name, &hold, &e) < 0 || begin_upgrade(c, name, hold, in ? NULL : operation, &u, &e) < 0)
+	    open_and_hold(c, a, name, in != NULL, &hold, &e) < 0 ||
+	    begin_upgrade(c, a, name, hold, in ? NULL : operation, &u, &e) < 0)
 		return cmd_fail(c, &e);
 	int there = read_before(c, name, &before, &e);
 	if (there < 0 || (!in && check_presence(name, there, strcmp(operation, "update") == 0, &e) < 0) ||
@@ -231,7 +244,7 @@ static int apply(struct cmd_context *c, const struct cmd_change_args *a, struct 
 		return cmd_fail(c, e);
 	}
 	if (cmd_read_spec_file(c, a->words.v[0], &file, e) < 0 || name_of(c, a, &file, &name, e) < 0 ||
-	    open_and_hold(c, a, name, &hold, e) < 0 || begin_upgrade(c, name, hold, "apply", &u, e) < 0)
+	    open_and_hold(c, a, name, false, &hold, e) < 0 || begin_upgrade(c, a, name, hold, "apply", &u, e) < 0)
 		return cmd_fail(c, e);
 	int there = read_before(c, name, &before, e);
 	if (there < 0 || (there && !a->options.override_frozen && env_refuse_frozen(c->state, name, e) < 0))

@@ -24,6 +24,7 @@ struct install {
 	const struct install_args *a;
 	const char *title; /* "install_activate"; NULL: told in a line or two */
 	bool started;
+	bool own; /* of this host alone, on a member of a pair too: each numbers and labels its own generations */
 	struct str name;
 	struct env_info info; /* no name: its first version is being added */
 	struct env_hold *hold;
@@ -57,6 +58,26 @@ static int show_end(struct cmd_context *c, const char *title, int code)
 	return code;
 }
 
+/* On a member of a pair the other one is held too, when it comes to it, in their order. */
+static int hold_here_or_on_both(struct install *in, struct err *e)
+{
+	struct cmd_context *c = in->c;
+	int64_t wait_ms = cmd_wait_ms(in->a->wait_s);
+	cmd_want_config(c);
+	cmd_upgrade_begin(&in->u, c, in->name, NULL, in->title != NULL);
+	if (c->dry_run)
+		return 0;
+	int both = in->own ? 0 : cmd_upgrade_pair(&in->u, wait_ms, e);
+	if (both < 0 || cmd_need_store(c, e) < 0)
+		return -1;
+	if (both)
+		return 0;
+	if (env_hold(c->state, in->name, wait_ms, &in->hold, e) < 0)
+		return -1;
+	cmd_upgrade_begin(&in->u, c, in->name, in->hold, in->title != NULL);
+	return 0;
+}
+
 /* Reads what there is, settled where it may be changed. */
 static int begin(struct install *in, struct err *e)
 {
@@ -70,11 +91,8 @@ static int begin(struct install *in, struct err *e)
 	if (in->title)
 		show_start(c, in->title);
 	in->started = true;
-	if (!c->dry_run &&
-	    (env_hold(c->state, in->name, cmd_wait_ms(in->a->wait_s), &in->hold, e) < 0 || cmd_need_store(c, e) < 0))
+	if (hold_here_or_on_both(in, e) < 0)
 		return -1;
-	cmd_want_config(c);
-	cmd_upgrade_begin(&in->u, c, in->name, in->hold, in->title != NULL);
 	in->u.show_stages = true;
 	if (cmd_upgrade_settle(&in->u, e) < 0)
 		return -1;
@@ -404,26 +422,55 @@ static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, 
 	return cmd_answer_print(c, &a);
 }
 
+struct rollback_prepare {
+	struct install *in;
+	struct env_plan *plan;
+};
+
+/* On a pair: its packages may be in no store any more. */
+static int prepare_rollback(void *ctx, struct err *e)
+{
+	struct rollback_prepare *r = ctx;
+	struct cmd_context *c = r->in->c;
+	if (cmd_upgrade_unchanged(&r->in->u, e) < 0 || (!c->offline && cmd_need_transfer(c, e) < 0))
+		return -1;
+	return env_prepare(c->store, c->offline ? NULL : c->transfer, r->plan, &r->in->u.o.env_opts, &c->arena, e);
+}
+
+static int run_rollback(struct install *in, uint32_t to, bool in_progress, struct env_plan *p, struct err *e)
+{
+	struct rollback_prepare prepare = {in, p};
+	struct upgrade_request q = {
+		.verb = UPGRADE_ROLLBACK,
+		.generation = to,
+		.operation = in_progress || in->u.paired ? NULL : "rollback",
+		.keep_state = in->a->keep_state,
+	};
+	if (in->u.paired) { /* each member numbers its own generations: the recipe is what both have */
+		q.issu = true;
+		q.plan = in_progress ? NULL : p;
+		q.prepare = prepare_rollback;
+		q.prepare_ctx = &prepare;
+	}
+	return in->c->dry_run ? upgrade_may(&in->u.o, &q, e) : cmd_upgrade_run(&in->u, &q, e);
+}
+
 static int rollback_to(struct install *in, uint32_t to, bool in_progress, struct err *e)
 {
 	struct cmd_context *c = in->c;
 	struct env_spec_file before, target;
 	struct env_plan p;
-	const struct upgrade_request q = {
-		.verb = UPGRADE_ROLLBACK,
-		.generation = to,
-		.operation = in_progress ? NULL : "rollback",
-		.keep_state = in->a->keep_state,
-	};
 	if (env_generation_lock(c->state, &c->arena, in->name, 0, &before, e) < 0 ||
 	    env_generation_lock(c->state, &c->arena, in->name, to, &target, e) < 0 ||
-	    env_plan(&target, &before, NULL, &c->arena, &p, e) < 0)
+	    env_plan(&target, &before, in->u.paired ? c->store : NULL, &c->arena, &p, e) < 0)
 		return -1;
 	cmd_say(c, "generation %u -> %u: %zu to add, %zu to change, %zu to remove", in->info.current, to, p.added_n,
 		p.changed_n, p.removed_n);
-	if (c->dry_run ? upgrade_may(&in->u.o, &q, e) < 0 : cmd_upgrade_run(&in->u, &q, e) < 0)
+	if (run_rollback(in, to, in_progress, &p, e) < 0)
 		return -1;
-	if (!c->dry_run)
+	if (!c->dry_run && in->u.paired && !in_progress)
+		cmd_say(c, "'%.*s' runs the packages of generation %u again, on both members", STR_ARG(in->name), to);
+	else if (!c->dry_run)
 		cmd_say(c, "'%.*s' is at generation %u again", STR_ARG(in->name), to);
 	return rollback_json(c, in->name, in->info.current, to, &p);
 }
@@ -474,6 +521,7 @@ static int label(struct install *in, struct err *e)
 		return err_new(e, ERR_USAGE,
 			       "label which generation, and how? as in: slipway install label 3 stable; an empty name "
 			       "takes a label away");
+	in->own = true;
 	if (begin(in, e) < 0 || read_generation(in, words->v[0], &number, e) < 0)
 		return -1;
 	const struct env_history_entry x = {

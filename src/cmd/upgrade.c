@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cmd/change.h"
+#include "cmd/upgrade_show.h"
 
 const struct upgrade_services *cmd_services(struct cmd_context *c, struct str env)
 {
@@ -41,70 +42,10 @@ const char *cmd_who(struct cmd_context *c)
 
 /* -- showing ------------------------------------------------------------------------------------------------------ */
 
-/* Steps as the log names them, and as they are shown while they run. */
-static const char *shown_step(const char *name)
-{
-	return strcmp(name, "Activate") == 0 ? "install_active" : strcmp(name, "Commit") == 0 ? "install_commit" : name;
-}
-
-static void show_begin(struct cmd_upgrade *u, const char *name)
-{
-	struct out *o = &u->c->out;
-	u->step = name;
-	out_line(o, "--- Starting %s ---", shown_step(name));
-	out_line(o, "Performing %s on all members", shown_step(name));
-	out_line(o, "  [1] %s package(s) on member 1", shown_step(name));
-}
-
-static void show_finish(struct cmd_upgrade *u, const char *name, bool failed)
-{
-	struct out *o = &u->c->out;
-	if (u->step && strcmp(u->step, name) == 0) {
-		if (!failed)
-			out_line(o, "  [1] Finished %s on member 1", shown_step(name));
-		out_line(o, "Checking status of %s on [1]", shown_step(name));
-		out_line(o, "%s: %s on [1]", shown_step(name), failed ? "Failed" : "Passed");
-		u->step = NULL;
-	}
-	out_line(o, "Finished %s", shown_step(name));
-	out_line(o, "%s", "");
-}
-
-static void show(struct cmd_upgrade *u, const struct upgrade_event *v)
-{
-	struct out *o = &u->c->out;
-	switch (v->kind) {
-	case UPGRADE_EVENT_STAGE:
-		out_line(o, "STAGE %lld: %s%s", (long long)v->number, v->text,
-			 v->number ? "" : " before starting ISSU");
-		out_line(o, "=====");
-		break;
-	case UPGRADE_EVENT_BEGIN:
-		show_begin(u, v->text);
-		break;
-	case UPGRADE_EVENT_MEMBER:
-		out_line(o, "--- %s ---%s", v->text, v->done ? "" : " failed");
-		break;
-	case UPGRADE_EVENT_FINISH:
-		show_finish(u, v->text, v->failure != NULL);
-		break;
-	case UPGRADE_EVENT_NOTE:
-		out_line(o, "NOTE: %s", v->text);
-		break;
-	case UPGRADE_EVENT_TIMER:
-		out_line(o, "Install auto abort timer will expire in %lld seconds", (long long)(v->number / 1000));
-		break;
-	case UPGRADE_EVENT_START:
-	case UPGRADE_EVENT_STATE:
-	case UPGRADE_EVENT_END:
-		break;
-	}
-	out_flush(o);
-}
-
 static bool has_begun_to_change(const struct upgrade_event *v)
 {
-	return v->kind == UPGRADE_EVENT_BEGIN && strcmp(v->text, "Add") != 0;
+	return v->kind == UPGRADE_EVENT_BEGIN && strcmp(v->text, "Add") != 0 &&
+	       strcmp(v->text, "initial file syncing") != 0;
 }
 
 static void on_event(void *ctx, const struct upgrade_event *v)
@@ -118,8 +59,11 @@ static void on_event(void *ctx, const struct upgrade_event *v)
 	if (v->kind == UPGRADE_EVENT_END && !v->failure)
 		cmd_changed(c);
 	u->show |= u->show_stages && v->kind == UPGRADE_EVENT_STAGE;
+	upgrade_send(u, v);
 	if (u->show && !c->json && !c->quiet)
-		show(u, v);
+		upgrade_show(u, v);
+	else if (v->kind == UPGRADE_EVENT_NOTE && v->member && u->paired)
+		cmd_say(c, "note: member %u: %s", v->member, v->text);
 	else if (v->kind == UPGRADE_EVENT_NOTE)
 		cmd_say(c, "note: %s", v->text);
 }
@@ -154,6 +98,39 @@ void cmd_upgrade_begin(struct cmd_upgrade *u, struct cmd_context *c, struct str 
 	};
 }
 
+int cmd_is_paired(struct cmd_context *c, struct err *e)
+{
+	struct pair p;
+	int member = cmd_need_root(c, e) < 0 ? -1 : pair_read(c->root_fd, &c->arena, &p, e);
+	return member > 0 ? p.joined : member;
+}
+
+int cmd_upgrade_pair(struct cmd_upgrade *u, int64_t wait_ms, struct err *e)
+{
+	int paired = cmd_is_paired(u->c, e);
+	if (paired <= 0)
+		return paired;
+	u->paired = true;
+	u->wait_ms = wait_ms;
+	u->o.services = cmd_services(u->c, u->o.env);
+	return 1;
+}
+
+static uint32_t current_of(const struct cmd_upgrade *u)
+{
+	struct env_info i;
+	struct err gone = ERR_INIT;
+	return env_get(u->c->state, &u->c->arena, u->o.env, &i, &gone) < 0 ? 0 : i.current;
+}
+
+int cmd_upgrade_unchanged(const struct cmd_upgrade *u, struct err *e)
+{
+	return !u->paired || current_of(u) == u->seen
+		       ? 0
+		       : err_new(e, ERR_BUSY, "'%.*s' was changed by another command meanwhile; ask for it again",
+				 STR_ARG(u->o.env));
+}
+
 static void let_signals_go_on(struct cmd_upgrade *u)
 {
 	if (u->signals_wait)
@@ -163,12 +140,14 @@ static void let_signals_go_on(struct cmd_upgrade *u)
 
 int cmd_upgrade_settle(struct cmd_upgrade *u, struct err *e)
 {
+	const struct pair_opts both = {.local = u->o, .wait_ms = u->wait_ms};
 	bool shown = u->show;
-	if (!u->o.hold)
+	if (!u->o.hold && !u->paired)
 		return 0;
 	u->show = false; /* it belongs to another command */
-	int rc = upgrade_settle(&u->o, e);
+	int rc = u->paired ? pair_settle(&both, e) : upgrade_settle(&u->o, e);
 	u->show = shown;
+	u->seen = current_of(u);
 	let_signals_go_on(u);
 	return rc < 0 ? -1 : 0;
 }
@@ -178,7 +157,8 @@ int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, stru
 	u->o.store = u->c->store;
 	u->o.reserve_bytes = u->c->config.reserve_bytes;
 	u->o.autostart_elsewhere = u->c->config.autostart_ignored;
-	int rc = upgrade_run(&u->o, q, e);
+	const struct pair_opts both = {.local = u->o, .wait_ms = u->wait_ms};
+	int rc = u->paired ? pair_run(&both, q, e) : upgrade_run(&u->o, q, e);
 	let_signals_go_on(u);
 	return rc;
 }

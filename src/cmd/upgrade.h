@@ -8,6 +8,7 @@
  *	if (cmd_upgrade_settle(&u, e) < 0 || cmd_upgrade_run(&u, &q, e) < 0) return cmd_fail(c, e);
  */
 #include "cmd/cmd.h"
+#include "pair/pair.h"
 #include "upgrade/upgrade.h"
 
 /* What runs services on this host: the agent, which gets to know that `env` is being changed; NULL: nothing does. */
@@ -22,12 +23,24 @@ struct cmd_upgrade {
 	struct upgrade_opts o;
 	bool show;	  /* the lines of install commands on standard output; else only notes, as remarks */
 	bool show_stages; /* the same once there is a stage: where services and their state are moved */
-	const char *step; /* the piece of work under way */
+	const char *step; /* the piece of work under way, and what each member said of it */
+	struct {
+		bool named, failed;
+	} members[PAIR_MEMBERS + 1];
+	bool paired;	 /* this host is one of two: requests are carried out on both */
+	int64_t wait_ms; /* then: for whoever holds the environment, here or there */
+	uint32_t seen;	 /* then: the current generation, when it was settled */
 	sigset_t signals;
 	bool signals_wait;
 };
 /* `hold` NULL: a dry run. The root and the state are open. */
 void cmd_upgrade_begin(struct cmd_upgrade *u, struct cmd_context *c, struct str env, struct env_hold *hold, bool show);
+/* 1: this host is a member of a pair; 0: it is none. */
+int cmd_is_paired(struct cmd_context *c, struct err *e);
+/* Of a pair nothing is held while a request is made ready: ERR_BUSY where the environment has changed since. Nothing otherwise. */
+int cmd_upgrade_unchanged(const struct cmd_upgrade *u, struct err *e);
+/* Behind cmd_upgrade_begin, with nothing held: 1 where this host is a member of a pair, and the upgrade is from here on one of both; 0 else. */
+int cmd_upgrade_pair(struct cmd_upgrade *u, int64_t wait_ms, struct err *e);
 /* What a crash or a timer that ended left is brought to rest, and told. Nothing for a dry run. */
 int cmd_upgrade_settle(struct cmd_upgrade *u, struct err *e);
 int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e);
