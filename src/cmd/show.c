@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cmd/change.h"
+#include "cmd/show_pair.h"
 #include "version.h"
 
 #define RULE "--------------------------------------------------------------------------------"
@@ -317,11 +318,14 @@ static int show_each(struct cmd_context *c, const struct shown *shown, show_fn *
 		if (w)
 			jw_object_end(w);
 	}
+	if (w)
+		jw_array_end(w);
+	if (fn == show_one_version && cmd_show_space(c, w, e) < 0)
+		return -1;
 	if (!w) {
 		out_flush(&c->out);
 		return 0;
 	}
-	jw_array_end(w);
 	return cmd_answer_print(c, &a);
 }
 

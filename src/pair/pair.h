@@ -90,7 +90,8 @@ struct pair_status {
 	struct pair pair;
 	struct pair_role role;
 	struct pair_member_status member[PAIR_MEMBERS + 1]; /* by number */
-	bool hot; /* the standby is reachable, healthy, runs what the active runs, and is in the same state */
+	bool hot;	 /* the standby is reachable, healthy, runs what the active runs, and is in the same state */
+	struct str cold; /* not hot: why */
 };
 /* `env` may be empty: the hosts alone. Nothing need be held. An unreachable member is no failure. */
 int pair_status(const struct pair_opts *o, struct arena *a, struct str env, struct pair_status *ret, struct err *e);

@@ -445,3 +445,17 @@ int session_serve(struct link *l, struct member *m, const struct pair_opts *o, s
 	store_free(s.own_store);
 	return rc;
 }
+
+int session_run(struct link *l, const struct pair_opts *o, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	auto_ptr(member) m = NULL;
+	struct pair p;
+	struct pair_opts mine = *o;
+	int rc = pair_read(o->local.root_fd, &a, &p, e);
+	if (rc <= 0)
+		return rc < 0 ? -1 : err_new(e, ERR_NOT_FOUND, "this host is no member of a pair any more");
+	if (!mine.local.env_opts.who)
+		mine.local.env_opts.who = arena_printf(&a, "member %u", 3 - p.self);
+	return member_local(&mine, p.self, &m, e) < 0 ? -1 : session_serve(l, m, &mine, e);
+}

@@ -3,7 +3,7 @@
 /*
  * session (private to pair): the far end of the link. One member that asks, until the connection ends.
  *
- *	link_accept(…); member_local(…); session_serve(l, m, &opts, e)
+ *	link_accept(…); session_run(l, &opts, e)
  *
  * Every question is answered, in its order: by what was asked for, or by a failure and its code. While one is worked on, events are told
  * as they happen. Where the one who asked is gone meanwhile, the step that goes on is still brought to its end; then the environment is
@@ -14,5 +14,8 @@
 #include "pair/link.h"
 #include "pair/member.h"
 
-/* 0: the one who asked ended it properly; ERR_NETWORK: it is gone. o->local.store may be NULL. */
+/* 0: the one who asked ended it properly; ERR_NETWORK: it is gone. o->local.store may be NULL: it is opened when it is needed. Histories
+ * say that the other member asked, unless o->local.env_opts.who says something else. */
+int session_run(struct link *l, const struct pair_opts *o, struct err *e);
+/* The same for another member than this host: for tests. o->local.state may be NULL, too. */
 int session_serve(struct link *l, struct member *m, const struct pair_opts *o, struct err *e);

@@ -30,9 +30,11 @@ call()
 	'install abort') words='install abort issu -n e' has='environment operation state committed next' ;;
 	'install auto-abort-timer') words='install auto-abort-timer stop -n e' has='environment operation state timer_left_ms' ;;
 	'install label') words='install label 1 good -n e' has='environment operation dry_run generation label' ;;
+	'show boot') words='show boot system' has='slipway cure environments' ;;
 	'show install') words='show install summary -n e' has='slipway environments' ;;
 	'show issu') words='show issu state detail' has='slipway environments' ;;
-	'show version') words='show version' has='slipway environments' ;;
+	'show redundancy') words='show redundancy' has='slipway hardware_mode communications active environments' ;;
+	'show version') words='show version' has='slipway environments members' ;;
 	'clear install') words='clear install state -n e' has='environment operation state next' ;;
 	'install rollback') words='install rollback -n e' has='environment operation from to' ;;
 	'install remove') words='install remove inactive -n e' has='environment operation dry_run removed freed_bytes' ;;

@@ -2,8 +2,10 @@
 /* Questions over a link: what arrives at the far end, what comes back, and what is refused there. */
 #include "lib/envs.h"
 #include "lib/far.h"
+#include "lib/pairs.h"
 
 #include "base/clock.h"
+#include "pair/status.h"
 
 #define ID "0123456789abcdef0123456789abcdef"
 
@@ -547,4 +549,104 @@ TEST(a_large_recipe_comes_in_pieces)
 	const struct upgrade_request q = {.verb = UPGRADE_ADD, .plan = &plan, .operation_id = ID, .paired = true};
 	int rc = s.m->ops->run(s.m, &q, &e);
 	CHECK_MSG(strstr(log_of(&s), "packages 9000\n"), "%d %s", rc, e.msg);
+}
+
+/* -- two real hosts ------------------------------------------------------------------------------------------------- */
+
+static void serve_there(struct pairs *p, int fd, const struct pair_opts *o)
+{
+	auto_ptr(link) l = NULL;
+	auto_fd own = fd;
+	if (link_accept(p->root_fd[2], &p->pair[2], steal_fd(&own), 5000, &l, &e) < 0 || session_run(l, o, &e) < 0)
+		test_fail(__FILE__, __LINE__, "%s", e.msg);
+}
+
+static struct pair_opts opts_of(struct pairs *p, uint32_t i, struct env_state **st)
+{
+	CHECK_MSG(env_state_open(p->root_fd[i], p->root[i], 0, st, &e) == 0, "%s", e.msg);
+	return (struct pair_opts){.local = {.state = *st, .root_fd = p->root_fd[i], .root_path = p->root[i]}};
+}
+
+/* Member 2 in a child that takes one connection. */
+static pid_t begin_member_2(struct pairs *p)
+{
+	pid_t child = fork();
+	CHECK(child >= 0);
+	if (child > 0)
+		return child;
+	auto_ptr(env_state) st = NULL;
+	const struct pair_opts o = opts_of(p, 2, &st);
+	int fd = accept4(p->listen_fd[2], NULL, NULL, SOCK_CLOEXEC);
+	CHECK(fd >= 0);
+	serve_there(p, fd, &o);
+	_exit(0);
+}
+
+TEST(status_has_both_members_and_one_that_is_away)
+{
+	auto_arena a = ARENA_INIT;
+	auto_pairs p = {0};
+	auto_ptr(env_state) st = NULL;
+	struct pair_status s;
+	pairs_open(&p);
+	const struct pair_opts o = opts_of(&p, 1, &st);
+	pid_t child = begin_member_2(&p);
+	OK(pair_status(&o, &a, STR_NONE, &s, &e));
+	CHECK(s.pair.joined && s.pair.self == 1 && s.role.active == 1);
+	CHECK(s.member[1].local && s.member[1].reachable && !s.member[2].local);
+	CHECK_MSG(s.member[2].reachable, "%.*s", STR_ARG(s.member[2].why));
+	CHECK(s.member[2].total_bytes > 0 && s.member[2].number == 2);
+	CHECK_MSG(s.hot && s.cold.n == 0, "%.*s", STR_ARG(s.cold));
+	CHECK(waitpid(child, NULL, 0) == child);
+	cleanup_fd(&p.listen_fd[2]);
+	OK(pair_status(&o, &a, STR_NONE, &s, &e));
+	CHECK(s.member[1].reachable && !s.member[2].reachable && !s.hot);
+	CHECK_MSG(str_search(s.member[2].why, STR("member 2")) >= 0, "%.*s", STR_ARG(s.member[2].why));
+	CHECK(str_eq(s.cold, s.member[2].why));
+}
+
+TEST(status_of_a_host_that_is_no_member)
+{
+	auto_arena a = ARENA_INIT;
+	auto_sides s = {0};
+	struct pair_status got;
+	sides_open(&s);
+	const struct pair_opts o = {.local = {.state = s.here.st, .root_fd = s.here.root_fd, .root_path = s.here.root}};
+	OK(pair_status(&o, &a, STR_NONE, &got, &e));
+	CHECK(!got.pair.joined && got.pair.self == 1 && got.role.active == 1 && got.member[1].reachable && !got.hot);
+	CHECK(str_eq(got.cold, STR("there is no other member")));
+}
+
+static struct str cold_of(struct arena *a, struct far *one, struct far *two)
+{
+	struct pair_status s = {.pair = {.self = 1, .joined = true}};
+	far_member(one);
+	far_member(two);
+	one->m.number = 1;
+	OK(status_gather(&one->m, &two->m, STR_NONE, a, STR("web"), &s, &e));
+	CHECK_INT(s.hot, s.cold.n == 0);
+	return s.cold;
+}
+
+TEST(a_standby_is_hot_when_it_could_take_over_as_it_is)
+{
+	auto_arena a = ARENA_INIT;
+	struct far one = {0}, two = {0};
+	one.status = (struct pair_member_status){
+		.running_version = STR("web 1.0"), .state = STR("none"), .healthy = true, .timer_left_ms = -1};
+	two.status = one.status;
+	one.role = (struct pair_role){.epoch = 3, .active = 1};
+	two.role = (struct pair_role){.epoch = 4, .active = 2}; /* the later one is right */
+	CHECK_INT(cold_of(&a, &one, &two).n, 0);
+	one.status.healthy = false;
+	one.status.unhealthy = STR("service 'web' is failed");
+	CHECK(str_eq(cold_of(&a, &one, &two), STR("service 'web' is failed")));
+	one.status.healthy = true;
+	two.status.healthy = false; /* of who is active, not of the standby */
+	CHECK_INT(cold_of(&a, &one, &two).n, 0);
+	one.status.running_version = STR("web 1.1");
+	CHECK(str_eq(cold_of(&a, &one, &two), STR("it runs 'web 1.1', the active member 'web 1.0'")));
+	one.status.running_version = STR("web 1.0");
+	two.status.state = STR("activated");
+	CHECK(str_search(cold_of(&a, &one, &two), STR("state 'none'")) >= 0);
 }
