@@ -44,12 +44,28 @@ struct pair_invitation {
 	struct str text;
 	int64_t until_ms; /* wall */
 };
-/* `host` gives name and address. Its agent must run to be joined. ERR_EXISTS where this host is a member already. */
+/* What a person left out of name and address: the host's own name, its address towards member 1 (or anywhere) and the default port. For
+ * whoever joins, with the invitation; else STR_NONE. ERR_USAGE. */
+int pair_host_complete(struct arena *a, struct str invitation, struct pair_host *h, struct err *e);
+/* `host` gives name and address. Its agent must run to be joined. ERR_EXISTS where this host is a member already that somebody has joined;
+ * before that, init makes another invitation in the place of the one before it. */
 int pair_init(int root_fd, const struct pair_host *host, struct arena *a, struct pair_invitation *ret, struct err *e);
+/* May be run again with the same invitation, and must be after ERR_UNCERTAIN: member 1 may have taken this host in. ERR_VERIFY: it did not. */
 int pair_join(int root_fd, const struct pair_host *host, struct str invitation, struct err *e);
+/* Where `joined` is false, there is no other one yet: on member 1 nobody has used the invitation, on member 2 joining was not brought to
+ * its end. */
 int pair_read(int root_fd, struct arena *a, struct pair *ret, struct err *e);
 /* Forgets the other member and this one's key. What the other one knows stays. */
 int pair_leave(int root_fd, struct err *e);
+
+/* The link, tried now. 1: up; 0: not, and why. */
+struct pair_link {
+	bool up;
+	struct str why, version; /* of the other one's slipway */
+	int64_t round_trip_us;	 /* of a question */
+	int64_t skew_ms;	 /* its clock before this one's */
+};
+int pair_probe(int root_fd, const struct pair *p, struct arena *a, struct pair_link *ret);
 
 /* == 2. who carries the traffic ==================================================================================== */
 struct pair_role {

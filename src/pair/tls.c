@@ -366,7 +366,9 @@ static int told(int alert, struct err *e)
 	case SSL_AD_UNKNOWN_CA:
 	case SSL_AD_ACCESS_DENIED:
 	case SSL_AD_CERTIFICATE_REQUIRED:
-		return err_new(e, ERR_VERIFY, "the other side does not know this host's certificate");
+		err_new(e, ERR_VERIFY, "the other side does not know this host's certificate");
+		e->sys = EKEYREJECTED;
+		return -1;
 	case SSL_AD_PROTOCOL_VERSION:
 		return err_new(e, ERR_INPUT, "the other side speaks no TLS 1.3");
 	default:

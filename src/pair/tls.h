@@ -12,7 +12,7 @@
  * Both sides show a certificate. Nothing of it counts but its SHA-256: no name, no authority, no dates. No tickets, no resumption, no
  * earlier version. libssl is opened at first use.
  *
- * ERR_VERIFY: the other side is not who it should be, or does not take this one for whom it knows. ERR_NETWORK: gone, or not done in
+ * ERR_VERIFY: the other side is not who it should be, or (with e->sys EKEYREJECTED) does not take this one for whom it knows. ERR_NETWORK: gone, or not done in
  * time. ERR_INPUT: what comes is no TLS 1.3.
  */
 #include <sys/types.h>
