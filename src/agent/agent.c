@@ -85,11 +85,13 @@ static int open_all(struct agent *g, struct err *e)
 	if (open_supervisor(g, e) < 0 || serve_open(g, e) < 0)
 		return -1;
 	watch_open(g);
+	callers_open(g);
 	return 0;
 }
 
 static void close_all(struct agent *g)
 {
+	callers_close(g);
 	watch_close(g);
 	serve_shut(g); /* with the lock: the next agent makes a socket of the same name */
 	supervisor_free(g->supervisor);

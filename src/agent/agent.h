@@ -55,6 +55,8 @@ int agent_working(struct agent_client *c, struct str env, struct err *e);
 struct upgrade_services agent_services(struct agent_client *c);
 /* Ends the agent; with_services: every service first. */
 int agent_stop(struct agent_client *c, bool with_services, struct err *e);
+/* This host has become a member of a pair, or is none any more. -1: it should listen for the other one and cannot: why; it tries again. */
+int agent_pair_changed(struct agent_client *c, struct err *e);
 
 struct agent_timer {
 	struct str env, state;
@@ -64,6 +66,10 @@ struct agent_worker {
 	struct str env, why; /* why: what it last failed of, empty while nothing did */
 	pid_t pid;	     /* 0: it waits to be tried again */
 	int64_t since_ms;    /* wall */
+};
+struct agent_pair {
+	struct str address, why; /* address: it listens there; why: it should, and does not */
+	uint32_t connections;
 };
 struct agent_status {
 	struct str version;
@@ -75,6 +81,7 @@ struct agent_status {
 	size_t timers_n;
 	struct agent_worker *workers;
 	size_t workers_n;
+	struct agent_pair pair; /* both empty: this host is in none */
 };
 int agent_status(struct agent_client *c, struct arena *a, struct agent_status *ret, struct err *e);
 

@@ -175,6 +175,11 @@ int agent_working(struct agent_client *c, struct str env, struct err *e)
 	return 0;
 }
 
+int agent_pair_changed(struct agent_client *c, struct err *e)
+{
+	return ask_plain(c, "pair-changed", STR_NONE, STR_NONE, 0, QUICK_MS, e);
+}
+
 int agent_stop(struct agent_client *c, bool with_services, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
@@ -286,13 +291,24 @@ static int read_worker(const struct json *j, struct agent_worker *ret, struct er
 	return 0;
 }
 
+static int read_pair(const struct json *j, struct agent_pair *ret, struct err *e)
+{
+	int64_t connections = 0;
+	if (json_opt_str(j, "address", &ret->address, e) < 0 || json_opt_str(j, "why", &ret->why, e) < 0 ||
+	    json_opt_int(j, "connections", &connections, e) < 0)
+		return -1;
+	ret->connections = (uint32_t)connections;
+	return 0;
+}
+
 static int read_status(const struct json *j, struct arena *a, struct agent_status *ret, struct err *e)
 {
-	const struct json *services, *timers, *workers;
+	const struct json *services, *timers, *workers, *pair;
 	int64_t pid;
 	if (json_get_str(j, "version", &ret->version, e) < 0 || json_get_int(j, "pid", &pid, e) < 0 ||
 	    json_get_int(j, "since_ms", &ret->since_ms, e) < 0 || json_opt_array(j, "services", &services, e) < 0 ||
-	    json_opt_array(j, "timers", &timers, e) < 0 || json_opt_array(j, "workers", &workers, e) < 0)
+	    json_opt_array(j, "timers", &timers, e) < 0 || json_opt_array(j, "workers", &workers, e) < 0 ||
+	    json_opt_object(j, "pair", &pair, e) < 0 || (pair && read_pair(pair, &ret->pair, e) < 0))
 		return -1;
 	ret->pid = (pid_t)pid;
 	ret->services_n = services ? services->n : 0;

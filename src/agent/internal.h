@@ -7,6 +7,7 @@
  *	serve.c    connections and what is asked over them
  *	watch.c    environments that somebody must look after: timers, processes that settle
  *	settle.c   what such a process does
+ *	callers.c  connections of the other member of a pair: processes that serve them
  *	client.c   the other side of the socket
  *	order.c    the services of one environment, one after the other
  */
@@ -22,6 +23,7 @@ enum { AGENT_PATH_SIZE = 64 };
 struct connection;
 struct request;
 struct watched;
+struct callers;
 struct agent {
 	const struct agent_opts *o;
 	struct loop *loop;
@@ -33,6 +35,7 @@ struct agent {
 	struct request *requests; /* whose answer is not known yet, those of connections that are gone too */
 	struct watched *watched;  /* sorted by name */
 	size_t workers_n;
+	struct callers *callers; /* of the pair */
 	int64_t since_ms;
 	size_t stopping_n; /* services, before the agent ends */
 };
@@ -55,7 +58,16 @@ void watch_open(struct agent *g);
 void watch_close(struct agent *g);
 /* Something may have changed: timers are read again; `orphaned`: who worked on it is gone, it is settled. */
 void watch_look(struct agent *g, struct str env, bool orphaned);
+/* Whoever worked on any of them may be gone. */
+void watch_look_all(struct agent *g);
 void watch_put_status(const struct agent *g, struct jw *w);
+
+/* -- callers.c -- */
+void callers_open(struct agent *g);
+void callers_close(struct agent *g);
+/* The pair may have changed. -1: it should listen, and cannot (it is tried again). */
+int callers_look(struct agent *g, struct err *e);
+void callers_put_status(const struct agent *g, struct jw *w);
 
 /* -- settle.c -- */
 enum settle_result {

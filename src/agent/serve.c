@@ -213,6 +213,12 @@ static void ask_timer_changed(struct request *r)
 	answer(r, NULL);
 }
 
+static void ask_pair_changed(struct request *r)
+{
+	struct err e = ERR_INIT;
+	answer(r, callers_look(r->agent, &e) < 0 ? &e : NULL);
+}
+
 static void put_services(struct jw *w, const struct service_status *s, size_t n)
 {
 	jw_key(w, "services");
@@ -250,6 +256,7 @@ static void ask_status(struct request *r)
 	jw_kv_int(&w, "since_ms", g->since_ms);
 	put_services(&w, s, n);
 	watch_put_status(g, &w);
+	callers_put_status(g, &w);
 	jw_object_end(&w);
 	if (b.overflow) {
 		err_new(&e, ERR_LIMIT, "there is more to tell than %d bytes", WIRE_JSON_MAX);
@@ -303,7 +310,7 @@ static const struct question questions[] = {
 	{"stop", true, true, false, ask_stop},	       {"check", true, true, false, ask_check},
 	{"status", false, false, false, ask_status},   {"timer-changed", true, false, false, ask_timer_changed},
 	{"working", true, false, false, ask_working},  {"end", false, false, false, ask_end},
-	{"end-all", false, false, false, ask_end_all},
+	{"end-all", false, false, false, ask_end_all}, {"pair-changed", false, false, false, ask_pair_changed},
 };
 
 static const struct question *find_question(struct str name)

@@ -305,18 +305,23 @@ static int look_at_all(struct agent *g, bool start, struct err *e)
 	return 0;
 }
 
+void watch_look_all(struct agent *g)
+{
+	struct err e = ERR_INIT;
+	if (look_at_all(g, false, &e) < 0)
+		agent_say(g->o, "%s", e.msg);
+	run_due(g);
+}
+
 static void on_tick(void *ctx, enum loop_events events)
 {
 	struct agent *g = ctx;
-	struct err e = ERR_INIT;
 	(void)events;
 	g->tick = loop_timer(g->loop, now_ms(g) + TICK_MS, on_tick, g);
-	if (look_at_all(g, false, &e) < 0)
-		agent_say(g->o, "%s", e.msg);
+	watch_look_all(g);
 	for (const struct watched *w = g->watched; w; w = w->next)
 		if (w->pid && clock_system.wall_ms(&clock_system) - w->since_ms > LATE_MS)
 			agent_say(g->o, "%s: process %d still has not come to its end", w->env, (int)w->pid);
-	run_due(g);
 }
 
 void watch_open(struct agent *g)

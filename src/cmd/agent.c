@@ -223,6 +223,14 @@ static void status_json(struct jw *w, const struct agent_status *s)
 		jw_object_end(w);
 	}
 	jw_array_end(w);
+	if (s->pair.address.n || s->pair.why.n) {
+		jw_key(w, "pair");
+		jw_object(w);
+		jw_kv_str(w, "address", s->pair.address);
+		jw_kv_str(w, "why", s->pair.why);
+		jw_kv_int(w, "connections", s->pair.connections);
+		jw_object_end(w);
+	}
 }
 
 static void put_left(struct buf *b, int64_t ms)
@@ -255,6 +263,10 @@ static void status_text(struct buf *b, const struct agent_status *s)
 		put_services(b, s);
 	else
 		buf_put_c(b, "no services run\n");
+	if (s->pair.address.n)
+		buf_printf(b, "pair: listens on %.*s; %u connections\n", STR_ARG(s->pair.address), s->pair.connections);
+	else if (s->pair.why.n)
+		buf_printf(b, "pair: does not listen: %.*s\n", STR_ARG(s->pair.why));
 	for (size_t i = 0; i < s->timers_n; i++) {
 		const struct agent_timer *t = &s->timers[i];
 		buf_printf(b, "operation of '%.*s': %.*s; auto-abort timer: ", STR_ARG(t->env), STR_ARG(t->state));

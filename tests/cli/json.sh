@@ -50,6 +50,10 @@ call()
 	'store gc') words='store gc' has='blobs trees' ;;
 	'store verify') words='store verify' has='damaged repaired' ;;
 	'store size') words='store size' has='blobs trees' ;;
+	'pair init') words='pair init --name one --listen 127.0.0.1:7' has='operation dry_run member name address fingerprint invitation until_ms listens' ;;
+	'pair join') words="pair join --dry-run --name two --listen 127.0.0.2:7 $invitation" has='operation dry_run member name address' ;;
+	'pair show') words='pair show' has='self joined members link' ;;
+	'pair leave') words='pair leave' has='operation dry_run changed' ;;
 	'pack conda') words='pack conda --name p --version 1 stage' has='path name version build sha256' ;;
 	'version compare') words='version compare 1 2' has='a b order' ;;
 	'spec match') words='spec match x>=1 x 1.0 0' has=match ;;
@@ -72,6 +76,8 @@ missing = [m for m in sys.argv[2:] if m not in answer]
 assert not missing, (missing, answer)
 ' "$@"
 }
+
+invitation=$("$SLIPWAY" -q --root other pair init --name other --listen 127.0.0.3:7)
 
 # A root with an environment of two generations, and with a kept channel.
 begin()
@@ -112,6 +118,7 @@ answers()
 	'install activate' | 'install commit' | 'install auto-abort-timer') "$SLIPWAY" -q install add x=1 -n e || return 1 ;;
 	esac
 	case $1 in
+	'pair show') "$SLIPWAY" -q pair init --name one --listen 127.0.0.1:7 >/dev/null || return 1 ;;
 	'install commit' | 'install auto-abort-timer') "$SLIPWAY" -q install activate -n e || return 1 ;;
 	esac
 	[ "$1" != status ] || with_agent || return 1

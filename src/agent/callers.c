@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Where this host is a member of a pair: the address that it listens on, and a process for each connection that comes there, which does
+ * everything that may wait for the network (pair_serve). They end with the agent.
+ *
+ * What is on disk decides, and is read again whenever a command says so, and every now and then. Where the address is not to be had (yet:
+ * a boot brings addresses up late), it is tried again.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "agent/internal.h"
+#include "pair/pair.h"
+
+enum { TICK_MS = 30000, AGAIN_MS = 2000, WHY_SIZE = 1024, HOST_SIZE = 56, FROM_SIZE = 64 };
+
+/* Shared with the process while it runs. */
+struct report {
+	char why[WHY_SIZE];
+};
+
+struct caller {
+	struct agent *agent;
+	struct caller *next;
+	struct loop_watch *child;
+	struct report *report;
+	pid_t pid;
+	char from[FROM_SIZE];
+	bool near; /* from where the other member is */
+};
+
+struct callers {
+	char *address;	 /* NULL: this host is no member, or could not say */
+	char *near_host; /* of the other member; NULL: there is none */
+	int fd;
+	struct loop_watch *listening, *tick, *rest;
+	struct caller *first;
+	size_t n;
+	char why[WHY_SIZE]; /* it does not listen though it should */
+};
+
+/* -- one connection ----------------------------------------------------------------------------------------------------- */
+
+static void on_event(void *ctx, const struct upgrade_event *v)
+{
+	const struct caller *c = ctx;
+	if ((v->kind == UPGRADE_EVENT_NOTE || v->kind == UPGRADE_EVENT_STATE) && v->text)
+		agent_say(c->agent->o, "pair: %s", v->text);
+}
+
+static int serve_caller(struct caller *c, int fd, struct err *e)
+{
+	const struct agent_opts *o = c->agent->o;
+	auto_fd own = fd;
+	auto_ptr(agent_client) client = NULL;
+	auto_ptr(env_state) st = NULL;
+	if (agent_connect(o->root_fd, o->root_path, &client, e) < 0 ||
+	    env_state_open(o->root_fd, o->root_path, 0, &st, e) < 0)
+		return -1;
+	struct upgrade_services services = agent_services(client);
+	const struct pair_opts p = {
+		.local =
+			{
+				.state = st,
+				.services = &services,
+				.env_opts = {.command = o->command, .clock = &clock_system},
+				.root_fd = o->root_fd,
+				.root_path = o->root_path,
+				.event = on_event,
+				.ctx = c,
+			},
+	};
+	return pair_serve(&p, steal_fd(&own), e);
+}
+
+static void close_others(int a, int b)
+{
+	int low = a < b ? a : b, high = a < b ? b : a;
+	if (low > 3)
+		(void)close_range(3, (unsigned)low - 1, 0);
+	if (high > low + 1)
+		(void)close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+	(void)close_range((unsigned)high + 1, ~0U, 0);
+}
+
+__attribute__((noreturn)) static void be_child(struct caller *c, int fd, pid_t parent)
+{
+	struct err e = ERR_INIT;
+	sigset_t none;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(1);
+	close_others(c->agent->o->root_fd, fd);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	int rc = serve_caller(c, fd, &e);
+	snprintf(c->report->why, sizeof(c->report->why), "%.*s", WHY_SIZE - 1, rc < 0 ? e.msg : "");
+	_exit(rc < 0);
+}
+
+static void forget(struct caller *c)
+{
+	struct callers *all = c->agent->callers;
+	struct caller **at = &all->first;
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	all->n--;
+	loop_remove(c->child);
+	munmap(c->report, sizeof(*c->report));
+	free(c);
+}
+
+static void on_child(void *ctx, pid_t pid, int status)
+{
+	struct caller *c = ctx;
+	struct agent *g = c->agent;
+	(void)pid;
+	c->child = NULL;
+	if (WIFSIGNALED(status))
+		agent_say(g->o, "pair: from %s: the process was ended by signal %d", c->from, WTERMSIG(status));
+	else if (c->report->why[0])
+		agent_say(g->o, "pair: from %s: %.*s", c->from, WHY_SIZE - 1, c->report->why);
+	forget(c);
+	(void)!callers_look(g, &(struct err){0}); /* somebody may have joined */
+	watch_look_all(g);			  /* or have been in the middle of something */
+}
+
+static int start(struct agent *g, int fd, const char *from, bool near, struct err *e)
+{
+	pid_t self = getpid();
+	void *shared = mmap(NULL, sizeof(struct report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return err_sys(e, "start a process");
+	struct caller *c = xcalloc(1, sizeof(*c));
+	*c = (struct caller){.agent = g, .next = g->callers->first, .report = shared, .near = near};
+	snprintf(c->from, sizeof(c->from), "%s", from);
+	c->pid = fork();
+	if (c->pid == 0)
+		be_child(c, fd, self);
+	g->callers->first = c;
+	g->callers->n++;
+	if (c->pid < 0 || loop_child(g->loop, c->pid, on_child, c, &c->child, e) < 0) {
+		if (c->pid < 0)
+			err_sys(e, "start a process");
+		else
+			kill(c->pid, SIGKILL);
+		forget(c);
+		return -1;
+	}
+	return 0;
+}
+
+/* -- who comes ---------------------------------------------------------------------------------------------------------- */
+
+/* "10.0.0.2" or "[fd00::2]", and with its port. */
+static void tell_from(const struct sockaddr_storage *sa, char host[HOST_SIZE], char whole[FROM_SIZE])
+{
+	char text[INET6_ADDRSTRLEN] = "?";
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)sa;
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)sa;
+	bool six = sa->ss_family == AF_INET6;
+	(void)!inet_ntop(sa->ss_family, six ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr, text,
+			 sizeof(text));
+	snprintf(host, HOST_SIZE, six ? "[%s]" : "%s", text);
+	snprintf(whole, FROM_SIZE, "%s:%u", host, ntohs(v4->sin_port));
+}
+
+/* Strangers, who are few once the pair is made, leave room for the other member. */
+static bool has_room(const struct callers *all, bool near)
+{
+	size_t strangers = 0;
+	for (const struct caller *c = all->first; c; c = c->next)
+		strangers += !c->near;
+	return all->n < PAIR_LINKS_MAX && (near || !all->near_host || strangers < PAIR_LINKS_MAX / 2);
+}
+
+static void on_rest(void *ctx, enum loop_events events)
+{
+	struct agent *g = ctx;
+	(void)events;
+	g->callers->rest = NULL;
+	if (g->callers->listening)
+		loop_fd_events(g->callers->listening, LOOP_IN);
+}
+
+static void on_caller(void *ctx, enum loop_events events)
+{
+	struct agent *g = ctx;
+	struct callers *all = g->callers;
+	struct sockaddr_storage sa = {0};
+	socklen_t n = sizeof(sa);
+	struct err e = ERR_INIT;
+	char host[HOST_SIZE], from[FROM_SIZE];
+	(void)events;
+	auto_fd fd = accept4(all->fd, (struct sockaddr *)&sa, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0) { /* none there any more; or no descriptors: not at once again */
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED && !all->rest) {
+			agent_say(g->o, "pair: cannot take a connection: %s", strerror(errno));
+			loop_fd_events(all->listening, 0);
+			all->rest = loop_timer(g->loop, loop_now_ms(g->loop) + AGAIN_MS, on_rest, g);
+		}
+		return;
+	}
+	tell_from(&sa, host, from);
+	bool near = all->near_host && strcmp(host, all->near_host) == 0;
+	if (!has_room(all, near))
+		agent_say(g->o, "pair: from %s: closed, there are %zu connections already", from, all->n);
+	else if (start(g, fd, from, near, &e) < 0)
+		agent_say(g->o, "pair: from %s: %s", from, e.msg);
+}
+
+/* -- where ---------------------------------------------------------------------------------------------------------------- */
+
+static void shut(struct callers *all)
+{
+	loop_remove(all->listening);
+	loop_remove(all->rest);
+	all->listening = all->rest = NULL;
+	cleanup_fd(&all->fd);
+	free(all->address);
+	all->address = NULL;
+}
+
+static void end_callers(struct callers *all)
+{
+	while (all->first) {
+		kill(all->first->pid, SIGKILL);
+		forget(all->first);
+	}
+}
+
+/* The host of the other member's address, without its port. */
+static void note_near(struct callers *all, const struct pair *p)
+{
+	struct str a = p->host[3 - p->self].address;
+	ptrdiff_t colon = str_rfind(a, ':');
+	free(all->near_host);
+	all->near_host = p->joined && colon > 0 ? str_dup(str_head(a, (size_t)colon)) : NULL;
+}
+
+static int listen_at(struct agent *g, struct str address, struct err *e)
+{
+	struct callers *all = g->callers;
+	if (all->address && str_eq_c(address, all->address))
+		return 0;
+	shut(all);
+	if (pair_listen(address, &all->fd, e) < 0)
+		return -1;
+	all->address = str_dup(address);
+	all->listening = loop_fd(g->loop, all->fd, LOOP_IN, on_caller, g);
+	agent_say(g->o, "pair: listens on %s", all->address);
+	return 0;
+}
+
+static int look(struct agent *g, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct callers *all = g->callers;
+	struct str address;
+	struct pair p = {0};
+	int rc = pair_listen_address(g->o->root_fd, &a, &address, e);
+	if (rc > 0 && pair_read(g->o->root_fd, &a, &p, e) > 0)
+		note_near(all, &p);
+	if (rc == 0 && (all->address || all->n)) {
+		agent_say(g->o, "pair: this host is in no pair any more");
+		end_callers(all);
+	}
+	if (rc <= 0)
+		shut(all);
+	return rc <= 0 ? rc : listen_at(g, address, e);
+}
+
+static void on_tick(void *ctx, enum loop_events events)
+{
+	struct agent *g = ctx;
+	(void)events;
+	g->callers->tick = NULL;
+	(void)!callers_look(g, &(struct err){0});
+}
+
+int callers_look(struct agent *g, struct err *e)
+{
+	struct callers *all = g->callers;
+	struct err why = ERR_INIT;
+	int rc = look(g, &why);
+	if (rc < 0 && strcmp(all->why, why.msg) != 0)
+		agent_say(g->o, "pair: %s; tried again every %d s", why.msg, AGAIN_MS / 1000);
+	snprintf(all->why, sizeof(all->why), "%.*s", WHY_SIZE - 1, rc < 0 ? why.msg : "");
+	loop_remove(all->tick);
+	all->tick = loop_timer(g->loop, loop_now_ms(g->loop) + (rc < 0 ? AGAIN_MS : TICK_MS), on_tick, g);
+	if (rc < 0)
+		*e = why;
+	return rc;
+}
+
+void callers_open(struct agent *g)
+{
+	g->callers = xcalloc(1, sizeof(*g->callers));
+	g->callers->fd = -1;
+	(void)!callers_look(g, &(struct err){0});
+}
+
+void callers_close(struct agent *g)
+{
+	struct callers *all = g->callers;
+	if (!all)
+		return;
+	end_callers(all);
+	shut(all);
+	loop_remove(all->tick);
+	free(all->near_host);
+	free(all);
+	g->callers = NULL;
+}
+
+void callers_put_status(const struct agent *g, struct jw *w)
+{
+	const struct callers *all = g->callers;
+	if (!all->address && !all->why[0])
+		return;
+	jw_key(w, "pair");
+	jw_object(w);
+	jw_kv_opt(w, "address", str_c(all->address));
+	jw_kv_opt(w, "why", str_c(all->why));
+	jw_kv_int(w, "connections", (int64_t)all->n);
+	jw_object_end(w);
+}
