@@ -94,3 +94,36 @@ int agent_start_env(struct env_state *st, const struct upgrade_services *s, cons
 /* Stops whatever runs of it, what was started last first. */
 int agent_stop_env(struct env_state *st, const struct upgrade_services *s, const char *root_path, struct str env,
 		   agent_told_fn *told, void *ctx, struct err *e);
+
+/* == 4. a host that systemd runs, and no agent ==================================================================== */
+/*
+ * The same calls as an agent's, carried out by units: NAME.service and its sockets (service.h, 4) in /etc/systemd/system, or for the
+ * manager of a user in ~/.config/systemd/user, enabled, so that they are there after a boot. What differs, because nobody is there
+ * between two commands:
+ *
+ *	hand-over	the sockets stay open in systemd, but the old version has ended before the new one starts: requests wait for
+ *			that long. Where the sockets themselves change they are closed and opened.
+ *	health		is asked for in a start, a hand-over and a check, not in between
+ *	the timer	is a transient timer unit that runs `slipway agent settle -n ENV`; what is on disk decides. After a boot
+ *			slipway-settle-HASH.service, enabled, brings to rest what was under way, and makes the timers again.
+ *
+ * A unit of the same name that was written for another ROOT or service is left alone: ERR_EXISTS.
+ */
+struct systemd;
+struct systemd_opts {
+	int root_fd;
+	const char *root_path;
+	const char *program; /* slipway itself: what units run */
+	bool of_user;
+};
+bool systemd_booted(void); /* sd_booted(3) */
+int systemd_open(const struct systemd_opts *o, struct systemd **ret, struct err *e);
+void systemd_free(struct systemd *s);
+DEFINE_AUTO(struct systemd *, systemd, systemd_free);
+struct upgrade_services systemd_services(struct systemd *s); /* "systemd"; as long as it is there */
+/* 1: an agent that has ended, or died, left services of this environment running: only an agent may take them over. */
+int agent_left_services(int root_fd, struct str env, struct err *e);
+
+/* Brings an environment to rest with nobody else there: what was left half done, a timer that ended, services that should run; and
+ * puts the timer that still runs before `s` again. ERR_BUSY: a command holds it. */
+int agent_settle(const struct agent_opts *o, const struct upgrade_services *s, struct str env, struct err *e);

@@ -10,6 +10,7 @@
  *	callers.c  connections of the other member of a pair: processes that serve them
  *	client.c   the other side of the socket
  *	order.c    the services of one environment, one after the other
+ *	systemd.c  the same where systemd runs them, as units: units.c is what it writes and asks of systemctl
  */
 #include "base/loop.h"
 #include "base/vec.h"

@@ -74,22 +74,21 @@ static enum settle_result result_of(const struct err *e)
 	return e->code == ERR_BUSY ? SETTLE_BUSY : SETTLE_FAILED;
 }
 
-enum settle_result settle_env(const struct agent_opts *o, struct str env, bool by_timer, bool start, struct err *e)
+/* `services` is the agent's, or whoever's is in its place. */
+static enum settle_result settle_by(const struct agent_opts *o, const struct upgrade_services *services, struct str env,
+				    bool by_timer, bool start, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
-	auto_ptr(agent_client) client = NULL;
 	auto_ptr(env_state) st = NULL;
 	auto_ptr(env_hold) hold = NULL;
 	struct settling s = {o, env};
 	bool waits = false;
-	if (agent_connect(o->root_fd, o->root_path, &client, e) < 0 ||
-	    env_state_open(o->root_fd, o->root_path, 0, &st, e) < 0)
+	if (env_state_open(o->root_fd, o->root_path, 0, &st, e) < 0)
 		return SETTLE_FAILED;
-	struct upgrade_services services = agent_services(client);
 	struct upgrade_opts u = {
 		.state = st,
 		.env = env,
-		.services = &services,
+		.services = services,
 		.env_opts = {.command = o->command, .who = by_timer ? "timer" : "agent", .clock = &clock_system},
 		.root_fd = o->root_fd,
 		.root_path = o->root_path,
@@ -106,4 +105,34 @@ enum settle_result settle_env(const struct agent_opts *o, struct str env, bool b
 	    (start && start_services(&u, &a, &s, e) < 0) || (paired && waits_for_other(&u, &a, &waits, e) < 0))
 		return SETTLE_FAILED;
 	return waits ? SETTLE_WAITS : SETTLE_DONE;
+}
+
+enum settle_result settle_env(const struct agent_opts *o, struct str env, bool by_timer, bool start, struct err *e)
+{
+	auto_ptr(agent_client) client = NULL;
+	if (agent_connect(o->root_fd, o->root_path, &client, e) < 0)
+		return SETTLE_FAILED;
+	struct upgrade_services services = agent_services(client);
+	return settle_by(o, &services, env, by_timer, start, e);
+}
+
+static int timer_has_ended(const struct agent_opts *o, struct str env, struct err *e)
+{
+	auto_ptr(env_state) st = NULL;
+	struct err why = ERR_INIT;
+	if (env_state_open(o->root_fd, o->root_path, ENV_STATE_RO, &st, e) < 0)
+		return -1;
+	int64_t left_ms = upgrade_timer_left_ms(st, NULL, env, &why);
+	return why.code ? (*e = why, -1) : left_ms == 0;
+}
+
+int agent_settle(const struct agent_opts *o, const struct upgrade_services *s, struct str env, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int by_timer = timer_has_ended(o, env, e);
+	if (by_timer < 0)
+		return -1;
+	enum settle_result r = settle_by(o, s, env, by_timer > 0, true, e);
+	bool failed = r != SETTLE_DONE && r != SETTLE_WAITS;
+	return s->timer_changed(s->ctx, env, failed ? &why : e) < 0 || failed ? -1 : 0;
 }

@@ -218,6 +218,18 @@ static int read_autostart(struct loader *l, const struct yaml *y, struct err *e)
 	return 0;
 }
 
+static int read_services(struct loader *l, const struct yaml *y, struct err *e)
+{
+	static const char *const words[] = {"auto", "agent", "systemd", "systemd-user"};
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		if (y->type == YAML_SCALAR && str_eq_c(y->scalar, words[i])) {
+			l->c->services = (enum config_services)i;
+			return 0;
+		}
+	}
+	return yaml_error(y, e, "'services' must be auto, agent, systemd or systemd-user");
+}
+
 static const struct key keys[] = {
 	{"always_copy", read_always_copy, false},
 	{"autostart", read_autostart, false},
@@ -231,6 +243,7 @@ static const struct key keys[] = {
 	{"remote_read_timeout_secs", read_read_timeout, true},
 	{"remote_silence_secs", read_silence, false},
 	{"reserve", read_reserve, false},
+	{"services", read_services, false},
 	{"subdir", read_subdir, false},
 };
 enum { KEYS = sizeof(keys) / sizeof(keys[0]) };

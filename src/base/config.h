@@ -33,6 +33,7 @@
  *	remote_max_retries:           *  how often a request is made again
  *	remote_silence_secs:  how long nothing may come at all, further tries included
  *	subdir:               the platform to solve for, in place of the host's
+ *	services:             what runs the services of environments where no agent does: auto, agent, systemd, systemd-user
  *	always_copy:          true or false: copy files into environments, never link them
  *	reserve:              free space that an upgrade leaves, "500 MB", "2 GiB"
  *	autostart:            ignore: something else than what Slipway looks for starts the agent at boot
@@ -62,6 +63,12 @@ struct config_list {
 struct config_custom {
 	struct config_text name, url; /* url without a slash at its end */
 };
+enum config_services {
+	CONFIG_SERVICES_AUTO,
+	CONFIG_SERVICES_AGENT,
+	CONFIG_SERVICES_SYSTEMD,
+	CONFIG_SERVICES_SYSTEMD_USER
+};
 enum config_priority { CONFIG_PRIORITY_UNSET, CONFIG_STRICT, CONFIG_FLEXIBLE, CONFIG_DISABLED };
 
 struct config {
@@ -74,6 +81,7 @@ struct config {
 	bool always_copy;
 	uint64_t reserve_bytes; /* 0: not set */
 	bool autostart_ignored;
+	enum config_services services;
 	/* Seconds and a count; -1 where not set. */
 	int64_t connect_timeout_s, read_timeout_s, max_retries, silence_s;
 	const char *const *warnings;

@@ -11,6 +11,7 @@
 
 struct agent_args {
 	bool foreground, print_unit, services;
+	const char *name;
 	struct cmd_list words;
 };
 
@@ -74,15 +75,65 @@ static int stop_agent(struct cmd_context *c, bool services, struct err *e)
 	return cmd_answer_print(c, &answer);
 }
 
+static int settle_one(struct cmd_context *c, struct str env, struct err *e)
+{
+	const struct upgrade_services *s;
+	const struct agent_opts o = {.root_fd = c->root_fd,
+				     .root_path = c->root_path,
+				     .command = c->command_line,
+				     .say = say_line,
+				     .ctx = c};
+	return cmd_need_services(c, env, &s, e) < 0 ? -1 : agent_settle(&o, s, env, e);
+}
+
+/* What a unit of systemd asks for. One that fails does not keep others from being settled. */
+static int settle(struct cmd_context *c, const char *name, struct err *e)
+{
+	struct str *v;
+	size_t n, failed = 0;
+	if (cmd_need_root(c, e) < 0 || cmd_need_state(c, false, e) < 0 || cmd_all_environments(c, &v, &n, e) < 0)
+		return -1;
+	struct str one = str_c(name ? name : "");
+	if (name) {
+		v = &one;
+		n = 1;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct err why = ERR_INIT;
+		if (settle_one(c, v[i], &why) == 0)
+			continue;
+		cmd_warn(c, "%.*s: %s", STR_ARG(v[i]), why.msg);
+		failed++;
+	}
+	if (failed)
+		return err_new(e, ERR_FAILED, "%zu of %zu environments could not be brought to rest (see above)",
+			       failed, n);
+	cmd_say(c, "%zu environment%s at rest", n, n == 1 ? " is" : "s are");
+	if (!c->json)
+		return 0;
+	auto_answer answer = {0};
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_c(w, "operation", "agent settle");
+	jw_kv_int(w, "environments", (int64_t)n);
+	return cmd_answer_print(c, &answer);
+}
+
 static int agent(struct cmd_context *c, const struct agent_args *a, struct err *e)
 {
-	bool stop = a->words.n == 1 && strcmp(a->words.v[0], "stop") == 0;
-	if (a->words.n && !stop)
-		return err_new(e, ERR_USAGE,
-			       "'%s' is nothing that an agent does; as in: slipway agent, or: slipway agent stop",
-			       a->words.v[0]);
+	bool one = a->words.n == 1, stop = one && strcmp(a->words.v[0], "stop") == 0;
+	bool is_settle = one && strcmp(a->words.v[0], "settle") == 0;
+	if (a->words.n && !stop && !is_settle)
+		return err_new(
+			e, ERR_USAGE,
+			"'%s' is nothing that an agent does; as in: slipway agent, slipway agent stop, or slipway "
+			"agent settle",
+			a->words.v[0]);
+	if (a->name && !is_settle)
+		return err_new(e, ERR_USAGE, "-n goes with: slipway agent settle -n NAME");
 	if (a->services && !stop)
 		return err_new(e, ERR_USAGE, "--services goes with: slipway agent stop --services");
+	if (is_settle)
+		return settle(c, a->name, e);
 	return stop ? stop_agent(c, a->services, e) : a->print_unit ? print_unit(c, e) : run_agent(c, e);
 }
 
@@ -94,6 +145,7 @@ int cmd_agent(struct cmd_context *c, int argc, char **argv)
 		{0, "foreground", CMD_FLAG, &a.foreground},
 		{0, "print-unit", CMD_FLAG, &a.print_unit},
 		{0, "services", CMD_FLAG, &a.services},
+		{'n', "name", CMD_TEXT, &a.name},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
@@ -124,23 +176,22 @@ static int set_started_json(struct cmd_context *c, struct str env, bool start)
 
 static int set_started(struct cmd_context *c, const char *name, int64_t wait_s, bool start, struct err *e)
 {
-	auto_ptr(agent_client) client = NULL;
 	auto_ptr(env_hold) hold = NULL;
+	const struct upgrade_services *s = NULL;
 	struct env_info info;
 	if (cmd_need_root(c, e) < 0)
 		return -1;
-	if (!c->dry_run && agent_connect(c->root_fd, c->root_path, &client, e) < 0)
+	if (!c->dry_run && cmd_need_services(c, STR_NONE, &s, e) < 0)
 		return err_ctx(e, "%s the services of '%s'", start ? "start" : "stop", name);
 	if (cmd_hold(c, name, wait_s, &info, &hold, e) < 0)
 		return -1;
 	if (c->dry_run)
 		return set_started_json(c, info.name, start);
-	struct upgrade_services s = agent_services(client);
 	if (env_set_started(hold, start, e) < 0)
 		return -1;
 	cmd_changed(c);
-	int rc = start ? agent_start_env(c->state, &s, c->root_path, info.name, on_service, c, e)
-		       : agent_stop_env(c->state, &s, c->root_path, info.name, on_service, c, e);
+	int rc = start ? agent_start_env(c->state, s, c->root_path, info.name, on_service, c, e)
+		       : agent_stop_env(c->state, s, c->root_path, info.name, on_service, c, e);
 	if (rc < 0)
 		return -1;
 	cmd_say(c, "'%s' is %s", name, start ? "started; it will be after a boot, too" : "stopped");
@@ -180,10 +231,11 @@ int cmd_stop(struct cmd_context *c, int argc, char **argv)
 
 /* -- status ----------------------------------------------------------------------------------------------------------- */
 
-static void status_json(struct jw *w, const struct agent_status *s)
+static void status_json(struct jw *w, const char *by, const struct agent_status *s)
 {
-	jw_kv_bool(w, "agent", true);
-	jw_kv_str(w, "version", s->version);
+	jw_kv_bool(w, "agent", s->pid != 0);
+	jw_kv_c(w, "services_by", by);
+	jw_kv_opt(w, "version", s->version);
 	jw_kv_int(w, "pid", s->pid);
 	jw_kv_int(w, "since_ms", s->since_ms);
 	jw_key(w, "services");
@@ -254,11 +306,15 @@ static void put_services(struct buf *b, const struct agent_status *s)
 	}
 }
 
-static void status_text(struct buf *b, const struct agent_status *s)
+static void status_text(struct buf *b, const char *by, const struct agent_status *s)
 {
-	buf_printf(b, "agent %.*s, process %d, since ", STR_ARG(s->version), (int)s->pid);
-	clock_put_table(b, s->since_ms);
-	buf_put_char(b, '\n');
+	if (s->pid) {
+		buf_printf(b, "agent %.*s, process %d, since ", STR_ARG(s->version), (int)s->pid);
+		clock_put_table(b, s->since_ms);
+		buf_put_char(b, '\n');
+	} else {
+		buf_printf(b, "no agent; %s runs the services and rings the timers\n", by);
+	}
 	if (s->services_n)
 		put_services(b, s);
 	else
@@ -288,20 +344,39 @@ static void status_text(struct buf *b, const struct agent_status *s)
 	}
 }
 
+/* Where no agent can be asked: what runs from whoever runs it, operations from the disk. */
+static int read_status(struct cmd_context *c, const struct upgrade_services *by, struct agent_status *ret,
+		       struct err *e)
+{
+	struct str *v;
+	*ret = (struct agent_status){0};
+	if (by->status(by->ctx, &c->arena, &ret->services, &ret->services_n, e) < 0 || cmd_need_state(c, true, e) < 0 ||
+	    env_operation_list(c->state, &c->arena, &v, &ret->timers_n, e) < 0)
+		return -1;
+	ret->timers = arena_array(&c->arena, struct agent_timer, ret->timers_n);
+	for (size_t i = 0; i < ret->timers_n; i++) {
+		struct upgrade_status s;
+		if (upgrade_status(c->state, &c->arena, v[i], &s, e) < 0)
+			return -1;
+		ret->timers[i] = (struct agent_timer){.env = v[i], .state = s.state, .left_ms = s.timer_left_ms};
+	}
+	return 0;
+}
+
 static int status(struct cmd_context *c, struct err *e)
 {
-	auto_ptr(agent_client) client = NULL;
+	const struct upgrade_services *by;
 	auto_answer answer = {0};
 	auto_buf b = BUF_INIT(BUF_MAX);
 	struct agent_status s;
-	if (cmd_need_root(c, e) < 0 || agent_connect(c->root_fd, c->root_path, &client, e) < 0 ||
-	    agent_status(client, &c->arena, &s, e) < 0)
+	if (cmd_need_root(c, e) < 0 || cmd_need_services(c, STR_NONE, &by, e) < 0 ||
+	    (c->agent ? agent_status(c->agent, &c->arena, &s, e) : read_status(c, by, &s, e)) < 0)
 		return -1;
 	if (c->json) {
-		status_json(cmd_answer(&answer), &s);
+		status_json(cmd_answer(&answer), by->name, &s);
 		return cmd_answer_print(c, &answer);
 	}
-	status_text(&b, &s);
+	status_text(&b, by->name, &s);
 	return cmd_print(c, &b);
 }
 

@@ -79,6 +79,7 @@ struct cmd_context {
 	struct env_state *state;
 	struct transfer *transfer;
 	struct agent_client *agent; /* to the end of the command: the agent settles what it leaves in the middle */
+	struct systemd *systemd;    /* in its place */
 	struct upgrade_services services;
 	struct channel_fetch fetch;
 	struct channel_cache cache;

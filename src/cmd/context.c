@@ -186,6 +186,7 @@ void cmd_context_release(struct cmd_context *c)
 {
 	cmd_progress_end(c);
 	agent_client_free(c->agent);
+	systemd_free(c->systemd);
 	transfer_free(c->transfer);
 	store_free(c->store);
 	env_state_free(c->state);

@@ -37,7 +37,7 @@ static const struct cmd table[] = {
 	{"install", "remove", cmd_install_remove, "remove inactive generations"},
 	{"start", NULL, cmd_start, "start an environment's services, now and after a boot"},
 	{"stop", NULL, cmd_stop, "stop an environment's services"},
-	{"status", NULL, cmd_status, "show what the agent runs"},
+	{"status", NULL, cmd_status, "show what runs, and what is under way"},
 	{"agent", NULL, cmd_agent, "be the host's daemon: services, timers"},
 	{"pair", "init", cmd_pair_init, "begin a pair: print an invitation for another host"},
 	{"pair", "join", cmd_pair_join, "enter another host's pair by its invitation"},

@@ -3,25 +3,77 @@
 
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cmd/change.h"
 #include "cmd/upgrade_show.h"
 
+/* Whether it is systemd where no agent runs: as configured, or because it runs this host and there is a manager for this user. What
+ * an agent left running is an agent's. */
+static bool is_systemds(struct cmd_context *c, struct str env)
+{
+	struct err ignored = ERR_INIT;
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	if (c->config.services == CONFIG_SERVICES_AGENT)
+		return false;
+	if (c->config.services != CONFIG_SERVICES_AUTO)
+		return true;
+	if (!systemd_booted() || agent_left_services(c->root_fd, env, &ignored))
+		return false;
+	auto_free char *manager = xasprintf("%s/systemd/private", runtime ? runtime : "");
+	return geteuid() == 0 || (runtime && access(manager, F_OK) == 0);
+}
+
+static bool is_of_user(const struct cmd_context *c)
+{
+	return c->config.services == CONFIG_SERVICES_SYSTEMD_USER ||
+	       (c->config.services == CONFIG_SERVICES_AUTO && geteuid() != 0);
+}
+
+static int open_systemd(struct cmd_context *c, struct err *e)
+{
+	auto_free char *program = realpath("/proc/self/exe", NULL);
+	const struct systemd_opts o = {
+		.root_fd = c->root_fd,
+		.root_path = c->root_path,
+		.program = program ? program : "/usr/bin/slipway",
+		.of_user = is_of_user(c),
+	};
+	return c->systemd || systemd_open(&o, &c->systemd, e) == 0 ? 0 : -1;
+}
+
+int cmd_need_services(struct cmd_context *c, struct str env, const struct upgrade_services **ret, struct err *e)
+{
+	struct err none = ERR_INIT;
+	*ret = &c->services;
+	if (c->agent || agent_connect(c->root_fd, c->root_path, &c->agent, &none) == 0) {
+		if (env.n && agent_working(c->agent, env, e) < 0)
+			return -1;
+		c->services = agent_services(c->agent);
+		return 0;
+	}
+	if (cmd_need_config(c, e) < 0)
+		return -1;
+	if (none.code == ERR_NOT_FOUND && is_systemds(c, env)) {
+		if (open_systemd(c, e) < 0)
+			return -1;
+		c->services = systemd_services(c->systemd);
+		return 0;
+	}
+	*e = none;
+	return -1;
+}
+
 const struct upgrade_services *cmd_services(struct cmd_context *c, struct str env)
 {
+	const struct upgrade_services *s;
 	struct err e = ERR_INIT;
-	if (!c->agent && agent_connect(c->root_fd, c->root_path, &c->agent, &e) < 0) {
-		if (e.code != ERR_NOT_FOUND)
-			cmd_warn(c, "%s; services stay as they are", e.msg);
-		return NULL;
-	}
-	if (agent_working(c->agent, env, &e) < 0) {
+	if (cmd_need_services(c, env, &s, &e) == 0)
+		return s;
+	if (e.code != ERR_NOT_FOUND)
 		cmd_warn(c, "%s; services stay as they are", e.msg);
-		return NULL;
-	}
-	c->services = agent_services(c->agent);
-	return &c->services;
+	return NULL;
 }
 
 int cmd_stop_services(struct cmd_context *c, struct str env, struct err *e)

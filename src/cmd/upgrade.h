@@ -11,8 +11,11 @@
 #include "pair/pair.h"
 #include "upgrade/upgrade.h"
 
-/* What runs services on this host: the agent, which gets to know that `env` is being changed; NULL: nothing does. */
+/* What runs services on this host: the agent, which gets to know that `env` is being changed; where none runs, systemd; NULL: nothing
+ * does. */
 const struct upgrade_services *cmd_services(struct cmd_context *c, struct str env);
+/* The same, where nothing is an error. */
+int cmd_need_services(struct cmd_context *c, struct str env, const struct upgrade_services **ret, struct err *e);
 /* Stops what runs of an environment that is going to be removed. */
 int cmd_stop_services(struct cmd_context *c, struct str env, struct err *e);
 /* The user, for histories: who called sudo, else the process's own. */

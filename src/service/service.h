@@ -196,8 +196,11 @@ void service_probe_cancel(struct probe_run *p);
 /*
  * Units for a host that systemd runs: NAME.service, and for each socket (by its index) NAME-SOCKET.socket, because a socket unit gives one name to
  * all its descriptors. NAME is slipway-ENV-SERVICE. systemd.service(5), systemd.socket(5). systemd holds the sockets while a new
- * version starts; it stops the old one before, so that requests wait, and none is refused.
+ * version starts; it stops the old one before, so that requests wait, and none is refused. Section [X-Slipway], which systemd passes over, tells
+ * whose unit it is: Root, Environment, Service, Generation. of_user: for the manager of a user, which has other targets and no other users.
  */
+/* One word in double quotes; '%' would begin a specifier, and in commands '$' a variable. */
+void service_put_quoted(struct buf *b, struct str s, bool is_command);
 void service_unit_name(const struct service_ref *r, struct buf *b);
-void service_put_unit(const struct service_ref *r, const char *root_path, struct buf *b);
+void service_put_unit(const struct service_ref *r, const char *root_path, bool of_user, struct buf *b);
 void service_put_socket_unit(const struct service_ref *r, uint32_t socket, const char *root_path, struct buf *b);

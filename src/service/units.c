@@ -6,8 +6,7 @@
 
 #include "service/internal.h"
 
-/* One word in double quotes; '%' would begin a specifier, and in commands '$' a variable. */
-static void put_quoted(struct buf *b, struct str s, bool is_command)
+void service_put_quoted(struct buf *b, struct str s, bool is_command)
 {
 	buf_put_char(b, '"');
 	for (size_t i = 0; i < s.n; i++) {
@@ -58,10 +57,10 @@ static void put_command(struct buf *b, const struct service_ref *r)
 		buf_printf(&program, "%s/", r->prefix);
 	buf_put_str(&program, d->argv[0]);
 	buf_put_c(b, "ExecStart=");
-	put_quoted(b, buf_str(&program), true);
+	service_put_quoted(b, buf_str(&program), true);
 	for (uint32_t i = 1; i < d->argv_n; i++) {
 		buf_put_char(b, ' ');
-		put_quoted(b, d->argv[i], true);
+		service_put_quoted(b, d->argv[i], true);
 	}
 	buf_put_char(b, '\n');
 }
@@ -74,7 +73,7 @@ __attribute__((format(printf, 2, 3))) static void put_environment(struct buf *b,
 	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
 	buf_put_c(b, "Environment=");
-	put_quoted(b, buf_str(&text), false);
+	service_put_quoted(b, buf_str(&text), false);
 	buf_put_char(b, '\n');
 }
 
@@ -105,6 +104,13 @@ static void put_head(struct buf *b, const struct service_ref *r, const char *wha
 	buf_printf(b, "Description=%s%.*s of environment %.*s\n", what, STR_ARG(r->decl->name), STR_ARG(r->env));
 }
 
+/* Sections of this kind are for others than systemd: whose unit it is. */
+static void put_mark(struct buf *b, const struct service_ref *r, const char *root_path)
+{
+	buf_printf(b, "\n[X-Slipway]\nRoot=%s\nEnvironment=%.*s\nService=%.*s\nGeneration=%u\n", root_path,
+		   STR_ARG(r->env), STR_ARG(r->decl->name), r->generation);
+}
+
 static void put_order(struct buf *b, const struct service_ref *r)
 {
 	const struct service_decl *d = r->decl;
@@ -125,13 +131,15 @@ static void put_order(struct buf *b, const struct service_ref *r)
 	}
 }
 
-void service_put_unit(const struct service_ref *r, const char *root_path, struct buf *b)
+void service_put_unit(const struct service_ref *r, const char *root_path, bool of_user, struct buf *b)
 {
 	static const char *const restarts[] = {"on-failure", "always", "no"};
 	const struct service_decl *d = r->decl;
 	put_head(b, r, "");
 	put_order(b, r);
-	buf_printf(b, "\n[Service]\nType=%s\n", d->ready == SERVICE_READY_NOTIFY ? "notify" : "exec");
+	/* its restart rule goes on for good */
+	buf_printf(b, "StartLimitIntervalSec=0\n\n[Service]\nType=%s\n",
+		   d->ready == SERVICE_READY_NOTIFY ? "notify" : "exec");
 	put_command(b, r);
 	put_environment(b, "PATH=%s/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", r->prefix);
 	put_environment(b, "SLIPWAY_ENV=%.*s", STR_ARG(r->env));
@@ -140,10 +148,11 @@ void service_put_unit(const struct service_ref *r, const char *root_path, struct
 	put_environment(b, "SLIPWAY_RUNTIME_DIR=%s/run/%.*s/%.*s", root_path, STR_ARG(r->env), STR_ARG(d->name));
 	for (uint32_t i = 0; i < d->environment_n; i++) {
 		buf_put_c(b, "Environment=");
-		put_quoted(b, d->environment[i], false);
+		service_put_quoted(b, d->environment[i], false);
 		buf_put_char(b, '\n');
 	}
-	put_user(b, d->user);
+	if (!of_user)
+		put_user(b, d->user);
 	buf_put_c(b, "WorkingDirectory=");
 	put_path(b, r->prefix, d->working_directory.n ? d->working_directory : STR("/"));
 	for (uint32_t i = 0; i < d->sockets_n; i++) {
@@ -155,8 +164,9 @@ void service_put_unit(const struct service_ref *r, const char *root_path, struct
 	put_seconds(b, "RestartSec", d->restart_delay_ms);
 	put_seconds(b, "TimeoutStartSec", d->start_timeout_ms);
 	put_seconds(b, "TimeoutStopSec", d->stop_timeout_ms);
-	buf_printf(b, "KillMode=mixed\nKillSignal=SIG%s\n\n[Install]\nWantedBy=multi-user.target\n",
-		   signal_word(d->stop_signal));
+	buf_printf(b, "KillMode=mixed\nKillSignal=SIG%s\n\n[Install]\nWantedBy=%s.target\n",
+		   signal_word(d->stop_signal), of_user ? "default" : "multi-user");
+	put_mark(b, r, root_path);
 }
 
 void service_put_socket_unit(const struct service_ref *r, uint32_t socket, const char *root_path, struct buf *b)
@@ -187,4 +197,5 @@ void service_put_socket_unit(const struct service_ref *r, uint32_t socket, const
 	buf_printf(b, "FileDescriptorName=%.*s\nService=", STR_ARG(s->name));
 	service_unit_name(r, b);
 	buf_put_c(b, ".service\nBacklog=4096\n\n[Install]\nWantedBy=sockets.target\n");
+	put_mark(b, r, root_path);
 }

@@ -154,7 +154,7 @@ static void describe(const struct look *l, struct str *ret_finding, struct str *
 int upgrade_autostart(const struct upgrade_opts *o, struct arena *a, struct str *ret_finding, struct str *ret_cure,
 		      struct err *e)
 {
-	if (o->autostart_elsewhere)
+	if (o->autostart_elsewhere || (o->services && o->services->starts_at_boot))
 		return 1;
 	auto_fd host = fs_open_dir(AT_FDCWD, o->host_root ? o->host_root : "/", e);
 	if (host < 0)

@@ -134,8 +134,16 @@ __attribute__((unused)) static void host_open(struct host *h)
 {
 	h->log = BUF_INIT(1 << 20);
 	envs_open(&h->w);
-	h->services = (struct upgrade_services){"test",	    fake_start,	 fake_hand_over, fake_stop,
-						fake_check, fake_status, fake_timer,	 h};
+	h->services = (struct upgrade_services){
+		.name = "test",
+		.start = fake_start,
+		.hand_over = fake_hand_over,
+		.stop = fake_stop,
+		.check = fake_check,
+		.status = fake_status,
+		.timer_changed = fake_timer,
+		.ctx = h,
+	};
 	h->opts = (struct upgrade_opts){
 		.state = h->w.st,
 		.env = STR("e"),

@@ -163,7 +163,7 @@ TEST(errors_name_file_and_line)
 	      "2: unknown key 'chanels'; known are always_copy, autostart, channel_alias, channel_priority, channels, "
 	      "custom_channels, default_channels, "
 	      "remote_connect_timeout_secs, remote_max_retries, remote_read_timeout_secs, remote_silence_secs, "
-	      "reserve, subdir");
+	      "reserve, services, subdir");
 	ERROR("channels: {a: b}\n", "1: 'channels' must be a list");
 	ERROR("channels:\n  - a\n  - [b]\n", "3: 'channels' must be text");
 	ERROR("channels: ['']\n", "1: 'channels' must be one line of text");
@@ -172,6 +172,7 @@ TEST(errors_name_file_and_line)
 	ERROR("channel_priority: sometimes\n",
 	      "1: 'channel_priority' must be strict, flexible or disabled, not 'sometimes'");
 	ERROR("channel_priority: true\n", "1: 'channel_priority' must be strict, flexible or disabled, not 'true'");
+	ERROR("services: sometimes\n", "1: 'services' must be auto, agent, systemd or systemd-user");
 	ERROR("always_copy: 'true'\n", "1: 'always_copy' must be true or false");
 	ERROR("always_copy: yes\n", "1: 'always_copy' must be true or false");
 	ERROR("remote_silence_secs: soon\n", "1: 'remote_silence_secs' must be a number from 1 to 86400, not 'soon'");

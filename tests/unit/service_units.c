@@ -26,7 +26,7 @@ TEST(service)
 	d.argv_n = 6;
 	r.decl = &d;
 	auto_buf b = BUF_INIT(1 << 16);
-	service_put_unit(&r, "/opt", &b);
+	service_put_unit(&r, "/opt", false, &b);
 	HAS(b, "Description=web of environment prod");
 	HAS(b, "Type=notify");
 	HAS(b, "ExecStart=\"/opt/a b/100%%/12/bin/webd\" \"a b\" \"100%%\" \"$$HOME\" \"\\\"q\\\" \\\\\" \"x\\ny\"");
@@ -40,8 +40,17 @@ TEST(service)
 	HAS(b, "RestartSec=500ms");
 	HAS(b, "TimeoutStartSec=120000ms");
 	HAS(b, "KillSignal=SIGQUIT");
+	HAS(b, "StartLimitIntervalSec=0");
+	HAS(b, "WantedBy=multi-user.target");
+	HAS(b, "[X-Slipway]");
+	HAS(b, "Root=/opt");
+	HAS(b, "Generation=12");
 	HAS(b, "Sockets=slipway-prod-web-http.socket slipway-prod-web-six.socket slipway-prod-web-any.socket "
 	       "slipway-prod-web-path.socket slipway-prod-web-rel.socket slipway-prod-web-health.socket");
+	buf_clear(&b);
+	service_put_unit(&r, "/opt", true, &b);
+	HAS(b, "WantedBy=default.target");
+	CHECK(!strstr(b.p, "\nUser="));
 	arena_release(&arena);
 }
 
@@ -86,7 +95,7 @@ TEST(systemd_finds_no_fault)
 	uint32_t n = 3;
 	auto_buf unit = BUF_INIT(1 << 16);
 	auto_buf out = BUF_INIT(1 << 16);
-	service_put_unit(&r, "/opt", &unit);
+	service_put_unit(&r, "/opt", false, &unit);
 	put("slipway-prod-web.service", &unit);
 	v[n++] = arena_printf(&arena, "%s/slipway-prod-web.service", test_tmp());
 	for (uint32_t i = 0; i < d.sockets_n; i++) {

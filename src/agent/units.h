@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * units (private to agent): unit files of a folder that systemd reads, and systemctl.
+ */
+#include "agent/internal.h"
+
+struct systemd {
+	char *root_path, *program, *unit_path;
+	int root_fd, unit_fd;
+	bool of_user;
+};
+
+struct unit {
+	const char *name; /* "slipway-prod-web-http.socket" */
+	struct str text;
+	/* of section [X-Slipway]; root.n 0: it has none */
+	struct str root, env, service;
+	uint32_t generation;
+};
+VEC_TYPE(unit_list, struct unit);
+#define auto_units cleanup_with(units_release) struct unit_list
+void units_release(struct unit_list *l);
+
+int units_open(struct systemd *s, struct err *e); /* the folder, made where it is missing */
+/* Those of this ROOT, services and sockets, sorted by name; of one service where `service` is not empty. */
+int units_list(struct systemd *s, struct arena *a, struct str env, struct str service, struct unit_list *ret,
+	       struct err *e);
+/* What this version of a service consists of, its service first. */
+void units_make(const struct systemd *s, struct arena *a, const struct service_ref *r, struct unit_list *ret);
+/* The folder is to hold `want` in place of `have`, and systemd is to know it, now and after a boot. ERR_EXISTS where one of them is
+ * another's. */
+int units_put(struct systemd *s, struct arena *a, const struct unit_list *have, const struct unit_list *want,
+	      struct err *e);
+bool units_is_socket(const struct unit *u);
+const struct unit *units_find(const struct unit_list *l, const char *name); /* NULL: not there */
+/* The same socket: what is between [Socket] and [Install]. */
+bool units_same_socket(const struct unit *x, const struct unit *y);
+
+/* systemctl [--user] WORDS…; out may be NULL. Its own words are the failure's. */
+enum { CTL_WORDS_MAX = 64 };
+int ctl_run(const struct systemd *s, const char *const *words, int64_t deadline_ms, struct buf *out, struct err *e);
+#define ctl(s, deadline_ms, e, ...) ctl_run((s), (const char *const[]){__VA_ARGS__, NULL}, (deadline_ms), NULL, (e))
