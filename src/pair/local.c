@@ -16,6 +16,7 @@ struct local {
 	struct upgrade_opts o; /* hold and env: of what is held */
 	char *env;
 	struct env_hold *hold;
+	struct store *own_store; /* where the caller has none: the agent serves many who need none */
 	/* What was laid out is compared once for a generation: whoever waits for health looks often. */
 	struct {
 		uint32_t generation;
@@ -246,10 +247,21 @@ static int local_copy(struct member *m, const struct env_spec_file *lock, struct
 	return 0;
 }
 
+/* What lays a generation out takes it from the store. */
+static int need_store(struct local *l, const struct upgrade_request *q, struct err *e)
+{
+	if (q->verb != UPGRADE_ADD || l->o.store)
+		return 0;
+	if (store_open(l->o.root_fd, 0, &l->own_store, e) < 0)
+		return -1;
+	l->o.store = l->own_store;
+	return 0;
+}
+
 static int local_run(struct member *m, const struct upgrade_request *q, struct err *e)
 {
 	struct local *l = of(m);
-	return need_hold(l, e) < 0 ? -1 : upgrade_run(&l->o, q, e);
+	return need_hold(l, e) < 0 || need_store(l, q, e) < 0 ? -1 : upgrade_run(&l->o, q, e);
 }
 
 static int local_settle(struct member *m, struct err *e)
@@ -294,6 +306,7 @@ static int local_role_set(struct member *m, const struct pair_role *r, struct er
 static void local_free(struct member *m)
 {
 	local_release(m);
+	store_free(of(m)->own_store);
 	free(of(m));
 }
 
