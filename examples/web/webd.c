@@ -16,6 +16,9 @@
  * at once, because a request may be on its way to it at this very moment, and nobody could say then whether it has been carried out: it
  * gets the grace time to ask once more. Clients that ask less often than that must be ready for a connection that is closed while idle.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -73,6 +73,8 @@ static int serve_caller(struct caller *c, int fd, struct err *e)
 				.env_opts = {.command = o->command, .clock = &clock_system},
 				.root_fd = o->root_fd,
 				.root_path = o->root_path,
+				.reserve_bytes = o->reserve_bytes,
+				.autostart_elsewhere = o->autostart_elsewhere,
 				.event = on_event,
 				.ctx = c,
 			},

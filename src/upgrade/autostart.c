@@ -124,6 +124,8 @@ static bool is_init(struct str comm)
 	return false;
 }
 
+#define SAY_SO "say 'autostart: ignore' in config.yml (an agent reads it when it starts)"
+
 static void describe(const struct look *l, struct str *ret_finding, struct str *ret_cure)
 {
 	auto_buf b = BUF_INIT(COMM_MAX);
@@ -132,18 +134,17 @@ static void describe(const struct look *l, struct str *ret_finding, struct str *
 		*ret_finding = STR("systemd has no enabled unit slipway.service");
 		*ret_cure = STR(
 			"'slipway agent --print-unit' makes one, 'systemctl enable --now slipway' enables it; where "
-			"something else starts the agent, say 'autostart: ignore' in config.yml");
+			"something else starts the agent, " SAY_SO);
 		return;
 	}
 	struct str comm = fs_read(l->host_fd, "proc/1/comm", &b, &ignored) < 0 ? STR("not known")
 									       : str_trim(buf_str(&b));
-	*ret_cure = STR("let what starts this host or container start 'slipway agent', and say 'autostart: ignore' in "
-			"config.yml");
+	*ret_cure = STR("let what starts this host or container start 'slipway agent', and " SAY_SO);
 	if (is_init(comm)) {
 		*ret_finding = STR("nothing starts the agent when the host boots");
 		*ret_cure = STR(
 			"enable a script /etc/init.d/slipway that runs 'slipway agent', or have something else start "
-			"it, and say 'autostart: ignore' in config.yml");
+			"it, and " SAY_SO);
 	} else {
 		*ret_finding = str_c(arena_printf(
 			l->a, "no init runs here (process 1 is '%.*s'), and nothing starts the agent at boot",
