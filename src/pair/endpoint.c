@@ -151,13 +151,26 @@ static int wait_connected(int fd, int64_t until_ms, struct err *e)
 	return why ? err_errno(e, why, "connect") : 0;
 }
 
-int endpoint_connect(const struct endpoint *addr, int64_t until_ms, int *ret_fd, struct err *e)
+static void come_from(int fd, struct str own, sa_family_t family)
+{
+	struct endpoint from;
+	struct err ignored = ERR_INIT;
+	int one = 1;
+	if (endpoint_parse(own, &from, &ignored) < 0 || from.sa.ss_family != family)
+		return;
+	((struct sockaddr_in *)&from.sa)->sin_port = 0;
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	(void)!bind(fd, (struct sockaddr *)&from.sa, from.n);
+}
+
+int endpoint_connect(const struct endpoint *addr, struct str own, int64_t until_ms, int *ret_fd, struct err *e)
 {
 	int one = 1;
 	auto_fd fd = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_sys(e, "make a socket");
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	come_from(fd, own, addr->sa.ss_family);
 	int rc = connect(fd, (const struct sockaddr *)&addr->sa, addr->n);
 	if (rc < 0 && errno != EINPROGRESS)
 		err_sys(e, "connect");

@@ -18,5 +18,5 @@ struct str endpoint_text(struct arena *a, const struct endpoint *addr);
 /* What a person gives, made whole: "", ":PORT", "HOST", "[IPv6]". What is missing is this host's address towards `toward` (NULL: towards
  * anywhere) and the default port. */
 int endpoint_complete(struct arena *a, struct str given, const struct endpoint *toward, struct str *ret, struct err *e);
-/* ERR_NETWORK. Non-blocking when it returns. */
-int endpoint_connect(const struct endpoint *addr, int64_t until_ms, int *ret_fd, struct err *e);
+/* ERR_NETWORK. Non-blocking when it returns. From this host's own address where that can be had: the other side keeps room for it. */
+int endpoint_connect(const struct endpoint *addr, struct str own, int64_t until_ms, int *ret_fd, struct err *e);

@@ -267,7 +267,7 @@ static int ask(struct joining *j, struct err *e)
 	int fd = -1;
 	if (endpoint_parse(j->invitation.address, &at, e) < 0)
 		return -1;
-	if (endpoint_connect(&at, until, &fd, e) < 0)
+	if (endpoint_connect(&at, j->host->address, until, &fd, e) < 0)
 		return err_ctx(e, "the agent of member 1 cannot be reached ('slipway agent' must run there)");
 	if (tls_open(fd, &o, until, &tls, e) < 0)
 		return -1;

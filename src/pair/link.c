@@ -431,7 +431,8 @@ int link_connect(int root_fd, const struct pair *p, int64_t wait_ms, struct link
 	if (pinned(root_fd, &a, p, &o, pin, e) < 0 || endpoint_parse(other->address, &addr, e) < 0)
 		return -1;
 	auto_ptr(link) l = NULL;
-	if (endpoint_connect(&addr, until, &fd, e) == 0 && tls_open(fd, &o, until, &t, e) == 0)
+	if (endpoint_connect(&addr, p->host[p->self].address, until, &fd, e) == 0 &&
+	    tls_open(fd, &o, until, &t, e) == 0)
 		l = link_over_tls(t);
 	if (!l || link_say_hello(l, until - now_ms(), e) < 0)
 		return err_ctx(e, "member %u ('%.*s') at %.*s", 3 - p->self, STR_ARG(other->name),
