@@ -60,6 +60,7 @@ link_is()
 	[ "$(json "['link']['up']" shown)" = "$1" ] || { cat shown; return 1; }
 }
 
+agent1='' agent2=''
 one=127.0.0.1:$(free_port 127.0.0.1)
 two=127.0.0.2:$(free_port 127.0.0.2)
 three=127.0.0.3:$(free_port 127.0.0.3)
