@@ -2,13 +2,14 @@
 /*
  * killat: kills a command and everything it started at its Nth state-changing system call.
  *
- *	killat [-v] [-c FILE] N before|after COMMAND [ARG...]
+ *	killat [-vw] [-c FILE] N before|after COMMAND [ARG...]
  *
  * Counted over the whole tree of processes and threads, in the order in which they come: what makes, fills, renames, removes,
  * syncs or changes the mode, owner or times of files; writes only where they go to a regular file. The Nth is not carried out
  * (before), or it is, and nothing after it (after); then every process of the tree is killed, and none is left when killat
  * ends, with 137. Where the command ends earlier its own exit code is killat's (128 + N by a signal), and what it left
- * running is killed. N 0 kills nothing. -c writes the number of calls to FILE; -v lists them.
+ * running is killed. N 0 kills nothing. -c writes the number of calls to FILE; -v lists them; -w counts from SIGUSR1 on, which
+ * the command sends to its parent when it is about to begin with what is meant.
  *
  * ptrace(2) with a seccomp(2) filter, so that other calls cost nothing. What the kernel has stays there: that is the death of
  * processes, not of power (tests/lib/fsdown.c, tests/lib/blocklog.c).
@@ -69,6 +70,7 @@ enum { CALLS_N = sizeof(calls) / sizeof(calls[0]) };
 static pid_t pids[PIDS_MAX];
 static size_t pids_n;
 static bool lists;
+static volatile sig_atomic_t counting;
 
 static void stop(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 static void stop(const char *fmt, ...)
@@ -212,9 +214,15 @@ struct run {
 	bool ended, killed;
 };
 
+static void on_signal(int sig)
+{
+	(void)sig;
+	counting = 1;
+}
+
 static void at_call(struct run *r, pid_t pid)
 {
-	const struct call *c = counted(pid);
+	const struct call *c = counting ? counted(pid) : NULL;
 	if (c) {
 		r->made++;
 		if (lists)
@@ -281,20 +289,24 @@ int main(int argc, char **argv)
 	char *end;
 	int o;
 	struct run r = {0};
-	while ((o = getopt(argc, argv, "+vc:")) != -1) {
+	counting = 1;
+	while ((o = getopt(argc, argv, "+vwc:")) != -1) {
 		if (o == 'v')
 			lists = true;
+		else if (o == 'w')
+			counting = 0;
 		else if (o == 'c')
 			count_file = optarg;
 		else
 			return MISUSED;
 	}
 	if (argc - optind < 3)
-		stop("usage: killat [-v] [-c FILE] N before|after COMMAND [ARG...]");
+		stop("usage: killat [-vw] [-c FILE] N before|after COMMAND [ARG...]");
 	r.n = strtoul(argv[optind], &end, 10);
 	r.after = strcmp(argv[optind + 1], "after") == 0;
 	if (*end || (!r.after && strcmp(argv[optind + 1], "before") != 0))
 		stop("'%s %s': a number, and before or after", argv[optind], argv[optind + 1]);
+	signal(SIGUSR1, on_signal);
 	r.first = start(argv + optind + 2);
 	remember(r.first);
 	run(&r);
