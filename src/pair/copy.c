@@ -218,13 +218,8 @@ int copy_have(struct store *s, struct str digests, struct buf *ret, struct err *
 		return err_new(e, ERR_INPUT, "message: %zu bytes are no list of digests", digests.n);
 	for (size_t at = 0; at < digests.n; at += SHA256_SIZE) {
 		const uint8_t *sha = (const uint8_t *)digests.p + at;
-		uint64_t have = COPY_THERE;
-		if (!store_has_blob(s, sha) && !store_has_tree(s, sha)) {
-			auto_fd fd = -1;
-			if (store_partial_open(s, sha, &fd, &have, e) < 0)
-				return -1;
-		}
-		put_u64(ret, have);
+		put_u64(ret,
+			store_has_blob(s, sha) || store_has_tree(s, sha) ? COPY_THERE : store_partial_size(s, sha));
 	}
 	return 0;
 }

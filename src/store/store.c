@@ -334,6 +334,16 @@ int store_partial_open(struct store *s, const uint8_t sha256[SHA256_SIZE], int *
 	}
 }
 
+uint64_t store_partial_size(struct store *s, const uint8_t sha256[SHA256_SIZE])
+{
+	struct blob_name n = blob_name(sha256);
+	struct tmp_name part = tmp_name(n.hex, "part");
+	struct stat st;
+	if (s->tmp < 0 || fstatat(s->tmp, part.s, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	return (uint64_t)st.st_size;
+}
+
 /* Gives a file of tmp/ its name as a blob. */
 static int blob_place(struct store *s, const struct blob_name *n, const char *tmp, struct err *e)
 {

@@ -70,6 +70,8 @@ int store_has_blob(struct store *s, const uint8_t sha256[SHA256_SIZE]); /* 1 or 
  * digest, made if needed, positioned at its end. ERR_BUSY where another process downloads the same blob just now. */
 int store_partial_open(struct store *s, const uint8_t sha256[SHA256_SIZE], int *ret_fd, uint64_t *ret_size,
 		       struct err *e);
+/* How many bytes of it are there, without a lock and without making it. */
+uint64_t store_partial_size(struct store *s, const uint8_t sha256[SHA256_SIZE]);
 /* The partial file is whole and verified by the caller while it streamed: gives it its name. The caller closes fd. */
 int store_partial_commit(struct store *s, const uint8_t sha256[SHA256_SIZE], int fd, struct err *e);
 /* The partial file cannot become this blob: removes it. */
