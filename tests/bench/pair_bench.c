@@ -95,7 +95,8 @@ static void measure(const char *name, uint32_t n, size_t size)
 		_exit(0);
 	}
 	OK(link_connect(p.root_fd[1], &p.pair[1], 5000, &l, &e));
-	OK(link_call(l, STR("{\"ask\":\"hold\",\"env\":\"web\",\"wait_ms\":0}"), STR_NONE, 5000, NULL, NULL, &a, &m, &e));
+	OK(link_call(l, STR("{\"ask\":\"hold\",\"env\":\"web\",\"wait_ms\":0}"), STR_NONE, 5000, NULL, NULL, &a, &m,
+		     &e));
 	double before = used_s(RUSAGE_SELF), began = now_s();
 	OK(copy_send(l, &lock, s, NULL, NULL, &report, &e));
 	double took = now_s() - began, here = used_s(RUSAGE_SELF) - before;

@@ -564,7 +564,11 @@ static void serve_there(struct pairs *p, int fd, const struct pair_opts *o)
 static struct pair_opts opts_of(struct pairs *p, uint32_t i, struct env_state **st)
 {
 	CHECK_MSG(env_state_open(p->root_fd[i], p->root[i], 0, st, &e) == 0, "%s", e.msg);
-	return (struct pair_opts){.local = {.state = *st, .root_fd = p->root_fd[i], .root_path = p->root[i]}};
+	return (struct pair_opts){.local = {.state = *st,
+					    .root_fd = p->root_fd[i],
+					    .root_path = p->root[i],
+					    .reserve_bytes = 1,
+					    .autostart_elsewhere = true}};
 }
 
 /* Member 2 in a child that takes one connection. */
@@ -615,6 +619,34 @@ TEST(status_of_a_host_that_is_no_member)
 	OK(pair_status(&o, &a, STR_NONE, &got, &e));
 	CHECK(!got.pair.joined && got.pair.self == 1 && got.role.active == 1 && got.member[1].reachable && !got.hot);
 	CHECK(str_eq(got.cold, STR("there is no other member")));
+}
+
+/* As the agent serves it: with nothing open but the state. */
+TEST(a_real_member_adds_what_it_is_sent)
+{
+	auto_sides s = {0};
+	auto_pairs p = {0};
+	struct link *l = NULL;
+	struct pair_member_status got;
+	sides_open(&s);
+	pairs_open(&p);
+	struct env_spec_file lock = lock_here(&s, 3);
+	close_channel(&s);
+	pid_t child = begin_member_2(&p);
+	OK(link_connect(p.root_fd[1], &p.pair[1], 5000, &l, &e));
+	s.m = member_remote(l, 2);
+	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
+	OK(s.m->ops->copy(s.m, &lock, s.here.store, &e));
+	const struct env_plan plan = {.target = lock};
+	const struct upgrade_request q = {.verb = UPGRADE_ADD, .plan = &plan, .operation_id = ID, .paired = true};
+	OK(s.m->ops->run(s.m, &q, &e));
+	OK(s.m->ops->look(s.m, &s.here.arena, STR("web"), &got, &e));
+	CHECK_MSG(str_eq(got.state, STR("added")) && str_eq(got.operation_id, STR(ID)), "%.*s", STR_ARG(got.state));
+	OK(s.m->ops->run(s.m, &(struct upgrade_request){.verb = UPGRADE_ABORT, .operation_id = ID}, &e));
+	s.m->ops->release(s.m);
+	s.m->ops->free(steal_ptr(&s.m));
+	int status = -1;
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
 static struct str cold_of(struct arena *a, struct far *one, struct far *two)
