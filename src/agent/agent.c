@@ -58,9 +58,10 @@ static void on_service(void *ctx, const struct service_status *s)
 static int lock(struct agent *g, struct err *e)
 {
 	g->lock_fd = fs_lock(g->o->root_fd, AGENT_LOCK, LOCK_WAIT_MS, e);
-	return g->lock_fd < 0
-		       ? err_ctx(e, "an agent runs already for '%s' ('slipway agent stop' ends it)", g->o->root_path)
-		       : 0;
+	return g->lock_fd >= 0 ? 0
+	       : e->code != ERR_BUSY
+		       ? -1
+		       : err_ctx(e, "an agent runs already for '%s' ('slipway agent stop' ends it)", g->o->root_path);
 }
 
 static int open_supervisor(struct agent *g, struct err *e)

@@ -81,6 +81,8 @@ static int settle_one(struct cmd_context *c, struct str env, struct err *e)
 	const struct agent_opts o = {.root_fd = c->root_fd,
 				     .root_path = c->root_path,
 				     .command = c->command_line,
+				     .reserve_bytes = c->config.reserve_bytes,
+				     .autostart_elsewhere = c->config.autostart_ignored,
 				     .say = say_line,
 				     .ctx = c};
 	return cmd_need_services(c, env, &s, e) < 0 ? -1 : agent_settle(&o, s, env, e);
@@ -91,7 +93,8 @@ static int settle(struct cmd_context *c, const char *name, struct err *e)
 {
 	struct str *v;
 	size_t n, failed = 0;
-	if (cmd_need_root(c, e) < 0 || cmd_need_state(c, false, e) < 0 || cmd_all_environments(c, &v, &n, e) < 0)
+	if (cmd_need_root(c, e) < 0 || cmd_need_config(c, e) < 0 || cmd_need_state(c, false, e) < 0 ||
+	    cmd_all_environments(c, &v, &n, e) < 0)
 		return -1;
 	struct str one = str_c(name ? name : "");
 	if (name) {

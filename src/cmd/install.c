@@ -210,9 +210,15 @@ static bool take_word(const struct install_args *a, size_t *at, const char *word
 	return true;
 }
 
-static int no_more_words(const struct install_args *a, size_t at, struct err *e)
+static int no_more_words(const struct install *in, size_t at, struct err *e)
 {
-	return at < a->words.n ? err_new(e, ERR_USAGE, "unexpected word '%s'", a->words.v[at]) : 0;
+	const struct cmd *cmd = in->c->cmd;
+	return at < in->a->words.n
+		       ? err_new(e, ERR_USAGE,
+				 "unexpected word '%s'; 'slipway %s %s --help' shows which words there are, in "
+				 "which order",
+				 in->a->words.v[at], cmd->noun, cmd->verb)
+		       : 0;
 }
 
 static int read_timer(const struct install_args *a, size_t *at, int64_t *ret_ms, struct err *e)
@@ -239,7 +245,7 @@ static int activate(struct install *in, struct err *e)
 	if (read_timer(in->a, &at, &q.timer_ms, e) < 0)
 		return -1;
 	q.then_commit = take_word(in->a, &at, "commit");
-	return no_more_words(in->a, at, e) < 0 || begin(in, e) < 0 ||
+	return no_more_words(in, at, e) < 0 || begin(in, e) < 0 ||
 			       (!in->a->override_frozen && in->info.name.n &&
 				env_refuse_frozen(in->c->state, in->name, e) < 0)
 		       ? -1
@@ -263,7 +269,7 @@ int cmd_install_activate(struct cmd_context *c, int argc, char **argv)
 static int commit(struct install *in, struct err *e)
 {
 	const struct upgrade_request q = {.verb = UPGRADE_COMMIT};
-	return no_more_words(in->a, 0, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "commit", e);
+	return no_more_words(in, 0, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "commit", e);
 }
 
 int cmd_install_commit(struct cmd_context *c, int argc, char **argv)
@@ -282,7 +288,7 @@ static int abort_it(struct install *in, struct err *e)
 	struct upgrade_request q = {.verb = UPGRADE_ABORT, .keep_state = in->a->keep_state};
 	size_t at = 0;
 	q.issu = take_word(in->a, &at, "issu");
-	return no_more_words(in->a, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "abort", e);
+	return no_more_words(in, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "abort", e);
 }
 
 int cmd_install_abort(struct cmd_context *c, int argc, char **argv)
@@ -303,7 +309,7 @@ static int stop_timer(struct install *in, struct err *e)
 	size_t at = 0;
 	if (!take_word(in->a, &at, "stop"))
 		return err_new(e, ERR_USAGE, "what about the timer? as in: slipway install auto-abort-timer stop");
-	return no_more_words(in->a, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "auto-abort-timer stop", e);
+	return no_more_words(in, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "auto-abort-timer stop", e);
 }
 
 int cmd_install_timer(struct cmd_context *c, int argc, char **argv)
@@ -323,7 +329,7 @@ static int clear_state(struct install *in, struct err *e)
 	size_t at = 0;
 	if (!take_word(in->a, &at, "state"))
 		return err_new(e, ERR_USAGE, "clear what? as in: slipway clear install state");
-	return no_more_words(in->a, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "clear install state", e);
+	return no_more_words(in, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "clear install state", e);
 }
 
 int cmd_clear_install(struct cmd_context *c, int argc, char **argv)
@@ -345,7 +351,7 @@ static uint32_t made_from(const struct env_history_entry *h, size_t n, uint32_t 
 	for (size_t i = n; i-- > 0;)
 		if (h[i].to == of && h[i].from && h[i].from < of && str_eq(h[i].result, STR("done")) &&
 		    !str_eq(h[i].operation, STR("rollback")) && !str_eq(h[i].operation, STR("abort")) &&
-		    !str_eq(h[i].operation, STR("auto-abort")))
+		    !str_eq(h[i].operation, STR("auto-abort")) && !str_eq(h[i].operation, STR("switch")))
 			return h[i].from;
 	return 0;
 }

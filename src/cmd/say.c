@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What every command says in the same way: errors, remarks, help, progress. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cmd/change.h"
 #include "cmd/cmd.h"
@@ -32,8 +37,24 @@ static int exit_code_of(enum err_code code)
 	return CMD_FAILED;
 }
 
-int cmd_fail(struct cmd_context *c, const struct err *e)
+/* What this user may not do in another's root, that one may. */
+static const struct err *with_owner(const struct cmd_context *c, const struct err *e, struct err *ret)
 {
+	struct stat st;
+	if ((e->sys != EACCES && e->sys != EPERM) || c->root_fd < 0 || fstat(c->root_fd, &st) < 0 ||
+	    st.st_uid == geteuid() || faccessat(c->root_fd, ".", W_OK, AT_EACCESS) == 0)
+		return e;
+	const struct passwd *owner = getpwuid(st.st_uid);
+	*ret = *e;
+	err_new(ret, e->code, "%s; '%s' belongs to user '%s': run this as that user, or name another root with --root",
+		e->msg, c->root_path, owner ? owner->pw_name : "?");
+	return ret;
+}
+
+int cmd_fail(struct cmd_context *c, const struct err *failure)
+{
+	struct err more;
+	const struct err *e = with_owner(c, failure, &more);
 	int code = exit_code_of(e->code);
 	cmd_progress_end(c);
 	cmd_warn(c, "%s", e->msg);

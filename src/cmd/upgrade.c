@@ -266,6 +266,10 @@ int cmd_the_environment(struct cmd_context *c, const char *name, struct str *ret
 		*ret = v[0];
 		return 0;
 	}
+	if (!n)
+		return err_new(e, ERR_USAGE,
+			       "no environment in '%s' yet; make one with: slipway install add SPEC -n NAME",
+			       c->root_path);
 	for (size_t i = 0; i < n && i < MAX_SHOWN; i++)
 		buf_printf(&b, "%s%.*s", i ? ", " : ": ", STR_ARG(v[i]));
 	return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; there %s %zu%s%s", n == 1 ? "is" : "are",

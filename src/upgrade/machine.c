@@ -67,6 +67,7 @@ struct cell {
 	}
 
 #define ABORT_FIRST "slipway install abort issu"
+#define LOOK "slipway show install summary"
 #define ACTIVATE_OR_ABORT "slipway install activate' goes on with it, 'slipway install abort issu"
 #define COMMIT_OR_ABORT "slipway install commit' keeps the new version, 'slipway install abort issu"
 
@@ -80,7 +81,7 @@ static const struct cell table[OP_STATES][OP_EVENTS] =
 				[OP_DO_ABORT] = GO(OP_NONE), /* already where abort leads */
 				[OP_DO_ROLLBACK] = GO(OP_ACTIVATING),
 				[OP_DO_REMOVE] = GO(OP_NONE),
-				[OP_DO_STOP_TIMER] = NO("no timer is running", "slipway show install summary"),
+				[OP_DO_STOP_TIMER] = NO("no timer is running", LOOK),
 				[OP_DO_CLEAR] = GO(OP_NONE),
 			},
 		[OP_ADDING] =
@@ -91,7 +92,7 @@ static const struct cell table[OP_STATES][OP_EVENTS] =
 				[OP_DO_ABORT] = GO(OP_ABORTING),
 				[OP_DO_ROLLBACK] = NO("an add has not come to its end", ABORT_FIRST),
 				[OP_DO_REMOVE] = NO("an add has not come to its end", ABORT_FIRST),
-				[OP_DO_STOP_TIMER] = NO("no timer is running", "slipway show install summary"),
+				[OP_DO_STOP_TIMER] = NO("no timer is running", LOOK),
 				[OP_DO_CLEAR] = GO(OP_ABORTING),
 				[OP_ADD_DONE] = GO(OP_ADDED),
 				[OP_FAILURE] = GO(OP_ABORTING),
@@ -265,7 +266,8 @@ int machine_next(enum op_state s, enum op_event v, enum op_state *ret, struct er
 		       state_names[s], c->why, c->then,
 		       strcmp(c->then, ABORT_FIRST) == 0 ? "goes back to the committed version"
 		       : strcmp(c->then, COMMIT_OR_ABORT) == 0 || strcmp(c->then, ACTIVATE_OR_ABORT) == 0 ? "goes back"
-													  : "goes on");
+		       : strcmp(c->then, LOOK) == 0 ? "shows what there is"
+						    : "goes on");
 }
 
 enum op_event machine_settles(enum op_state s)

@@ -89,10 +89,15 @@ int run_carry_activate(struct run *r, struct err *e)
 	struct env_opts o = run_switch_opts(r, !r->plain);
 	if (!r->plain && (checkpoint_take(r, r->op.from, e) < 0 || config_update(r, r->op.from, r->op.to, e) < 0))
 		return -1;
-	if (env_switch(r->o->hold, r->op.to, operation_word(r, "activate"), &o, e) < 0)
+	/* What can still go wrong is not told as done. */
+	const char *word = operation_word(r, "activate");
+	if (env_switch(r->o->hold, r->op.to, r->plain ? word : "switch", &o, e) < 0)
 		return -1;
 	r->info.current = r->op.to;
-	return r->plain ? 0 : services_move(r, r->op.from, r->op.to, e);
+	return r->plain ? 0
+	       : services_move(r, r->op.from, r->op.to, e) < 0
+		       ? -1
+		       : run_note_history(r, word, "done", r->op.from, r->op.to, e);
 }
 
 static int activate(struct run *r, struct err *e)

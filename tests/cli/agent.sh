@@ -154,6 +154,9 @@ t 'hands back' answers 1.0
 t 'in one' runs sw install add web=1.1 activate issu commit -n e
 t 'the new version serves' answers 1.1
 t 'one that is not well' must_fail 4 sw install add web=1.2 activate issu commit -n e
+t 'its history' runs sw env history -n e
+t 'says that it failed' has '  *add  *3  *4  *failed: back on generation' out
+t 'not that it was activated' hasnt ' activate  *[0-9]*  *4  *done' out
 t 'goes back by itself' answers 1.1
 t 'no operation is left' runs sw show issu state detail -n e
 t 'which is said' has 'No .*operation is in progress' out

@@ -77,7 +77,7 @@ assert h["operation"] == sys.argv[1] and h["result"].startswith(sys.argv[2]), h'
 
 # -- a first version ------------------------------------------------------------------------------------------------
 t 'without an environment nothing can be activated' must_fail 2 sw install activate
-t 'it says that there is none' has 'there are 0' err
+t 'it says that there is none' has 'no environment in .* yet; make one with: slipway install add' err
 t 'nor one that is not there' must_fail 1 sw install commit -n web
 t 'which leaves nothing' test ! -e root/env/.web.lock
 t 'a dry run of add' runs sw install add web=1.0 -n web --dry-run
@@ -276,5 +276,24 @@ t 'has Slipway first' has '^slipway ' out
 t 'words that are none' must_fail 2 sw show issu nonsense
 t 'clear what' must_fail 2 sw clear install
 t 'stop what' must_fail 2 sw install auto-abort-timer
+t 'words in another order' must_fail 2 sw install activate commit issu
+t 'are told where to look' has "unexpected word 'issu'; 'slipway install activate --help' shows" err
+
+# another user
+as_nobody()
+{
+	setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+}
+chmod 755 "$T" "$SLIPWAY_ROOT"
+if as_nobody env SLIPWAY_ROOT="$SLIPWAY_ROOT" "$SLIPWAY" show version >/dev/null 2>&1; then
+	for words in 'install commit' 'install abort' 'install remove inactive' 'clear install state'; do
+		# shellcheck disable=SC2086 # words
+		t "another user: $words" must_fail 1 as_nobody env SLIPWAY_ROOT="$SLIPWAY_ROOT" "$SLIPWAY" $words -n web
+		t "$words: says who may" has "Permission denied; '.*' belongs to user 'root': run this as that user" err
+	done
+	t 'another user looks' runs as_nobody env SLIPWAY_ROOT="$SLIPWAY_ROOT" "$SLIPWAY" show install summary -n web
+else
+	skip 'another user' 'kernel: this user cannot become another one'
+fi
 
 done_testing
