@@ -31,6 +31,34 @@ int cmd_no_solution(struct cmd_context *c, const struct solve_result *r)
 	return CMD_NO_SOLUTION;
 }
 
+/* The files that a recipe names lie where it lies, and are read with it: from here on it says all by itself. */
+static int read_components(struct cmd_context *c, const char *recipe, struct env_spec_file *f, struct err *e)
+{
+	enum { COMPONENT_MAX = 1 << 20 };
+	struct env_component *v = arena_array(&c->arena, struct env_component, f->components_n);
+	const char *slash = strrchr(recipe, '/');
+	int dir_n = slash ? (int)(slash + 1 - recipe) : 0;
+	for (uint32_t i = 0; i < f->components_n; i++) {
+		auto_buf b = BUF_INIT(COMPONENT_MAX);
+		struct component ignored;
+		v[i] = f->components[i];
+		const char *name = arena_strdup(&c->arena, v[i].name), *where = recipe;
+		if (v[i].path.n) {
+			bool is_absolute = v[i].path.p[0] == '/';
+			where = arena_printf(&c->arena, "%.*s%.*s", is_absolute ? 0 : dir_n, recipe,
+					     STR_ARG(v[i].path));
+			if (fs_read(AT_FDCWD, where, &b, e) < 0)
+				return err_ctx(e, "component '%s' of '%s'", name, recipe);
+			v[i].text = arena_str(&c->arena, buf_str(&b));
+			v[i].path = STR_NONE;
+		}
+		if (component_read(&c->arena, v[i].text, name, where, &ignored, e) < 0)
+			return err_ctx(e, "component '%s'", name);
+	}
+	f->components = v;
+	return 0;
+}
+
 int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_file *ret, struct err *e)
 {
 	auto_buf text = BUF_INIT(MAX_SPEC_FILE);
@@ -42,7 +70,7 @@ int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_
 		return -1;
 	for (uint32_t i = 0; i < ret->notes_n; i++)
 		cmd_say(c, "note: %.*s", STR_ARG(ret->notes[i]));
-	return 0;
+	return read_components(c, path, ret, e);
 }
 
 int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, const struct cmd_list *words,

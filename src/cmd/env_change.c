@@ -71,6 +71,8 @@ static int solve_for(struct cmd_context *c, const struct cmd_change_args *a, con
 	target->specs_n = (uint32_t)specs_n;
 	target->variables = file->variables_n ? file->variables : before->variables;
 	target->variables_n = file->variables_n ? file->variables_n : before->variables_n;
+	target->components = file->components_n ? file->components : before->components;
+	target->components_n = file->components_n ? file->components_n : before->components_n;
 	return CMD_OK;
 }
 

@@ -37,10 +37,16 @@ static int exit_code_of(enum err_code code)
 	return CMD_FAILED;
 }
 
-/* What this user may not do in another's root, that one may. */
-static const struct err *with_owner(const struct cmd_context *c, const struct err *e, struct err *ret)
+/* The next step where the message cannot know it: a disk that is full; a root that is another user's, who may. */
+static const struct err *with_cure(const struct cmd_context *c, const struct err *e, struct err *ret)
 {
 	struct stat st;
+	if ((e->sys == ENOSPC || e->sys == EDQUOT) && !strstr(e->msg, "make room")) {
+		*ret = *e;
+		err_new(ret, e->code, "%s; 'slipway install remove inactive -n NAME' and 'slipway store gc' make room",
+			e->msg);
+		return ret;
+	}
 	if ((e->sys != EACCES && e->sys != EPERM) || c->root_fd < 0 || fstat(c->root_fd, &st) < 0 ||
 	    st.st_uid == geteuid() || faccessat(c->root_fd, ".", W_OK, AT_EACCESS) == 0)
 		return e;
@@ -54,7 +60,7 @@ static const struct err *with_owner(const struct cmd_context *c, const struct er
 int cmd_fail(struct cmd_context *c, const struct err *failure)
 {
 	struct err more;
-	const struct err *e = with_owner(c, failure, &more);
+	const struct err *e = with_cure(c, failure, &more);
 	int code = exit_code_of(e->code);
 	cmd_progress_end(c);
 	cmd_warn(c, "%s", e->msg);

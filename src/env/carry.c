@@ -31,6 +31,7 @@ struct carry {
 	struct buf path; /* the folder at the end of the chain, relative to the generation */
 	VEC(struct link_of_chain) chain;
 	VEC(struct env_left) left;
+	struct env_spec_file lock; /* of the old generation */
 	struct arena *arena;
 	char *block;
 	uint64_t n;
@@ -269,10 +270,23 @@ static int copy_file(struct carry *c, int from_dir, const char *name, int to_dir
 
 /* -- all of it ----------------------------------------------------------------------------------------------------- */
 
+/* The new recipe says whether there is one of that name. */
+static bool is_of_recipe(const struct carry *c, struct str rel)
+{
+	if (!c->lock.components_n || !str_take_str(&rel, STR(COMPONENT_DIR "/")) || !str_ends(rel, STR(".yml")))
+		return false;
+	rel.n -= strlen(".yml");
+	for (uint32_t i = 0; i < c->lock.components_n; i++)
+		if (str_eq(c->lock.components[i].name, rel))
+			return true;
+	return false;
+}
+
 static int carry_entry(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
 {
 	struct carry *c = ctx;
-	if (S_ISDIR(st->st_mode) || manifest_is_noise(str_c(rel)) || manifest_find(&c->m, str_c(rel)))
+	if (S_ISDIR(st->st_mode) || manifest_is_noise(str_c(rel)) || manifest_find(&c->m, str_c(rel)) ||
+	    is_of_recipe(c, str_c(rel)))
 		return 0;
 	if (!S_ISREG(st->st_mode) && !S_ISLNK(st->st_mode)) /* they belong to what runs in the old generation */
 		return leave(c, rel, "it is a socket, a pipe or a device");
@@ -307,13 +321,12 @@ static void hand_over(struct carry *c, struct carry_report *ret)
 static int carry_all(struct env_hold *h, uint32_t from, uint32_t number, struct carry *c, struct err *e)
 {
 	char name[16];
-	struct env_spec_file lock;
 	snprintf(name, sizeof(name), "%u", from);
 	auto_fd old = fs_open_dir(h->dir_fd, name, e);
 	if (old < 0 || manifest_read(old, &c->m, e) < 0 ||
-	    env_generation_lock(h->st, &c->m.arena, str_c(h->name), from, &lock, e) < 0)
+	    env_generation_lock(h->st, &c->m.arena, str_c(h->name), from, &c->lock, e) < 0)
 		return -1;
-	manifest_strangers(&c->m, &lock, leave_stranger, c);
+	manifest_strangers(&c->m, &c->lock, leave_stranger, c);
 	c->old_fd = old;
 	c->old_prefix = arena_printf(&c->m.arena, "%s/env/%s/%u/", h->st->root_path, h->name, from);
 	c->new_prefix = arena_printf(&c->m.arena, "%s/env/%s/%u/", h->st->root_path, h->name, number);

@@ -45,6 +45,13 @@ struct env_lock_package {
 struct env_variable {
 	struct str name, value;
 };
+/* A component file (doc/formats/component.md) that is the recipe's own: laid out as share/slipway/component/NAME.yml. */
+struct env_component {
+	struct str name;
+	struct str text;
+	struct str
+		path; /* in a recipe that a person wrote, in place of the text: whoever reads the recipe reads that file, too */
+};
 struct env_spec_file {		    /* what any of the readable files says */
 	struct str name;	    /* environment's name, or STR_NONE */
 	const struct str *channels; /* as written */
@@ -53,6 +60,8 @@ struct env_spec_file {		    /* what any of the readable files says */
 	uint32_t specs_n;
 	const struct env_variable *variables;
 	uint32_t variables_n;
+	const struct env_component *components;
+	uint32_t components_n;
 	struct str subdir;			 /* lock: the platform it is for */
 	const struct env_lock_package *packages; /* lock: exact packages in link order */
 	uint32_t packages_n;

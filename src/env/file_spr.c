@@ -4,7 +4,7 @@
  */
 #include "env/files.h"
 
-enum { SPR_VERSION = 1, MAX_LINE = 32 << 20, MAX_LINES = 2000000 };
+enum { SPR_VERSION = 2, MAX_LINE = 32 << 20, MAX_LINES = 2000000 };
 
 static int bad(const struct file_builder *b, unsigned line, struct err *e, const char *what)
 {
@@ -37,6 +37,7 @@ static int read_version(struct file_builder *b, struct str value, unsigned line,
 		return err_new(e, ERR_UNSUPPORTED,
 			       "%s:%u: recipe format %llu is newer than this slipway reads (%d); upgrade slipway",
 			       b->where, line, (unsigned long long)v, SPR_VERSION);
+	b->version = v;
 	return 0;
 }
 
@@ -53,6 +54,24 @@ static int read_variable(struct file_builder *b, struct str value, unsigned line
 	if (j->type != JSON_STRING)
 		return bad(b, line, e, "'variable' wants NAME=\"value\"");
 	return file_add_variable(b, name, j->string, line, e);
+}
+
+/* component NAME="text", component NAME=path */
+static int read_component(struct file_builder *b, struct str value, unsigned line, struct err *e)
+{
+	struct str name;
+	if (b->version < 2)
+		return bad(b, line, e, "'component' is of format 2: begin with 'recipe 2'");
+	if (!str_take_until(&value, '=', &name) || !value.n)
+		return bad(b, line, e, "'component' wants NAME=path or NAME=\"text\"");
+	if (value.p[0] != '"')
+		return file_add_component(b, name, STR_NONE, value, line, e);
+	const struct json *j = read_json(b, value, line, e);
+	if (!j)
+		return -1;
+	if (j->type != JSON_STRING || !j->string.n)
+		return bad(b, line, e, "'component' wants NAME=path or NAME=\"text\"");
+	return file_add_component(b, name, j->string, STR_NONE, line, e);
 }
 
 static int read_package(struct file_builder *b, struct str value, unsigned line, struct err *e)
@@ -96,6 +115,8 @@ static int read_line(struct file_builder *b, struct str key, struct str value, u
 		return read_package(b, value, line, e);
 	if (str_eq(key, STR("variable")))
 		return read_variable(b, value, line, e);
+	if (str_eq(key, STR("component")))
+		return read_component(b, value, line, e);
 	if (str_eq(key, STR("requested")))
 		return read_requested(b, value, line, e);
 	struct str copy = arena_str(b->arena, value);
@@ -112,7 +133,7 @@ static int read_line(struct file_builder *b, struct str key, struct str value, u
 	else
 		return err_new(
 			e, ERR_INPUT,
-			"%s:%u: unknown word '%.*s' (known: recipe, name, subdir, channel, spec, variable, lock, package, requested)",
+			"%s:%u: unknown word '%.*s' (known: recipe, name, subdir, channel, spec, variable, component, lock, package, requested)",
 			b->where, line, STR_ARG(key));
 	return 0;
 }
@@ -165,6 +186,19 @@ static void put_variable(struct buf *b, const struct env_variable *v)
 	buf_put_char(b, '\n');
 }
 
+static void put_component(struct buf *b, const struct env_component *c)
+{
+	struct jw w = JW_INIT(b, 0);
+	buf_put_c(b, "component ");
+	buf_put_str(b, c->name);
+	buf_put_char(b, '=');
+	if (c->text.n)
+		jw_str(&w, c->text);
+	else
+		buf_put_str(b, c->path);
+	buf_put_char(b, '\n');
+}
+
 static void put_package(struct buf *b, const struct env_lock_package *p)
 {
 	struct jw w = JW_INIT(b, 0);
@@ -177,7 +211,7 @@ static void put_package(struct buf *b, const struct env_lock_package *p)
 
 void env_file_write_spr(const struct env_spec_file *f, struct buf *b)
 {
-	buf_put_c(b, "recipe 1\n");
+	buf_put_c(b, f->components_n ? "recipe 2\n" : "recipe 1\n");
 	if (f->name.n)
 		put_line(b, "name", f->name);
 	if (f->subdir.n)
@@ -190,6 +224,8 @@ void env_file_write_spr(const struct env_spec_file *f, struct buf *b)
 		put_line(b, "spec", f->specs[i]);
 	for (uint32_t i = 0; i < f->variables_n; i++)
 		put_variable(b, &f->variables[i]);
+	for (uint32_t i = 0; i < f->components_n; i++)
+		put_component(b, &f->components[i]);
 	if (f->is_lock)
 		put_line(b, "lock", STR("exact"));
 	for (uint32_t i = 0; i < f->packages_n; i++)

@@ -18,6 +18,7 @@ static void hand_over(struct file_builder *b)
 	HAND_OVER(channels, struct str);
 	HAND_OVER(specs, struct str);
 	HAND_OVER(variables, struct env_variable);
+	HAND_OVER(components, struct env_component);
 	HAND_OVER(packages, struct env_lock_package);
 	HAND_OVER(notes, struct str);
 }
@@ -48,6 +49,27 @@ int file_add_variable(struct file_builder *b, struct str name, struct str value,
 		return err_new(e, ERR_INPUT, "%s:%u: variable '%.*s' is there twice", b->where, line, STR_ARG(name));
 	*slot = b->variables.n + 1;
 	*vec_add(&b->variables) = (struct env_variable){name, arena_str(b->arena, value)};
+	return 0;
+}
+
+int file_add_component(struct file_builder *b, struct str name, struct str text, struct str path, unsigned line,
+		       struct err *e)
+{
+	enum { TEXT_MAX = 1 << 20 };
+	struct err why = ERR_INIT;
+	if (env_name_check(name, &why) < 0)
+		return err_new(e, ERR_INPUT,
+			       "%s:%u: '%.*s' is no name of a component (letters, digits, '.', '_', '-'; at most 64)",
+			       b->where, line, STR_ARG(str_head(name, 100)));
+	if (text.n > TEXT_MAX || memchr(text.p, '\0', text.n))
+		return err_new(e, ERR_LIMIT, "%s:%u: component '%.*s' is larger than 1 MiB, or holds a NUL byte",
+			       b->where, line, STR_ARG(name));
+	vec_foreach(c, &b->components)
+		if (str_eq(c->name, name))
+			return err_new(e, ERR_INPUT, "%s:%u: component '%.*s' is there twice", b->where, line,
+				       STR_ARG(name));
+	*vec_add(&b->components) =
+		(struct env_component){arena_str(b->arena, name), arena_str(b->arena, text), arena_str(b->arena, path)};
 	return 0;
 }
 

@@ -14,10 +14,15 @@ struct file_builder {
 	struct env_spec_file *file;
 	VEC(struct str) channels, specs, notes;
 	VEC(struct env_variable) variables;
+	VEC(struct env_component) components;
+	uint64_t version; /* of the format, .spr */
 	VEC(struct env_lock_package) packages;
 	struct map variable_names, package_names; /* → index + 1 */
 };
 int file_add_variable(struct file_builder *b, struct str name, struct str value, unsigned line, struct err *e);
+/* Either its text or a path. */
+int file_add_component(struct file_builder *b, struct str name, struct str text, struct str path, unsigned line,
+		       struct err *e);
 /* "nodefaults" is a word of conda's, not a channel. */
 void file_add_channel(struct file_builder *b, struct str channel);
 /* A lock has each name once, whichever way it is written. */

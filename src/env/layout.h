@@ -184,3 +184,6 @@ void history_text(const struct layer *l, struct buf *b);
 /* conda-meta/slipway-activate.sh, which wrappers source. */
 int record_activation(struct layer *l, struct err *e);
 int record_state(struct layer *l, struct err *e);
+#define COMPONENT_DIR "share/slipway/component"
+/* The recipe's own component files; a package's of the same name is an error. */
+int record_components(struct layer *l, struct err *e);

@@ -331,7 +331,7 @@ static int lay_out(struct layer *l, struct err *e)
 		return -1;
 	digest_links(l);
 	if (pyc_compile(l, e) < 0 || scripts_run(l, SCRIPT_POST_LINK, e) < 0 || scripts_messages(l, e) < 0 ||
-	    record_activation(l, e) < 0)
+	    record_activation(l, e) < 0 || record_components(l, e) < 0)
 		return -1;
 	return record_all(l, e);
 }

@@ -175,5 +175,11 @@ bool env_same_settings(const struct env_spec_file *x, const struct env_spec_file
 		if (!str_eq(x->variables[i].name, y->variables[i].name) ||
 		    !str_eq(x->variables[i].value, y->variables[i].value))
 			return false;
+	if (x->components_n != y->components_n)
+		return false;
+	for (uint32_t i = 0; i < x->components_n; i++)
+		if (!str_eq(x->components[i].name, y->components[i].name) ||
+		    !str_eq(x->components[i].text, y->components[i].text))
+			return false;
 	return true;
 }

@@ -300,3 +300,31 @@ int record_state(struct layer *l, struct err *e)
 	buf_put_char(&b, '\n');
 	return write_new(l->job->prefix_fd, "conda-meta/state", &b, e);
 }
+
+/* == components =================================================================================================== */
+int record_components(struct layer *l, struct err *e)
+{
+	const struct env_spec_file *t = l->job->target;
+	if (t->components_n && fs_mkdirs(l->job->prefix_fd, COMPONENT_DIR, 0755, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < t->components_n; i++) {
+		const struct env_component *c = &t->components[i];
+		auto_free char *path = xasprintf(COMPONENT_DIR "/%.*s.yml", STR_ARG(c->name));
+		auto_buf b = BUF_INIT(BUF_MAX);
+		struct err why = ERR_INIT;
+		if (!c->text.n)
+			return err_new(e, ERR_INPUT,
+				       "component '%.*s' of the recipe names file '%.*s', which was not read with it",
+				       STR_ARG(c->name), STR_ARG(c->path));
+		buf_put_str(&b, c->text);
+		if (write_new(l->job->prefix_fd, path, &b, &why) == 0)
+			continue;
+		*e = why;
+		return why.code == ERR_EXISTS
+			       ? err_new(e, ERR_EXISTS,
+					 "component '%.*s' of the recipe is one of a package, too: give it another name",
+					 STR_ARG(c->name))
+			       : -1;
+	}
+	return 0;
+}

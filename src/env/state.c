@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "env/state.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include "base/dl.h"
@@ -85,11 +86,13 @@ static int db_error(struct env_state *st, struct err *e, const char *what)
 	enum err_code code = rc == SQLITE_BUSY				   ? ERR_BUSY
 			     : rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT ? ERR_VERIFY
 									   : ERR_FAILED;
-	return err_new(
+	(void)err_new(
 		e, code, "state.db: %s: %s%s", what, sqlite.errmsg(st->db),
 		code == ERR_VERIFY
 			? "; restore it from a backup, or move it and the folder 'env' away to start with no environments"
 			: "");
+	e->sys = rc == SQLITE_FULL ? ENOSPC : 0;
+	return -1;
 }
 
 void db_query_free(db_query *q)

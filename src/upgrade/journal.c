@@ -203,7 +203,7 @@ int run_arm_timer(struct run *r, struct err *e)
 		return -1;
 	r->op.timer = timer_arm(length, &now);
 	run_tell(r, UPGRADE_EVENT_TIMER, length, false, "auto abort timer", NULL);
-	if (!r->o->services)
+	if (!r->o->services && !r->will_commit)
 		run_note(
 			r,
 			"nothing rings this timer here: 'slipway agent' does; without it the next command that changes '%.*s' "

@@ -107,6 +107,20 @@ static bool any_package_changed(const struct side *from, const struct side *to)
 	return false;
 }
 
+static struct str component_text(const struct env_spec_file *lock, struct str name)
+{
+	for (uint32_t i = 0; i < lock->components_n; i++)
+		if (str_eq(lock->components[i].name, name))
+			return lock->components[i].text;
+	return STR_NONE;
+}
+
+/* Of the recipe itself. */
+static bool same_component(const struct env_spec_file *from, const struct env_spec_file *to, struct str name)
+{
+	return str_eq(component_text(from, name), component_text(to, name));
+}
+
 static int is_touched(const struct run *r, struct arena *a, const struct side *from, const struct side *to,
 		      const struct service_decl *d, struct err *e)
 {
@@ -116,7 +130,8 @@ static int is_touched(const struct run *r, struct arena *a, const struct side *f
 		return 1;
 	if (env_owner(r->o->state, a, r->o->env, to->generation, path, &owner, e) < 0)
 		return -1;
-	return owner.n ? closure_changed(from, to, owner) : any_package_changed(from, to);
+	return owner.n ? closure_changed(from, to, owner)
+		       : any_package_changed(from, to) || !same_component(&from->lock, &to->lock, d->component);
 }
 
 static const struct service_status *running(const struct service_status *s, size_t n, struct str env, struct str name)

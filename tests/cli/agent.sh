@@ -137,6 +137,49 @@ begin_agent
 t 'the next agent runs nothing' runs sw status
 t 'and says so' has '^no services run$' out
 t 'the end' runs sw agent stop
+# -- a component that is the recipe's own
+mkdir -p stage/bin recipe
+printf '#!/bin/sh\nexec "%s" "$@"\n' "$BUILD_ROOT/tests/webd" >stage/bin/front
+chmod +x stage/bin/front
+package stage front 1
+t 'a package without a component' runs sw channel publish ch front-1-0.tar.bz2
+front() # VERSION
+{
+	cat >recipe/front.yml <<-X
+		services:
+		  front:
+		    command: [bin/front, --version, '$1']
+		    ready: notify
+		    sockets: {http: '127.0.0.1:$port'}
+	X
+}
+front A
+printf 'recipe 2\nchannel ch\nspec front\ncomponent front=front.yml\n' >recipe/front.spr
+begin_agent
+t 'a recipe with a component' runs sw env create -n r -f recipe/front.spr
+t 'which starts' runs sw start r
+t 'and answers' answers A
+t 'export' sh -c '"$1" env export -n r >r.spr' sh "$SLIPWAY"
+t 'has it inside' has '^component front="services:' r.spr
+t 'is exact' runs sw apply r.spr -n r
+t 'so that nothing is to do' has 'nothing to do' err
+front B
+t 'another text' runs sw env update -n r -f recipe/front.spr
+t 'is another version of the service' answers B
+t 'an update without a recipe' runs sw env update -n r -c ch front
+t 'keeps it' answers B
+t 'a recipe of before' runs sw install add r.spr activate issu commit -n r
+t 'brings the old one back' answers A
+sed -e '/^component/d' -e 's/^recipe 2/recipe 1/' r.spr >none.spr
+t 'a lock without it' runs sw apply none.spr -n r
+t 'has none' must_fail 1 answers A
+t 'nor has the prefix' test ! -e root/env/r/current/share/slipway/component/front.yml
+t 'what is wrong in it' must_fail 1 sh -c 'echo "services: [" >recipe/front.yml && "$SLIPWAY" env update -n r -f recipe/front.spr'
+t 'is named with its place' has "component 'front': recipe/front.yml:2: " err
+t 'one that is not there' must_fail 1 sh -c 'rm recipe/front.yml && "$SLIPWAY" env update -n r -f recipe/front.spr'
+t 'too' has "component 'front' of 'recipe/front.spr': open 'recipe/front.yml': No such file" err
+t 'the agent of the recipe ends' runs sw agent stop --services
+
 # -- upgrades, under load
 begin_agent
 sw -q channel add ./ch --name ch

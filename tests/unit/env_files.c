@@ -144,9 +144,29 @@ TEST(a_variable_may_be_bare)
 	CHECK_STR(z(f.variables[1].value), "");
 }
 
+TEST(a_recipe_has_components)
+{
+	auto_buf b = BUF_INIT(1 << 16);
+	struct env_spec_file f =
+		reads("recipe 2\nspec a\ncomponent web=sub/web.yml\ncomponent db=\"services: {}\\n\"\n", "x.spr");
+	CHECK_INT(f.components_n, 2);
+	CHECK_STR(z(f.components[0].path), "sub/web.yml");
+	CHECK_INT(f.components[0].text.n, 0);
+	CHECK_STR(z(f.components[1].text), "services: {}\n");
+	env_file_write_spr(&f, &b);
+	CHECK_STR(b.p, "recipe 2\nspec a\ncomponent web=sub/web.yml\ncomponent db=\"services: {}\\n\"\n");
+}
+
 TEST(bad_recipes_name_file_and_line)
 {
-	fails("recipe 2\n", "x.spr", ERR_UNSUPPORTED, "x.spr:1: recipe format 2 is newer");
+	fails("recipe 1\ncomponent a=b\n", "x.spr", ERR_INPUT,
+	      "x.spr:2: 'component' is of format 2: begin with 'recipe 2'");
+	fails("recipe 2\ncomponent a\n", "x.spr", ERR_INPUT, "x.spr:2: 'component' wants");
+	fails("recipe 2\ncomponent a=\n", "x.spr", ERR_INPUT, "x.spr:2: 'component' wants");
+	fails("recipe 2\ncomponent a=\"\"\n", "x.spr", ERR_INPUT, "x.spr:2: 'component' wants");
+	fails("recipe 2\ncomponent ../a=b\n", "x.spr", ERR_INPUT, "x.spr:2: '../a' is no name of a component");
+	fails("recipe 2\ncomponent a=b\ncomponent a=c\n", "x.spr", ERR_INPUT, "x.spr:3: component 'a' is there twice");
+	fails("recipe 3\n", "x.spr", ERR_UNSUPPORTED, "x.spr:1: recipe format 3 is newer");
 	fails("recipe one\n", "x.spr", ERR_INPUT, "x.spr:1: 'recipe' wants");
 	fails("recipe 1\n\nspecs numpy\n", "x.spr", ERR_INPUT, "x.spr:3: unknown word 'specs'");
 	fails("recipe 1\nspec\n", "x.spr", ERR_INPUT, "x.spr:2: 'spec' lacks its value");
