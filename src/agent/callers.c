@@ -131,7 +131,10 @@ static void on_child(void *ctx, pid_t pid, int status)
 		agent_say(g->o, "pair: from %s: %.*s", c->from, WHY_SIZE - 1, c->report->why);
 	forget(c);
 	(void)!callers_look(g, &(struct err){0}); /* somebody may have joined */
-	watch_look_all(g);			  /* or have been in the middle of something */
+	/* An environment whose services or timer it touched was named over its own connection to the agent, and is looked after when that
+	 * ends. Not so after each connection: settling asks the other member, whose agent would ask this one. */
+	if (WIFSIGNALED(status))
+		watch_look_all(g);
 }
 
 static int start(struct agent *g, int fd, const char *from, bool near, struct err *e)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two hosts and their agents, on two addresses of the loopback interface: how they come to know each other, and who else does not.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
-need python3 openssl
+. "$SOURCE_ROOT/tests/lib/package.sh"
+need python3 openssl bzip2
 
 # on N COMMAND...: on host N
 on()
@@ -231,6 +232,38 @@ t 'and why' has '^pair: does not listen: .*Address already in use' out
 wait "$holder"
 t 'and listens when it can' soon link_is True 2
 
-kill "$agent1" "$agent2"
+# What is uncommitted is nothing that the two agents talk about without end.
+small_package x 1
+small_package x 2
+worked()
+{
+	awk '{print $16 + $17}' "/proc/$agent1/stat" # clock ticks of its processes
+}
+quiet()
+{
+	link_is True 1 && link_is True 2 || return
+	before=$(worked)
+	sleep 3
+	[ $(($(worked) - before)) -lt 10 ] || { echo "$(($(worked) - before)) ticks in 3 s"; return 1; }
+}
+t 'a channel' "$SLIPWAY" channel publish ch ./*.tar.bz2
+for i in 1 2; do
+	echo 'autostart: ignore' >"h$i/config.yml"
+	on "$i" agent stop 2>/dev/null
+	t "the agent of member $i, with its configuration" begin_agent "$i"
+	t "an environment on member $i" on "$i" -q env create -n e -c ./ch x=1
+done
+t 'add' runs on 1 install add x=2 -n e
+t 'is told of both' has 'Add: Passed on \[1 2\]' out
+t 'activate' runs on 2 install activate issu -n e
+t 'then the agents are quiet' quiet
+t 'commit' runs on 1 install commit -n e
+for i in 1 2; do
+	t "member $i" runs on "$i" show install summary -n e
+	t 'has committed it' has '^ENV *C *2 ' out
+done
+
+on 1 agent stop 2>/dev/null
+on 2 agent stop 2>/dev/null
 wait
 done_testing
