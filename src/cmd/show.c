@@ -77,7 +77,8 @@ static void summary_table(struct cmd_context *c, struct str name, const struct u
 			  const struct env_generation_info *g, size_t n)
 {
 	struct out *o = &c->out;
-	out_line(o, "[ Member 1 ] Installed Package(s) Information: %.*s", STR_ARG(name));
+	bool joined;
+	out_line(o, "[ Member %u ] Installed Package(s) Information: %.*s", cmd_show_member(c, &joined), STR_ARG(name));
 	out_line(o, "State (St): I - Inactive, U - Activated & Uncommitted,");
 	out_line(o, "            C - Activated & Committed, D - Deactivated & Uncommitted");
 	out_line(o, RULE);
@@ -158,7 +159,8 @@ static int read_log(struct cmd_context *c, struct str name, struct log *l, struc
 static void log_text(struct cmd_context *c, struct str name, const struct log *l)
 {
 	struct out *o = &c->out;
-	out_line(o, "[ Member 1 ] Install log: %.*s", STR_ARG(name));
+	bool joined;
+	out_line(o, "[ Member %u ] Install log: %.*s", cmd_show_member(c, &joined), STR_ARG(name));
 	for (size_t i = 0; i < l->n; i++) {
 		const struct env_history_entry *h = &l->h[i];
 		out_line(o, "%s %.*s %.*s: %u -> %u, %.*s", start_time(c, h->at_ms), STR_ARG(h->who),
@@ -223,6 +225,7 @@ static bool is_terminal(const struct upgrade_status *s)
 static void detail_text(struct cmd_context *c, const struct upgrade_status *s)
 {
 	struct out *o = &c->out;
+	bool joined;
 	if (!s->in_progress) {
 		out_line(o, "%.*s: No ISSU operation is in progress", STR_ARG(s->env));
 		return;
@@ -243,7 +246,9 @@ static void detail_text(struct cmd_context *c, const struct upgrade_status *s)
 	out_line(o, "%s", "");
 	out_line(o, "Auto abort timer: %s", timer_text(c, s));
 	out_line(o, "Running version: %.*s", STR_ARG(s->running_version));
-	out_line(o, "Operating mode: single host, terminal state %s", is_terminal(s) ? "reached" : "not reached");
+	(void)cmd_show_member(c, &joined);
+	out_line(o, "Operating mode: %s, terminal state %s", joined ? "pair" : "single host",
+		 is_terminal(s) ? "reached" : "not reached");
 	out_line(o, "Next: %.*s -n %.*s", STR_ARG(s->next), STR_ARG(s->env));
 }
 

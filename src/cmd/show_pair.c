@@ -66,6 +66,15 @@ static int ask_each(struct cmd_context *c, const char *name, struct pair_shown *
 	return 0;
 }
 
+uint32_t cmd_show_member(struct cmd_context *c, bool *ret_joined)
+{
+	struct pair p;
+	struct err damaged = ERR_INIT; /* said by those commands that need it */
+	bool is = pair_read(c->root_fd, &c->arena, &p, &damaged) == 1;
+	*ret_joined = is && p.joined;
+	return is ? p.self : 1;
+}
+
 /* -- words ---------------------------------------------------------------------------------------------------------- */
 
 /* "4 minutes", "1 hour, 12 minutes", "3 days, 2 hours" */

@@ -51,6 +51,7 @@ static void move_away(struct back *w, uint32_t n)
 	try_traffic(w, TRAFFIC_ACTIVE, other);
 	if (coordinate_switch_over(k, other, w->b->by_timer ? "auto abort timer" : "install abort", &e) < 0)
 		coordinate_note(k, "%s; going back goes on", e.msg);
+	try_traffic(w, TRAFFIC_DRAIN, n);
 }
 
 static void bring_back_in(struct back *w, uint32_t n)

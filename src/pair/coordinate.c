@@ -199,6 +199,8 @@ static int restart_active(struct coordinator *k, uint32_t was_active, struct err
 	begin_part(k, "active reload");
 	int rc = coordinate_traffic(k, TRAFFIC_ACTIVE, to, e) < 0 ||
 				 (k->moves_traffic && coordinate_switch_over(k, to, "install activate", e) < 0) ||
+				 /* where both answer, being active alone says nothing of the other one */
+				 coordinate_traffic(k, TRAFFIC_DRAIN, was_active, e) < 0 ||
 				 restart(k, was_active, e) < 0 || coordinate_wait_healthy(k, was_active, e) < 0 ||
 				 coordinate_traffic(k, TRAFFIC_READY, was_active, e) < 0
 			 ? -1

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
+# Two members of a pair, each in a network of its own, and in a third one HAProxy and whoever asks. Networks are made on the spot and need
+# nothing beyond this host. The caller has $SOURCE_ROOT, $BUILD_ROOT, $SLIPWAY, a folder $T, and tests/lib/package.sh; `pair_down` at its end.
+#
+#	pair_nets            the networks: c (10.0.0.1), 1 (10.0.0.11) and 2 (10.0.0.12) for traffic; 10.1.0.1 and 10.1.0.2 between 1 and 2 for
+#	                     the link alone. 1 where that is forbidden here
+#	pair_hosts           roots $T/m1, $T/m2, agents, `pair init` and `pair join`, the servers in HAProxy
+#	pair_server V [OPT]  a package web V of the example server, in the channel $T/ch
+#	m N WORDS...         slipway on member N
+#	pair_load, pair_unload OUT         constant load on HAProxy; what it came to is in OUT
+#	pair_cut, pair_mend                the link between the agents
+#	pair_both_up                       both take requests, as HAProxy sees it
+#	pair_versions ONE TWO              what each of them runs, at rest
+pair_net=slipway-pair-$$
+pair_load_pid='' pair_agent1_pid='' pair_agent2_pid='' pair_haproxy_pid=''
+PATH=$PATH:/usr/sbin:/sbin
+
+# await COMMAND...: until it succeeds, at most 30 seconds
+await()
+{
+	await_n=0
+	until "$@" >/dev/null 2>&1; do
+		await_n=$((await_n + 1))
+		[ "$await_n" -lt 600 ] || { echo "waited in vain for: $*"; return 1; }
+		sleep 0.05
+	done
+}
+
+in_net()
+{
+	in_net_name=$1
+	shift
+	ip netns exec "$pair_net-$in_net_name" "$@"
+}
+
+m()
+{
+	m_n=$1
+	shift
+	ip netns exec "$pair_net-$m_n" env SLIPWAY_ROOT="$T/m$m_n" "$SLIPWAY" "$@"
+}
+
+pair_nets()
+{
+	for pair_n in c 1 2; do
+		ip netns add "$pair_net-$pair_n" && in_net "$pair_n" ip link set lo up || return 1
+	done
+	in_net c ip link add br0 type bridge && in_net c ip link set br0 up && in_net c ip addr add 10.0.0.1/24 dev br0 || return 1
+	for pair_n in 1 2; do
+		in_net c ip link add "p$pair_n" type veth peer name eth0 netns "$pair_net-$pair_n" &&
+			in_net c ip link set "p$pair_n" master br0 up &&
+			in_net "$pair_n" ip addr add "10.0.0.1$pair_n/24" dev eth0 && in_net "$pair_n" ip link set eth0 up || return 1
+	done
+	in_net 1 ip link add link0 type veth peer name link0 netns "$pair_net-2" || return 1
+	for pair_n in 1 2; do
+		in_net "$pair_n" ip addr add "10.1.0.$pair_n/24" dev link0 && in_net "$pair_n" ip link set link0 up || return 1
+	done
+}
+
+pair_cut()
+{
+	in_net 1 ip link set link0 down
+}
+
+pair_mend()
+{
+	in_net 1 ip link set link0 up
+}
+
+pair_both_up()
+{
+	m 1 show redundancy --json >"$T/both.json" && [ "$(grep -c '"traffic": "carries"' "$T/both.json")" = 2 ]
+}
+
+# pair_is N STATE VERSION: of its operation, and what runs
+pair_is()
+{
+	m "$1" show issu state detail -n site --json >"$T/is.json" && m "$1" show version -n site --json >"$T/version.json" || return 1
+	grep -q "\"state\": \"$2\"" "$T/is.json" && grep -q "\"version\": \"$3\"" "$T/version.json" && return
+	echo "member $1 is not in state '$2' with '$3':"
+	grep '"state"' "$T/is.json"
+	grep '"version"' "$T/version.json"
+	return 1
+}
+
+pair_versions()
+{
+	pair_is 1 none "$1" && pair_is 2 none "$2"
+}
+
+pair_server()
+{
+	mkdir -p stage/bin stage/share/slipway/component
+	cp "$BUILD_ROOT/tests/webd" stage/bin/webd
+	cat >stage/share/slipway/component/web.yml <<-X
+		services:
+		  web:
+		    command: [bin/webd, --version, '$1', --grace, '200', --crash, '600000'${2:+, $2}]
+		    ready: notify
+		    sockets: {http: '0.0.0.0:8080', health: private}
+		    stop-timeout: 5s
+		    health:
+		      interval: 200ms
+		      probes: [{http: {address: health, path: /health}}, {http: {address: http, path: /health}}]
+	X
+	package stage web "$1" && "$SLIPWAY" -q channel publish "$T/ch" "web-$1-0.tar.bz2"
+}
+
+# The process itself, so that it can be killed.
+pair_agent()
+{
+	(exec ip netns exec "$pair_net-$1" env SLIPWAY_ROOT="$T/m$1" "$SLIPWAY" agent) >>"$T/agent$1.log" 2>&1 &
+	eval "pair_agent$1_pid=$!"
+	await m "$1" status
+}
+
+# As a power cut would: the agent and whatever it runs for others, not the services.
+pair_agent_killed()
+{
+	eval "pair_killed=\$pair_agent$1_pid"
+	kill -9 "$pair_killed" 2>/dev/null
+	wait "$pair_killed" 2>/dev/null
+	eval "pair_agent$1_pid="
+}
+
+pair_haproxy()
+{
+	cat >"$T/haproxy.cfg" <<-X
+		global
+			stats socket ipv4@10.0.0.1:9999 level admin
+			nbthread 2
+		defaults
+			mode http
+			timeout connect 5s
+			timeout client 30s
+			timeout server 30s
+			retries 0
+		frontend front
+			bind 10.0.0.1:80
+			option idle-close-on-response
+			default_backend web
+		backend web
+			balance roundrobin
+			option httpchk GET /health
+			default-server check inter 100ms fall 2 rise 1
+			server web1 10.0.0.11:8080
+			server web2 10.0.0.12:8080
+	X
+	in_net c haproxy -db -f "$T/haproxy.cfg" >>"$T/haproxy.log" 2>&1 &
+	pair_haproxy_pid=$!
+}
+
+pair_hosts()
+{
+	mkdir -p "$T/m1" "$T/m2"
+	for pair_n in 1 2; do
+		cat >"$T/m$pair_n/pair.yml" <<-X
+			traffic:
+			- haproxy: {socket: 'ipv4@10.0.0.1:9999', backend: web, servers: {1: web1, 2: web2}}
+		X
+		echo 'autostart: ignore' >"$T/m$pair_n/config.yml" # these hosts do not boot
+		pair_agent "$pair_n" || return 1
+	done
+	m 1 -q channel add "$T/ch" --name ch || return 1
+	m 1 pair init --name one --listen 10.1.0.1 --json >"$T/invitation" || return 1
+	pair_invitation=$(sed -n 's/.*"invitation": "\([^"]*\)".*/\1/p' "$T/invitation")
+	m 2 -q pair join "$pair_invitation" --name two --listen 10.1.0.2 || return 1
+	pair_haproxy
+}
+
+pair_load()
+{
+	in_net c "$BUILD_ROOT/tests/load" -c 16 -p 5 -d 600 "$@" 10.0.0.1:80 >"$T/load.out" &
+	pair_load_pid=$!
+	sleep 0.3
+}
+
+# The load itself, not the one that waits for it.
+pair_unload()
+{
+	sleep 0.3
+	for pair_pid in $(ip netns pids "$pair_net-c"); do
+		! grep -q '^load$' "/proc/$pair_pid/comm" || kill "$pair_pid"
+	done
+	wait "$pair_load_pid"
+	pair_code=$?
+	pair_load_pid=''
+	[ "$T/load.out" -ef "$1" ] || cp "$T/load.out" "$1"
+	return "$pair_code"
+}
+
+pair_down()
+{
+	for pair_n in c 1 2; do
+		# shellcheck disable=SC2046 # numbers
+		kill -9 $(ip netns pids "$pair_net-$pair_n" 2>/dev/null) 2>/dev/null || :
+		ip netns del "$pair_net-$pair_n" 2>/dev/null || :
+	done
+}
