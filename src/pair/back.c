@@ -177,8 +177,7 @@ static int ask_other(struct settling *s, uint32_t n, struct err *e)
 	if (k->m[other]->ops->outcome(k->m[other], &k->arena, k->env, k->st[n].operation_id, &word, &ignored, e) < 0) {
 		if (e->code != ERR_NETWORK || k->m[other]->local)
 			return err_ctx(e, "member %u", other);
-		k->lost[other] = true;
-		k->why[other] = str_c(arena_strdup(&k->arena, str_c(e->msg)));
+		coordinate_lose(k, other, e);
 		*e = ERR_INIT;
 		return 0;
 	}

@@ -87,10 +87,8 @@ static int copy_to_other(struct coordinator *k, const struct upgrade_request *q,
 				     q->plan->target.packages_n, k->self, other),
 			NULL);
 	int rc = k->m[other]->ops->copy(k->m[other], &q->plan->target, k->store, e);
-	if (rc < 0 && e->code == ERR_NETWORK) {
-		k->lost[other] = true;
-		k->why[other] = str_c(arena_strdup(&k->arena, str_c(e->msg)));
-	}
+	if (rc < 0 && e->code == ERR_NETWORK)
+		coordinate_lose(k, other, e);
 	if (rc < 0)
 		return end_part(k, name, err_ctx(e, "copy to member %u", other), e);
 	coordinate_tell(k, UPGRADE_EVENT_NOTE, other, 0, false,

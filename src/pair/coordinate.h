@@ -47,6 +47,8 @@ int coordinate_settle(struct coordinator *k, bool whole_or_not, struct err *e);
 void coordinate_tell(struct coordinator *k, enum upgrade_event_kind kind, uint32_t member, int64_t number, bool done,
 		     const char *text, const struct err *failure);
 void coordinate_note(struct coordinator *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* It broke off, as e says: it is given no further order. */
+void coordinate_lose(struct coordinator *k, uint32_t n, const struct err *e);
 bool coordinate_reaches(const struct coordinator *k, uint32_t n);
 uint32_t coordinate_standby(const struct coordinator *k);
 /* Takes over what members tell, asks them for their roles. */

@@ -67,17 +67,30 @@ static int no_answer(const struct coordinator *k, uint32_t n, struct err *e)
 		       STR_ARG(k->why[n]));
 }
 
+/* Without the "member 2: " that it may begin with. */
+static const char *cause(const struct err *e, uint32_t n)
+{
+	char own[16];
+	int k = snprintf(own, sizeof(own), "member %u: ", n);
+	return strncmp(e->msg, own, (size_t)k) == 0 ? e->msg + k : e->msg;
+}
+
+void coordinate_lose(struct coordinator *k, uint32_t n, const struct err *e)
+{
+	k->lost[n] = true;
+	k->why[n] = str_c(arena_strdup(&k->arena, str_c(cause(e, n))));
+}
+
 /* After a call: one that broke off says nothing of what was done. */
 static int came_back(struct coordinator *k, uint32_t n, int rc, struct err *e)
 {
 	if (rc >= 0)
 		return rc;
 	if (!k->m[n]->local && e->code == ERR_NETWORK) {
-		k->lost[n] = true;
-		k->why[n] = str_c(arena_strdup(&k->arena, str_c(e->msg)));
+		coordinate_lose(k, n, e);
 		return no_answer(k, n, e);
 	}
-	return err_ctx(e, "member %u", n);
+	return cause(e, n) == e->msg ? err_ctx(e, "member %u", n) : -1;
 }
 
 /* The higher epoch is right, and told to who did not hear of it. */
