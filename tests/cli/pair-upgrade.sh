@@ -41,7 +41,7 @@ loaded()
 	pair_load
 	"$@"
 	loaded_code=$?
-	pair_unload load.json || { echo "requests failed:"; cat load.json; return 1; }
+	pair_unload || { echo "requests failed:"; cat load.out; return 1; }
 	return "$loaded_code"
 }
 
@@ -73,18 +73,32 @@ shown()
 
 three_steps()
 {
+	add_step && activate_step && commit_step && settled 1.1 && return
+	cat out
+	return 1
+}
+
+add_step()
+{
 	m 1 install add web=1.1 -n site >out 2>&1 && in_order out 'Starting initial file syncing' 'Copying .* from member 1 to member 2' \
 		'Finished copying to member 2' 'Performing Add on all members' 'Finished Add on member 1' 'Finished Add on member 2' \
-		'Add: Passed on \[1 2\]' 'SUCCESS: install_add' && pair_is 2 added 'web 1.0' || return 1
+		'Add: Passed on \[1 2\]' 'SUCCESS: install_add' && pair_is 2 added 'web 1.0'
+}
+
+activate_step()
+{
 	m 1 install activate issu -n site >out 2>&1 && in_order out 'STAGE 0: Initial System Level Sanity Check' 'Standby Hot state ---$' \
 		'STAGE 1: Installing software on Standby' 'install_remote: Passed on \[2\]' 'STAGE 2: Restarting Standby' \
 		'Finished wait for Standby to reach terminal' 'STAGE 3: Installing software on Active' 'install_active: Passed on \[1\]' \
-		'STAGE 4: Restarting Active' 'SUCCESS: install_activate' || { cat out; return 1; }
-	redundancy 1 'e["hot"] and r["active"] == 2 and r["switch_overs"] == 1 and r["last_switch_over_reason"] == "install activate"' &&
-		redundancy 2 'one["operation_state"] == two["operation_state"] == "activated"' || return 1
+		'STAGE 4: Restarting Active' 'SUCCESS: install_activate' &&
+		redundancy 1 'e["hot"] and r["active"] == 2 and r["switch_overs"] == 1 and r["last_switch_over_reason"] == "install activate"' &&
+		redundancy 2 'one["operation_state"] == two["operation_state"] == "activated"'
+}
+
+commit_step()
+{
 	m 1 install commit -n site >out 2>&1 && in_order out 'STAGE 0' 'install_commit_2: Passed on \[2\]' 'STAGE 1: Dispatching the commit' \
-		'install_commit_remote: Passed on \[1\]' 'SUCCESS: install_commit' || { cat out; return 1; }
-	settled 1.1
+		'install_commit_remote: Passed on \[1\]' 'SUCCESS: install_commit'
 }
 
 # the archive came from member 1: the other one has never heard of the channel
@@ -189,10 +203,10 @@ agent_killed()
 }
 
 t 'two hosts, a first version on both' first
-[ $test_failed = 0 ] || { tail -n 20 "$T"/agent?.log | diag; done_testing; exit; }
+[ "$test_failed" = 0 ] || { tail -n 20 "$T"/agent?.log | diag; done_testing; exit; }
 t 'each shows both' shown
 t 'add, activate, commit, and nobody notices' loaded three_steps
-diag <load.json
+diag <load.out
 t 'fetched once' fetched_once
 t 'a version that fails its health check goes back by itself' loaded back_by_itself
 t 'begun on one member, aborted from the other' loaded by_abort
@@ -203,5 +217,5 @@ t 'the command is killed at any time' loaded command_killed
 t 'the agent of the other member is killed' loaded agent_killed 2
 t 'the agent of this member is killed' loaded agent_killed 1
 diag <codes
-diag <load.json
+diag <load.out
 done_testing

@@ -8,7 +8,7 @@
 #	pair_hosts           roots $T/m1, $T/m2, agents, `pair init` and `pair join`, the servers in HAProxy
 #	pair_server V [OPT]  a package web V of the example server, in the channel $T/ch
 #	m N WORDS...         slipway on member N
-#	pair_load, pair_unload OUT         constant load on HAProxy; what it came to is in OUT
+#	pair_load, pair_unload             constant load on HAProxy; what it came to is in $T/load.out
 #	pair_cut, pair_mend                the link between the agents
 #	pair_both_up                       both take requests, as HAProxy sees it
 #	pair_versions ONE TWO              what each of them runs, at rest
@@ -186,7 +186,6 @@ pair_unload()
 	wait "$pair_load_pid"
 	pair_code=$?
 	pair_load_pid=''
-	[ "$T/load.out" -ef "$1" ] || cp "$T/load.out" "$1"
 	return "$pair_code"
 }
 
