@@ -298,6 +298,38 @@ static int show(struct cmd_context *c, const struct pair_args *a, struct err *e)
 
 /* -- leave ---------------------------------------------------------------------------------------------------------------- */
 
+/* The environment of an operation that both members are in the middle of; empty: there is none. */
+static int find_paired_operation(struct cmd_context *c, struct str *ret, struct err *e)
+{
+	struct str *envs;
+	size_t n;
+	struct upgrade_status s;
+	if (cmd_need_state(c, true, e) < 0 || env_operation_list(c->state, &c->arena, &envs, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (upgrade_status(c->state, &c->arena, envs[i], &s, e) < 0)
+			return -1;
+		if (s.paired)
+			*ret = envs[i];
+	}
+	return 0;
+}
+
+/* With the other member there, what both are in the middle of is brought to one end first. Without it, leaving is the way out. */
+static int refuse_in_the_middle(struct cmd_context *c, const struct pair *p, struct err *e)
+{
+	struct str env = STR_NONE;
+	struct pair_link l = {0};
+	if (find_paired_operation(c, &env, e) < 0)
+		return -1;
+	if (!env.n || pair_probe(c->root_fd, p, &c->arena, &l) < 0 || !l.up)
+		return 0;
+	return err_new(e, ERR_FAILED,
+		       "both members are in the middle of an upgrade of '%.*s': 'slipway install commit -n %.*s' or "
+		       "'slipway install abort issu -n %.*s' first",
+		       STR_ARG(env), STR_ARG(env), STR_ARG(env));
+}
+
 static int leave(struct cmd_context *c, const struct pair_args *a, struct err *e)
 {
 	struct pair p = {0};
@@ -308,6 +340,8 @@ static int leave(struct cmd_context *c, const struct pair_args *a, struct err *e
 		return -1;
 	int member = pair_read(c->root_fd, &c->arena, &p, &damaged); /* what is damaged can be left, too */
 	const struct pair_host *other = &p.host[p.self ? 3 - p.self : 0];
+	if (member > 0 && p.joined && refuse_in_the_middle(c, &p, e) < 0)
+		return -1;
 	if (!c->dry_run) {
 		if (pair_leave(c->root_fd, e) < 0)
 			return -1;

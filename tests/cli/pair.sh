@@ -17,9 +17,11 @@ free_port()
 	python3 -c 'import socket, sys; s = socket.socket(); s.bind((sys.argv[1], 0)); print(s.getsockname()[1])' "$1"
 }
 
-# begin_agent N: until it answers; its process in agentN, what it says in logN
+# begin_agent N: until it answers; its process in agentN, what it says in logN. What starts it at boot is not to be looked for.
 begin_agent()
 {
+	mkdir -p "h$1"
+	echo "autostart: ignore" >"h$1/config.yml"
 	"$SLIPWAY" --root "$T/h$1" agent 2>>"log$1" &
 	eval "agent$1=$!"
 	for _ in $(seq 100); do
@@ -177,6 +179,16 @@ t 'the agent is back' begin_agent 1
 t 'and so is the link' link_is True 2
 
 # A wrong secret: the right certificate, a check sum that fits.
+# Both are in the middle of something: it comes to an end first, as long as the other member is there.
+mkdir -p st/share && echo x >st/share/x
+"$SLIPWAY" -q pack conda -o pk --name x --version 1.0 --noarch generic st >/dev/null
+t 'a channel' runs "$SLIPWAY" channel publish ch pk/*.conda
+t 'add on both' runs on 1 install add -n prod -c ./ch x
+t 'leave is refused' must_fail 1 on 2 pair leave
+t 'with what goes on' has "'slipway install abort issu -n prod' first" err
+t 'also dry' must_fail 1 on 2 pair leave --dry-run
+t 'nothing is forgotten' link_is True 2
+t 'abort' runs on 2 install abort issu -n prod
 t 'leave, dry' runs on 2 pair leave --dry-run
 t 'nothing is forgotten' link_is True 1
 t 'leave' runs on 2 pair leave
