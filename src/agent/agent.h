@@ -121,6 +121,8 @@ int systemd_open(const struct systemd_opts *o, struct systemd **ret, struct err 
 void systemd_free(struct systemd *s);
 DEFINE_AUTO(struct systemd *, systemd, systemd_free);
 struct upgrade_services systemd_services(struct systemd *s); /* "systemd"; as long as it is there */
+/* Two cannot run the same services: ERR_EXISTS where units of this ROOT are there. */
+int systemd_refuse_agent(struct systemd *s, struct err *e);
 /* 1: an agent that has ended, or died, left services of this environment running: only an agent may take them over. */
 int agent_left_services(int root_fd, struct str env, struct err *e);
 

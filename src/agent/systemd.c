@@ -469,8 +469,8 @@ static int put_settle_unit(struct systemd *s, struct err *e)
 	buf_printf(
 		&b,
 		"# Written by slipway; changes here are lost.\n[Unit]\nDescription=Slipway: brings to rest what a boot came "
-		"into in %s\nAfter=network.target local-fs.target\n\n[Service]\nType=oneshot\nExecStart=",
-		s->root_path);
+		"into in %s\nAfter=network.target local-fs.target\n\n[Service]\nType=oneshot\nEnvironment=SLIPWAY_SERVICES=%s\nExecStart=",
+		s->root_path, s->of_user ? "systemd-user" : "systemd");
 	service_put_quoted(&b, str_c(s->program), true);
 	buf_put_c(&b, " --root ");
 	service_put_quoted(&b, str_c(s->root_path), true);
@@ -507,6 +507,7 @@ static int run_timer(const struct systemd *s, struct str env, int64_t left_ms, s
 		active,
 		calendar,
 		"--timer-property=AccuracySec=1s",
+		s->of_user ? "--setenv=SLIPWAY_SERVICES=systemd-user" : "--setenv=SLIPWAY_SERVICES=systemd",
 		"--property=Restart=on-failure",
 		"--property=RestartSec=30s",
 		"--property=StartLimitIntervalSec=0",
@@ -565,6 +566,22 @@ struct upgrade_services systemd_services(struct systemd *s)
 		.timer_changed = call_timer_changed,
 		.ctx = s,
 	};
+}
+
+int systemd_refuse_agent(struct systemd *s, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	auto_units units = {0};
+	if (units_list(s, &a, STR_NONE, STR_NONE, &units, e) < 0)
+		return -1;
+	vec_foreach(u, &units)
+		if (!units_is_socket(u))
+			return err_new(
+				e, ERR_EXISTS,
+				"systemd runs service '%.*s' of environment '%.*s' here (%s): 'slipway stop %.*s' first, then "
+				"'slipway agent', then 'slipway start %.*s'",
+				STR_ARG(u->service), STR_ARG(u->env), u->name, STR_ARG(u->env), STR_ARG(u->env));
+	return 0;
 }
 
 /* -- whose they are ----------------------------------------------------------------------------------------------------- */

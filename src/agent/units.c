@@ -88,6 +88,8 @@ int units_list(struct systemd *s, struct arena *a, struct str env, struct str se
 	       struct err *e)
 {
 	auto_fs_list names = {0};
+	if (s->unit_fd < 0 && !fs_exists(AT_FDCWD, s->unit_path))
+		return 0;
 	if (units_open(s, e) < 0 || fs_list(s->unit_fd, ".", UNITS_MAX, &names, e) < 0)
 		return err_ctx(e, "units in '%s'", s->unit_path);
 	for (size_t i = 0; i < names.n; i++) {

@@ -218,16 +218,32 @@ static int read_autostart(struct loader *l, const struct yaml *y, struct err *e)
 	return 0;
 }
 
-static int read_services(struct loader *l, const struct yaml *y, struct err *e)
+static bool is_services(struct str word, enum config_services *ret)
 {
 	static const char *const words[] = {"auto", "agent", "systemd", "systemd-user"};
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
-		if (y->type == YAML_SCALAR && str_eq_c(y->scalar, words[i])) {
-			l->c->services = (enum config_services)i;
-			return 0;
+		if (str_eq_c(word, words[i])) {
+			*ret = (enum config_services)i;
+			return true;
 		}
 	}
-	return yaml_error(y, e, "'services' must be auto, agent, systemd or systemd-user");
+	return false;
+}
+
+static int read_services(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return y->type == YAML_SCALAR && is_services(y->scalar, &l->c->services)
+		       ? 0
+		       : yaml_error(y, e, "'services' must be auto, agent, systemd or systemd-user");
+}
+
+static int read_services_variable(const struct config_sources *s, struct config *c, struct err *e)
+{
+	const char *word = s->environment("SLIPWAY_SERVICES");
+	return !word || !*word || is_services(str_c(word), &c->services)
+		       ? 0
+		       : err_new(e, ERR_USAGE,
+				 "SLIPWAY_SERVICES must be auto, agent, systemd or systemd-user, not '%s'", word);
 }
 
 static const struct key keys[] = {
@@ -412,5 +428,5 @@ int config_load(struct arena *a, const struct config_sources *sources, struct co
 	ret->warnings = warnings;
 	ret->warnings_n = l.warnings.n;
 	vec_release(&l.warnings);
-	return 0;
+	return read_services_variable(sources, ret, e);
 }

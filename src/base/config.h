@@ -33,7 +33,8 @@
  *	remote_max_retries:           *  how often a request is made again
  *	remote_silence_secs:  how long nothing may come at all, further tries included
  *	subdir:               the platform to solve for, in place of the host's
- *	services:             what runs the services of environments where no agent does: auto, agent, systemd, systemd-user
+ *	services:             what runs the services of environments where no agent does: auto, agent, systemd, systemd-user;
+ *	                      SLIPWAY_SERVICES in the environment comes before all files
  *	always_copy:          true or false: copy files into environments, never link them
  *	reserve:              free space that an upgrade leaves, "500 MB", "2 GiB"
  *	autostart:            ignore: something else than what Slipway looks for starts the agent at boot

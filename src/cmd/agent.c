@@ -50,6 +50,8 @@ static int run_agent(struct cmd_context *c, struct err *e)
 	if (cmd_need_root(c, e) < 0)
 		return -1;
 	cmd_want_config(c);
+	if (cmd_refuse_agent(c, e) < 0)
+		return -1;
 	o.reserve_bytes = c->config.reserve_bytes;
 	o.autostart_elsewhere = c->config.autostart_ignored;
 	o.root_fd = c->root_fd;

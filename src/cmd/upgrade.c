@@ -76,6 +76,13 @@ const struct upgrade_services *cmd_services(struct cmd_context *c, struct str en
 	return NULL;
 }
 
+int cmd_refuse_agent(struct cmd_context *c, struct err *e)
+{
+	if (!is_systemds(c, STR_NONE))
+		return 0;
+	return open_systemd(c, e) < 0 ? -1 : systemd_refuse_agent(c->systemd, e);
+}
+
 int cmd_stop_services(struct cmd_context *c, struct str env, struct err *e)
 {
 	const struct upgrade_services *s = cmd_services(c, env);

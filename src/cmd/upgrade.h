@@ -16,6 +16,8 @@
 const struct upgrade_services *cmd_services(struct cmd_context *c, struct str env);
 /* The same, where nothing is an error. */
 int cmd_need_services(struct cmd_context *c, struct str env, const struct upgrade_services **ret, struct err *e);
+/* An agent is about to begin: not where systemd runs the services of this root. */
+int cmd_refuse_agent(struct cmd_context *c, struct err *e);
 /* Stops what runs of an environment that is going to be removed. */
 int cmd_stop_services(struct cmd_context *c, struct str env, struct err *e);
 /* The user, for histories: who called sudo, else the process's own. */

@@ -20,7 +20,7 @@ sw()
 # -- a systemd of our own: its own units, its own runtime folder, its own control group ---------------------------------
 
 export XDG_RUNTIME_DIR="$T/runtime" SYSTEMD_UNIT_PATH="$T/runtime/systemd/transient:$HOME/.config/systemd/user:$T/units"
-unset DBUS_SESSION_BUS_ADDRESS
+unset DBUS_SESSION_BUS_ADDRESS SLIPWAY_SERVICES
 mkdir -m 700 "$XDG_RUNTIME_DIR"
 mkdir -p "$T/units" "$HOME/.config/systemd/user"
 cp /usr/lib/systemd/user/*.target /usr/lib/systemd/user/systemd-exit.service "$T/units" || skip_all 'no units of systemd'
@@ -178,6 +178,8 @@ t 'and what' has '^e  *web  *running  *1 ' out
 t 'as JSON' runs sw status --json
 t 'too' has '"services_by": "systemd"' out
 pid=$(show slipway-e-web.service MainPID)
+t 'an agent has no place here' must_fail 1 sw agent
+t 'which says who has' has "systemd runs service 'web' of environment 'e' here (slipway-e-web.service): 'slipway stop e' first" err
 t 'starting twice is fine' runs sw start e
 t 'and changes nothing' prints "$pid" show slipway-e-web.service MainPID
 

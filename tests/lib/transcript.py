@@ -33,7 +33,7 @@ class Shell:
         os.makedirs(os.path.join(self.dir, ".bin"))
         os.symlink(os.path.abspath(slipway), os.path.join(self.dir, ".bin/slipway"))
         keep = {k: v for k, v in os.environ.items() if k in ("LANG", "TMPDIR", "CC", "ASAN_OPTIONS", "UBSAN_OPTIONS")}
-        env = dict(keep, HOME=self.dir, SLIPWAY_ROOT=self.dir + "/root", LC_ALL="C.UTF-8", TZ="UTC",
+        env = dict(keep, HOME=self.dir, SLIPWAY_ROOT=self.dir + "/root", SLIPWAY_SERVICES="agent", LC_ALL="C.UTF-8", TZ="UTC",
                    PATH=self.dir + "/.bin:" + os.environ["PATH"])
         self.sh = subprocess.Popen(["sh"], cwd=self.dir, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True)
