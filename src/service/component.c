@@ -21,6 +21,7 @@ enum {
 	SOCKETS_MAX = 16,
 	PROBES_MAX = 16,
 	AFTER_MAX = 32,
+	VERSIONS_MAX_BYTES = 256,
 	COUNT_MAX = 1000,
 	COMPONENTS_MAX = 1024,
 	SERVICES_OF_PREFIX_MAX = 1024,
@@ -40,14 +41,18 @@ struct key {
 	int (*read)(struct reader *r, const struct yaml *y, const char *what, void *into, struct err *e);
 };
 
+static bool is_letter(char c) /* or a digit */
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
 bool service_name_ok(struct str s)
 {
 	if (s.n == 0 || s.n > NAME_MAX_BYTES)
 		return false;
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-		if (!letter && (i == 0 || (c != '.' && c != '_' && c != '-')))
+		if (!is_letter(c) && (i == 0 || (c != '.' && c != '_' && c != '-')))
 			return false;
 	}
 	return true;
@@ -130,6 +135,16 @@ static int read_argv(struct reader *r, const struct yaml *y, const char *what, c
 		return yaml_error(y, e, "the program '%.*s' must be an absolute path or one inside the prefix",
 				  STR_ARG((*ret)[0]));
 	return 0;
+}
+
+/* Numbers, letters, and what ties them together: no blank, no bracket that would begin another part of a spec. */
+static bool is_versions(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (!is_letter(s.p[i]) && !strchr("<>=!~,|.*+-_", s.p[i]))
+			return false;
+	}
+	return true;
 }
 
 static int read_number(const struct yaml *y, const char *what, uint32_t min, uint32_t *ret, struct err *e)
@@ -744,6 +759,52 @@ READS(read_configuration)
 	return 0;
 }
 
+/* == upgrades ===================================================================================================== */
+READS(upgrades_package)
+{
+	struct component *c = into;
+	(void)r;
+	if (read_word(y, what, &c->upgrades.package, e) < 0)
+		return -1;
+	bool plain = c->upgrades.package.n <= NAME_MAX_BYTES;
+	for (size_t i = 0; i < c->upgrades.package.n; i++)
+		plain &= is_letter(c->upgrades.package.p[i]) || strchr("._-", c->upgrades.package.p[i]);
+	return plain ? 0 : yaml_error(y, e, "'%s' must be a package's name", what);
+}
+
+static int read_versions(struct reader *r, const struct yaml *y, const char *what, const struct str **ret,
+			 uint32_t *ret_n, struct err *e)
+{
+	if (read_list(r, y, what, ret, ret_n, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < *ret_n; i++)
+		if ((*ret)[i].n == 0 || (*ret)[i].n > VERSIONS_MAX_BYTES || !is_versions((*ret)[i]))
+			return yaml_error(&y->item[i], e, "'%s' must hold versions like '>=1.0,<3', not '%.*s'", what,
+					  STR_ARG(str_head((*ret)[i], 100)));
+	return 0;
+}
+
+READS(upgrades_from)
+{
+	struct component *c = into;
+	c->upgrades.has_from = true;
+	return read_versions(r, y, what, &c->upgrades.from, &c->upgrades.from_n, e);
+}
+
+READS(upgrades_down)
+{
+	struct component *c = into;
+	c->upgrades.has_down = true;
+	return read_versions(r, y, what, &c->upgrades.down, &c->upgrades.down_n, e);
+}
+
+READS(read_upgrades)
+{
+	static const struct key keys[] = {
+		{"package", upgrades_package}, {"from", upgrades_from}, {"down", upgrades_down}, {NULL, NULL}};
+	return read_map(r, y, what, keys, into, e);
+}
+
 /* == order ======================================================================================================== */
 /* Stable: of those whose predecessors are placed, the first. Names that are not among them do not count. */
 static int put_in_order(const struct service_decl *const *from, size_t n, const struct service_decl **to,
@@ -839,6 +900,7 @@ int component_read(struct arena *a, struct str text, const char *name, const cha
 	static const struct key keys[] = {{"services", read_services},
 					  {"state", read_states},
 					  {"configuration", read_configuration},
+					  {"upgrades", read_upgrades},
 					  {NULL, NULL}};
 	struct reader r = {.a = a, .where = where, .component = arena_str(a, str_c(name))};
 	struct component c = {.name = r.component};

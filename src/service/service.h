@@ -84,8 +84,17 @@ struct config_decl {
 	const struct str *deprecated; /* pairs: parameter, what replaces it */
 	uint32_t deprecated_n;	      /* pairs */
 };
+/* Between which versions of the component's package one may go. What either list holds are older versions; it is the newer one that knows
+ * them. A list that is not given allows all. Specs are the package's scheme's: this module does not read them. */
+struct upgrade_decl {
+	struct str package; /* empty: as the component */
+	const struct str *from, *down;
+	uint32_t from_n, down_n;
+	bool has_from, has_down;
+};
 struct component {
 	struct str name;
+	struct upgrade_decl upgrades;
 	struct service_decl *services;
 	uint32_t services_n;
 	struct state_decl *states;

@@ -151,6 +151,97 @@ static void check_formats(struct preflight *p, const struct component *now, size
 		passed(p, "state formats");
 }
 
+/* -- which version may follow which --------------------------------------------------------------------------------- */
+
+static struct str version_in(const struct env_spec_file *lock, struct str package)
+{
+	for (uint32_t i = 0; i < lock->packages_n; i++)
+		if (str_eq(lock->packages[i].record.name, package))
+			return lock->packages[i].record.version;
+	return STR_NONE;
+}
+
+/* 1 where one of the specs has the version. */
+static int versions_match(struct preflight *p, struct str package, const struct str *spec, uint32_t n,
+			  struct str version, struct err *e)
+{
+	const struct version *v = pkg_conda.version_parse(p->a, version, e);
+	for (uint32_t i = 0; v && i < n; i++) {
+		const char *text = arena_printf(p->a, "%.*s %.*s", STR_ARG(package), STR_ARG(spec[i]));
+		const struct spec *s = pkg_conda.spec_parse(p->a, str_c(text), SPEC_DEPENDENCY, e);
+		if (!s)
+			return -1;
+		if (pkg_conda.spec_match_version(s, v, version))
+			return 1;
+	}
+	return v ? 0 : -1;
+}
+
+static const char *list_of(struct preflight *p, const struct str *v, uint32_t n)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	for (uint32_t i = 0; i < n; i++)
+		buf_printf(&b, "%s%.*s", i ? " or " : "", STR_ARG(v[i]));
+	return n ? arena_strdup(p->a, buf_str(&b)) : "no other";
+}
+
+/* `newer` is of the version that is above the other one: it knows which ones below it may come from, and go back to. */
+static int check_step(struct preflight *p, const struct component *newer, struct str above, struct str below, bool up,
+		      struct err *e)
+{
+	const struct upgrade_decl *u = &newer->upgrades;
+	struct str package = u->package.n ? u->package : newer->name;
+	const struct str *list = up ? u->from : u->down;
+	uint32_t n = up ? u->from_n : u->down_n;
+	int rc = (up ? u->has_from : u->has_down) ? versions_match(p, package, list, n, below, e) : 1;
+	if (rc < 0)
+		return err_ctx(e, "'upgrades' of component '%.*s'", STR_ARG(newer->name));
+	if (rc == 0)
+		found(p, "version matrix",
+		      up ? arena_printf(p->a, "'%.*s' %.*s can be reached from %s, and here is %.*s", STR_ARG(package),
+					STR_ARG(above), list_of(p, list, n), STR_ARG(below))
+			 : arena_printf(p->a, "from '%.*s' %.*s one can go down to %s, not to %.*s", STR_ARG(package),
+					STR_ARG(above), list_of(p, list, n), STR_ARG(below)),
+		      "go by a version between the two that allows both steps");
+	return 0;
+}
+
+/* Each component of the newer version of its package, whichever way one goes. */
+static int check_versions_of(struct preflight *p, const struct component *c, size_t n, const struct env_spec_file *its,
+			     const struct env_spec_file *other, bool up, struct err *e)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct str package = c[i].upgrades.package.n ? c[i].upgrades.package : c[i].name;
+		struct str mine = version_in(its, package), theirs = version_in(other, package);
+		if ((!c[i].upgrades.has_from && !c[i].upgrades.has_down) || !mine.n || !theirs.n)
+			continue;
+		const struct version *x = pkg_conda.version_parse(p->a, mine, e);
+		const struct version *y = x ? pkg_conda.version_parse(p->a, theirs, e) : NULL;
+		if (!y)
+			return -1;
+		if (pkg_conda.version_cmp(x, y) > 0 && check_step(p, &c[i], mine, theirs, up, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int check_matrix(struct preflight *p, const struct component *now, size_t now_n, const struct component *next,
+			size_t next_n, struct err *e)
+{
+	struct env_spec_file from, to;
+	size_t before = p->checks.n;
+	if (env_generation_lock(p->o->state, p->a, p->o->env, p->info.current, &from, e) < 0 ||
+	    env_generation_lock(p->o->state, p->a, p->o->env, p->to, &to, e) < 0 ||
+	    check_versions_of(p, next, next_n, &to, &from, true, e) < 0 ||
+	    check_versions_of(p, now, now_n, &from, &to, false, e) < 0)
+		return -1;
+	if (p->checks.n == before)
+		passed(p, "version matrix");
+	return 0;
+}
+
+/* -- components ----------------------------------------------------------------------------------------------------- */
+
 static int check_components(struct preflight *p, struct err *e)
 {
 	struct component *now = NULL, *next = NULL;
@@ -164,6 +255,8 @@ static int check_components(struct preflight *p, struct err *e)
 		services += next[i].services_n;
 	if (p->to)
 		check_formats(p, now, now_n, next, next_n);
+	if (p->to && p->info.current && check_matrix(p, now, now_n, next, next_n, e) < 0)
+		return -1;
 	if (services && p->info.started && !p->o->services)
 		found(p, "services", "the environment's services are to run, and nothing here runs them",
 		      "start 'slipway agent', or 'slipway stop ENV' first");

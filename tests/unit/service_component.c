@@ -120,12 +120,29 @@ TEST(what_is_left_out)
 		  SERVICE_HAND_OVER_SOCKETS);
 }
 
+TEST(versions_that_go_together)
+{
+	struct component c = reads("upgrades: {package: _web, from: ['>=1.0,<3', 1.0.*], down: []}");
+	CHECK_STR(z(c.upgrades.package), "_web");
+	CHECK(c.upgrades.has_from && c.upgrades.from_n == 2 && c.upgrades.has_down && c.upgrades.down_n == 0);
+	CHECK_STR(z(c.upgrades.from[0]), ">=1.0,<3");
+	c = reads("{}");
+	CHECK(!c.upgrades.has_from && !c.upgrades.has_down && c.upgrades.package.n == 0);
+	fails("upgrades:\n  from: [1.0,\n    '>1 h123']", ERR_INPUT,
+	      "web.yml:3: 'from' must hold versions like '>=1.0,<3', not '>1 h123'");
+	fails("upgrades: {from: ['1[build=x]']}", ERR_INPUT, "must hold versions");
+	fails("upgrades: {down: ['']}", ERR_INPUT, "'down' must hold versions");
+	fails("upgrades: {from: 1.0}", ERR_INPUT, "'from' must be a list");
+	fails("upgrades: {package: 'a b'}", ERR_INPUT, "'package' must be a package's name");
+	fails("upgrades: {up: []}", ERR_INPUT, "upgrades has no 'up'; known are package, from, down");
+}
+
 TEST(unknown_keys)
 {
 	fails("services:\n  web:\n    command: [x]\n    colour: red\n", ERR_INPUT,
 	      "web.yml:4: a service has no 'colour'; known are command, environment, user");
 	fails("servcies: {}", ERR_INPUT,
-	      "web.yml:1: a component has no 'servcies'; known are services, state, configuration");
+	      "web.yml:1: a component has no 'servcies'; known are services, state, configuration, upgrades");
 	fails("services: {w: {command: [x], health: {probes: [{udp: x}]}}}", ERR_INPUT, "known are http, tcp, command");
 	fails("state: {d: {format: a, pth: /x}}", ERR_INPUT, "a state has no 'pth'");
 	fails("[]", ERR_INPUT, "web.yml:1: a component must be a map");

@@ -267,6 +267,65 @@ TEST(a_rollback_needs_no_whole_files)
 	CHECK(!status_of(&h).in_progress);
 }
 
+static void refused_step(struct host *h, struct upgrade_request q, const char *finding)
+{
+	CHECK_INT(run(h, q), -1);
+	CHECK_INT(h->w.err.code, ERR_FAILED);
+	CHECK_MSG(strstr(h->w.err.msg, finding), "%s", h->w.err.msg);
+}
+
+TEST(which_version_may_follow_which)
+{
+	auto_host h = {0};
+	const struct upgrade_request activate = {.verb = UPGRADE_ACTIVATE}, abort = {.verb = UPGRADE_ABORT};
+	first(&h, "");
+	struct env_lock_package p[] = {web(&h, "2.0", "upgrades: {from: ['>=1.5,<2', 1.1], down: [1.5.*]}\n"),
+				       envs_simple(&h.w, "lib", "1")};
+	must(&h, add_of(&h, p, 2));
+	refused_step(&h, activate,
+		     "version matrix: 'web' 2.0 can be reached from >=1.5,<2 or 1.1, and here is 1.0; go by");
+	CHECK_STR(status_of(&h).state.p, "added"); /* nothing changed */
+	must(&h, abort);
+	/* By a version between the two. */
+	p[0] = web(&h, "1.5", "");
+	must(&h, add_of(&h, p, 2));
+	must(&h, activate);
+	must(&h, (struct upgrade_request){.verb = UPGRADE_COMMIT});
+	p[0] = web(&h, "2.0", "upgrades: {from: ['>=1.5,<2', 1.1], down: [1.5.*]}\n");
+	must(&h, add_of(&h, p, 2));
+	must(&h, activate);
+	must(&h, (struct upgrade_request){.verb = UPGRADE_COMMIT});
+	uint32_t newest = info_of(&h).current;
+	refused_step(&h, (struct upgrade_request){.verb = UPGRADE_ROLLBACK, .generation = 1},
+		     "version matrix: from 'web' 2.0 one can go down to 1.5.*, not to 1.0; go by");
+	CHECK_INT(info_of(&h).current, newest);
+	must(&h, (struct upgrade_request){.verb = UPGRADE_ROLLBACK, .generation = newest - 1});
+	CHECK_STR(status_of(&h).running_version.p, "web 1.5, lib 1");
+}
+
+TEST(a_matrix_that_cannot_be_read)
+{
+	auto_host h = {0};
+	first(&h, "");
+	struct env_lock_package p[] = {web(&h, "2.0", "upgrades: {from: ['>=']}\n"), envs_simple(&h.w, "lib", "1")};
+	must(&h, add_of(&h, p, 2));
+	CHECK_INT(run(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE}), -1);
+	CHECK_MSG(strstr(h.w.err.msg, "'upgrades' of component 'web'"), "%s", h.w.err.msg);
+	CHECK_STR(status_of(&h).state.p, "added");
+}
+
+TEST(an_abort_is_never_refused)
+{
+	auto_host h = {0};
+	first(&h, "");
+	struct env_lock_package p[] = {web(&h, "2.0", "upgrades: {from: [1.0], down: []}\n"),
+				       envs_simple(&h.w, "lib", "1")};
+	must(&h, add_of(&h, p, 2));
+	must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE});
+	must(&h, (struct upgrade_request){.verb = UPGRADE_ABORT});
+	CHECK_STR(status_of(&h).running_version.p, "web 1.0, lib 1");
+}
+
 /* Cut off behind its configuration and before its switch. */
 TEST(a_first_version_that_never_ran_leaves_no_configuration)
 {
