@@ -61,7 +61,7 @@ int file_add_component(struct file_builder *b, struct str name, struct str text,
 		return err_new(e, ERR_INPUT,
 			       "%s:%u: '%.*s' is no name of a component (letters, digits, '.', '_', '-'; at most 64)",
 			       b->where, line, STR_ARG(str_head(name, 100)));
-	if (text.n > TEXT_MAX || memchr(text.p, '\0', text.n))
+	if (text.n > TEXT_MAX || (text.n && memchr(text.p, '\0', text.n)))
 		return err_new(e, ERR_LIMIT, "%s:%u: component '%.*s' is larger than 1 MiB, or holds a NUL byte",
 			       b->where, line, STR_ARG(name));
 	vec_foreach(c, &b->components)
