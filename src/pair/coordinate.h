@@ -33,7 +33,7 @@ struct coordinator {
 	bool said_no_traffic, moves_traffic;
 	const char *id; /* of the operation */
 };
-enum { COORDINATE_WAIT_MS = 60 * 1000, COORDINATE_SKEW_MAX_MS = 30 * 1000, COORDINATE_LATER_MS = 30 * 1000 };
+enum { COORDINATE_WAIT_MS = 60 * 1000, COORDINATE_LATER_MS = 30 * 1000 };
 
 void coordinate_release(struct coordinator *k);
 /* As pair_run. */

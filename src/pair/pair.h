@@ -112,6 +112,17 @@ struct pair_status {
 /* `env` may be empty: the hosts alone. Nothing need be held. An unreachable member is no failure. */
 int pair_status(const struct pair_opts *o, struct arena *a, struct str env, struct pair_status *ret, struct err *e);
 
+/* What an upgrade of both needs, by what the members say of themselves; pure. The names are the document's. All checks, the failing ones
+ * with finding and cure, a name once for each finding; returns how many failed. Of a member that does not answer only that is told. */
+#define PAIR_CHECK_SUPPORTED                                                                                           \
+	"install_issu supported" /* reached, in one state, agents that understand each other, clocks */
+#define PAIR_CHECK_HOT "standby is in Standby Hot state" /* both healthy, of one version */
+#define PAIR_CHECK_MEDIA "booted from the valid media"	 /* files as they were laid out */
+#define PAIR_CHECK_AUTOBOOT "AutoBoot mode is enabled"
+enum { PAIR_SKEW_MAX_MS = 10 * 1000 };
+size_t pair_checks(const struct pair_status *s, struct str env, struct arena *a, struct upgrade_check **ret,
+		   size_t *ret_n);
+
 /* == 5. the agent's part =========================================================================================== */
 /* The address to listen on; 1, or 0 where this host is no member. */
 int pair_listen_address(int root_fd, struct arena *a, struct str *ret, struct err *e);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Stage 0: everything that is checked before anything changes, on both members, all findings at once. */
-#include <stdio.h>
 
 #include "base/vec.h"
 #include "pair/coordinate.h"
@@ -15,11 +14,6 @@ struct sanity {
 	bool silent;		/* findings alone are told */
 };
 
-static void found(struct sanity *s, uint32_t member, const char *name, const char *finding, const char *cure)
-{
-	vec_push(&s->found, ((struct upgrade_check){str_c(name), str_c(finding), str_c(cure), member}));
-}
-
 static void verified(struct sanity *s, const char *name)
 {
 	bool passed = true;
@@ -30,68 +24,12 @@ static void verified(struct sanity *s, const char *name)
 				arena_printf(&s->k->arena, "Verifying %s", name), NULL);
 }
 
-/* -- each check ----------------------------------------------------------------------------------------------------- */
-
-#define SUPPORTED "install_issu supported"
-#define HOT "standby is in Standby Hot state"
-#define MEDIA "booted from the valid media"
-#define AUTOBOOT "AutoBoot mode is enabled"
-
-/* "1.4.2" → "1": what may differ behind it speaks the same protocol. */
-static struct str major_of(struct str version)
-{
-	size_t n = 0;
-	while (n < version.n && version.p[n] != '.')
-		n++;
-	return str_head(version, n);
-}
-
-static void check_supported(struct sanity *s)
-{
-	struct coordinator *k = s->k;
-	const struct pair_member_status *x = &k->st[1], *y = &k->st[2];
-	int64_t skew_ms = x->wall_ms - y->wall_ms;
-	if (!str_eq(x->state, y->state) || !str_eq(x->operation_id, y->operation_id))
-		found(s, 0, SUPPORTED,
-		      arena_printf(&k->arena, "member 1 is in state '%.*s' and member 2 in '%.*s'%s", STR_ARG(x->state),
-				   STR_ARG(y->state),
-				   str_eq(x->state, y->state) ? ", each with an operation of its own" : ""),
-		      arena_printf(&k->arena, "'slipway install abort issu -n %.*s' first", STR_ARG(k->env)));
-	if (x->agent_version.n && y->agent_version.n && !str_eq(major_of(x->agent_version), major_of(y->agent_version)))
-		found(s, 0, SUPPORTED,
-		      arena_printf(&k->arena, "the agents are of versions %.*s and %.*s", STR_ARG(x->agent_version),
-				   STR_ARG(y->agent_version)),
-		      "bring the older one to the newer one's version");
-	if (skew_ms > COORDINATE_SKEW_MAX_MS || skew_ms < -COORDINATE_SKEW_MAX_MS)
-		found(s, 0, SUPPORTED,
-		      arena_printf(&k->arena, "the clocks of the members are %lld s apart",
-				   (long long)(skew_ms < 0 ? -skew_ms : skew_ms) / 1000),
-		      "set them by one time server");
-	verified(s, SUPPORTED);
-}
-
-static void check_hot(struct sanity *s)
-{
-	struct coordinator *k = s->k;
-	uint32_t standby = coordinate_standby(k);
-	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
-		if (!k->st[n].healthy)
-			found(s, n, HOT, arena_printf(&k->arena, "not healthy: %.*s", STR_ARG(k->st[n].unhealthy)),
-			      arena_printf(&k->arena, "'slipway status' on member %u says more", n));
-	if (!str_eq(k->st[1].running_version, k->st[2].running_version))
-		found(s, standby, HOT,
-		      arena_printf(&k->arena, "it runs '%.*s', the active member '%.*s'",
-				   STR_ARG(k->st[standby].running_version),
-				   STR_ARG(k->st[k->role.active].running_version)),
-		      arena_printf(&k->arena, "'slipway env export -n %.*s' on member %u, 'slipway apply' on member %u",
-				   STR_ARG(k->env), k->role.active, standby));
-	verified(s, HOT);
-}
-
 /* What the document calls a member's own check; NULL: nothing. */
 static const char *name_here(struct str name)
 {
-	return str_eq(name, STR("managed environment")) ? MEDIA : str_eq(name, STR("autostart")) ? AUTOBOOT : NULL;
+	return str_eq(name, STR("managed environment")) ? PAIR_CHECK_MEDIA
+	       : str_eq(name, STR("autostart"))		? PAIR_CHECK_AUTOBOOT
+							: NULL;
 }
 
 /* Those that each member makes for itself. */
@@ -116,15 +54,22 @@ static int ask_member(struct sanity *s, uint32_t n, struct err *e)
 	return 0;
 }
 
-/* `asked`: the members have said so with what they found. */
-static void check_autoboot(struct sanity *s, bool asked)
+/* Those that are made of what the members say of themselves. What they are asked for in full is left to their own answer. */
+static void compare_members(struct sanity *s, bool asked, bool hot)
 {
 	struct coordinator *k = s->k;
-	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
-		if (!asked && !k->st[n].autostart)
-			found(s, n, AUTOBOOT, "nothing starts the agent and its services when the host boots",
-			      "'systemctl enable slipway-agent' there, or what starts programs on that host");
-	verified(s, AUTOBOOT);
+	struct pair_status both = {.role = k->role};
+	struct upgrade_check *c;
+	size_t n;
+	for (uint32_t i = 1; i <= PAIR_MEMBERS; i++) {
+		both.member[i] = k->st[i];
+		both.member[i].managed = true;
+		both.member[i].autostart |= asked;
+	}
+	(void)pair_checks(&both, k->env, &k->arena, &c, &n);
+	for (size_t i = 0; i < n; i++)
+		if (c[i].finding.n && (hot || !str_eq(c[i].name, STR(PAIR_CHECK_HOT))))
+			vec_push(&s->found, c[i]);
 }
 
 /* -- all of them ------------------------------------------------------------------------------------------------------ */
@@ -146,19 +91,20 @@ static int refuse(struct sanity *s, struct err *e)
 static int check_all(struct sanity *s, struct err *e)
 {
 	struct coordinator *k = s->k;
-	bool in_service = s->q->issu || s->q->verb == UPGRADE_COMMIT;
+	bool hot = (s->q->issu && s->q->verb != UPGRADE_ADD) || s->q->verb == UPGRADE_COMMIT;
 	bool ask = s->q->verb == UPGRADE_ADD || s->q->verb == UPGRADE_ACTIVATE;
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
 		if (coordinate_look(k, n, e) < 0)
 			return err_ctx(e, "nothing changed");
-	check_supported(s);
-	if (in_service && s->q->verb != UPGRADE_ADD)
-		check_hot(s);
+	compare_members(s, ask, hot);
 	for (uint32_t n = 1; ask && n <= PAIR_MEMBERS; n++)
 		if (ask_member(s, n, e) < 0)
 			return -1;
-	verified(s, MEDIA);
-	check_autoboot(s, ask);
+	verified(s, PAIR_CHECK_SUPPORTED);
+	if (hot)
+		verified(s, PAIR_CHECK_HOT);
+	verified(s, PAIR_CHECK_MEDIA);
+	verified(s, PAIR_CHECK_AUTOBOOT);
 	vec_foreach(name, &s->names)
 		verified(s, arena_strdup(&k->arena, *name));
 	return refuse(s, e);

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What is checked of two members by what they say of themselves; pure. */
+#include "base/vec.h"
+#include "pair/pair.h"
+
+VEC_TYPE(check_vec, struct upgrade_check);
+
+struct checking {
+	const struct pair_status *s;
+	struct str env;
+	struct arena *a;
+	struct check_vec found;
+	size_t failed;
+};
+
+static void found(struct checking *c, uint32_t member, const char *name, const char *finding, const char *cure)
+{
+	vec_push(&c->found, ((struct upgrade_check){str_c(name), str_c(finding), str_c(cure), member}));
+	c->failed++;
+}
+
+/* Where nothing was found under a name, it has passed. */
+static void end(struct checking *c, const char *name, size_t failed_before)
+{
+	if (c->failed == failed_before)
+		vec_push(&c->found, ((struct upgrade_check){.name = str_c(name)}));
+}
+
+/* "1.4.2" → "1": what may differ behind it speaks the same protocol. */
+static struct str major_of(struct str version)
+{
+	size_t n = 0;
+	while (n < version.n && version.p[n] != '.')
+		n++;
+	return str_head(version, n);
+}
+
+/* True where both can be compared. */
+static bool both_answer(struct checking *c)
+{
+	bool both = true;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		const struct pair_member_status *m = &c->s->member[n];
+		if (m->reachable)
+			continue;
+		both = false;
+		found(c, n, PAIR_CHECK_SUPPORTED, arena_printf(c->a, "it does not answer: %.*s", STR_ARG(m->why)),
+		      "start 'slipway agent' there, and mend the link; 'slipway pair show' tries it");
+	}
+	return both;
+}
+
+static void check_supported(struct checking *c)
+{
+	const struct pair_member_status *x = &c->s->member[1], *y = &c->s->member[2];
+	size_t before = c->failed;
+	if (both_answer(c)) {
+		int64_t skew_ms = x->wall_ms < y->wall_ms ? y->wall_ms - x->wall_ms : x->wall_ms - y->wall_ms;
+		bool same = str_eq(x->state, y->state);
+		if (!same || !str_eq(x->operation_id, y->operation_id))
+			found(c, 0, PAIR_CHECK_SUPPORTED,
+			      arena_printf(c->a, "member 1 is in state '%.*s' and member 2 in '%.*s'%s",
+					   STR_ARG(x->state), STR_ARG(y->state),
+					   same ? ", each with an operation of its own" : ""),
+			      arena_printf(c->a, "'slipway install abort issu -n %.*s' first", STR_ARG(c->env)));
+		if (x->agent_version.n && y->agent_version.n &&
+		    !str_eq(major_of(x->agent_version), major_of(y->agent_version)))
+			found(c, 0, PAIR_CHECK_SUPPORTED,
+			      arena_printf(c->a, "the agents are of versions %.*s and %.*s", STR_ARG(x->agent_version),
+					   STR_ARG(y->agent_version)),
+			      "bring the older one to the newer one's version");
+		if (skew_ms > PAIR_SKEW_MAX_MS)
+			found(c, 0, PAIR_CHECK_SUPPORTED,
+			      arena_printf(c->a, "the clocks of the members are %lld s apart",
+					   (long long)skew_ms / 1000),
+			      "set them by one time server");
+	}
+	end(c, PAIR_CHECK_SUPPORTED, before);
+}
+
+static void check_hot(struct checking *c)
+{
+	uint32_t active = c->s->role.active, standby = 3 - active;
+	const struct pair_member_status *a = &c->s->member[active], *s = &c->s->member[standby];
+	size_t before = c->failed;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		if (c->s->member[n].reachable && !c->s->member[n].healthy)
+			found(c, n, PAIR_CHECK_HOT,
+			      arena_printf(c->a, "not healthy: %.*s", STR_ARG(c->s->member[n].unhealthy)),
+			      arena_printf(c->a, "'slipway status' on member %u says more", n));
+	if (a->reachable && s->reachable && !str_eq(a->running_version, s->running_version))
+		found(c, standby, PAIR_CHECK_HOT,
+		      arena_printf(c->a, "it runs '%.*s', the active member '%.*s'", STR_ARG(s->running_version),
+				   STR_ARG(a->running_version)),
+		      arena_printf(c->a, "'slipway env export -n %.*s' on member %u, 'slipway apply' on member %u",
+				   STR_ARG(c->env), active, standby));
+	end(c, PAIR_CHECK_HOT, before);
+}
+
+static void check_media(struct checking *c)
+{
+	size_t before = c->failed;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		if (c->s->member[n].reachable && !c->s->member[n].managed)
+			found(c, n, PAIR_CHECK_MEDIA, "files of the environment were changed by hand",
+			      arena_printf(
+				      c->a,
+				      "'slipway env export -n %.*s | slipway apply - -n %.*s' there lays it out anew",
+				      STR_ARG(c->env), STR_ARG(c->env)));
+	end(c, PAIR_CHECK_MEDIA, before);
+}
+
+static void check_autoboot(struct checking *c)
+{
+	size_t before = c->failed;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		if (c->s->member[n].reachable && !c->s->member[n].autostart)
+			found(c, n, PAIR_CHECK_AUTOBOOT,
+			      "nothing starts the agent and its services when the host boots",
+			      "'slipway agent --print-unit' there makes a unit for systemd; where something else starts it, "
+			      "say 'autostart: ignore' in config.yml there");
+	end(c, PAIR_CHECK_AUTOBOOT, before);
+}
+
+size_t pair_checks(const struct pair_status *s, struct str env, struct arena *a, struct upgrade_check **ret,
+		   size_t *ret_n)
+{
+	struct checking c = {.s = s, .env = env, .a = a};
+	check_supported(&c);
+	check_hot(&c);
+	check_media(&c);
+	check_autoboot(&c);
+	*ret = arena_array(a, struct upgrade_check, c.found.n);
+	*ret_n = c.found.n;
+	memcpy(*ret, c.found.v, c.found.n * sizeof(*c.found.v));
+	vec_release(&c.found);
+	return c.failed;
+}
