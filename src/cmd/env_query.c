@@ -310,6 +310,9 @@ int cmd_env_export(struct cmd_context *c, int argc, char **argv)
 		env_file_write_yml(&f, !a.no_builds, &b);
 		break;
 	}
+	if (f.components_n && format != EXPORT_SPR)
+		cmd_say(c, "note: only a .spr holds the %u component%s of this environment's recipe", f.components_n,
+			f.components_n == 1 ? "" : "s");
 	if (!c->json)
 		return cmd_print(c, &b);
 	struct jw *w = cmd_answer(&answer);

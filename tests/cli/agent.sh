@@ -161,7 +161,9 @@ t 'which starts' runs sw start r
 t 'and answers' answers A
 t 'export' sh -c '"$1" env export -n r >r.spr' sh "$SLIPWAY"
 t 'has it inside' has '^component front="services:' r.spr
-t 'is exact' runs sw apply r.spr -n r
+t 'another format' runs sw env export -n r --explicit
+t 'says that it has not' has 'note: only a .spr holds the 1 component of this' err
+t 'it is exact' runs sw apply r.spr -n r
 t 'so that nothing is to do' has 'nothing to do' err
 front B
 t 'another text' runs sw env update -n r -f recipe/front.spr
