@@ -254,12 +254,14 @@ struct upgrade_services agent_services(struct agent_client *c)
 static int read_service(const struct json *j, struct service_status *ret, struct err *e)
 {
 	struct str state;
-	int64_t generation = 0, pid = 0, restarts = 0;
+	int64_t generation = 0, pid = 0, restarts = 0, leaving = 0;
 	if (json_get_str(j, "env", &ret->env, e) < 0 || json_get_str(j, "name", &ret->name, e) < 0 ||
 	    json_get_str(j, "state", &state, e) < 0 || json_get_int(j, "generation", &generation, e) < 0 ||
 	    json_opt_int(j, "pid", &pid, e) < 0 || json_get_int(j, "since_ms", &ret->since_ms, e) < 0 ||
-	    json_opt_int(j, "restarts", &restarts, e) < 0 || json_opt_str(j, "why", &ret->why, e) < 0)
+	    json_opt_int(j, "restarts", &restarts, e) < 0 || json_opt_str(j, "why", &ret->why, e) < 0 ||
+	    json_opt_int(j, "leaving", &leaving, e) < 0)
 		return -1;
+	ret->leaving = (uint32_t)leaving;
 	ret->generation = (uint32_t)generation;
 	ret->pid = (pid_t)pid;
 	ret->restarts = (uint32_t)restarts;

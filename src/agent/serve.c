@@ -233,6 +233,7 @@ static void put_services(struct jw *w, const struct service_status *s, size_t n)
 		jw_kv_int(w, "since_ms", s[i].since_ms);
 		jw_kv_int(w, "restarts", s[i].restarts);
 		jw_kv_opt(w, "why", s[i].why);
+		jw_kv_int(w, "leaving", s[i].leaving);
 		jw_object_end(w);
 	}
 	jw_array_end(w);

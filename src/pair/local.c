@@ -81,8 +81,8 @@ static const struct service_status *running(const struct service_status *s, size
 }
 
 /* The first of the environment's services that should run and does not, or is not healthy. */
-static int look_at_services(struct local *l, struct arena *a, const struct env_info *info, struct str *ret,
-			    struct err *e)
+static int look_at_services(struct local *l, struct arena *a, const struct env_info *info,
+			    struct pair_member_status *ret, struct err *e)
 {
 	const struct service_decl **d;
 	struct component *c;
@@ -94,17 +94,20 @@ static int look_at_services(struct local *l, struct arena *a, const struct env_i
 	if (component_read_all(a, prefix, &c, &c_n, e) < 0 || component_services(a, c, c_n, &d, &d_n, e) < 0)
 		return -1;
 	if (d_n && !l->o.services) {
-		*ret = STR("nothing here runs services: 'slipway agent' does");
+		ret->unhealthy = STR("nothing here runs services: 'slipway agent' does");
 		return 0;
 	}
 	if (d_n && l->o.services->status(l->o.services->ctx, a, &s, &s_n, e) < 0)
 		return -1;
-	for (size_t i = 0; i < d_n && !ret->n; i++) {
+	for (size_t i = 0; i < s_n; i++)
+		ret->leaving += str_eq(s[i].env, info->name) ? s[i].leaving : 0;
+	for (size_t i = 0; i < d_n && !ret->unhealthy.n; i++) {
 		const struct service_status *x = running(s, s_n, info->name, d[i]->name);
 		if (!x || x->state != SERVICE_RUNNING)
-			*ret = str_c(arena_printf(a, "service '%.*s' is %s%s%.*s", STR_ARG(d[i]->name),
-						  x ? service_state_name(x->state) : "not running",
-						  x && x->why.n ? ": " : "", x ? (int)x->why.n : 0, x ? x->why.p : ""));
+			ret->unhealthy = str_c(arena_printf(a, "service '%.*s' is %s%s%.*s", STR_ARG(d[i]->name),
+							    x ? service_state_name(x->state) : "not running",
+							    x && x->why.n ? ": " : "", x ? (int)x->why.n : 0,
+							    x ? x->why.p : ""));
 	}
 	return 0;
 }
@@ -125,8 +128,7 @@ static int look_at_environment(struct local *l, struct arena *a, struct str env,
 		return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
 	ret->current = info.current;
 	ret->committed = info.committed;
-	if (compare(l, env, info.current, &ret->managed, e) < 0 ||
-	    look_at_services(l, a, &info, &ret->unhealthy, e) < 0)
+	if (compare(l, env, info.current, &ret->managed, e) < 0 || look_at_services(l, a, &info, ret, e) < 0)
 		return -1;
 	ret->healthy = ret->unhealthy.n == 0;
 	return 0;

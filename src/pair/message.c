@@ -248,6 +248,8 @@ void message_put_status(struct jw *w, const struct pair_member_status *s)
 	jw_kv_bool(w, "autostart", s->autostart);
 	jw_kv_bool(w, "healthy", s->healthy);
 	put_text_opt(w, "unhealthy", s->unhealthy);
+	if (s->leaving)
+		jw_kv_int(w, "leaving", s->leaving);
 	jw_kv_int(w, "free_bytes", (int64_t)(s->free_bytes & INT64_MAX));
 	jw_kv_int(w, "total_bytes", (int64_t)(s->total_bytes & INT64_MAX));
 	jw_kv_int(w, "free_inodes", (int64_t)(s->free_inodes & INT64_MAX));
@@ -274,6 +276,7 @@ int message_read_status(const struct json *j, struct pair_member_status *ret, st
 	    get_u32(j, "current", UINT32_MAX, &s.current, e) < 0 ||
 	    get_u32(j, "committed", UINT32_MAX, &s.committed, e) < 0 || opt_bool(j, "managed", &s.managed, e) < 0 ||
 	    opt_bool(j, "autostart", &s.autostart, e) < 0 || opt_bool(j, "healthy", &s.healthy, e) < 0 ||
+	    (json_get(j, "leaving") && get_u32(j, "leaving", INT32_MAX, &s.leaving, e) < 0) ||
 	    get_u64(j, "free_bytes", &s.free_bytes, e) < 0 || get_u64(j, "total_bytes", &s.total_bytes, e) < 0 ||
 	    get_u64(j, "free_inodes", &s.free_inodes, e) < 0 ||
 	    message_get_number(j, "wall_ms", 0, INT64_MAX, &s.wall_ms, e) < 0 ||

@@ -98,6 +98,7 @@ struct pair_member_status {
 	bool managed, autostart; /* files as laid out; agent and services start at boot */
 	bool healthy;		 /* every service that should run does, and is healthy */
 	struct str unhealthy;	 /* the first that is not, and why */
+	uint32_t leaving;	 /* processes of its services that were told to stop and have not ended */
 	uint64_t free_bytes, total_bytes, free_inodes;
 	int64_t wall_ms, uptime_ms, timer_left_ms;
 	struct str traffic; /* "carries", "standby", …: doc/formats/pair.md; empty: no driver says */

@@ -151,7 +151,8 @@ struct service_status {
 	pid_t pid;
 	int64_t since_ms; /* wall */
 	uint32_t restarts;
-	struct str why; /* FAILED, UNHEALTHY: the reason */
+	struct str why;	  /* FAILED, UNHEALTHY: the reason */
+	uint32_t leaving; /* processes that were told to stop and have not ended: they answer what they were asked */
 };
 typedef void service_done_fn(void *ctx, const struct err *failure); /* NULL: done */
 typedef void service_event_fn(void *ctx, const struct service_status *s);

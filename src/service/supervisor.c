@@ -88,9 +88,12 @@ const char *service_state_name(enum service_state s)
 static void fill_status(const struct service *s, struct service_status *ret)
 {
 	const struct process *p = NULL;
-	for (const struct process *q = s->processes; q; q = q->next)
+	uint32_t leaving = 0;
+	for (const struct process *q = s->processes; q; q = q->next) {
 		if (q->role == ROLE_SERVING)
 			p = q;
+		leaving += q->role == ROLE_LEAVING;
+	}
 	*ret = (struct service_status){.env = str_c(s->env),
 				       .name = str_c(s->name),
 				       .generation = s->version ? s->version->generation : 0,
@@ -98,7 +101,8 @@ static void fill_status(const struct service *s, struct service_status *ret)
 				       .pid = p ? p->pid : 0,
 				       .since_ms = s->since_ms,
 				       .restarts = s->restarts,
-				       .why = s->why ? str_c(s->why) : STR_NONE};
+				       .why = s->why ? str_c(s->why) : STR_NONE,
+				       .leaving = leaving};
 }
 
 void service_set_state(struct service *s, enum service_state state, const char *why)

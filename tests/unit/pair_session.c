@@ -129,6 +129,7 @@ TEST(looks_and_roles_and_outcomes_come_back_whole)
 		.managed = true,
 		.autostart = true,
 		.unhealthy = STR("service 'web': GET /health answers 500"),
+		.leaving = 2,
 		.free_bytes = 5,
 		.total_bytes = (uint64_t)7 << 40,
 		.free_inodes = 9,
@@ -151,6 +152,7 @@ TEST(looks_and_roles_and_outcomes_come_back_whole)
 	CHECK(str_eq(got.running_version, STR("web 1.1")) && str_eq(got.state, STR("activated")));
 	CHECK(str_eq(got.operation_id, STR(ID)) && str_eq(got.traffic, STR("carries")));
 	CHECK(str_eq(got.unhealthy, s.far.status.unhealthy) && str_eq(got.agent_version, STR("0.1")));
+	CHECK_INT(got.leaving, 2);
 	OK(s.m->ops->look(s.m, &s.here.arena, STR_NONE, &got, &e));
 	OK(s.m->ops->role_get(s.m, &s.here.arena, &role, &e));
 	CHECK(role.epoch == 4 && role.active == 2 && role.since_ms == 17 && role.switch_overs == 3);
