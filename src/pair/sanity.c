@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Stage 0: everything that is checked before anything changes, on both members, all findings at once. */
-
 #include "base/vec.h"
 #include "pair/coordinate.h"
 
