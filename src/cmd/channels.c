@@ -274,7 +274,8 @@ static int open_list(struct cmd_context *c, const struct cmd_solve_options *o, c
 	if (names_of_specs(c, specs, specs_n, &roots, &roots_n, e) < 0 || cmd_need_cache(c, e) < 0)
 		return -1;
 	ret->channels = arena_array(&c->arena, struct channel, list->n);
-	memcpy(ret->channels, list->v, list->n * sizeof(*list->v));
+	if (list->n)
+		memcpy(ret->channels, list->v, list->n * sizeof(*list->v));
 	ret->channels_n = list->n;
 	cmd_progress_begin(c);
 	int rc = channel_open_all(&c->cache, ret->channels, list->n, subdirs,
