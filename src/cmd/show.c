@@ -73,12 +73,56 @@ static const char *start_time(struct cmd_context *c, int64_t ms)
 
 /* -- show install summary ------------------------------------------------------------------------------------------- */
 
-static void summary_table(struct cmd_context *c, struct str name, const struct upgrade_status *s,
-			  const struct env_generation_info *g, size_t n)
+/* Both run the same, in the same state: one table is for both. */
+static bool is_same(const struct pair_status *p)
+{
+	const struct pair_member_status *x = &p->member[1], *y = &p->member[2];
+	return x->reachable && y->reachable && str_eq(x->running_version, y->running_version) &&
+	       str_eq(x->state, y->state) && (x->current == x->committed) == (y->current == y->committed);
+}
+
+/* The other member, where it is not as this one: what runs there, from afar. */
+static void other_member(struct cmd_context *c, const struct pair_status *p)
 {
 	struct out *o = &c->out;
-	bool joined;
-	out_line(o, "[ Member %u ] Installed Package(s) Information: %.*s", cmd_show_member(c, &joined), STR_ARG(name));
+	const struct pair_member_status *m = &p->member[3 - p->pair.self];
+	out_line(o, "[ Member %u ] in state '%.*s'", m->number, STR_ARG(m->reachable ? m->state : STR("unknown")));
+	if (!m->reachable)
+		out_line(o, "does not answer: %.*s", STR_ARG(m->why));
+	else if (m->current)
+		out_line(o, "ENV   %c   %u  %.*s", m->current == m->committed ? ENV_COMMITTED : ENV_UNCOMMITTED,
+			 m->current, STR_ARG(m->running_version));
+	if (m->reachable && m->committed && m->current != m->committed)
+		out_line(o, "ENV   %c   %u", ENV_DEACTIVATED, m->committed);
+	out_line(o, RULE);
+}
+
+static void put_member(struct jw *w, const void *ctx, size_t i)
+{
+	const struct pair_member_status *m = (const struct pair_member_status *)ctx + 1 + i;
+	jw_kv_int(w, "member", m->number);
+	jw_kv_bool(w, "reachable", m->reachable);
+	jw_kv_opt(w, "why", m->why);
+	jw_kv_str(w, "state", m->state);
+	jw_kv_str(w, "version", m->running_version);
+	jw_kv_int(w, "generation", m->current);
+	jw_kv_int(w, "committed", m->committed);
+	jw_kv_int(w, "timer_left_ms", m->timer_left_ms);
+}
+
+static void put_members(struct jw *w, int paired, const struct pair_status *p)
+{
+	if (!paired)
+		return;
+	jw_kv_int(w, "active", p->role.active);
+	jw_kv_objects(w, "members", PAIR_MEMBERS, put_member, p->member);
+}
+
+static void summary_table(struct cmd_context *c, struct str name, const struct upgrade_status *s,
+			  const struct env_generation_info *g, size_t n, const char *members)
+{
+	struct out *o = &c->out;
+	out_line(o, "[ Member %s ] Installed Package(s) Information: %.*s", members, STR_ARG(name));
 	out_line(o, "State (St): I - Inactive, U - Activated & Uncommitted,");
 	out_line(o, "            C - Activated & Committed, D - Deactivated & Uncommitted");
 	out_line(o, RULE);
@@ -114,17 +158,24 @@ static int show_summary(struct cmd_context *c, struct str name, struct jw *w, st
 {
 	struct upgrade_status s;
 	struct env_generation_info *g = NULL;
+	struct pair_status p;
 	size_t n;
-	if (upgrade_status(c->state, &c->arena, name, &s, e) < 0 || generations_of(c, name, &g, &n, e) < 0)
+	int paired = cmd_pair_members(c, name, &p, e);
+	if (paired < 0 || upgrade_status(c->state, &c->arena, name, &s, e) < 0 ||
+	    generations_of(c, name, &g, &n, e) < 0)
 		return -1;
 	if (!w) {
-		summary_table(c, name, &s, g, n);
+		bool same = paired && is_same(&p);
+		summary_table(c, name, &s, g, n, same ? "1 2" : paired && p.pair.self == 2 ? "2" : "1");
+		if (paired && !same)
+			other_member(c, &p);
 		return 0;
 	}
 	jw_kv_str(w, "environment", name);
 	jw_kv_str(w, "state", s.state);
 	jw_kv_objects(w, "generations", n, put_generation, g);
 	put_timer(w, &s);
+	put_members(w, paired, &p);
 	return 0;
 }
 
@@ -222,12 +273,28 @@ static bool is_terminal(const struct upgrade_status *s)
 	return str_eq(s->state, STR("none")) || str_eq(s->state, STR("added")) || str_eq(s->state, STR("activated"));
 }
 
-static void detail_text(struct cmd_context *c, const struct upgrade_status *s)
+static void member_lines(struct cmd_context *c, const struct pair_status *p)
+{
+	for (uint32_t n = 1; p && n <= PAIR_MEMBERS; n++) {
+		const struct pair_member_status *m = &p->member[n];
+		if (m->reachable)
+			out_line(&c->out, "Member %u: %.*s state, runs '%.*s' (generation %u%s)%s%.*s", n,
+				 STR_ARG(m->state), STR_ARG(m->running_version), m->current,
+				 m->current == m->committed ? "" : ", uncommitted",
+				 m->healthy ? "" : "; not healthy: ", STR_ARG(m->unhealthy));
+		else
+			out_line(&c->out, "Member %u: does not answer: %.*s", n, STR_ARG(m->why));
+	}
+}
+
+/* `p` NULL: this host is no member of a pair. */
+static void detail_text(struct cmd_context *c, const struct upgrade_status *s, const struct pair_status *p)
 {
 	struct out *o = &c->out;
-	bool joined;
 	if (!s->in_progress) {
 		out_line(o, "%.*s: No ISSU operation is in progress", STR_ARG(s->env));
+		if (p && !p->hot) /* here, that is */
+			member_lines(c, p);
 		return;
 	}
 	out_line(o, "Operation type: %s ISSU", s->one_shot ? "One-shot" : "Step-by-step");
@@ -246,19 +313,25 @@ static void detail_text(struct cmd_context *c, const struct upgrade_status *s)
 	out_line(o, "%s", "");
 	out_line(o, "Auto abort timer: %s", timer_text(c, s));
 	out_line(o, "Running version: %.*s", STR_ARG(s->running_version));
-	(void)cmd_show_member(c, &joined);
-	out_line(o, "Operating mode: %s, terminal state %s", joined ? "pair" : "single host",
-		 is_terminal(s) ? "reached" : "not reached");
+	if (p)
+		out_line(o, "Operating mode: pair, member %u is active, terminal state %s", p->role.active,
+			 p->hot && is_terminal(s) ? "reached" : "not reached");
+	else
+		out_line(o, "Operating mode: single host, terminal state %s",
+			 is_terminal(s) ? "reached" : "not reached");
+	member_lines(c, p);
 	out_line(o, "Next: %.*s -n %.*s", STR_ARG(s->next), STR_ARG(s->env));
 }
 
 static int show_detail(struct cmd_context *c, struct str name, struct jw *w, struct err *e)
 {
 	struct upgrade_status s;
-	if (upgrade_status(c->state, &c->arena, name, &s, e) < 0)
+	struct pair_status p;
+	int paired = cmd_pair_members(c, name, &p, e);
+	if (paired < 0 || upgrade_status(c->state, &c->arena, name, &s, e) < 0)
 		return -1;
 	if (!w) {
-		detail_text(c, &s);
+		detail_text(c, &s, paired ? &p : NULL);
 		return 0;
 	}
 	jw_kv_str(w, "environment", name);
@@ -272,7 +345,8 @@ static int show_detail(struct cmd_context *c, struct str name, struct jw *w, str
 	jw_kv_str(w, "running_version", s.running_version);
 	jw_kv_int(w, "from", s.from);
 	jw_kv_int(w, "to", s.to);
-	jw_kv_bool(w, "terminal", is_terminal(&s));
+	jw_kv_bool(w, "terminal", is_terminal(&s) && (!paired || p.hot));
+	put_members(w, paired, &p);
 	jw_kv_str(w, "next", s.next);
 	return 0;
 }

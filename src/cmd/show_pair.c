@@ -36,6 +36,12 @@ static int ask(struct cmd_context *c, struct str env, struct pair_status *ret, s
 	return pair_status(&o, &c->arena, env, ret, e);
 }
 
+int cmd_pair_members(struct cmd_context *c, struct str env, struct pair_status *ret, struct err *e)
+{
+	int paired = cmd_is_paired(c, e);
+	return paired > 0 && ask(c, env, ret, e) < 0 ? -1 : paired;
+}
+
 /* The environment that is named, else every one; where there is none yet, the hosts. */
 static int ask_each(struct cmd_context *c, const char *name, struct pair_shown *ret, struct err *e)
 {

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+# An upgrade on two members: two agents on two addresses of the loopback interface, each with services of its own, from either of them.
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/package.sh"
+need bzip2 python3
+
+# web VERSION [PROBE]: a package with a service, whose health is asked of PROBE
+web()
+{
+	mkdir -p stage/bin stage/share/slipway/component stage/share/web
+	printf '#!/bin/sh\nexec sleep 100000\n' >stage/bin/web
+	printf '#!/bin/sh\n%s\n' "${2:-true}" >stage/bin/probe
+	chmod +x stage/bin/web stage/bin/probe
+	echo "$1" >stage/share/web/version
+	cat >stage/share/slipway/component/web.yml <<X
+services:
+  web:
+    command: [bin/web]
+    stop-timeout: 1s
+    start-timeout: 3s
+    health:
+      interval: 100ms
+      probes: [{command: [bin/probe]}]
+X
+	package stage web "$1"
+}
+web 1.0
+web 1.1
+# shellcheck disable=SC2016 # it expands there
+web 1.2 'case $0 in */h1/*) exit 1;; esac'
+web 1.3 "until test -e $T/go; do sleep 0.1; done"
+web 1.4
+"$SLIPWAY" -q channel publish ch ./*.tar.bz2
+
+on()
+{
+	host=$1
+	shift
+	"$SLIPWAY" --root "$T/h$host" "$@"
+}
+
+free_port()
+{
+	python3 -c 'import socket, sys; s = socket.socket(); s.bind((sys.argv[1], 0)); print(s.getsockname()[1])' "$1"
+}
+
+begin_agent()
+{
+	setsid "$SLIPWAY" --root "$T/h$1" agent 2>>"log$1" &
+	eval "agent$1=$!"
+	for _ in $(seq 100); do
+		on "$1" status >/dev/null 2>&1 && return
+		sleep 0.1
+	done
+	cat "log$1"
+	return 1
+}
+
+soon()
+{
+	for _ in $(seq 60); do
+		"$@" >/dev/null 2>&1 && return
+		sleep 0.1
+	done
+	"$@"
+}
+
+# are STATE VERSION: both members, and what each runs
+are()
+{
+	for m in 1 2; do
+		on "$m" show issu state detail -n web --json >is && on "$m" show version -n web --json >v || return 1
+		python3 -c '
+import json, sys
+s = json.load(open("is"))["environments"][0]
+v = json.load(open("v"))["environments"][0]
+is_ = [s["state"], v["version"]]
+assert is_ == sys.argv[2:], "member %s: %s" % (sys.argv[1], is_)' "$m" "$1" "web $2" || return 1
+		on "$m" status --json >st || return 1
+		python3 -c '
+import json, sys
+g = json.load(open("v"))["environments"][0]["generation"]
+s = json.load(open("st"))["services"]
+assert [x["generation"] for x in s if x["state"] == "running"] == [g], s' || return 1
+	done
+}
+
+state_is()
+{
+	on "$1" show issu state detail -n web --json >is
+	python3 -c 'import json, sys; s = json.load(open("is"))["environments"][0]["state"]; assert s == sys.argv[1], s' "$2"
+}
+
+# say PATTERN...: lines of the last command, in this order
+say()
+{
+	python3 - "$@" <<'X'
+import sys
+lines = open("out").read().split("\n")
+at = 0
+for want in sys.argv[1:]:
+    while at < len(lines) and want not in lines[at]:
+        at += 1
+    assert at < len(lines), "'%s' is missing, or in another place, in:\n%s" % (want, "\n".join(lines))
+    at += 1
+X
+}
+
+for h in 1 2; do
+	mkdir -p "h$h"
+	printf 'autostart: ignore\nreserve: 1 MB\n' >"h$h/config.yml"
+	on "$h" -q channel add "$T/ch" --name ch
+done
+at1=127.0.0.2:$(free_port 127.0.0.2)
+at2=127.0.0.3:$(free_port 127.0.0.3)
+t 'two agents' begin_agent 1
+t 'two agents, the other one' begin_agent 2
+join()
+{
+	on 1 -q pair init --name one --listen "$at1" >invitation && on 2 -q pair join - --name two --listen "$at2" <invitation
+}
+t 'a pair' join
+
+# -- a first version --------------------------------------------------------------------------------------------------
+first()
+{
+	on 1 install add web=1.0 -n web activate commit >out && on 1 start web && on 2 start web && are none 1.0
+}
+t 'a first version gets to both members in one shot' first
+t 'its lines are those of the document' say '--- Starting initial file syncing ---' '[1]: Copying' \
+	'[2]: Finished copying to member 2' 'Finished initial file syncing' '--- Starting Add ---' \
+	'Performing Add on all members' '  [1] Add package(s) on member 1' '  [1] Finished Add on member 1' \
+	'  [2] Add package(s) on member 2' '  [2] Finished Add on member 2' 'Checking status of Add on [1 2]' \
+	'Add: Passed on [1 2]' 'Finished Add' 'NOTE: Going to start Oneshot ISSU install process' \
+	'STAGE 0: Initial System Level Sanity Check before starting ISSU' 'SUCCESS: install_add_activate_commit'
+
+# -- three steps ------------------------------------------------------------------------------------------------------
+added()
+{
+	on 2 install add web=1.1 >out && are added 1.0
+}
+t 'add on one of them is add on both' added
+activated()
+{
+	on 1 install activate issu --progress-fd 3 3>events >out && are activated 1.1
+}
+t 'activate, from the other one' activated
+t 'the stages, standby first' say 'STAGE 0: Initial System Level Sanity Check before starting ISSU' \
+	'--- Verifying install_issu supported ---' '--- Verifying standby is in Standby Hot state ---' \
+	'--- Verifying booted from the valid media ---' '--- Verifying AutoBoot mode is enabled ---' \
+	'Finished Initial System Level Sanity Check' 'STAGE 1: Installing software on Standby' \
+	'--- Starting install_remote ---' 'Performing install_remote on member 2' \
+	'  [2] install_remote package(s) on member 2' 'will expire in 7200 seconds' \
+	'  [2] Finished install_remote on member 2' 'install_remote: Passed on [2]' 'Finished install_remote' \
+	'STAGE 2: Restarting Standby' '--- Starting standby reload ---' 'Finished standby reload' \
+	'--- Starting wait for Standby to reach terminal redundancy state ---' \
+	'Finished wait for Standby to reach terminal redundancy state' 'STAGE 3: Installing software on Active' \
+	'  [1] install_active package(s) on member 1' 'install_active: Passed on [1]' \
+	'STAGE 4: Restarting Active (switchover to standby)' '--- Starting active reload ---' \
+	'SUCCESS: install_activate'
+events()
+{
+	python3 -c '
+import json
+v = [json.loads(l) for l in open("events")]
+v = [x for x in v if x["event"] == "upgrade"]
+assert [x["stage"] for x in v if x["kind"] == "stage"] == [0, 1, 2, 3, 4], v
+assert [x["member"] for x in v if x["kind"] == "member" and x["text"] == "install_remote"] == [2, 2], v
+assert v[-1]["kind"] == "end" and "failure" not in v[-1], v'
+}
+t 'as events, too' events
+shown()
+{
+	on 2 show issu state detail -n web >out && say 'Operating mode: pair, member 2 is active, terminal state reached' \
+		"Member 1: activated state, runs 'web 1.1' (generation 2, uncommitted)" "Member 2: activated state" &&
+		on 1 show install summary -n web >out && say '[ Member 1 2 ] Installed Package(s)' 'ENV   U   2  web 1.1' 'Auto abort timer: automatic'
+}
+t 'what is shown of both' shown
+committed()
+{
+	on 1 install commit >out && are none 1.1 && say '--- Starting install_commit_2 ---' '[2] Finished install_commit_2 on member 2' \
+		'STAGE 1: Dispatching the commit command to remote' '--- Starting install_commit_remote ---' \
+		'install_commit_remote: Passed on [1]' 'SUCCESS: install_commit'
+}
+t 'commit on both' committed
+aborted()
+{
+	on 1 -q install add web=1.4 && on 1 -q install activate issu && are activated 1.4 && on 2 install abort issu >out && are none 1.1
+}
+t 'abort on both' aborted
+t 'with nothing under way abort says so' sh -c '"$0" --root "$1/h1" install abort issu | grep "nothing to abort"' "$SLIPWAY" "$T"
+t 'commit of nothing is refused' must_fail 1 on 1 install commit
+t 'with the reason' has 'nothing is uncommitted' err
+timer_stops()
+{
+	on 1 -q install add web=1.4 && on 1 -q install activate issu && on 1 -q install auto-abort-timer stop || return 1
+	for m in 1 2; do
+		on "$m" show install summary -n web | grep -q 'timer: stopped' || return 1
+	done
+	on 1 -q install abort issu && are none 1.1
+}
+t 'the timer is stopped on both' timer_stops
+rolled_back()
+{
+	on 1 -q install add web=1.4 activate issu commit && are none 1.4 && on 2 install rollback to 2 >out && are none 1.1
+}
+t 'back to an earlier generation by its recipe, on both' rolled_back
+t 'an environment is changed on one member alone, and that is said' sh -c '"$0" --root "$1/h1" env create -n own 2>&1 | grep "on this member of the pair alone"' "$SLIPWAY" "$T"
+inactive()
+{
+	on 1 -q install remove inactive -n web && [ "$(find h1/env/web -maxdepth 1 -name '[0-9]*' | wc -l)" = 1 ] &&
+		[ "$(find h2/env/web -maxdepth 1 -name '[0-9]*' | wc -l)" = 1 ]
+}
+t 'inactive ones are removed on both' inactive
+
+# -- what fails -------------------------------------------------------------------------------------------------------
+sick()
+{
+	must_fail 4 on 1 install add web=1.2 -n web activate issu commit && has 'undone on both members: member 1' err && are none 1.1
+}
+t 'a version that is sick on one member is left on both' sick
+hang()
+{
+	rm -f go
+	on 1 -q install add web=1.3 -n web || return 1
+	setsid "$SLIPWAY" --root "$T/h$1" install activate issu -n web --wait 30 >out 2>err &
+	command=$!
+	soon state_is 1 activating
+	sleep 0.3
+}
+killed()
+{
+	hang 1 || return 1
+	kill -9 "$command"
+	wait "$command" 2>/dev/null
+	touch go
+	soon are none 1.1
+}
+t 'the command is killed in the middle: the agents take both back' killed
+agent_dies()
+{
+	hang 1 || return 1
+	kill -9 "$agent2"
+	touch go
+	wait "$command" && return 1
+	has 'member 2' err && begin_agent 2 && soon are none 1.1
+}
+t 'the agent of the other member dies in the middle: both go back' agent_dies
+alone()
+{
+	on 1 -q install add web=1.4 -n web && on 1 -q install activate issu -n web && are activated 1.4 || return 1
+	kill -9 "$agent2"
+	must_fail 1 on 1 install commit -n web && has 'member 2 does not answer' err || return 1
+	must_fail 5 on 1 install abort issu -n web && has "member 1 runs 'web 1.1'" err && has 'member 2 does not answer' err || return 1
+	state_is 1 none && begin_agent 2 && soon are none 1.1
+}
+t 'without the other one only abort is possible, and the other one follows' alone
+rings()
+{
+	on 1 -q install add web=1.4 -n web && on 2 -q install activate issu -n web --auto-abort 2s && soon are none 1.1 &&
+		on 1 show install log -n web >out && grep -q 'auto-abort' out
+}
+t 'the timer takes both back' rings
+
+on 1 -q agent stop --services
+on 2 -q agent stop --services
+kill "$agent1" "$agent2" 2>/dev/null
+done_testing
