@@ -24,6 +24,7 @@ static const char *const steps[] = {
 	[TRAFFIC_SET_MAINT] = "set-maint",
 	[TRAFFIC_WAIT_UP] = "wait-up",
 	[TRAFFIC_WAIT_FIT] = "wait-fit",
+	[TRAFFIC_WAIT_POOL] = "wait-pool",
 	[TRAFFIC_WAIT_IDLE] = "wait-idle",
 	[TRAFFIC_WEIGHT_ACTIVE] = "weight-active",
 	[TRAFFIC_WEIGHT_STANDBY] = "weight-standby",

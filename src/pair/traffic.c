@@ -12,7 +12,7 @@
 #include "base/proc.h"
 #include "pair/traffic_drivers.h"
 
-enum { POLL_MS = 20, ASK_MS = 2000, UNDO_MS = 5000, IDLE_LOOKS = 2, COMMAND_OUT_MAX = 4096 };
+enum { POLL_MS = 20, ASK_MS = 2000, UNDO_MS = 5000, IDLE_LOOKS = 2, COMMAND_OUT_MAX = 4096, POOL_MS = 500 };
 
 struct plan {
 	struct arena *a;
@@ -31,6 +31,8 @@ static const char *step_words(enum traffic_step_kind k)
 		return "wait until requests go to";
 	case TRAFFIC_WAIT_FIT:
 		return "wait until it is fit to take over:";
+	case TRAFFIC_WAIT_POOL:
+		return "wait until no old connection is kept to";
 	case TRAFFIC_WAIT_IDLE:
 		return "wait until nothing is in flight on";
 	case TRAFFIC_NOTHING:
@@ -121,6 +123,7 @@ static void plan_haproxy(struct plan *p, uint32_t driver, enum traffic_verb verb
 	} else if (verb == TRAFFIC_READY && share_active) {
 		add(p, TRAFFIC_WAIT_FIT, driver, member);
 	} else {
+		add(p, TRAFFIC_WAIT_POOL, driver, member);
 		add(p, TRAFFIC_SET_READY, driver, member);
 		add(p, TRAFFIC_WAIT_UP, driver, member);
 	}
@@ -195,7 +198,7 @@ struct doing {
 	const struct traffic_driver *d;
 	const struct traffic_step *s;
 	const struct clock *clock;
-	int64_t deadline_ms;
+	int64_t begun_ms, deadline_ms;
 	uint32_t looks; /* in a row that found it idle */
 	struct str seen;
 	struct arena arena;
@@ -284,6 +287,23 @@ static int is_idle(struct doing *w, struct err *e)
 	return w->looks >= IDLE_LOOKS;
 }
 
+/* Whoever served before a restart has closed what HAProxy has kept to it, which HAProxy may not have seen yet. One that does not tell
+ * (before 2.2), or a server that was not restarted and closes nothing, is not waited for. */
+static int is_pool_empty(struct doing *w, struct err *e)
+{
+	struct haproxy_server now;
+	uint64_t n = 0;
+	struct err ignored = ERR_INIT;
+	if (now_ms(w) - w->begun_ms >= POOL_MS)
+		return 1;
+	if (look(w, w->s->member, &now, e) < 0)
+		return -1;
+	if (!(now.admin & HAPROXY_DRAIN) || haproxy_kept(w->d, w->s->member, w->clock, ask_until(w), &n, &ignored) < 0)
+		return 1;
+	w->seen = str_c(arena_printf(&w->arena, "%llu connections are kept", (unsigned long long)n));
+	return n == 0;
+}
+
 static int has_address(struct doing *w, bool wanted, struct err *e)
 {
 	int r = keepalived_has_address(w->d, e);
@@ -298,6 +318,8 @@ static int probe(struct doing *w, struct err *e)
 		return is_up(w, false, e);
 	case TRAFFIC_WAIT_FIT:
 		return is_up(w, true, e);
+	case TRAFFIC_WAIT_POOL:
+		return is_pool_empty(w, e);
 	case TRAFFIC_WAIT_IDLE:
 		return is_idle(w, e);
 	case TRAFFIC_WAIT_ADDRESS:
@@ -323,6 +345,7 @@ static const char *cure(enum traffic_step_kind k)
 	switch (k) {
 	case TRAFFIC_WAIT_UP:
 	case TRAFFIC_WAIT_FIT:
+	case TRAFFIC_WAIT_POOL:
 		return "see whether the service answers HAProxy's health check";
 	case TRAFFIC_WAIT_IDLE:
 		return "give it more time, or end what runs so long ('shutdown sessions server')";
@@ -425,6 +448,7 @@ static int do_here(struct doing *w, enum traffic_step_kind *ret_undo, struct err
 		return run_command(w, w->d->argv[verb_of(w->s->kind)], NULL, e);
 	case TRAFFIC_WAIT_UP:
 	case TRAFFIC_WAIT_FIT:
+	case TRAFFIC_WAIT_POOL:
 	case TRAFFIC_WAIT_IDLE:
 	case TRAFFIC_WAIT_ADDRESS:
 	case TRAFFIC_WAIT_NO_ADDRESS:
@@ -444,6 +468,7 @@ int traffic_do(const struct traffic_opts *o, const struct traffic_step *s, int64
 	       enum traffic_step_kind *ret_undo, struct err *e)
 {
 	struct doing w = {.d = &o->config->driver[s->driver], .s = s, .clock = clock_of(o), .deadline_ms = deadline_ms};
+	w.begun_ms = now_ms(&w);
 	*ret_undo = TRAFFIC_NOTHING;
 	int r = do_here(&w, ret_undo, e);
 	arena_release(&w.arena);

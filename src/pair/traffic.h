@@ -57,6 +57,7 @@ enum traffic_step_kind {
 	TRAFFIC_SET_MAINT, /* only to undo */
 	TRAFFIC_WAIT_UP,   /* ready, and healthy for whoever checks */
 	TRAFFIC_WAIT_FIT,  /* the same, though drained */
+	TRAFFIC_WAIT_POOL, /* no connection kept from before it was drained: one that is closed just then loses a request */
 	TRAFFIC_WAIT_IDLE, /* nothing in flight */
 	TRAFFIC_WEIGHT_ACTIVE,
 	TRAFFIC_WEIGHT_STANDBY,

@@ -22,6 +22,10 @@ int haproxy_set(const struct traffic_driver *d, uint32_t member, const char *sta
 		int64_t deadline_ms, struct err *e);
 int haproxy_look(const struct traffic_driver *d, struct arena *a, uint32_t member, const struct clock *c,
 		 int64_t deadline_ms, struct haproxy_server *ret, struct err *e);
+/* How many idle connections are kept to the member's server. */
+int haproxy_kept(const struct traffic_driver *d, uint32_t member, const struct clock *c, int64_t deadline_ms,
+		 uint64_t *ret, struct err *e);
+int haproxy_read_kept(struct str text, struct str backend, struct str server, uint64_t *ret, struct err *e);
 /* The two answers, of which anything may be wrong. */
 int haproxy_read_stat(struct arena *a, struct str text, struct str backend, struct str server,
 		      struct haproxy_server *ret, struct err *e);

@@ -288,6 +288,20 @@ int haproxy_read_admin(struct str text, struct str backend, struct str server, u
 	return str_to_u64(v, ret) ? 0 : err_new(e, ERR_INPUT, "its state of '%.*s' is no number", STR_ARG(server));
 }
 
+/* "# bkname/svname bkid/svid addr port - purge_delay … idle_cur idle_per_thr[2]": both names in one column */
+int haproxy_read_kept(struct str text, struct str backend, struct str server, uint64_t *ret, struct err *e)
+{
+	static const char *const want[] = {"idle_cur"};
+	const struct table t = {.stop = ' ', .key = {"bkname/svname", "bkname/svname"}, .want = want, .want_n = 1};
+	struct str v = STR_NONE;
+	auto_buf name = BUF_INIT(4096);
+	buf_printf(&name, "%.*s/%.*s", STR_ARG(backend), STR_ARG(server));
+	const struct str key[2] = {buf_str(&name), buf_str(&name)};
+	if (table_find(&t, text, key, &v, e) < 0)
+		return -1;
+	return str_to_u64(v, ret) ? 0 : err_new(e, ERR_INPUT, "its count of '%.*s' is no number", STR_ARG(server));
+}
+
 /* == what it is asked ============================================================================================= */
 int haproxy_set(const struct traffic_driver *d, uint32_t member, const char *state, const struct clock *c,
 		int64_t deadline_ms, struct err *e)
@@ -326,4 +340,17 @@ int haproxy_look(const struct traffic_driver *d, struct arena *a, uint32_t membe
 	if (haproxy_read_stat(a, buf_str(&answer), d->backend, d->server[member], ret, e) < 0)
 		return err_ctx(e, "'%s'", command.p);
 	return 0;
+}
+
+int haproxy_kept(const struct traffic_driver *d, uint32_t member, const struct clock *c, int64_t deadline_ms,
+		 uint64_t *ret, struct err *e)
+{
+	auto_buf answer = BUF_INIT(HAPROXY_ANSWER_MAX);
+	auto_buf command = BUF_INIT(4096);
+	buf_printf(&command, "show servers conn %.*s", STR_ARG(d->backend));
+	if (haproxy_ask(d, command.p, c, deadline_ms, &answer, e) < 0)
+		return -1;
+	return haproxy_read_kept(buf_str(&answer), d->backend, d->server[member], ret, e) < 0
+		       ? err_ctx(e, "'%s'", command.p)
+		       : 0;
 }

@@ -115,10 +115,12 @@ TEST(plans_are_lines)
 		  "1 keepalived '10.0.0.100': member 1: wait until the address is no longer on eth0\n"
 		  "0 command: run /bin/d x\n");
 	CHECK_STR(plan(&c, TRAFFIC_READY, 2), "0 command: run /bin/r\n"
+					      "0 haproxy 'web': wait until no old connection is kept to 'web2'\n"
 					      "0 haproxy 'web': set server web/web2 state ready\n"
 					      "0 haproxy 'web': wait until requests go to 'web2'\n");
 	c = config("traffic:\n- haproxy: {socket: /s, backend: b, servers: {1: x, 2: y}, share: active}\n- " COMMAND);
-	CHECK_STR(plan(&c, TRAFFIC_ACTIVE, 2), "0 haproxy 'b': set server b/y state ready\n"
+	CHECK_STR(plan(&c, TRAFFIC_ACTIVE, 2), "0 haproxy 'b': wait until no old connection is kept to 'y'\n"
+					       "0 haproxy 'b': set server b/y state ready\n"
 					       "0 haproxy 'b': wait until requests go to 'y'\n"
 					       "0 haproxy 'b': set server b/x state drain\n"
 					       "0 haproxy 'b': wait until nothing is in flight on 'x'\n"
@@ -175,6 +177,15 @@ TEST(answers_of_haproxy)
 	CHECK_INT(admin, HAPROXY_DRAIN & 0x08);
 	CHECK(haproxy_read_admin(str_c(states), STR("web"), STR("web3"), &admin, &err) < 0);
 	CHECK(strstr(err.msg, "no server 'web/web3'"));
+	static const char kept[] = "# bkname/svname bkid/svid addr port - used_cur idle_lim idle_cur idle_per_thr[2]\n"
+				   "web/web1 3/1 127.0.0.1 28124 - 0 -1 7 3 4\n"
+				   "web/web2 3/2 127.0.0.1 28125 - 0 -1 x 0 0\n\n";
+	uint64_t kept_n = 0;
+	CHECK(haproxy_read_kept(str_c(kept), STR("web"), STR("web1"), &kept_n, &err) == 0);
+	CHECK_INT(kept_n, 7);
+	CHECK(haproxy_read_kept(str_c(kept), STR("web"), STR("web2"), &kept_n, &err) < 0);
+	CHECK(haproxy_read_kept(str_c(kept), STR("web"), STR("web3"), &kept_n, &err) < 0);
+	CHECK(haproxy_read_kept(STR("Can't find backend.\n"), STR("web"), STR("web1"), &kept_n, &err) < 0);
 	arena_release(&arena);
 }
 
