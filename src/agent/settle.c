@@ -74,6 +74,20 @@ static enum settle_result result_of(const struct err *e)
 	return e->code == ERR_BUSY ? SETTLE_BUSY : SETTLE_FAILED;
 }
 
+/* What runs is started whatever the two members are left with. */
+static enum settle_result not_settled(struct upgrade_opts *u, struct arena *a, struct settling *s, bool start,
+				      const struct err *why)
+{
+	auto_ptr(env_hold) hold = NULL;
+	struct err e = ERR_INIT;
+	if (start && why->code != ERR_BUSY && env_hold(u->state, u->env, HOLD_WAIT_MS, &hold, &e) == 0) {
+		u->hold = hold;
+		if (start_services(u, a, s, &e) < 0)
+			agent_say(s->o, "%.*s: %s", STR_ARG(s->env), e.msg);
+	}
+	return result_of(why);
+}
+
 /* `services` is the agent's, or whoever's is in its place. */
 static enum settle_result settle_by(const struct agent_opts *o, const struct upgrade_services *services, struct str env,
 				    bool by_timer, bool start, struct err *e)
@@ -98,7 +112,9 @@ static enum settle_result settle_by(const struct agent_opts *o, const struct upg
 		.ctx = &s,
 	};
 	int paired = settle_pair(o, &u, &a, e);
-	if (paired < 0 || env_hold(st, env, HOLD_WAIT_MS, &hold, e) < 0)
+	if (paired < 0)
+		return not_settled(&u, &a, &s, start, e);
+	if (env_hold(st, env, HOLD_WAIT_MS, &hold, e) < 0)
 		return result_of(e);
 	u.hold = hold;
 	if ((!paired && (upgrade_settle(&u, e) < 0 || abort_again(&u, &a, e) < 0)) ||
