@@ -77,8 +77,9 @@ static const char *start_time(struct cmd_context *c, int64_t ms)
 static bool is_same(const struct pair_status *p)
 {
 	const struct pair_member_status *x = &p->member[1], *y = &p->member[2];
-	return x->reachable && y->reachable && str_eq(x->running_version, y->running_version) &&
-	       str_eq(x->state, y->state) && (x->current == x->committed) == (y->current == y->committed);
+	auto_arena a = ARENA_INIT;
+	return x->reachable && y->reachable && !pair_runs_other(&a, x, y).n && str_eq(x->state, y->state) &&
+	       (x->current == x->committed) == (y->current == y->committed);
 }
 
 /* The other member, where it is not as this one: what runs there, from afar. */

@@ -71,6 +71,9 @@ struct env_spec_file {		    /* what any of the readable files says */
 	const struct str *notes; /* what a person should know about the file: parts that were passed over */
 	uint32_t notes_n;
 };
+/* What two locks have in common that lay out the same files: packages by digest, components, variables; not their order, where they
+ * came from, or what was asked for. */
+void env_lock_digest(const struct env_spec_file *lock, uint8_t ret[SHA256_SIZE]);
 /* Reads .spr, @EXPLICIT text (CEP 23), a plain list of specs, or environment.yml (CEP 24), told apart by content. A `pip:`
  * section is ERR_UNSUPPORTED with a clear word. Messages have file and line. */
 int env_file_read(struct arena *a, struct str text, const char *where, struct env_spec_file *ret, struct err *e);

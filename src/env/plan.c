@@ -183,3 +183,38 @@ bool env_same_settings(const struct env_spec_file *x, const struct env_spec_file
 			return false;
 	return true;
 }
+
+static int digest_cmp(const void *a, const void *b)
+{
+	return memcmp(a, b, SHA256_SIZE);
+}
+
+/* Length first, so that two texts cannot be taken for others side by side. */
+static void add_text(struct digest *d, struct str s)
+{
+	uint64_t n = s.n;
+	digest_update(d, &n, sizeof(n));
+	digest_update(d, s.n ? s.p : "", s.n);
+}
+
+void env_lock_digest(const struct env_spec_file *lock, uint8_t ret[SHA256_SIZE])
+{
+	auto_ptr(digest) d = digest_new(DIGEST_SHA256);
+	auto_free uint8_t(*packages)[SHA256_SIZE] = xcalloc(lock->packages_n + 1, SHA256_SIZE);
+	uint8_t out[DIGEST_MAX];
+	for (uint32_t i = 0; i < lock->packages_n; i++)
+		memcpy(packages[i], lock->packages[i].record.sha256, SHA256_SIZE);
+	qsort(packages, lock->packages_n, SHA256_SIZE, digest_cmp);
+	digest_update(d, packages, (size_t)lock->packages_n * SHA256_SIZE);
+	for (uint32_t i = 0; i < lock->components_n; i++) {
+		add_text(d, lock->components[i].name);
+		add_text(d, lock->components[i].text);
+	}
+	add_text(d, STR_NONE);
+	for (uint32_t i = 0; i < lock->variables_n; i++) {
+		add_text(d, lock->variables[i].name);
+		add_text(d, lock->variables[i].value);
+	}
+	digest_final(d, out);
+	memcpy(ret, out, SHA256_SIZE);
+}

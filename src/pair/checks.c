@@ -88,9 +88,10 @@ static void check_hot(struct checking *c)
 			found(c, n, PAIR_CHECK_HOT,
 			      arena_printf(c->a, "not healthy: %.*s", STR_ARG(c->s->member[n].unhealthy)),
 			      arena_printf(c->a, "'slipway status' on member %u says more", n));
-	if (a->reachable && s->reachable && !str_eq(a->running_version, s->running_version))
+	struct str other = a->reachable && s->reachable ? pair_runs_other(c->a, s, a) : STR_NONE;
+	if (other.n)
 		found(c, standby, PAIR_CHECK_HOT,
-		      arena_printf(c->a, "it runs '%.*s', the active member '%.*s'", STR_ARG(s->running_version),
+		      arena_printf(c->a, "it runs %.*s, the active member '%.*s'", STR_ARG(other),
 				   STR_ARG(a->running_version)),
 		      arena_printf(c->a, "'slipway env export -n %.*s' on member %u, 'slipway apply' on member %u",
 				   STR_ARG(c->env), active, standby));

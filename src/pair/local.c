@@ -112,6 +112,20 @@ static int look_at_services(struct local *l, struct arena *a, const struct env_i
 	return 0;
 }
 
+static int look_at_recipe(struct local *l, struct arena *a, struct str env, struct pair_member_status *ret,
+			  struct err *e)
+{
+	struct env_spec_file lock;
+	uint8_t digest[SHA256_SIZE];
+	char hex[SHA256_HEX_SIZE];
+	if (env_generation_lock(l->o.state, a, env, ret->current, &lock, e) < 0)
+		return -1;
+	env_lock_digest(&lock, digest);
+	hex_encode(digest, SHA256_SIZE, hex);
+	ret->recipe = arena_str(a, str_c(hex));
+	return 0;
+}
+
 static int look_at_environment(struct local *l, struct arena *a, struct str env, struct pair_member_status *ret,
 			       struct err *e)
 {
@@ -128,6 +142,8 @@ static int look_at_environment(struct local *l, struct arena *a, struct str env,
 		return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
 	ret->current = info.current;
 	ret->committed = info.committed;
+	if (look_at_recipe(l, a, env, ret, e) < 0)
+		return -1;
 	if (compare(l, env, info.current, &ret->managed, e) < 0 || look_at_services(l, a, &info, ret, e) < 0)
 		return -1;
 	ret->healthy = ret->unhealthy.n == 0;

@@ -243,6 +243,7 @@ void message_put_status(struct jw *w, const struct pair_member_status *s)
 	put_text(w, "running_version", s->running_version);
 	put_text(w, "state", s->state);
 	put_text_opt(w, "operation_id", s->operation_id);
+	put_text_opt(w, "recipe", s->recipe);
 	jw_kv_int(w, "current", s->current);
 	jw_kv_int(w, "committed", s->committed);
 	jw_kv_bool(w, "managed", s->managed);
@@ -266,6 +267,10 @@ static int read_texts(const struct json *j, struct pair_member_status *s, struct
 	    opt_text(j, "running_version", &s->running_version, e) < 0 || opt_text(j, "state", &s->state, e) < 0 ||
 	    opt_text(j, "operation_id", &s->operation_id, e) < 0 || opt_text(j, "unhealthy", &s->unhealthy, e) < 0 ||
 	    opt_text(j, "traffic", &s->traffic, e) < 0)
+		return -1;
+	uint8_t digest[SHA256_SIZE];
+	if (json_get(j, "recipe") &&
+	    (message_get_digest(j, "recipe", digest, e) < 0 || json_get_str(j, "recipe", &s->recipe, e) < 0))
 		return -1;
 	return s->operation_id.n ? check_id("operation_id", s->operation_id, e) : 0;
 }

@@ -94,6 +94,8 @@ struct pair_member_status {
 	struct str why;					  /* not reachable: the reason */
 	struct str agent_version, running_version, state; /* of the operation: "none", "activated" */
 	struct str operation_id;
+	struct str
+		recipe; /* hexadecimal: the same where the running version consists of the same (env_lock_digest); empty: nothing runs */
 	uint32_t current, committed;
 	bool managed, autostart; /* files as laid out; agent and services start at boot */
 	bool healthy;		 /* every service that should run does, and is healthy */
@@ -111,6 +113,8 @@ struct pair_status {
 	struct str cold; /* not hot: why */
 };
 /* `env` may be empty: the hosts alone. Nothing need be held. An unreachable member is no failure. */
+/* Empty where two members run the same, or one of them nothing that could be compared; else what the first runs, for people. */
+struct str pair_runs_other(struct arena *a, const struct pair_member_status *m, const struct pair_member_status *than);
 int pair_status(const struct pair_opts *o, struct arena *a, struct str env, struct pair_status *ret, struct err *e);
 
 /* What an upgrade of both needs, by what the members say of themselves; pure. The names are the document's. All checks, the failing ones

@@ -24,6 +24,15 @@ static struct str look_there(struct member *there, struct arena *a, struct str e
 	return STR_NONE;
 }
 
+struct str pair_runs_other(struct arena *a, const struct pair_member_status *m, const struct pair_member_status *than)
+{
+	if (!str_eq(m->running_version, than->running_version))
+		return str_c(arena_printf(a, "'%.*s'", STR_ARG(m->running_version)));
+	if (m->recipe.n && than->recipe.n && !str_eq(m->recipe, than->recipe))
+		return str_c(arena_printf(a, "'%.*s' with other packages", STR_ARG(m->running_version)));
+	return STR_NONE;
+}
+
 /* Why the standby could not take over as it is; empty: it could. */
 static struct str why_cold(struct arena *a, const struct pair_status *s)
 {
@@ -34,9 +43,10 @@ static struct str why_cold(struct arena *a, const struct pair_status *s)
 		return arena_str(a, (active->reachable ? standby : active)->why);
 	if (!standby->healthy)
 		return standby->unhealthy.n ? standby->unhealthy : STR("it is not healthy");
-	if (!str_eq(standby->running_version, active->running_version))
-		return str_c(arena_printf(a, "it runs '%.*s', the active member '%.*s'",
-					  STR_ARG(standby->running_version), STR_ARG(active->running_version)));
+	struct str other = pair_runs_other(a, standby, active);
+	if (other.n)
+		return str_c(arena_printf(a, "it runs %.*s, the active member '%.*s'", STR_ARG(other),
+					  STR_ARG(active->running_version)));
 	if (!str_eq(standby->state, active->state) || !str_eq(standby->operation_id, active->operation_id))
 		return str_c(arena_printf(a, "its operation is in state '%.*s', the active member's in '%.*s'",
 					  STR_ARG(standby->state), STR_ARG(active->state)));

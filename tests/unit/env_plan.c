@@ -171,3 +171,25 @@ TEST(a_lock_that_does_not_fit_together)
 				      "c 3 is for osx-arm64, not linux-64\n"
 				      "c 3 does not go with anything but 'b <1': the lock has b 1\n");
 }
+
+TEST(a_lock_is_known_by_what_it_lays_out)
+{
+	struct env_lock_package v[2] = {{.record = {.sha256 = {1}}}, {.record = {.sha256 = {2}}}};
+	struct env_lock_package turned[2] = {v[1], v[0]};
+	struct env_component c = {.name = STR("web"), .text = STR("services: {}")};
+	struct env_spec_file x = {.packages = v, .packages_n = 2, .components = &c, .components_n = 1}, y = x;
+	uint8_t one[SHA256_SIZE], other[SHA256_SIZE];
+	y.packages = turned;
+	y.specs = &c.name;
+	y.specs_n = 1;
+	env_lock_digest(&x, one);
+	env_lock_digest(&y, other);
+	CHECK(memcmp(one, other, SHA256_SIZE) == 0);
+	y.components_n = 0;
+	env_lock_digest(&y, other);
+	CHECK(memcmp(one, other, SHA256_SIZE) != 0);
+	y = x;
+	y.packages_n = 1;
+	env_lock_digest(&y, other);
+	CHECK(memcmp(one, other, SHA256_SIZE) != 0);
+}

@@ -80,6 +80,10 @@ TEST(each_finding)
 	s.member[1].running_version = STR("web 0.9");
 	finds(&s, PAIR_CHECK_HOT, 1, "it runs 'web 0.9', the active member 'web 1.0'", "-n e' on member 2, ");
 	s = healthy();
+	s.member[1].recipe = STR("aa");
+	s.member[2].recipe = STR("ab");
+	finds(&s, PAIR_CHECK_HOT, 1, "it runs 'web 1.0' with other packages, the active member 'web 1.0'", "-n e' on");
+	s = healthy();
 	s.member[1].managed = false;
 	finds(&s, PAIR_CHECK_MEDIA, 1, "files of the environment were changed by hand", "lays it out anew");
 	s = healthy();

@@ -174,9 +174,12 @@ TEST(an_upgrade_on_two_roots)
 	CHECK_STR(s.h.log.p, "hand-over web 2;");
 	step(&a, UPGRADE_STANDBY_DONE);
 	CHECK_STR(look_of(&a).state.p, "standby-activated");
+	CHECK(!str_eq(look_of(&a).recipe, look_of(&s).recipe));
 	CHECK_STR(look_of(&a).running_version.p, "web 1.0, lib 1");
 	step(&a, UPGRADE_ACTIVATE);
 	CHECK_STR(look_of(&a).running_version.p, look_of(&s).running_version.p);
+	CHECK_INT(look_of(&a).recipe.n, 64);
+	CHECK(str_eq(look_of(&a).recipe, look_of(&s).recipe));
 	CHECK(look_of(&a).timer_left_ms > 0);
 	step(&s, UPGRADE_PREPARE);
 	step(&a, UPGRADE_DECIDE);
