@@ -69,7 +69,7 @@ at()
 # clean: no folder without a row, no row without a folder, no checkpoint without an operation, no file half written
 clean()
 {
-	clean_rows=$(awk -F'[:,]' '/"generation":/ { print $2 + 0 }' at.json | sort | tr '\n' ' ')
+	clean_rows=$(awk -F'[:,]' '/"generations": / { rows = 1 } /\]/ { rows = 0 } rows && /"generation":/ { print $2 + 0 }' at.json | sort | tr '\n' ' ')
 	clean_folders=$(cd "$M/root/env/e" 2>/dev/null && for f in *; do [ "$f" = current ] || [ "$f" = '*' ] || echo "$f"; done | sort | tr '\n' ' ')
 	[ "$clean_rows" = "$clean_folders" ] || { echo "generations with a row: $clean_rows, with a folder: $clean_folders"; return 1; }
 	case $1 in
