@@ -64,8 +64,8 @@ static int hold_both(struct pairing *p, struct err *e)
 		if (!p->m[n] || p->m[n]->ops->hold(p->m[n], p->o->local.env, p->o->wait_ms, &why) == 0)
 			continue;
 		if (n == p->pair.self || why.code != ERR_NETWORK) {
-			*e = why;
-			return err_ctx(e, "member %u", n);
+			*e = why; /* the other one's names it */
+			return n == p->pair.self ? err_ctx(e, "member %u", n) : -1;
 		}
 		lose_other(p, &why);
 	}
