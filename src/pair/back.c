@@ -77,10 +77,18 @@ static int order_abort(struct back *w, uint32_t n, struct err *e)
 	return coordinate_order(w->k, n, &q, e);
 }
 
+/* Neither goes back any more once one has decided. */
+static int refuse_decided(const struct back *w, struct err *e)
+{
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		if (w->phase[n] == PHASE_COMMITTING)
+			return err_new(e, ERR_UNCERTAIN,
+				       "member %u has decided to commit: neither can go back any more", n);
+	return 0;
+}
+
 static int refuse_alone(const struct back *w, uint32_t n, struct err *e)
 {
-	if (w->phase[n] == PHASE_COMMITTING)
-		return err_new(e, ERR_UNCERTAIN, "member %u has decided to commit, and cannot go back any more", n);
 	if (phase_may_go_alone(w->phase[n]) || coordinate_reaches(w->k, 3 - n))
 		return 0;
 	return err_new(
@@ -139,7 +147,7 @@ int coordinate_go_back(struct coordinator *k, const struct coordinate_back *b, s
 {
 	struct back w = {.k = k, .b = b};
 	bool moves = k->moves_traffic;
-	if (look_at_both(&w, e) < 0)
+	if (look_at_both(&w, e) < 0 || refuse_decided(&w, e) < 0)
 		return coordinate_uncertain(k, e);
 	w.begun |= moves; /* one that went back by itself may have been drained */
 	k->moves_traffic = true;

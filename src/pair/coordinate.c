@@ -228,6 +228,15 @@ static int activate(struct coordinator *k, const struct upgrade_request *q, stru
 
 /* -- commit --------------------------------------------------------------------------------------------------------- */
 
+/* What an order to decide that failed has left: the disk may have it all the same. 1: it is decided, and that stands; 0: it is not. */
+static int is_decided(struct coordinator *k, uint32_t active, struct err *e)
+{
+	enum phase p;
+	if (coordinate_look(k, active, e) < 0 || phase_parse(k->st[active].state, &p, e) < 0)
+		return -1;
+	return p == PHASE_COMMITTING;
+}
+
 static int decide(struct coordinator *k, uint32_t active, struct err *e)
 {
 	struct err second = ERR_INIT;
@@ -236,9 +245,14 @@ static int decide(struct coordinator *k, uint32_t active, struct err *e)
 		return coordinate_reaches(k, standby) ? -1 : coordinate_uncertain(k, e);
 	if (coordinate_step(k, active, UPGRADE_DECIDE, e) == 0)
 		return 0;
-	if (!coordinate_reaches(k, active) || coordinate_step(k, standby, UPGRADE_WITHDRAW, &second) < 0)
+	int decided = is_decided(k, active, &second);
+	if (decided < 0 || (!decided && coordinate_step(k, standby, UPGRADE_WITHDRAW, &second) < 0))
 		return coordinate_uncertain(k, e);
-	return err_ctx(e, "nothing is committed");
+	if (!decided)
+		return err_ctx(e, "nothing is committed");
+	coordinate_note(k, "%s; it is decided all the same", e->msg);
+	*e = ERR_INIT;
+	return 0;
 }
 
 static int commit_remote(struct coordinator *k, uint32_t standby, struct err *e)

@@ -30,6 +30,7 @@ struct world {
 	struct buf log, told;
 	struct err err;
 	unsigned sick_version;
+	bool keeps_decision; /* an order to decide fails, and is on disk */
 };
 
 enum gate { GO, REFUSE, HALF, GO_AND_LOSE, VANISH };
@@ -259,7 +260,9 @@ static int fake_run(struct member *m, const struct upgrade_request *q, struct er
 		buf_printf(&f->w->log, "%s %u;", verb_name(q->verb), m->number);
 	switch (g) {
 	case GO:
-		return carry_out(f, q, false, sick, e);
+		if (carry_out(f, q, false, sick, e) < 0)
+			return -1;
+		return q->verb == UPGRADE_DECIDE && f->w->keeps_decision ? err_new(e, ERR_FAILED, "decide fails") : 0;
 	case REFUSE:
 		return carry_out(f, q, false, true, &ignored), -1;
 	case HALF:
@@ -610,6 +613,38 @@ TEST(a_commit_is_promised_before_it_is_decided)
 	CHECK(strstr(w.told.p, "begin: install_commit_2\nmember [2]: install_commit_2\n"));
 	CHECK(strstr(w.told.p, "stage 1: Dispatching the commit command to remote\nbegin: install_commit_remote\n"
 			       "member [1]: install_commit_remote\n"));
+	world_close(&w);
+}
+
+/* As if a disk had kept what it said it had not. */
+TEST(what_was_decided_stands_though_the_order_failed)
+{
+	static const enum request commits[] = {DO_COMMIT, DO_ONE_SHOT};
+	for (size_t i = 0; i < 2; i++) {
+		struct world w;
+		world_open(&w, requests[commits[i]].before, 2);
+		w.keeps_decision = true;
+		CHECK_MSG(ask(&w, &requests[commits[i]].q, 1, true) == 0, "%s", w.err.msg);
+		CHECK(strstr(w.told.p, "decide fails; it is decided all the same"));
+		CHECK_MSG(agree(&w) && w.f[1].outcome == PHASE_COMMITTED && w.f[2].outcome == PHASE_COMMITTED, "%s",
+			  text(&w));
+		world_close(&w);
+	}
+}
+
+TEST(nobody_goes_back_once_one_has_decided)
+{
+	struct coordinate_back b = {.step = "install_abort"};
+	struct world w;
+	world_open(&w, PHASE_ACTIVATED, 1);
+	w.f[1].phase = PHASE_COMMITTING;
+	struct coordinator k = coordinator_of(&w, 1, true);
+	CHECK_INT(coordinate_begin(&k, &w.err), 0);
+	CHECK_INT(coordinate_go_back(&k, &b, &w.err), -1);
+	CHECK_INT(w.err.code, ERR_UNCERTAIN);
+	CHECK_MSG(strstr(w.err.msg, "member 1 has decided to commit"), "%s", w.err.msg);
+	CHECK_INT(w.f[2].phase, PHASE_ACTIVATED);
+	coordinate_release(&k);
 	world_close(&w);
 }
 
