@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "pair/endpoint.h"
 #include "pair/handshake.h"
+#include "pair/message.h"
 #include "version.h"
 
 enum { LOOK_MS = 1000, HELLO_JSON_MAX = 16 << 10 };
@@ -283,19 +284,15 @@ int link_take(struct link *l, int64_t wait_ms, struct arena *a, struct wire_mess
 	}
 }
 
-/* 1: {"error": …, "code": …}; 0. */
+/* -1: it is {"error": …, "code": …}; 0. */
 static int read_failure(const struct json *j, struct err *e)
 {
-	struct str text = STR_NONE, code = STR_NONE;
-	enum err_code known = ERR_FAILED;
-	int rc = json_opt_str(j, "error", &text, e);
-	if (rc <= 0 || json_opt_str(j, "code", &code, e) < 0)
-		return rc;
-	for (int i = ERR_FAILED; i <= ERR_UNSUPPORTED; i++)
-		if (str_eq_c(code, err_code_name((enum err_code)i)))
-			known = (enum err_code)i;
-	err_new(e, known, "%.*s", STR_ARG(text));
-	return 1;
+	struct err said;
+	if (!json_get(j, "error"))
+		return 0;
+	if (message_read_failure(j, &said, e) == 0)
+		*e = said;
+	return -1;
 }
 
 int link_call(struct link *l, struct str json, struct str bytes, int64_t wait_ms, link_event_fn *event, void *ctx,
@@ -317,7 +314,7 @@ int link_call(struct link *l, struct str json, struct str bytes, int64_t wait_ms
 				event(ctx, m.json);
 			continue;
 		}
-		if (read_failure(m.json, e) != 0)
+		if (read_failure(m.json, e) < 0)
 			return -1;
 		arena_join(a, &own);
 		*ret = m;
@@ -349,7 +346,8 @@ static int read_hello(struct link *l, const struct json *j, struct err *e)
 		return err_new(e, ERR_UNSUPPORTED,
 			       "the other member speaks protocol %lld, this one %d; install the same slipway on both",
 			       (long long)protocol, LINK_PROTOCOL);
-	if (json_get_str(j, "version", &version, e) < 0 || json_get_int(j, "wall_ms", &l->peer.wall_ms, e) < 0)
+	if (message_get_text(j, "version", &version, e) < 0 ||
+	    message_get_number(j, "wall_ms", 0, INT64_MAX, &l->peer.wall_ms, e) < 0)
 		return -1;
 	l->peer.version = arena_str(&l->arena, str_head(version, 100));
 	return 0;
@@ -376,8 +374,7 @@ int link_refuse(struct link *l, const struct err *why)
 	struct jw w = JW_INIT(&b, 0);
 	struct err ignored = ERR_INIT;
 	jw_object(&w);
-	jw_kv_c(&w, "error", why->msg);
-	jw_kv_c(&w, "code", err_code_name(why->code));
+	message_put_failure(&w, why);
 	jw_object_end(&w);
 	return link_put(l, buf_str(&b), STR_NONE, &ignored);
 }

@@ -91,6 +91,13 @@ static int opt_bool(const struct json *j, const char *key, bool *ret, struct err
 	return json_opt_bool(j, key, ret, e) < 0 ? -1 : 0;
 }
 
+/* What moves the cursor or rings the bell is no text. */
+static bool is_control(char c)
+{
+	unsigned char u = (unsigned char)c;
+	return (u < 0x20 && u != '\n' && u != '\t') || u == 0x7f;
+}
+
 /* For people: it may be shown on a terminal. */
 static int opt_text(const struct json *j, const char *key, struct str *ret, struct err *e)
 {
@@ -100,21 +107,27 @@ static int opt_text(const struct json *j, const char *key, struct str *ret, stru
 	if (ret->n > MESSAGE_TEXT_MAX)
 		return err_new(e, ERR_LIMIT, "message: '%s' has %zu bytes, more than %d", key, ret->n,
 			       MESSAGE_TEXT_MAX);
-	for (size_t i = 0; i < ret->n; i++) {
-		unsigned char c = (unsigned char)ret->p[i];
-		if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+	for (size_t i = 0; i < ret->n; i++)
+		if (is_control(ret->p[i]))
 			return err_new(e, ERR_INPUT, "message: '%s' holds a control character", key);
-	}
 	return 0;
 }
 
-/* The longest part that is whole characters. */
+int message_get_text(const struct json *j, const char *key, struct str *ret, struct err *e)
+{
+	return json_get_str(j, key, ret, e) < 0 ? -1 : opt_text(j, key, ret, e);
+}
+
+/* The longest part that is whole characters; '?' for what whoever reads it refuses: a service may say anything. */
 static void put_text(struct jw *w, const char *key, struct str s)
 {
+	auto_buf clean = BUF_INIT(2 * MESSAGE_TEXT_MAX);
 	struct str cut = str_head(s, MESSAGE_TEXT_MAX);
 	while (cut.n < s.n && cut.n && ((unsigned char)s.p[cut.n] & 0xc0) == 0x80)
 		cut.n--;
-	jw_kv_str(w, key, cut);
+	for (size_t i = 0; i < cut.n; i++)
+		buf_put_char(&clean, is_control(cut.p[i]) ? '?' : cut.p[i]);
+	jw_kv_str(w, key, buf_str(&clean));
 }
 
 static void put_text_opt(struct jw *w, const char *key, struct str s)
@@ -162,7 +175,7 @@ int message_get_digest(const struct json *j, const char *key, uint8_t ret[SHA256
 
 void message_put_failure(struct jw *w, const struct err *e)
 {
-	jw_kv_c(w, "error", e->msg[0] ? e->msg : "failed without a word");
+	put_text(w, "error", str_c(e->msg[0] ? e->msg : "failed without a word"));
 	jw_kv_c(w, "code", err_code_name(e->code == ERR_NONE ? ERR_FAILED : e->code));
 }
 

@@ -46,7 +46,8 @@ int message_read_event(const struct json *j, struct upgrade_event *ret, struct e
 
 void message_put_failure(struct jw *w, const struct err *e);
 
-/* Members that must be there and right. */
+/* Members that must be there and right. Text may be shown on a terminal. */
+int message_get_text(const struct json *j, const char *key, struct str *ret, struct err *e);
 int message_get_id(const struct json *j, const char *key, struct str *ret, struct err *e);
 int message_get_number(const struct json *j, const char *key, int64_t min, int64_t max, int64_t *ret, struct err *e);
 int message_get_object(const struct json *j, const char *key, const struct json **ret, struct err *e);

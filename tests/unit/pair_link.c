@@ -455,6 +455,11 @@ TEST(a_hello_that_is_none)
 	after_tls("\0\0\x40\x01\0\0\0\0", 8, ERR_LIMIT, "larger than the 16384");
 	after_tls("\0\0\0\2\0\0\0\1{}x", 11, ERR_LIMIT, "larger");
 	after_tls("\0\0\0\2\0\0\0\0{}", 10, ERR_INPUT, "'hello'");
+	static const char escapes[] =
+		"\0\0\0\67\0\0\0\0{\"hello\":1,\"version\":\"1\\u001b[2J\",\"wall_ms\":1234567890}";
+	static const char clock[] = "\0\0\0\56\0\0\0\0{\"hello\":1,\"version\":\"1\",\"wall_ms\":-123456789}";
+	after_tls(escapes, sizeof(escapes) - 1, ERR_INPUT, "'version' holds a control character");
+	after_tls(clock, sizeof(clock) - 1, ERR_INPUT, "'wall_ms' is -123456789");
 	after_tls("\0\0\0\14\0\0\0\0{\"hello\":99}", 20, ERR_UNSUPPORTED, "install the same slipway");
 }
 

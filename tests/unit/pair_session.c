@@ -246,6 +246,25 @@ TEST(a_failure_comes_back_with_its_code_and_its_events)
 	CHECK(strstr(s.told.p, "done ended: service 'web' is not healthy\n"));
 }
 
+/* What a service prints gets into what is told of it. */
+TEST(texts_come_back_without_what_a_terminal_obeys)
+{
+	auto_sides s = {0};
+	struct pair_member_status got;
+	sides_open(&s);
+	(void)err_new(&s.far.fails, ERR_ROLLED_BACK, "it said \033[31mred\033[0m\ttwice\n  and more");
+	s.far.status =
+		(struct pair_member_status){.wall_ms = 1, .unhealthy = STR("web: \033[2J\x7f"), .timer_left_ms = -1};
+	sides_link(&s);
+	OK(s.m->ops->look(s.m, &s.here.arena, STR_NONE, &got, &e));
+	CHECK_STR(got.unhealthy.p, "web: ?[2J?");
+	OK(s.m->ops->hold(s.m, STR("web"), 1000, &e));
+	CHECK_INT(s.m->ops->run(s.m, &(struct upgrade_request){.verb = UPGRADE_ACTIVATE}, &e), -1);
+	CHECK_INT(e.code, ERR_ROLLED_BACK);
+	CHECK_STR(e.msg, "member 2: it said ?[31mred?[0m\ttwice\n  and more");
+	CHECK(strstr(s.told.p, "done ended: it said ?[31mred"));
+}
+
 TEST(network_means_the_link_alone)
 {
 	auto_sides s = {0};
