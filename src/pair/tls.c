@@ -427,12 +427,12 @@ static int handshake(struct tls *t, int64_t until_ms, struct err *e)
 static void let_it_read(const struct tls *t)
 {
 	char rest[4096];
-	int64_t until = now_ms() + LAST_WORD_MS;
+	int64_t until = now_ms() + LAST_WORD_MS, left;
 	size_t n = 0;
 	(void)shutdown(t->fd, SHUT_WR);
-	while (now_ms() < until && n < CERTIFICATES_MAX * 4) {
+	while ((left = until - now_ms()) > 0 && n < CERTIFICATES_MAX * 4) { /* poll takes less than nothing for ever */
 		struct pollfd p = {.fd = t->fd, .events = POLLIN};
-		if (poll(&p, 1, (int)(until - now_ms())) <= 0)
+		if (poll(&p, 1, (int)left) <= 0)
 			return;
 		ssize_t got = recv(t->fd, rest, sizeof(rest), 0);
 		if (got <= 0)
