@@ -85,5 +85,6 @@ int role_write(int root_fd, const struct pair_role *r, struct err *e)
 	jw_kv_int(&w, "standby_failures", (int64_t)r->standby_failures);
 	jw_object_end(&w);
 	buf_put_char(&b, '\n');
-	return fs_mkdirs(root_fd, "pair", 0700, e) < 0 ? -1 : fs_replace(root_fd, FILE_NAME, b.p, b.n, 0, e);
+	return fs_mkdirs(root_fd, "pair", 0700, e) < 0 ? -1
+						       : fs_replace(root_fd, FILE_NAME, b.p, b.n, FS_REPLACE_SYNC, e);
 }
