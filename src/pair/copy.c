@@ -97,7 +97,6 @@ static int take_answer(struct sending *s, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	struct wire_message m;
-	struct str text = STR_NONE;
 	for (;;) {
 		int rc = link_take(s->link, ANSWER_MS, &a, &m, e);
 		if (rc <= 0)
@@ -108,11 +107,9 @@ static int take_answer(struct sending *s, struct err *e)
 			s->on_event(s->ctx, m.json);
 	}
 	s->unanswered--;
-	if (json_opt_str(m.json, "error", &text, e) < 0)
-		return -1;
-	if (text.n && s->failure.code == ERR_NONE)
-		(void)message_read_failure(m.json, &s->failure, e);
-	return 0;
+	if (!json_get(m.json, "error") || s->failure.code != ERR_NONE)
+		return 0;
+	return message_read_failure(m.json, &s->failure, e);
 }
 
 static int put_piece(struct sending *s, const struct pkg_record *r, uint64_t at, uint64_t size, struct str bytes,
@@ -170,14 +167,9 @@ static int send_archive(struct sending *s, const struct wanted *x, char *piece, 
 	return 0;
 }
 
-static int send_all(struct sending *s, struct err *e)
+static int send_each(struct sending *s, struct err *e)
 {
 	auto_free char *piece = xmalloc(MESSAGE_CHUNK);
-	*s->report = (struct copy_report){0};
-	s->failure = ERR_INIT;
-	s->resumed = false;
-	if (ask_have(s, e) < 0)
-		return -1;
 	for (size_t i = 0; i < s->wanted.n && s->failure.code == ERR_NONE; i++) {
 		const struct wanted *x = &s->wanted.v[i];
 		if (x->have == COPY_THERE)
@@ -189,23 +181,42 @@ static int send_all(struct sending *s, struct err *e)
 			s->report->first_lacking = x->record->fn;
 		}
 	}
+	return 0;
+}
+
+/* Every answer is taken, also where what is sent cannot be read to its end here: the next question is answered by its own. */
+static int send_all(struct sending *s, struct err *e)
+{
+	struct err gone = ERR_INIT;
+	*s->report = (struct copy_report){0};
+	s->failure = ERR_INIT;
+	s->resumed = false;
+	if (ask_have(s, e) < 0)
+		return -1;
+	int rc = send_each(s, e);
+	if (rc < 0 && e->code == ERR_NETWORK)
+		return -1;
 	while (s->unanswered)
-		if (take_answer(s, e) < 0)
-			return -1;
-	if (s->failure.code != ERR_NONE)
+		if (take_answer(s, &gone) < 0)
+			return rc < 0 ? -1 : (*e = gone, -1);
+	if (rc == 0 && s->failure.code != ERR_NONE)
 		*e = s->failure;
-	return s->failure.code == ERR_NONE ? 0 : -1;
+	return rc < 0 || s->failure.code != ERR_NONE ? -1 : 0;
 }
 
 int copy_send(struct link *l, const struct env_spec_file *lock, struct store *from, link_event_fn *on_event, void *ctx,
 	      struct copy_report *ret, struct err *e)
 {
 	struct sending s = {.link = l, .from = from, .on_event = on_event, .ctx = ctx, .report = ret};
-	int rc = list_archives(&s, lock, e);
-	rc = rc < 0 ? rc : send_all(&s, e);
+	struct err why = ERR_INIT;
+	int rc = list_archives(&s, lock, &why) < 0 ? -1 : send_all(&s, &why);
 	/* what an earlier copy left was damaged: that is gone now, and all of it is sent */
-	if (rc < 0 && s.failure.code == ERR_VERIFY && s.resumed)
-		rc = send_all(&s, e);
+	if (rc < 0 && s.failure.code == ERR_VERIFY && s.resumed && !s.unanswered) {
+		why = ERR_INIT;
+		rc = send_all(&s, &why);
+	}
+	if (rc < 0)
+		*e = why;
 	vec_release(&s.wanted);
 	return rc;
 }

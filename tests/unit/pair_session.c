@@ -488,6 +488,7 @@ TEST(a_damaged_beginning_is_sent_again)
 	sides_link(&s);
 	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
 	OK(s.m->ops->copy(s.m, &lock, s.here.store, &e));
+	CHECK_STR(e.msg, "");
 	check_there(&s, &lock);
 }
 
@@ -508,6 +509,27 @@ TEST(an_archive_with_another_digest_is_not_taken)
 	CHECK(strstr(e.msg, "member 2: what came for archive"));
 	CHECK_INT(store_has_blob(s.there.store, lock.packages[0].record.sha256), 0);
 	OK(s.m->ops->settle(s.m, &e) - 1); /* and the link is in step */
+}
+
+/* The blob of an archive is a folder here: it opens, and cannot be read. */
+TEST(after_an_archive_that_cannot_be_read_the_link_is_in_step)
+{
+	auto_sides s = {0};
+	auto_buf path = BUF_INIT(4096);
+	struct pair_member_status got;
+	sides_open(&s);
+	struct env_spec_file lock = lock_here(&s, 3);
+	size_t last = 0;
+	for (size_t i = 1; i < 3; i++)
+		if (memcmp(lock.packages[i].record.sha256, lock.packages[last].record.sha256, SHA256_SIZE) > 0)
+			last = i;
+	OK(store_blob_path(s.here.store, lock.packages[last].record.sha256, &path, &e));
+	CHECK(unlink(path.p) == 0 && mkdir(path.p, 0700) == 0);
+	sides_link(&s);
+	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
+	CHECK_INT(s.m->ops->copy(s.m, &lock, s.here.store, &e), -1);
+	CHECK_MSG(strstr(e.msg, "Is a directory") || strstr(e.msg, "seek"), "%s", e.msg);
+	OK(s.m->ops->look(s.m, &s.here.arena, STR_NONE, &got, &e));
 }
 
 TEST(what_gc_removed_here_is_fetched_there_and_told)
