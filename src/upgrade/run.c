@@ -276,16 +276,22 @@ static int run_add(struct run *r, struct err *e)
 	return r->q->then_commit ? commit_at_once(r, e) : 0;
 }
 
+/* What names the operation is a step; what does not comes from a person, on a host that has left its pair since. */
+static bool is_step(const struct run *r)
+{
+	return r->paired && r->q->operation_id;
+}
+
 static int run_activate(struct run *r, struct err *e)
 {
-	if (r->paired)
+	if (is_step(r))
 		return paired_activate(r, e);
 	return activate(r, e) < 0 || (r->q->then_commit && commit_at_once(r, e) < 0) ? -1 : 0;
 }
 
 static int run_commit(struct run *r, struct err *e)
 {
-	return r->paired ? paired_commit(r, e) : commit(r, e);
+	return is_step(r) ? paired_commit(r, e) : commit(r, e);
 }
 
 static int run_abort(struct run *r, struct err *e)

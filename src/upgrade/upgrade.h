@@ -184,6 +184,9 @@ int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct
  *	WITHDRAW      prepared → activated
  *	ABORT         any → none; committing is finished instead, which is told as a note
  *
+ * ACTIVATE and COMMIT without operation_id are as on a host of its own, which this one is since it left the pair ('slipway pair leave'):
+ * from added, and from activated, prepared and committing.
+ *
  * upgrade_settle, when nobody holds the environment any more: adding, activating, standby-activated, aborting, and added where it is a
  * one-shot, go back at once, and so does activated when its timer has ended: nobody can have decided anything else in these states.
  * activated, whose timer runs, prepared and committing are left as they are (0): what becomes of them is the other member's to say, or is

@@ -270,9 +270,28 @@ TEST(a_one_shot_of_a_pair)
 	q.then_activate = q.then_commit = true;
 	must(&h, q);
 	must(&h, (struct upgrade_request){.verb = UPGRADE_ARM});
-	must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE});
+	must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE, .operation_id = OTHER_ID});
 	CHECK_INT(settle(&h), 0);
 	CHECK_STR(outcome_of(&h, OTHER_ID), "activated");
+}
+
+/* Nobody has a say any more but the person at this host. */
+TEST(who_has_left_the_pair_is_free)
+{
+	static const char *const states[] = {"added", "activated", "prepared", "committing"};
+	for (size_t s = 0; s < 4; s++) {
+		auto_host h = {0};
+		member_in(&h, states[s]);
+		if (s == 0) {
+			must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE});
+			CHECK_STR(state_of(&h), "activated");
+			CHECK(info_of(&h).current == 2 && info_of(&h).committed == 1);
+		}
+		must(&h, (struct upgrade_request){.verb = UPGRADE_COMMIT});
+		CHECK_STR(state_of(&h), "none");
+		CHECK(info_of(&h).current == 2 && info_of(&h).committed == 2);
+		CHECK_STR(outcome_of(&h, ID), "committed");
+	}
 }
 
 TEST(a_failed_activation_goes_back_by_itself)
@@ -387,7 +406,7 @@ TEST(a_rollback_of_a_pair)
 	struct upgrade_request again = back;
 	again.operation_id = "00000000000000000000000000000001";
 	must(&h, again);
-	must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE});
+	must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE, .operation_id = again.operation_id});
 	must(&h, (struct upgrade_request){.verb = UPGRADE_DECIDE});
 	must(&h, (struct upgrade_request){.verb = UPGRADE_COMMIT});
 	CHECK(info_of(&h).current == 1 && info_of(&h).committed == 1);
