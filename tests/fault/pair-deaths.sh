@@ -329,7 +329,7 @@ finds()
 		judge '' >damage 2>&1 </dev/null
 		found=$?
 		agents_down
-		[ "$found" = 0 ] || { grep 'its link leads to' damage; return; }
+		[ "$found" = 0 ] || { grep -e 'its link leads to' -e 'web.conf says' damage; return; }
 	done <renames
 	echo "not found at $points points"
 	return 1
@@ -344,6 +344,7 @@ main()
 	fi
 	t 'two members' make_states
 	[ "$test_failed" = 0 ] || { cat agent?.log | diag; done_testing; }
+	: >points
 	for victim in command other member; do
 		for name in add activate commit abort; do
 			case ${PAIR-} in
