@@ -336,6 +336,22 @@ static void tell_waiting(struct settling *s)
 		n, phase_name(s->phase[n]), 3 - n, STR_ARG(k->why[3 - n]), STR_ARG(k->env));
 }
 
+/* Both run what they are to, and nobody works on it: one that was drained by somebody who died then gets requests again. */
+static void bring_both_in(struct settling *s)
+{
+	struct coordinator *k = s->k;
+	bool moves = k->moves_traffic;
+	k->moves_traffic = true;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		struct err e = ERR_INIT;
+		if (s->phase[n] == PHASE_ACTIVATED && coordinate_reaches(k, n) && k->st[n].healthy &&
+		    str_eq_c(k->st[n].traffic, traffic_state_name(TRAFFIC_IS_DRAINED)) &&
+		    coordinate_traffic(k, TRAFFIC_READY, n, &e) < 0)
+			coordinate_note(k, "%s", e.msg);
+	}
+	k->moves_traffic = moves;
+}
+
 int coordinate_settle(struct coordinator *k, bool whole_or_not, struct err *e)
 {
 	enum { ROUNDS = 8 }; /* no order of steps needs more than three */
@@ -349,6 +365,7 @@ int coordinate_settle(struct coordinator *k, bool whole_or_not, struct err *e)
 			return -1;
 		if (rc == 0) {
 			tell_waiting(&s);
+			bring_both_in(&s);
 			return done;
 		}
 		done = 1;

@@ -209,8 +209,12 @@ static int restart_active(struct coordinator *k, uint32_t was_active, struct err
 static int stages(struct coordinator *k, const struct upgrade_request *q, struct err *e)
 {
 	uint32_t active = k->role.active;
-	if (install_remote(k, q, e) < 0 || restart_standby(k, e) < 0)
+	if (install_remote(k, q, e) < 0)
 		return -1;
+	if (restart_standby(k, e) < 0) {
+		coordinate_standby_failed(k);
+		return -1;
+	}
 	stage(k, 3, "Installing software on Active");
 	return part_on(k, active, "install_active", install_active, e) < 0 || restart_active(k, active, e) < 0 ? -1 : 0;
 }

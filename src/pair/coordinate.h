@@ -61,6 +61,8 @@ int coordinate_wait_healthy(struct coordinator *k, uint32_t n, struct err *e);
 int coordinate_traffic(struct coordinator *k, enum traffic_verb verb, uint32_t n, struct err *e);
 /* Who carries the traffic from now on. */
 int coordinate_switch_over(struct coordinator *k, uint32_t to, const char *reason, struct err *e);
+/* Counts, on both, that the standby did not come up as it was to. */
+void coordinate_standby_failed(struct coordinator *k);
 /* "member 1 runs 'web 1.0' (generation 3, state 'none'); member 2 does not answer: …": appended to e, which becomes ERR_UNCERTAIN. */
 int coordinate_uncertain(struct coordinator *k, struct err *e);
 

@@ -247,6 +247,18 @@ int coordinate_switch_over(struct coordinator *k, uint32_t to, const char *reaso
 	return 0;
 }
 
+void coordinate_standby_failed(struct coordinator *k)
+{
+	struct pair_role r = k->role;
+	r.standby_failures++;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		struct err missed = ERR_INIT; /* a count: what failed says itself what is to be done */
+		if (coordinate_reaches(k, n) &&
+		    came_back(k, n, k->m[n]->ops->role_set(k->m[n], &r, &missed), &missed) == 0)
+			k->role = r;
+	}
+}
+
 /* -- what is left, in words ----------------------------------------------------------------------------------------- */
 
 static void put_member(struct coordinator *k, uint32_t n, struct buf *b)

@@ -110,7 +110,7 @@ fetched_once()
 back_by_itself()
 {
 	must_fail 4 m 2 install add web=1.2 -n site activate issu commit -c "$T/ch" || { cat out err; return 1; }
-	grep -q 'undone on both members' err && settled 1.1
+	grep -q 'undone on both members' err && settled 1.1 && redundancy 2 'r["standby_failures"] == 1 and r["switch_overs"] == 1'
 }
 
 by_abort()
@@ -146,16 +146,23 @@ upgrade_and()
 	"$@" || return 1
 }
 
+# Active on both, and not committed: nobody decided before the one who would have died.
+uncommitted()
+{
+	pair_is 1 activated 'web 1.1' && pair_is 2 activated 'web 1.1' && pair_both_up
+}
+
 # Whichever of the two versions it came to, both have it; then back to 1.3 for the next one.
 agreed()
 {
 	await either || { cat upgrade.out; m 1 show issu state detail; m 2 show issu state detail; tail -n 5 "$T"/agent?.log; return 1; }
+	! uncommitted >/dev/null 2>&1 || m 1 install commit -n site >again.out 2>&1 || { cat again.out; return 1; }
 	! at_rest 1.1 >/dev/null 2>&1 || one_shot 1.3 >again.out 2>&1 || { cat again.out; return 1; }
 }
 
 either()
 {
-	at_rest 1.1 || at_rest 1.3
+	at_rest 1.1 || at_rest 1.3 || uncommitted
 }
 
 link_cut()

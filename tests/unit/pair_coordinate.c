@@ -665,7 +665,8 @@ TEST(a_version_that_is_sick_on_the_standby_never_gets_to_the_active)
 	CHECK_INT(ask(&w, &requests[DO_ACTIVATE].q, 1, true), -1);
 	CHECK_INT(w.err.code, ERR_ROLLED_BACK);
 	CHECK_MSG(agree(&w) && w.f[1].phase == PHASE_NONE && w.f[1].current == 1, "%s", text(&w));
-	CHECK_STR(w.log.p, "arm 1;arm 2;activate 2;abort 1;");
+	CHECK_STR(w.log.p,
+		  "arm 1;arm 2;activate 2;role 1 at 1;role 1 at 2;abort 1;"); /* a failure of the standby, counted */
 	world_close(&w);
 }
 
