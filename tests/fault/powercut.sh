@@ -212,11 +212,11 @@ replayed()
 	done
 	# each time that much may have been written and little flushed
 	k=0
-	for f in $("$blocklog" flushes log); do
+	for flush in $("$blocklog" flushes log); do
 		k=$((k + 1))
 		[ $((k % flush_step)) = 0 ] || continue
 		for seed in $seeds; do
-			one_state $((f - 1)) some "$seed" || return
+			one_state $((flush - 1)) some "$seed" || return
 		done
 	done
 }

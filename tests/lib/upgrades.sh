@@ -75,10 +75,10 @@ clean()
 	case $1 in
 	*' none' | *' added') [ ! -e "$M/root/checkpoint/e" ] || { echo 'a checkpoint is left'; find "$M/root/checkpoint"; return 1; } ;;
 	esac
-	for f in "$M"/host/.* "$M"/host/*; do
-		case ${f#"$M/host/"} in
+	for clean_f in "$M"/host/.* "$M"/host/*; do
+		case ${clean_f#"$M/host/"} in
 		. | .. | '*' | data | web.conf | web.conf.default) ;;
-		*) echo "litter: $f"; return 1 ;;
+		*) echo "litter: $clean_f"; return 1 ;;
 		esac
 	done
 	for g in $clean_rows; do
