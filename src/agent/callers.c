@@ -233,12 +233,11 @@ static void shut(struct callers *all)
 	all->address = NULL;
 }
 
-static void end_callers(struct callers *all)
+/* Each is forgotten when its end is seen, which also takes it out of the list of processes. */
+static void end_callers(const struct callers *all)
 {
-	while (all->first) {
-		kill(all->first->pid, SIGKILL);
-		forget(all->first);
-	}
+	for (const struct caller *c = all->first; c; c = c->next)
+		kill(c->pid, SIGKILL);
 }
 
 /* The host of the other member's address, without its port. */
@@ -273,10 +272,10 @@ static int look(struct agent *g, struct err *e)
 	int rc = pair_listen_address(g->o->root_fd, &a, &address, e);
 	if (rc > 0 && pair_read(g->o->root_fd, &a, &p, e) > 0)
 		note_near(all, &p);
-	if (rc == 0 && (all->address || all->n)) {
+	if (rc == 0 && all->address)
 		agent_say(g->o, "pair: this host is in no pair any more");
+	if (rc == 0)
 		end_callers(all);
-	}
 	if (rc <= 0)
 		shut(all);
 	return rc <= 0 ? rc : listen_at(g, address, e);
@@ -318,6 +317,8 @@ void callers_close(struct agent *g)
 	if (!all)
 		return;
 	end_callers(all);
+	while (all->first) /* the agent ends, and its children with it */
+		forget(all->first);
 	shut(all);
 	loop_remove(all->tick);
 	free(all->near_host);

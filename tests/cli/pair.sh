@@ -191,7 +191,30 @@ t 'nothing is forgotten' link_is True 2
 t 'abort' runs on 2 install abort issu -n prod
 t 'leave, dry' runs on 2 pair leave --dry-run
 t 'nothing is forgotten' link_is True 1
+# Somebody is in the middle of a handshake.
+python3 -c 'import socket, sys, time
+host, port = sys.argv[1].split(":")
+s = socket.create_connection((host, int(port)))
+print("connected", flush=True)
+time.sleep(4)' "$two" >caller &
+caller=$!
+has_a_caller() { on 2 status --json >s.json && [ "$(json "['pair']['connections']" s.json)" = 1 ]; }
+t 'somebody is connected' soon has_a_caller
+# no_dead_children PID: none that has ended and was not waited for
+no_dead_children()
+{
+	python3 -c 'import glob, sys
+for path in glob.glob("/proc/[0-9]*/stat"):
+    try:
+        state, parent = open(path).read().rsplit(")", 1)[1].split()[:2]
+    except OSError:
+        continue
+    if state == "Z" and parent == sys.argv[1]:
+        sys.exit(path)' "$1"
+}
 t 'leave' runs on 2 pair leave
+t 'who was connected is cut off' soon no_dead_children "$agent2"
+kill "$caller" 2>/dev/null || :
 t 'says what is left to do' has "'one' at $one still knows this host" err
 t 'the agent no longer listens' has 'this host is in no pair any more' log2
 t 'leave twice is fine' runs on 2 pair leave
