@@ -18,16 +18,17 @@ struct pair_shown {
 
 static int ask(struct cmd_context *c, struct str env, struct pair_status *ret, struct err *e)
 {
+	const struct upgrade_services *services;
 	struct err none = ERR_INIT;
-	if (!c->agent && agent_connect(c->root_fd, c->root_path, &c->agent, &none) == 0)
-		c->services = agent_services(c->agent);
 	cmd_want_config(c);
+	if (cmd_need_services(c, STR_NONE, &services, &none) < 0)
+		services = NULL;
 	const struct pair_opts o = {
 		.local =
 			{
 				.state = c->state,
 				.env = env,
-				.services = c->agent ? &c->services : NULL,
+				.services = services,
 				.root_fd = c->root_fd,
 				.root_path = c->root_path,
 				.autostart_elsewhere = c->config.autostart_ignored,

@@ -177,6 +177,8 @@ t 'says who runs it' has '^no agent; systemd runs the services and rings the tim
 t 'and what' has '^e  *web  *running  *1 ' out
 t 'as JSON' runs sw status --json
 t 'too' has '"services_by": "systemd"' out
+t 'show redundancy' runs sw show redundancy -n e
+t 'finds nothing wrong with it' hasnt 'Health = ' out
 pid=$(show slipway-e-web.service MainPID)
 t 'an agent has no place here' must_fail 1 sw agent
 t 'which says who has' has "systemd runs service 'web' of environment 'e' here (slipway-e-web.service): 'slipway stop e' first" err
