@@ -260,6 +260,7 @@ t 'the old version answers' answers_soon 1.1
 t 'of the old generation' sh -c 'systemctl --user cat slipway-e-web.service | grep -q "^Generation=2"'
 t 'all of them' runs sw agent settle --json
 t 'as JSON' has '"operation": "agent settle"' out
+t 'what is no environment any more is at rest' runs sw agent settle -n gone
 t 'no other words' must_fail 2 sw agent -n e
 
 sed -i 's/^Root=.*/Root=\/elsewhere/' "$HOME/.config/systemd/user/slipway-e-web.service"
