@@ -9,6 +9,7 @@ enum { INVITATION_MAX = 4096 };
 
 struct pair_args {
 	const char *name, *listen;
+	bool force;
 	struct cmd_list words;
 };
 
@@ -324,10 +325,12 @@ static int refuse_in_the_middle(struct cmd_context *c, const struct pair *p, str
 		return -1;
 	if (!env.n || pair_probe(c->root_fd, p, &c->arena, &l) < 0 || !l.up)
 		return 0;
-	return err_new(e, ERR_FAILED,
-		       "both members are in the middle of an upgrade of '%.*s': 'slipway install commit -n %.*s' or "
-		       "'slipway install abort issu -n %.*s' first",
-		       STR_ARG(env), STR_ARG(env), STR_ARG(env));
+	return err_new(
+		e, ERR_FAILED,
+		"both members are in the middle of an upgrade of '%.*s': 'slipway install commit -n %.*s' or "
+		"'slipway install abort issu -n %.*s' first; where the two contradict each other and neither does it, "
+		"'slipway pair leave --force' on both, then one of these on each",
+		STR_ARG(env), STR_ARG(env), STR_ARG(env));
 }
 
 static int leave(struct cmd_context *c, const struct pair_args *a, struct err *e)
@@ -340,7 +343,7 @@ static int leave(struct cmd_context *c, const struct pair_args *a, struct err *e
 		return -1;
 	int member = pair_read(c->root_fd, &c->arena, &p, &damaged); /* what is damaged can be left, too */
 	const struct pair_host *other = &p.host[p.self ? 3 - p.self : 0];
-	if (member > 0 && p.joined && refuse_in_the_middle(c, &p, e) < 0)
+	if (member > 0 && p.joined && !a->force && refuse_in_the_middle(c, &p, e) < 0)
 		return -1;
 	if (!c->dry_run) {
 		if (pair_leave(c->root_fd, e) < 0)
@@ -380,7 +383,12 @@ static int run(struct cmd_context *c, int argc, char **argv, bool host,
 		{0, "listen", CMD_TEXT, &a.listen},
 		{0, NULL, CMD_FLAG, NULL},
 	};
-	int rc = cmd_parse(c, host ? with_host : with_host + 2, false, argc, argv, &a.words, &e);
+	const struct cmd_option with_force[] = {
+		{0, "force", CMD_FLAG, &a.force},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	const struct cmd_option *known = fn == leave ? with_force : host ? with_host : with_host + 2;
+	int rc = cmd_parse(c, known, false, argc, argv, &a.words, &e);
 	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : fn(c, &a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;
 	vec_release(&a.words);
 	return code;

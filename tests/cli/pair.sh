@@ -186,7 +186,9 @@ t 'a channel' runs "$SLIPWAY" channel publish ch pk/*.conda
 t 'add on both' runs on 1 install add -n prod -c ./ch x
 t 'leave is refused' must_fail 1 on 2 pair leave
 t 'with what goes on' has "'slipway install abort issu -n prod' first" err
+t 'with the way out' has "'slipway pair leave --force' on both" err
 t 'also dry' must_fail 1 on 2 pair leave --dry-run
+t 'by force, dry' runs on 2 pair leave --force --dry-run
 t 'nothing is forgotten' link_is True 2
 t 'abort' runs on 2 install abort issu -n prod
 t 'leave, dry' runs on 2 pair leave --dry-run
