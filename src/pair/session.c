@@ -326,7 +326,12 @@ static int answer_run(const struct asked *q, struct err *e)
 {
 	struct upgrade_request r;
 	struct addition x;
-	return read_request(q, &x, &r, e) < 0 ? -1 : q->s->m->ops->run(q->s->m, &r, e);
+	if (read_request(q, &x, &r, e) < 0)
+		return -1;
+	if (r.verb == UPGRADE_ROLLBACK || (r.verb == UPGRADE_ADD && (!r.paired || !r.operation_id)))
+		return err_new(e, ERR_INPUT, "this is no order to one of a pair: it would change member %u alone",
+			       q->s->m->number);
+	return q->s->m->ops->run(q->s->m, &r, e);
 }
 
 static int answer_settle(const struct asked *q, struct err *e)

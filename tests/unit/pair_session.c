@@ -358,6 +358,7 @@ TEST(what_is_no_question_is_refused_and_the_next_is_answered)
 	REFUSES("{\"ask\":\"run\"}", "'verb'");
 	REFUSES("{\"ask\":\"run\",\"verb\":\"format\"}", "unsupported: 'format' is no order");
 	REFUSES("{\"ask\":\"run\",\"verb\":\"add\"}", "no recipe came before");
+	REFUSES("{\"ask\":\"run\",\"verb\":\"rollback\",\"generation\":1}", "would change member 2 alone");
 	REFUSES("{\"ask\":\"run\",\"verb\":\"arm\",\"timer_ms\":-5}", "'timer_ms' is -5");
 	REFUSES("{\"ask\":\"run\",\"verb\":\"arm\",\"generation\":4294967296}", "'generation'");
 	REFUSES("{\"ask\":\"run\",\"verb\":\"arm\",\"operation_id\":\"x\"}", "'operation_id'");
@@ -549,6 +550,9 @@ TEST(what_gc_removed_here_is_fetched_there_and_told)
 		  "%s", s.told.p);
 	const struct env_plan plan = {.target = lock};
 	const struct upgrade_request q = {.verb = UPGRADE_ADD, .plan = &plan, .operation_id = ID, .paired = true};
+	struct upgrade_request alone = q;
+	alone.paired = false;
+	CHECK(s.m->ops->run(s.m, &alone, &e) < 0 && strstr(e.msg, "would change member 2 alone"));
 	OK(s.m->ops->run(s.m, &q, &e));
 	CHECK_INT(store_has_tree(s.there.store, lock.packages[1].record.sha256), 1);
 }
