@@ -115,6 +115,12 @@ static void on_event(void *ctx, const struct upgrade_event *v)
 		cmd_signals_wait(&u->signals);
 		u->signals_wait = true;
 	}
+	if (u->paired && v->kind == UPGRADE_EVENT_BEGIN && strcmp(v->text, "Add") == 0)
+		cmd_if_interrupted(
+			c,
+			"nothing that runs has changed; 'slipway show issu state detail -n %.*s' tells whether the add "
+			"is undone, or done on both members",
+			STR_ARG(u->o.env));
 	if (v->kind == UPGRADE_EVENT_END && !v->failure)
 		cmd_changed(c);
 	u->show |= u->show_stages && v->kind == UPGRADE_EVENT_STAGE;
