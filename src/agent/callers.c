@@ -43,6 +43,7 @@ struct callers {
 	struct loop_watch *listening, *tick, *rest;
 	struct caller *first;
 	size_t n;
+	bool told_full;	    /* since there was room last */
 	char why[WHY_SIZE]; /* it does not listen though it should */
 };
 
@@ -215,9 +216,13 @@ static void on_caller(void *ctx, enum loop_events events)
 	}
 	tell_from(&sa, host, from);
 	bool near = all->near_host && strcmp(host, all->near_host) == 0;
-	if (!has_room(all, near))
+	bool full = !has_room(all, near);
+	if (full && !all->told_full)
 		agent_say(g->o, "pair: from %s: closed, there are %zu connections already", from, all->n);
-	else if (start(g, fd, from, near, &e) < 0)
+	all->told_full = full;
+	if (full)
+		return;
+	if (start(g, fd, from, near, &e) < 0)
 		agent_say(g->o, "pair: from %s: %s", from, e.msg);
 }
 
