@@ -425,6 +425,11 @@ int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 		return cmd_fail(c, &e);
 	cmd_say(c, "'%.*s': %u generation%s, %u packages in the current one, in %.*s", STR_ARG(info.name),
 		info.generations_n, info.generations_n == 1 ? "" : "s", info.packages_n, STR_ARG(info.prefix));
+	int paired = cmd_is_paired(c, &e);
+	if (paired < 0)
+		return cmd_fail(c, &e);
+	if (paired)
+		cmd_say(c, "note: this removes '%.*s' on this member of the pair alone", STR_ARG(info.name));
 	if (!c->dry_run)
 		cmd_if_interrupted(c,
 				   "'slipway env list' shows whether '%.*s' is removed; files that are left of it go "

@@ -27,7 +27,8 @@ static struct str look_there(struct member *there, struct arena *a, struct str e
 struct str pair_runs_other(struct arena *a, const struct pair_member_status *m, const struct pair_member_status *than)
 {
 	if (!str_eq(m->running_version, than->running_version))
-		return str_c(arena_printf(a, "'%.*s'", STR_ARG(m->running_version)));
+		return m->running_version.n ? str_c(arena_printf(a, "'%.*s'", STR_ARG(m->running_version)))
+					    : STR("nothing");
 	if (m->recipe.n && than->recipe.n && !str_eq(m->recipe, than->recipe))
 		return str_c(arena_printf(a, "'%.*s' with other packages", STR_ARG(m->running_version)));
 	return STR_NONE;
