@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pair/session.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -397,6 +398,13 @@ static int work_on(const struct asked *q, struct err *e)
 		       SLIPWAY_VERSION);
 }
 
+static void tell_room(const struct session *s, struct err *e)
+{
+	auto_free char *cause = xstrdup(e->msg);
+	err_new(e, e->code, "%s; make room on member %u: 'slipway store gc' frees what nothing uses", cause,
+		s->m->number);
+}
+
 /* The answer to one question: what it asked for, or why not. */
 static void answer(struct session *s, struct arena *a, const struct wire_message *m)
 {
@@ -410,6 +418,8 @@ static void answer(struct session *s, struct arena *a, const struct wire_message
 	if (rc == 0 && (b.overflow || bytes.overflow))
 		rc = err_new(&why, ERR_LIMIT, "the answer is too long");
 	if (rc < 0) {
+		if (why.sys == ENOSPC || why.sys == EDQUOT) /* which does not go over the link */
+			tell_room(s, &why);
 		if (why.code == ERR_NETWORK) /* over the link that word means the link */
 			why.code = ERR_FAILED;
 		buf_clear(&b);

@@ -106,8 +106,11 @@ static int far_run(struct member *m, const struct upgrade_request *q, struct err
 			(void)poll(NULL, 0, f->slow_ms);
 	}
 	far_log(f, "ran\n");
-	if (f->fails.code != ERR_NONE)
-		return err_new(e, f->fails.code, "%s", f->fails.msg);
+	if (f->fails.code != ERR_NONE) {
+		err_new(e, f->fails.code, "%s", f->fails.msg);
+		e->sys = f->fails.sys;
+		return -1;
+	}
 	return 0;
 }
 

@@ -265,6 +265,18 @@ TEST(texts_come_back_without_what_a_terminal_obeys)
 	CHECK(strstr(s.told.p, "done ended: it said ?[31mred"));
 }
 
+TEST(a_full_disk_there_is_told_with_what_makes_room)
+{
+	auto_sides s = {0};
+	sides_open(&s);
+	(void)err_new(&s.far.fails, ERR_FAILED, "state.db: step: database or disk is full");
+	s.far.fails.sys = ENOSPC;
+	sides_link(&s);
+	OK(s.m->ops->hold(s.m, STR("web"), 1000, &e));
+	CHECK_INT(s.m->ops->run(s.m, &(struct upgrade_request){.verb = UPGRADE_ABORT}, &e), -1);
+	CHECK_MSG(strstr(e.msg, "disk is full; make room on member 2"), "%s", e.msg);
+}
+
 TEST(network_means_the_link_alone)
 {
 	auto_sides s = {0};
