@@ -10,6 +10,7 @@
 
 enum { MAX_NAMED = 5 };
 #define RESERVE_BYTES ((uint64_t)1 << 30)
+#define MIB ((uint64_t)1 << 20)
 #define RESERVE_INODES 10000
 
 VEC_TYPE(check_vec, struct upgrade_check);
@@ -92,7 +93,7 @@ static int check_space(struct preflight *p, struct err *e)
 		found(p, "space",
 		      arena_printf(p->a, "%llu MiB are free in '%s', %llu MiB are needed",
 				   (unsigned long long)(available >> 20), p->o->root_path,
-				   (unsigned long long)(need >> 20)),
+				   (unsigned long long)(need / MIB + (need % MIB != 0))),
 		      arena_printf(p->a, "'slipway install remove inactive -n %.*s' and 'slipway store gc' make room",
 				   STR_ARG(p->o->env)));
 	else
