@@ -190,6 +190,8 @@ static void begin(struct client *c)
 	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	c->phase = CONNECTS;
 	if (connect(c->fd, (struct sockaddr *)&address, sizeof(address)) < 0 && errno != EINPROGRESS) {
+		if (errno == EADDRNOTAVAIL)
+			die("no ports are left for new connections: this is the load's own failure, ask less often");
 		fail(c, errno == ECONNREFUSED ? "refused" : "connect");
 		return;
 	}

@@ -46,6 +46,8 @@ pair_nets()
 	for pair_n in c 1 2; do
 		ip netns add "$pair_net-$pair_n" && in_net "$pair_n" ip link set lo up || return 1
 	done
+	# Clients that open a thousand connections a second would run out of ports before the old ones are a minute old.
+	in_net c sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse; echo 10000 65000 >/proc/sys/net/ipv4/ip_local_port_range' || :
 	in_net c ip link add br0 type bridge && in_net c ip link set br0 up && in_net c ip addr add 10.0.0.1/24 dev br0 || return 1
 	for pair_n in 1 2; do
 		in_net c ip link add "p$pair_n" type veth peer name eth0 netns "$pair_net-$pair_n" &&
