@@ -251,6 +251,7 @@ bool machine_allows(enum op_state s, enum op_event v)
 int machine_next(enum op_state s, enum op_event v, enum op_state *ret, struct err *e)
 {
 	const struct cell *c = &table[s][v];
+	const char *noun = v == OP_DO_CLEAR ? "" : "install "; /* as it is typed */
 	if (c->legal) {
 		*ret = c->next;
 		return 0;
@@ -259,10 +260,10 @@ int machine_next(enum op_state s, enum op_event v, enum op_state *ret, struct er
 		panic("'%s' in state '%s'", event_names[v], state_names[s]);
 	if (!c->why)
 		return err_new(e, ERR_FAILED,
-			       "install %s is not possible in state '%s': it is no step of a pair from there; "
+			       "%s%s is not possible in state '%s': it is no step of a pair from there; "
 			       "'slipway show install summary' tells what is",
-			       event_names[v], state_names[s]);
-	return err_new(e, ERR_FAILED, "install %s is not possible in state '%s': %s; '%s' %s", event_names[v],
+			       noun, event_names[v], state_names[s]);
+	return err_new(e, ERR_FAILED, "%s%s is not possible in state '%s': %s; '%s' %s", noun, event_names[v],
 		       state_names[s], c->why, c->then,
 		       strcmp(c->then, ABORT_FIRST) == 0 ? "goes back to the committed version"
 		       : strcmp(c->then, COMMIT_OR_ABORT) == 0 || strcmp(c->then, ACTIVATE_OR_ABORT) == 0 ? "goes back"

@@ -124,6 +124,8 @@ TEST(a_refusal_reads_well)
 	CHECK_STR(
 		e.msg,
 		"install activate is not possible in state 'none': nothing has been added; 'slipway install add RECIPE' goes on");
+	CHECK_INT(machine_next(OP_ACTIVATED, OP_DO_CLEAR, &next, &e), -1);
+	CHECK(str_starts(str_c(e.msg), STR("clear install state is not possible in state 'activated'")));
 }
 
 /* From every state that a crash can leave, settling and one abort or commit lead to rest. */
