@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
 # Two members of a pair, each in a network of its own, and in a third one HAProxy and whoever asks. Networks are made on the spot and need
-# nothing beyond this host. The caller has $SOURCE_ROOT, $BUILD_ROOT, $SLIPWAY, a folder $T, and tests/lib/package.sh; `pair_down` at its end.
+# nothing beyond this host. With pair_front=keepalived, set before, there is no HAProxy, and the address 10.0.0.100 moves between the two. The caller has $SOURCE_ROOT, $BUILD_ROOT, $SLIPWAY, a folder $T, and tests/lib/package.sh; `pair_down` at its end.
 #
 #	pair_nets            the networks: c (10.0.0.1), 1 (10.0.0.11) and 2 (10.0.0.12) for traffic; 10.1.0.1 and 10.1.0.2 between 1 and 2 for
 #	                     the link alone. 1 where that is forbidden here
 #	pair_hosts           roots $T/m1, $T/m2, agents, `pair init` and `pair join`, the servers in HAProxy
 #	pair_server V [OPT]  a package web V of the example server, in the channel $T/ch
 #	m N WORDS...         slipway on member N
-#	pair_load, pair_unload             constant load on HAProxy; what it came to is in $T/load.out
+#	pair_load, pair_unload             constant load on what is in front; what it came to is in $T/load.out
 #	pair_cut, pair_mend                the link between the agents
-#	pair_both_up                       both take requests, as HAProxy sees it
+#	pair_keep_old                      with keepalived: what a member does with packets of connections that the other one has (doc/formats/pair.md)
+#	pair_both_up                       both take requests, as HAProxy sees it; with keepalived, one has the address and the other one has not
 #	pair_versions ONE TWO              what each of them runs, at rest
 pair_net=slipway-pair-$$
+pair_front=${pair_front:-haproxy}
+pair_address=10.0.0.1:80
+[ "$pair_front" = haproxy ] || pair_address=10.0.0.100:8080
 pair_load_pid='' pair_agent1_pid='' pair_agent2_pid='' pair_haproxy_pid=''
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -72,7 +76,13 @@ pair_mend()
 
 pair_both_up()
 {
-	m 1 show redundancy --json >"$T/both.json" && [ "$(grep -c '"traffic": "carries"' "$T/both.json")" = 2 ]
+	m 1 show redundancy --json >"$T/both.json" || return 1
+	pair_carry=$(grep -c '"traffic": "carries"' "$T/both.json")
+	if [ "$pair_front" = haproxy ]; then
+		[ "$pair_carry" = 2 ]
+	else
+		[ "$pair_carry $(grep -c '"traffic": "standby"' "$T/both.json")" = '1 1' ]
+	fi
 }
 
 # pair_is N STATE VERSION: of its operation, and what runs
@@ -153,14 +163,73 @@ pair_haproxy()
 	pair_haproxy_pid=$!
 }
 
+# keepalived on member N, in a folder of its own: it wants files of its own in /run.
+pair_keepalived()
+{
+	cat >"$T/keepalived$1.conf" <<-X
+		global_defs {
+			vrrp_version 3
+			router_id member$1
+		}
+		vrrp_track_file slipway {
+			file "$T/m$1/vrrp"
+		}
+		vrrp_instance slipway {
+			state BACKUP
+			interface eth0
+			virtual_router_id 51
+			priority 100
+			advert_int 0.1
+			track_file {
+				slipway weight 1
+			}
+			virtual_ipaddress {
+				10.0.0.100/24
+			}
+		}
+	X
+	[ "$1" = 1 ] && echo 100 >"$T/m$1/vrrp" || echo 0 >"$T/m$1/vrrp"
+	in_net "$1" keepalived -n -P -l -f "$T/keepalived$1.conf" -p "$T/keepalived$1.pid" -r "$T/keepalived$1.vrrp.pid" >>"$T/keepalived$1.log" 2>&1 &
+}
+
+# The address stays on each, where nobody asks for it; packets of connections that began on the other one go there.
+pair_keep_old()
+{
+	for pair_n in 1 2; do
+		pair_mac=$(in_net $((3 - pair_n)) cat /sys/class/net/eth0/address)
+		in_net "$pair_n" ip addr add 10.0.0.100/32 dev lo &&
+			in_net "$pair_n" sh -c 'echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore; echo 2 >/proc/sys/net/ipv4/conf/all/arp_announce' &&
+			in_net "$pair_n" nft -f - <<-X || return 1
+				table ip slipway {
+					chain others {
+						type filter hook prerouting priority mangle
+						ip daddr 10.0.0.100 tcp flags & syn == 0 ct state { new, invalid } ether saddr != $pair_mac dup to 10.0.0.1$((3 - pair_n)) device eth0 counter drop
+					}
+				}
+			X
+	done
+}
+
+pair_has_address()
+{
+	in_net "$1" ip -4 -o addr show dev eth0 | grep -q '10\.0\.0\.100/'
+}
+
+pair_traffic()
+{
+	echo traffic:
+	if [ "$pair_front" = haproxy ]; then
+		echo "- haproxy: {socket: 'ipv4@10.0.0.1:9999', backend: web, servers: {1: web1, 2: web2}}"
+	else
+		echo "- keepalived: {track-file: $T/m$1/vrrp, weights: {active: 100, standby: 0}, address: 10.0.0.100, interface: eth0}"
+	fi
+}
+
 pair_hosts()
 {
 	mkdir -p "$T/m1" "$T/m2"
 	for pair_n in 1 2; do
-		cat >"$T/m$pair_n/pair.yml" <<-X
-			traffic:
-			- haproxy: {socket: 'ipv4@10.0.0.1:9999', backend: web, servers: {1: web1, 2: web2}}
-		X
+		pair_traffic "$pair_n" >"$T/m$pair_n/pair.yml"
 		echo 'autostart: ignore' >"$T/m$pair_n/config.yml" # these hosts do not boot
 		pair_agent "$pair_n" || return 1
 	done
@@ -168,12 +237,16 @@ pair_hosts()
 	m 1 pair init --name one --listen 10.1.0.1 --json >"$T/invitation" || return 1
 	pair_invitation=$(sed -n 's/.*"invitation": "\([^"]*\)".*/\1/p' "$T/invitation")
 	m 2 -q pair join "$pair_invitation" --name two --listen 10.1.0.2 || return 1
-	pair_haproxy
+	if [ "$pair_front" = haproxy ]; then
+		pair_haproxy
+	else
+		pair_keepalived 1 && pair_keepalived 2 && await pair_has_address 1
+	fi
 }
 
 pair_load()
 {
-	in_net c "$BUILD_ROOT/tests/load" -c 16 -p 5 -d 600 "$@" 10.0.0.1:80 >"$T/load.out" &
+	in_net c "$BUILD_ROOT/tests/load" -c 16 -p 5 -d 600 "$@" "$pair_address" >"$T/load.out" &
 	pair_load_pid=$!
 	sleep 0.3
 }
