@@ -64,6 +64,7 @@ int64_t cmd_wait_ms(int64_t wait_s);
 struct cmd_context {
 	const struct cmd *cmd;
 	const char *root_option;
+	const char *env_asked; /* -n NAME, or the only environment there is; NULL: none yet */
 	bool json, dry_run, quiet, verbose, offline, help, no_colour;
 	bool changed;	     /* something was changed, whatever becomes of the answer */
 	int64_t progress_fd; /* -1: none */
@@ -100,6 +101,9 @@ int cmd_need_cache(struct cmd_context *c, struct err *e);
 
 /* "slipway: message" on standard error (or {"error": …} on standard output with --json), and the exit code for it. */
 int cmd_fail(struct cmd_context *c, const struct err *e);
+/* The commands in it ("slipway ..." at its beginning or behind a quotation mark) as they have to be typed here: with the --root of the
+ * command line, where that has one. The functions of this section do so themselves. */
+const char *cmd_typed(struct cmd_context *c, const char *text);
 /* A line for the person, on standard error; silent with --quiet or --json. */
 void cmd_say(struct cmd_context *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A line that must be seen even then. */

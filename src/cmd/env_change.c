@@ -138,8 +138,9 @@ static int begin_upgrade(struct cmd_context *c, const struct cmd_change_args *a,
 		return -1;
 	if (paired)
 		cmd_say(c,
-			"note: this changes '%.*s' on this member of the pair alone; 'slipway install add' changes both",
-			STR_ARG(name));
+			"note: this changes '%.*s' on this member of the pair alone; 'slipway install add ... -n %.*s' "
+			"changes both",
+			STR_ARG(name), STR_ARG(name));
 	return cmd_upgrade_settle(u, e) < 0 ? -1 : upgrade_may(&u->o, &q, e);
 }
 

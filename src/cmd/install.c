@@ -131,7 +131,7 @@ static int answer(struct install *in, const char *operation, struct err *e)
 	jw_kv_int(w, "current", info.current);
 	jw_kv_int(w, "committed", info.committed);
 	jw_kv_int(w, "timer_left_ms", s.timer_left_ms);
-	jw_kv_str(w, "next", s.next);
+	jw_kv_c(w, "next", cmd_typed(c, s.next.p));
 	return cmd_answer_print(c, &a);
 }
 
@@ -491,8 +491,9 @@ static int rollback(struct install *in, struct err *e)
 	if (!in->info.name.n)
 		return err_new(
 			e, ERR_NOT_FOUND,
-			"environment '%.*s' has no version yet to go back to; 'slipway install abort' undoes the add",
-			STR_ARG(in->name));
+			"environment '%.*s' has no version yet to go back to; 'slipway install abort -n %.*s' undoes the "
+			"add",
+			STR_ARG(in->name), STR_ARG(in->name));
 	if ((!in->a->override_frozen && env_refuse_frozen(c->state, in->name, e) < 0) ||
 	    wanted_generation(in, &s, &to, e) < 0)
 		return -1;

@@ -145,6 +145,9 @@ int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop
 		if (rc < 0)
 			return -1;
 	}
+	const struct cmd_option *name = find(options ? options : none, STR_NONE, 'n');
+	if (name && name->kind == CMD_TEXT)
+		c->env_asked = *(const char **)name->value;
 	if (c->no_colour)
 		c->out.out_colour = c->out.err_colour = false;
 	if (c->progress_fd >= 0 &&

@@ -43,8 +43,8 @@ static const struct err *with_cure(const struct cmd_context *c, const struct err
 	struct stat st;
 	if ((e->sys == ENOSPC || e->sys == EDQUOT) && !strstr(e->msg, "make room")) {
 		*ret = *e;
-		err_new(ret, e->code, "%s; 'slipway install remove inactive -n NAME' and 'slipway store gc' make room",
-			e->msg);
+		err_new(ret, e->code, "%s; 'slipway install remove inactive -n %s' and 'slipway store gc' make room",
+			e->msg, c->env_asked ? c->env_asked : "NAME");
 		return ret;
 	}
 	if ((e->sys != EACCES && e->sys != EPERM) || c->root_fd < 0 || fstat(c->root_fd, &st) < 0 ||
@@ -57,6 +57,43 @@ static const struct err *with_cure(const struct cmd_context *c, const struct err
 	return ret;
 }
 
+/* For a shell, within double quotes where it needs them. */
+static void put_word(struct buf *b, struct str word)
+{
+	static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:@%+=,-";
+	if (word.n && strspn(word.p, harmless) == word.n) {
+		buf_put(b, word.p, word.n);
+		return;
+	}
+	buf_put_char(b, '"');
+	for (size_t i = 0; i < word.n; i++) {
+		if (strchr("$`\"\\", word.p[i]))
+			buf_put_char(b, '\\');
+		buf_put_char(b, word.p[i]);
+	}
+	buf_put_char(b, '"');
+}
+
+const char *cmd_typed(struct cmd_context *c, const char *text)
+{
+	static const char own[] = "slipway ";
+	auto_buf b = BUF_INIT(BUF_MAX);
+	if (!c->root_option)
+		return text;
+	for (const char *p = text; *p; p++) {
+		bool begins = strncmp(p, own, sizeof(own) - 1) == 0 && (p == text || p[-1] == '\'');
+		if (!begins) {
+			buf_put_char(&b, *p);
+			continue;
+		}
+		buf_put_c(&b, "slipway --root ");
+		put_word(&b, str_c(c->root_option));
+		buf_put_char(&b, ' ');
+		p += sizeof(own) - 2;
+	}
+	return arena_strdup(&c->arena, buf_str(&b));
+}
+
 int cmd_fail(struct cmd_context *c, const struct err *failure)
 {
 	struct err more;
@@ -67,7 +104,7 @@ int cmd_fail(struct cmd_context *c, const struct err *failure)
 	if (c->json) {
 		auto_answer a = {0};
 		struct jw *w = cmd_answer(&a);
-		jw_kv_c(w, "error", e->msg);
+		jw_kv_c(w, "error", cmd_typed(c, e->msg));
 		jw_kv_c(w, "code", err_code_name(e->code));
 		jw_kv_int(w, "exit", code);
 		cmd_answer_print(c, &a);
@@ -83,7 +120,7 @@ static void put_line(struct cmd_context *c, const char *start, const char *fmt, 
 	auto_buf shown = BUF_INIT(1 << 22);
 	struct str rest, line;
 	buf_vprintf(&b, fmt, ap);
-	for (rest = buf_str(&b); str_take_line(&rest, &line); buf_put_char(&shown, '\n'))
+	for (rest = str_c(cmd_typed(c, b.p)); str_take_line(&rest, &line); buf_put_char(&shown, '\n'))
 		out_put_cut(&shown, line, SIZE_MAX); /* controls that came from outside cannot steer the terminal */
 	fprintf(c->out.err, "%s%s", start, shown.p);
 }

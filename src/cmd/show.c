@@ -321,7 +321,7 @@ static void detail_text(struct cmd_context *c, const struct upgrade_status *s, c
 		out_line(o, "Operating mode: single host, terminal state %s",
 			 is_terminal(s) ? "reached" : "not reached");
 	member_lines(c, p);
-	out_line(o, "Next: %.*s -n %.*s", STR_ARG(s->next), STR_ARG(s->env));
+	out_line(o, "Next: %.*s", STR_ARG(str_c(cmd_typed(c, s->next.p))));
 }
 
 static int show_detail(struct cmd_context *c, struct str name, struct jw *w, struct err *e)
@@ -348,7 +348,7 @@ static int show_detail(struct cmd_context *c, struct str name, struct jw *w, str
 	jw_kv_int(w, "to", s.to);
 	jw_kv_bool(w, "terminal", is_terminal(&s) && (!paired || p.hot));
 	put_members(w, paired, &p);
-	jw_kv_str(w, "next", s.next);
+	jw_kv_c(w, "next", cmd_typed(c, s.next.p));
 	return 0;
 }
 

@@ -315,6 +315,15 @@ static int redundancy_json(struct cmd_context *c, const struct pair_shown *x)
 #define BOOT_CURE                                                                                                      \
 	"'slipway agent --print-unit' prints a unit for systemd; 'systemctl enable slipway' starts it at each boot"
 
+static void not_committed(struct cmd_context *c, struct str env, uint32_t committed)
+{
+	const char *text = arena_printf(&c->arena,
+					"%.*s: not committed; 'slipway install commit -n %.*s' keeps it, the timer or "
+					"'slipway install abort issu -n %.*s' goes back to generation %u",
+					STR_ARG(env), STR_ARG(env), STR_ARG(env), committed);
+	out_line(&c->out, "    %s", cmd_typed(c, text));
+}
+
 static void boot_text(struct cmd_context *c, const struct pair_shown *x)
 {
 	const struct pair_status *s = &x->status[0];
@@ -340,11 +349,7 @@ static void boot_text(struct cmd_context *c, const struct pair_shown *x)
 		for (size_t k = 0; k < x->n; k++) {
 			const struct pair_member_status *v = &x->status[k].member[number];
 			if (v->current && v->current != v->committed)
-				out_line(
-					&c->out,
-					"    %.*s: not committed; 'slipway install commit' keeps it, the timer or 'slipway "
-					"install abort' goes back to generation %u",
-					STR_ARG(x->env[k]), v->committed);
+				not_committed(c, x->env[k], v->committed);
 		}
 		out_line(&c->out, "%s", "");
 	}

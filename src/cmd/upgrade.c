@@ -277,6 +277,7 @@ int cmd_the_environment(struct cmd_context *c, const char *name, struct str *ret
 		return -1;
 	if (n == 1) {
 		*ret = v[0];
+		c->env_asked = arena_strdup(&c->arena, v[0]);
 		return 0;
 	}
 	if (!n)
@@ -299,8 +300,8 @@ int cmd_refuse_in_progress(struct cmd_context *c, struct str env, struct env_hol
 	return s.in_progress
 		       ? err_new(e, ERR_FAILED,
 				 "'%.*s' is in the middle of an upgrade, in state '%.*s'; '%.*s' goes on with it, "
-				 "'slipway install abort issu' goes back",
-				 STR_ARG(env), STR_ARG(s.state), STR_ARG(s.next))
+				 "'slipway install abort issu -n %.*s' goes back",
+				 STR_ARG(env), STR_ARG(s.state), STR_ARG(s.next), STR_ARG(env))
 		       : 0;
 }
 

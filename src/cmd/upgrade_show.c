@@ -60,7 +60,7 @@ static void show_member(struct cmd_upgrade *u, const struct upgrade_event *v)
 	}
 	u->members[n].failed = v->failure != NULL;
 	if (v->failure)
-		out_line(o, "    %s", v->failure->msg);
+		out_line(o, "    %s", cmd_typed(u->c, v->failure->msg));
 	out_line(o, "  [%u] Finished %s on member %u", n, v->text, n);
 }
 
@@ -104,7 +104,7 @@ static void show_finish(struct cmd_upgrade *u, const char *name, const struct er
 	if (is_step && (u->members[1].named || u->members[2].named))
 		show_members(u, name);
 	else if (is_step && failure)
-		out_line(o, "%s: Failed: %s", name, failure->msg);
+		out_line(o, "%s: Failed: %s", name, cmd_typed(u->c, failure->msg));
 	if (is_step && !failure && strcmp(name, "initial file syncing") == 0)
 		out_line(o, "Info: Finished copying to the selected member(s)");
 	if (is_step)
@@ -133,9 +133,9 @@ void upgrade_show(struct cmd_upgrade *u, const struct upgrade_event *v)
 		break;
 	case UPGRADE_EVENT_NOTE:
 		if (v->member)
-			out_line(o, "[%u]: %s", v->member, v->text);
+			out_line(o, "[%u]: %s", v->member, cmd_typed(u->c, v->text));
 		else
-			out_line(o, "NOTE: %s", v->text);
+			out_line(o, "NOTE: %s", cmd_typed(u->c, v->text));
 		break;
 	case UPGRADE_EVENT_TIMER:
 		out_line(o, "Install auto abort timer will expire in %lld seconds", (long long)(v->number / 1000));

@@ -700,9 +700,9 @@ int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e
 	if (generation && generation == committed)
 		return err_new(
 			e, ERR_USAGE,
-			"generation %u of '%s' is the committed one, which 'slipway install abort' goes back to; "
-			"'slipway install commit' lets go of it",
-			generation, h->name);
+			"generation %u of '%s' is the committed one, which 'slipway install abort -n %s' goes back to; "
+			"'slipway install commit -n %s' lets go of it",
+			generation, h->name, h->name, h->name);
 	if (generation) {
 		int there = generation_exists(h, generation, e);
 		if (there < 0)

@@ -287,8 +287,8 @@ static int contradiction(struct settling *s, uint32_t n, struct err *e)
 	return err_new(
 		e, ERR_UNCERTAIN,
 		"the members contradict each other: '%s' on member %u, where member %u has '%s'; 'slipway pair leave --force' on "
-		"both, then 'slipway install commit' or 'slipway install abort issu' on each, decide by hand",
-		phase_name(s->phase[n]), n, 3 - n, phase_name(s->other[n]));
+		"both, then 'slipway install commit -n %.*s' or 'slipway install abort issu -n %.*s' on each, decide by hand",
+		phase_name(s->phase[n]), n, 3 - n, phase_name(s->other[n]), STR_ARG(s->k->env), STR_ARG(s->k->env));
 }
 
 static int settle_by(struct settling *s, uint32_t n, struct err *e)

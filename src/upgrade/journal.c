@@ -69,7 +69,7 @@ int run_reach(struct run *r, enum op_event v, struct err *e)
 {
 	enum op_state before = r->state;
 	struct str transition = r->transition;
-	if (machine_next(before, v, &r->state, e) < 0)
+	if (machine_next(before, v, r->o->env, &r->state, e) < 0)
 		return -1;
 	if (run_save(r, e) < 0) {
 		r->state = before;

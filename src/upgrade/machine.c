@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "upgrade/machine.h"
 
+#include "base/buf.h"
+
 static const char *const state_names[OP_STATES] = {
 	[OP_NONE] = "none",
 	[OP_ADDING] = "adding",
@@ -68,8 +70,8 @@ struct cell {
 
 #define ABORT_FIRST "slipway install abort issu"
 #define LOOK "slipway show install summary"
-#define ACTIVATE_OR_ABORT "slipway install activate' goes on with it, 'slipway install abort issu"
-#define COMMIT_OR_ABORT "slipway install commit' keeps the new version, 'slipway install abort issu"
+#define ACTIVATE_OR_ABORT "slipway install activate' or abort"
+#define COMMIT_OR_ABORT "slipway install commit' or abort"
 
 static const struct cell table[OP_STATES][OP_EVENTS] =
 	{
@@ -248,10 +250,26 @@ bool machine_allows(enum op_state s, enum op_event v)
 	return table[s][v].legal;
 }
 
-int machine_next(enum op_state s, enum op_event v, enum op_state *ret, struct err *e)
+/* The command that goes on, as it can be typed. */
+static void put_then(struct buf *b, const char *then, struct str env)
+{
+	bool or_abort = strcmp(then, COMMIT_OR_ABORT) == 0 || strcmp(then, ACTIVATE_OR_ABORT) == 0;
+	buf_printf(b, "'%.*s -n %.*s' ", (int)strcspn(then, "'"), then, STR_ARG(env));
+	if (or_abort)
+		buf_printf(b, "%s, '%s -n %.*s' goes back",
+			   strcmp(then, COMMIT_OR_ABORT) == 0 ? "keeps the new version" : "goes on with it",
+			   ABORT_FIRST, STR_ARG(env));
+	else
+		buf_put_c(b, strcmp(then, ABORT_FIRST) == 0 ? "goes back to the committed version"
+			     : strcmp(then, LOOK) == 0	    ? "shows what there is"
+							    : "goes on");
+}
+
+int machine_next(enum op_state s, enum op_event v, struct str env, enum op_state *ret, struct err *e)
 {
 	const struct cell *c = &table[s][v];
 	const char *noun = v == OP_DO_CLEAR ? "" : "install "; /* as it is typed */
+	auto_buf then = BUF_INIT(ERR_MSG_SIZE);
 	if (c->legal) {
 		*ret = c->next;
 		return 0;
@@ -260,15 +278,12 @@ int machine_next(enum op_state s, enum op_event v, enum op_state *ret, struct er
 		panic("'%s' in state '%s'", event_names[v], state_names[s]);
 	if (!c->why)
 		return err_new(e, ERR_FAILED,
-			       "%s%s is not possible in state '%s': it is no step of a pair from there; "
-			       "'slipway show install summary' tells what is",
-			       noun, event_names[v], state_names[s]);
-	return err_new(e, ERR_FAILED, "%s%s is not possible in state '%s': %s; '%s' %s", noun, event_names[v],
-		       state_names[s], c->why, c->then,
-		       strcmp(c->then, ABORT_FIRST) == 0 ? "goes back to the committed version"
-		       : strcmp(c->then, COMMIT_OR_ABORT) == 0 || strcmp(c->then, ACTIVATE_OR_ABORT) == 0 ? "goes back"
-		       : strcmp(c->then, LOOK) == 0 ? "shows what there is"
-						    : "goes on");
+			       "%s%s is not possible in state '%s': it is no step of a pair from there; '%s -n %.*s' "
+			       "tells what is",
+			       noun, event_names[v], state_names[s], LOOK, STR_ARG(env));
+	put_then(&then, c->then, env);
+	return err_new(e, ERR_FAILED, "%s%s is not possible in state '%s': %s; %s", noun, event_names[v],
+		       state_names[s], c->why, then.p);
 }
 
 enum op_event machine_settles(enum op_state s)

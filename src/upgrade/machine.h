@@ -72,9 +72,9 @@ const char *op_state_title(enum op_state s);
 int op_state_parse(struct str name, enum op_state *ret, struct err *e);
 const char *op_event_name(enum op_event v);
 
-/* 0 and the next state; or ERR_FAILED with the refusal: what was asked, in which state, why not, and the command that goes on.
+/* 0 and the next state; or ERR_FAILED with the refusal: what was asked, in which state, why not, and the command that goes on, for `env`.
  * An event of the machine's own that does not fit its state is a bug: panic. */
-int machine_next(enum op_state s, enum op_event v, enum op_state *ret, struct err *e);
+int machine_next(enum op_state s, enum op_event v, struct str env, enum op_state *ret, struct err *e);
 /* Whether a command would be refused, without the words. */
 bool machine_allows(enum op_state s, enum op_event v);
 /* What a state that was found after a crash (nobody works on it) is settled by: OP_FAILURE or OP_TIMER_ENDED (go back), OP_DO_COMMIT (go

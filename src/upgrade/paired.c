@@ -18,14 +18,15 @@ int paired_admit(const struct run *r, struct err *e)
 	if (id && !begins && r->op.id.n && !str_eq_c(r->op.id, id))
 		return err_new(
 			e, ERR_FAILED,
-			"another operation is in progress here, in state '%s'; 'slipway show issu state detail' tells "
-			"which",
-			op_state_name(r->state));
+			"another operation is in progress here, in state '%s'; 'slipway show issu state detail -n %.*s' "
+			"tells which",
+			op_state_name(r->state), STR_ARG(r->o->env));
 	if (r->state != OP_NONE && !r->paired && is_step(r->q->verb))
 		return err_new(
 			e, ERR_FAILED,
-			"the operation that is in progress here is this host's alone; 'slipway install commit' or "
-			"'slipway install abort issu' ends it");
+			"the operation that is in progress here is this host's alone; 'slipway install commit -n %.*s' "
+			"or 'slipway install abort issu -n %.*s' ends it",
+			STR_ARG(r->o->env), STR_ARG(r->o->env));
 	return 0;
 }
 
@@ -42,7 +43,8 @@ int paired_arm(struct run *r, enum op_event v, struct err *e)
 {
 	enum op_state next;
 	struct env_timer before = r->op.timer;
-	if (machine_next(r->state, v, &next, e) < 0 || run_check(r, false, true, e) < 0 || run_arm_timer(r, e) < 0)
+	if (machine_next(r->state, v, r->o->env, &next, e) < 0 || run_check(r, false, true, e) < 0 ||
+	    run_arm_timer(r, e) < 0)
 		return -1;
 	if (run_reach(r, v, e) < 0) {
 		r->op.timer = before;
@@ -54,7 +56,7 @@ int paired_arm(struct run *r, enum op_event v, struct err *e)
 int paired_activate(struct run *r, struct err *e)
 {
 	enum op_state next;
-	if (machine_next(r->state, OP_DO_MOVE, &next, e) < 0)
+	if (machine_next(r->state, OP_DO_MOVE, r->o->env, &next, e) < 0)
 		return -1;
 	r->begun = true;
 	struct env_operation_step s = run_begin_step(r, r->state == OP_STANDBY_ACTIVATED ? "Activate location active"
@@ -84,7 +86,7 @@ int paired_prepare(struct run *r, struct err *e)
 {
 	struct env_timer before = r->op.timer;
 	enum op_state next;
-	if (machine_next(r->state, OP_DO_PREPARE, &next, e) < 0 || run_hold_timer(r, e) < 0)
+	if (machine_next(r->state, OP_DO_PREPARE, r->o->env, &next, e) < 0 || run_hold_timer(r, e) < 0)
 		return -1;
 	if (run_reach(r, OP_DO_PREPARE, e) == 0)
 		return tell_timer(r);
@@ -97,7 +99,7 @@ int paired_decide(struct run *r, struct err *e)
 {
 	struct env_timer before = r->op.timer;
 	enum op_state next;
-	if (machine_next(r->state, OP_DO_DECIDE, &next, e) < 0)
+	if (machine_next(r->state, OP_DO_DECIDE, r->o->env, &next, e) < 0)
 		return -1;
 	r->op.timer = (struct env_timer){0};
 	if (run_reach(r, OP_DO_DECIDE, e) == 0)
@@ -110,7 +112,7 @@ int paired_commit(struct run *r, struct err *e)
 {
 	struct env_timer before = r->op.timer;
 	enum op_state next;
-	if (machine_next(r->state, OP_DO_FINISH, &next, e) < 0)
+	if (machine_next(r->state, OP_DO_FINISH, r->o->env, &next, e) < 0)
 		return -1;
 	r->op.timer = (struct env_timer){0};
 	if (run_reach(r, OP_DO_FINISH, e) == 0)
@@ -124,7 +126,7 @@ int paired_withdraw(struct run *r, struct err *e)
 	struct env_timer before = r->op.timer;
 	bool held = r->timer_held;
 	enum op_state next;
-	if (machine_next(r->state, OP_DO_WITHDRAW, &next, e) < 0 || run_let_timer_go_on(r, e) < 0)
+	if (machine_next(r->state, OP_DO_WITHDRAW, r->o->env, &next, e) < 0 || run_let_timer_go_on(r, e) < 0)
 		return -1;
 	if (run_reach(r, OP_DO_WITHDRAW, e) == 0)
 		return run_timer_changed(r, e);

@@ -260,7 +260,7 @@ static int check_components(struct preflight *p, struct err *e)
 		return -1;
 	if (services && p->info.started && !p->o->services)
 		found(p, "services", "the environment's services are to run, and nothing here runs them",
-		      "start 'slipway agent', or 'slipway stop ENV' first");
+		      arena_printf(p->a, "start 'slipway agent', or 'slipway stop %.*s' first", STR_ARG(p->o->env)));
 	else
 		passed(p, "services");
 	return 0;

@@ -72,7 +72,7 @@ static int lay_out(struct run *r, struct err *e)
 static int add(struct run *r, struct err *e)
 {
 	enum op_state adding;
-	if (machine_next(r->state, OP_DO_ADD, &adding, e) < 0 || run_begin(r, e) < 0 ||
+	if (machine_next(r->state, OP_DO_ADD, r->o->env, &adding, e) < 0 || run_begin(r, e) < 0 ||
 	    (!r->plain && run_check(r, !r->paired, false, e) < 0))
 		return -1;
 	r->begun = true;
@@ -104,7 +104,7 @@ static int activate(struct run *r, struct err *e)
 {
 	enum op_event v = r->q->verb == UPGRADE_ROLLBACK ? OP_DO_ROLLBACK : OP_DO_ACTIVATE;
 	enum op_state next;
-	if (machine_next(r->state, v, &next, e) < 0 || (!r->plain && run_check(r, true, true, e) < 0) ||
+	if (machine_next(r->state, v, r->o->env, &next, e) < 0 || (!r->plain && run_check(r, true, true, e) < 0) ||
 	    run_arm_timer(r, e) < 0)
 		return -1;
 	if (run_reach(r, v, e) < 0) {
@@ -145,7 +145,7 @@ static int commit(struct run *r, struct err *e)
 {
 	struct env_timer timer = r->op.timer;
 	enum op_state next;
-	if (machine_next(r->state, OP_DO_COMMIT, &next, e) < 0)
+	if (machine_next(r->state, OP_DO_COMMIT, r->o->env, &next, e) < 0)
 		return -1;
 	r->op.timer = (struct env_timer){0};
 	if (run_reach(r, OP_DO_COMMIT, e) == 0)
@@ -173,7 +173,9 @@ int run_abort_operation(struct run *r, enum op_event v, struct err *e)
 	if (run_reach(r, v, e) < 0)
 		return -1;
 	if (r->state == OP_COMMITTING) {
-		run_note(r, "the commit is decided: it is finished; 'slipway install rollback' goes back after it");
+		run_note(r,
+			 "the commit is decided: it is finished; 'slipway install rollback -n %.*s' goes back after it",
+			 STR_ARG(r->o->env));
 		return run_carry_commit(r, e);
 	}
 	return run_carry_abort(r, v == OP_TIMER_ENDED ? "auto-abort" : "abort", e);
@@ -186,8 +188,8 @@ static int refuse_other_rollback(const struct run *r, struct err *e)
 		return 0;
 	return err_new(e, ERR_FAILED,
 		       "install rollback to %u is not possible in state '%s': abort or commit it first; "
-		       "'slipway install abort issu' goes back to generation %u",
-		       r->q->generation, op_state_name(r->state), r->op.from);
+		       "'slipway install abort issu -n %.*s' goes back to generation %u",
+		       r->q->generation, op_state_name(r->state), STR_ARG(r->o->env), r->op.from);
 }
 
 static int rollback(struct run *r, struct err *e)
@@ -207,12 +209,13 @@ static int rollback(struct run *r, struct err *e)
 
 static int stop_timer(struct run *r, struct err *e)
 {
-	if (machine_next(r->state, OP_DO_STOP_TIMER, &r->state, e) < 0)
+	if (machine_next(r->state, OP_DO_STOP_TIMER, r->o->env, &r->state, e) < 0)
 		return -1;
 	if (r->op.timer.stopped)
 		return err_new(
 			e, ERR_FAILED,
-			"the auto-abort timer is stopped already; 'slipway install commit' keeps the new version");
+			"the auto-abort timer is stopped already; 'slipway install commit -n %.*s' keeps the new version",
+			STR_ARG(r->o->env));
 	r->op.timer.stopped = true;
 	if (run_save(r, e) < 0)
 		return -1;
@@ -226,7 +229,7 @@ static int remove_inactive(struct run *r, struct err *e)
 {
 	enum op_state next;
 	uint32_t number = r->q->generation;
-	if (machine_next(r->state, OP_DO_REMOVE, &next, e) < 0)
+	if (machine_next(r->state, OP_DO_REMOVE, r->o->env, &next, e) < 0)
 		return -1;
 	/* What was added is inactive, and goes too. */
 	bool goes_too = next == OP_ABORTING && (!number || number == r->op.to);
@@ -380,7 +383,7 @@ int upgrade_may(const struct upgrade_opts *o, const struct upgrade_request *q, s
 	if (rc >= 0) {
 		rc = paired_admit(&r, e) < 0 || refuse_other_rollback(&r, e) < 0
 			     ? -1
-			     : machine_next(r.state, verbs[q->verb].event, &next, e);
+			     : machine_next(r.state, verbs[q->verb].event, o->env, &next, e);
 		if (rc < 0)
 			note_failure(&r, e);
 	}

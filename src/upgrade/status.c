@@ -25,6 +25,11 @@ static const char *next_command(enum op_state s)
 	return "slipway install abort issu";
 }
 
+static struct str next_for(struct arena *a, enum op_state s, struct str env)
+{
+	return str_c(arena_printf(a, "%s -n %.*s", next_command(s), STR_ARG(env)));
+}
+
 static int version_of(struct env_state *st, struct arena *a, struct str env, uint32_t number, struct str *ret,
 		      struct err *e)
 {
@@ -59,7 +64,7 @@ static int fill_operation(struct env_state *st, struct arena *a, const struct en
 	ret->timer_stopped = op->timer.stopped;
 	ret->from = op->from;
 	ret->to = op->to;
-	ret->next = str_c(next_command(s));
+	ret->next = next_for(a, s, ret->env);
 	if (!op->detail.n)
 		return 0;
 	bool held = false;
@@ -80,7 +85,7 @@ int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct
 		.state = STR("none"),
 		.title = STR("None"),
 		.timer_left_ms = -1,
-		.next = str_c(next_command(OP_NONE)),
+		.next = next_for(a, OP_NONE, env),
 	};
 	int rc = env_operation_get(st, a, env, &op, e);
 	if (rc < 0 || (rc > 0 && fill_operation(st, a, &op, ret, e) < 0))

@@ -163,7 +163,7 @@ struct upgrade_status {
 	bool timer_stopped;
 	struct str running_version;
 	uint32_t from, to;
-	struct str next; /* the command that goes on */
+	struct str next; /* the command that goes on, as it can be typed: with -n ENV */
 };
 /* Nothing need be held. */
 int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret, struct err *e);

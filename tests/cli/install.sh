@@ -107,7 +107,7 @@ t 'says so' has '^SUCCESS: install_add_activate_commit ' out
 t 'committed' state none 3 3
 
 # -- refusals, state by state -----------------------------------------------------------------------------------------
-t 'none: activate' refused "not possible in state 'none': nothing has been added; 'slipway install add RECIPE'" install activate
+t 'none: activate' refused "not possible in state 'none': nothing has been added; 'slipway install add RECIPE -n web'" install activate
 t 'none: commit' refused "not possible in state 'none': nothing is uncommitted" install commit
 t 'none: the timer' refused "not possible in state 'none': no timer is running" install auto-abort-timer stop
 t 'a refusal ends with failed' must_fail 1 sw install commit
@@ -121,14 +121,14 @@ sw env export -n web >web.spr
 t 'add 1.1' runs sw install add 'web=1.1'
 t 'added' state added 3 3
 t 'nothing changed' has 'workers: 1.0' etc/web.conf
-t 'added: add' refused "in state 'added': a version has been added already; 'slipway install activate' goes on with it, 'slipway install abort issu' goes back" install add web=1.2
+t 'added: add' refused "in state 'added': a version has been added already; 'slipway install activate -n web' goes on with it, 'slipway install abort issu -n web' goes back" install add web=1.2
 t 'added: commit' refused "in state 'added': what was added is not active yet" install commit
 t 'added: the timer' refused "in state 'added': the timer starts with activate" install auto-abort-timer stop
 t 'added: rollback' refused "in state 'added'" install rollback
 t 'added: env update' refused "in state 'added'" env update -n web web=1.2
 t 'added: apply' refused "in state 'added'" apply web.spr -n web
 t 'added: env remove' must_fail 1 sw env remove -n web
-t 'says what goes on' has "'slipway install activate issu' goes on with it" err
+t 'says what goes on' has "'slipway install activate issu -n web' goes on with it" err
 t 'a dry run is refused too' must_fail 1 sw install commit --dry-run
 t 'and one that would do' runs sw install activate --dry-run
 t 'tells the checks' has '^check space: passed' err
@@ -278,6 +278,30 @@ t 'clear what' must_fail 2 sw clear install
 t 'stop what' must_fail 2 sw install auto-abort-timer
 t 'words in another order' must_fail 2 sw install activate commit issu
 t 'are told where to look' has "unexpected word 'issu'; 'slipway install activate --help' shows" err
+
+# What is printed as the next command can be typed as it is.
+# typed COMMAND...: what COMMAND prints in quotes as the command that goes back, typed
+typed()
+{
+	env -u SLIPWAY_ROOT "$SLIPWAY" "$@" >out 2>err
+	hint=$(sed -n "s/.*'\\(slipway [^']*abort[^']*\\)' goes back.*/\\1/p" err | head -n 1)
+	[ -n "$hint" ] || { cat err; return 1; }
+	ln -sf "$SLIPWAY" ./slipway
+	PATH=.:$PATH env -u SLIPWAY_ROOT sh -c "$hint"
+}
+ln -s "$SLIPWAY_ROOT" 'a $root'
+sw -q install add plain=1 -n typed
+t 'a refusal with --root' typed --root 'a $root' install add plain=2 -n typed
+t 'was followed' must_fail 1 sw show install summary -n typed
+sw -q install add plain=1 -n typed
+t 'behind the words, too' typed install add plain=2 -n typed --root="$SLIPWAY_ROOT"
+t 'and followed' must_fail 1 sw show install summary -n typed
+sw -q install add plain=1 -n typed
+t 'the next command' runs sw --root 'a $root' show issu state detail -n typed
+t 'names root and environment' has '^Next: slipway --root "a \\\$root" install activate issu -n typed$' out
+t 'as JSON' runs sw show issu state detail -n typed --json
+t 'too' has '"next": "slipway install activate issu -n typed"' out
+sw -q install abort -n typed
 
 # another user
 as_nobody()

@@ -87,7 +87,7 @@ static void fire(struct world *w, unsigned m, enum op_event v)
 {
 	struct err e = ERR_INIT;
 	enum op_state next;
-	CHECK_MSG(machine_next((enum op_state)w->phase[m], v, &next, &e) == 0, "member %u: %s", m, e.msg);
+	CHECK_MSG(machine_next((enum op_state)w->phase[m], v, STR("web"), &next, &e) == 0, "member %u: %s", m, e.msg);
 	w->phase[m] = (enum phase)next;
 }
 

@@ -30,7 +30,7 @@ static enum op_state go(enum op_state s, enum op_event v)
 {
 	struct err e = ERR_INIT;
 	enum op_state next = OP_STATES;
-	CHECK_MSG(machine_next(s, v, &next, &e) == 0, "%s", e.msg);
+	CHECK_MSG(machine_next(s, v, STR("web"), &next, &e) == 0, "%s", e.msg);
 	return next;
 }
 
@@ -69,7 +69,7 @@ TEST(a_refusal_says_state_reason_and_command)
 		for (size_t i = 0; i < COMMANDS; i++) {
 			struct err e = ERR_INIT;
 			enum op_state next = OP_STATES;
-			int rc = machine_next((enum op_state)s, commands[i], &next, &e);
+			int rc = machine_next((enum op_state)s, commands[i], STR("web"), &next, &e);
 			CHECK_INT(rc == 0, machine_allows((enum op_state)s, commands[i]));
 			if (rc == 0) {
 				CHECK(next < OP_STATES);
@@ -91,7 +91,7 @@ TEST(a_member_goes_by_its_steps_and_no_others)
 			for (int i = 0; i < STEPS; i++)
 				if (member_steps[i].v == (enum op_event)v && member_steps[i].from == (enum op_state)s)
 					expected = member_steps[i].to;
-			int rc = machine_next((enum op_state)s, (enum op_event)v, &next, &e);
+			int rc = machine_next((enum op_state)s, (enum op_event)v, STR("web"), &next, &e);
 			CHECK_MSG(rc == (expected == OP_STATES ? -1 : 0) && next == expected, "'%s' in '%s'",
 				  op_event_name((enum op_event)v), op_state_name((enum op_state)s));
 			CHECK_INT(machine_allows((enum op_state)s, (enum op_event)v), rc == 0);
@@ -115,16 +115,16 @@ TEST(a_refusal_reads_well)
 {
 	struct err e = ERR_INIT;
 	enum op_state next;
-	CHECK_INT(machine_next(OP_ACTIVATED, OP_DO_ADD, &next, &e), -1);
+	CHECK_INT(machine_next(OP_ACTIVATED, OP_DO_ADD, STR("web"), &next, &e), -1);
 	CHECK_STR(
 		e.msg,
 		"install add is not possible in state 'activated': the running version is not committed; 'slipway install "
-		"commit' keeps the new version, 'slipway install abort issu' goes back");
-	CHECK_INT(machine_next(OP_NONE, OP_DO_ACTIVATE, &next, &e), -1);
+		"commit -n web' keeps the new version, 'slipway install abort issu -n web' goes back");
+	CHECK_INT(machine_next(OP_NONE, OP_DO_ACTIVATE, STR("web"), &next, &e), -1);
 	CHECK_STR(
 		e.msg,
-		"install activate is not possible in state 'none': nothing has been added; 'slipway install add RECIPE' goes on");
-	CHECK_INT(machine_next(OP_ACTIVATED, OP_DO_CLEAR, &next, &e), -1);
+		"install activate is not possible in state 'none': nothing has been added; 'slipway install add RECIPE -n web' goes on");
+	CHECK_INT(machine_next(OP_ACTIVATED, OP_DO_CLEAR, STR("web"), &next, &e), -1);
 	CHECK(str_starts(str_c(e.msg), STR("clear install state is not possible in state 'activated'")));
 }
 

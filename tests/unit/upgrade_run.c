@@ -13,7 +13,7 @@ TEST(three_steps)
 	CHECK_STR(h.log.p, ""); /* nothing running has changed */
 	CHECK(info_of(&h).current == 1);
 	CHECK_STR(status_of(&h).state.p, "added");
-	CHECK_STR(status_of(&h).next.p, "slipway install activate issu");
+	CHECK_STR(status_of(&h).next.p, "slipway install activate issu -n e");
 	must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE});
 	CHECK_STR(h.log.p, "timer;hand-over web 2;");
 	CHECK(info_of(&h).current == 2 && info_of(&h).committed == 1);
