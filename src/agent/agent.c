@@ -86,8 +86,7 @@ static int open_all(struct agent *g, struct err *e)
 	if (open_supervisor(g, e) < 0 || serve_open(g, e) < 0)
 		return -1;
 	watch_open(g);
-	callers_open(g);
-	return 0;
+	return callers_open(g, e);
 }
 
 static void close_all(struct agent *g)

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -23,6 +24,7 @@ enum { TICK_MS = 30000, AGAIN_MS = 2000, WHY_SIZE = 1024, HOST_SIZE = 56, FROM_S
 
 /* Shared with the process while it runs. */
 struct report {
+	struct pair_seat seat;
 	char why[WHY_SIZE];
 };
 
@@ -33,14 +35,16 @@ struct caller {
 	struct report *report;
 	pid_t pid;
 	char from[FROM_SIZE];
-	bool near; /* from where the other member is */
+	bool near;	/* from where the other member is */
+	bool displaced; /* by a newer connection */
 };
 
 struct callers {
 	char *address;	 /* NULL: this host is no member, or could not say */
 	char *near_host; /* of the other member; NULL: there is none */
 	int fd;
-	struct loop_watch *listening, *tick, *rest;
+	int wake_fd; /* told when the other member is there */
+	struct loop_watch *listening, *tick, *rest, *wake;
 	struct caller *first;
 	size_t n;
 	bool told_full;	    /* since there was room last */
@@ -79,18 +83,27 @@ static int serve_caller(struct caller *c, int fd, struct err *e)
 				.event = on_event,
 				.ctx = c,
 			},
+		.seat = &c->report->seat,
 	};
 	return pair_serve(&p, steal_fd(&own), e);
 }
 
-static void close_others(int a, int b)
+static int by_number(const void *x, const void *y)
 {
-	int low = a < b ? a : b, high = a < b ? b : a;
-	if (low > 3)
-		(void)close_range(3, (unsigned)low - 1, 0);
-	if (high > low + 1)
-		(void)close_range((unsigned)low + 1, (unsigned)high - 1, 0);
-	(void)close_range((unsigned)high + 1, ~0U, 0);
+	const int *a = x, *b = y;
+	return *a < *b ? -1 : *a > *b;
+}
+
+static void close_others(int keep[], size_t n)
+{
+	int next = 3;
+	qsort(keep, n, sizeof(*keep), by_number);
+	for (size_t i = 0; i < n; i++) {
+		if (keep[i] > next)
+			(void)close_range((unsigned)next, (unsigned)keep[i] - 1, 0);
+		next = keep[i] + 1;
+	}
+	(void)close_range((unsigned)next, ~0U, 0);
 }
 
 __attribute__((noreturn)) static void be_child(struct caller *c, int fd, pid_t parent)
@@ -99,7 +112,8 @@ __attribute__((noreturn)) static void be_child(struct caller *c, int fd, pid_t p
 	sigset_t none;
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
 		_exit(1);
-	close_others(c->agent->o->root_fd, fd);
+	int keep[] = {c->agent->o->root_fd, c->agent->callers->wake_fd, fd};
+	close_others(keep, sizeof(keep) / sizeof(*keep));
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	int rc = serve_caller(c, fd, &e);
@@ -126,7 +140,10 @@ static void on_child(void *ctx, pid_t pid, int status)
 	struct agent *g = c->agent;
 	(void)pid;
 	c->child = NULL;
-	if (WIFSIGNALED(status))
+	bool killed = WIFSIGNALED(status) && !c->displaced;
+	if (c->displaced)
+		agent_say(g->o, "pair: from %s: closed, it was idle and another one came", c->from);
+	else if (killed)
 		agent_say(g->o, "pair: from %s: the process was ended by signal %d", c->from, WTERMSIG(status));
 	else if (c->report->why[0])
 		agent_say(g->o, "pair: from %s: %.*s", c->from, WHY_SIZE - 1, c->report->why);
@@ -134,7 +151,7 @@ static void on_child(void *ctx, pid_t pid, int status)
 	(void)!callers_look(g, &(struct err){0}); /* somebody may have joined */
 	/* An environment whose services or timer it touched was named over its own connection to the agent, and is looked after when that
 	 * ends. Not so after each connection: settling asks the other member, whose agent would ask this one. */
-	if (WIFSIGNALED(status))
+	if (killed)
 		watch_look_all(g);
 }
 
@@ -147,6 +164,7 @@ static int start(struct agent *g, int fd, const char *from, bool near, struct er
 	struct caller *c = xcalloc(1, sizeof(*c));
 	*c = (struct caller){.agent = g, .next = g->callers->first, .report = shared, .near = near};
 	snprintf(c->from, sizeof(c->from), "%s", from);
+	c->report->seat.wake_fd = g->callers->wake_fd;
 	c->pid = fork();
 	if (c->pid == 0)
 		be_child(c, fd, self);
@@ -161,6 +179,48 @@ static int start(struct agent *g, int fd, const char *from, bool near, struct er
 		return -1;
 	}
 	return 0;
+}
+
+/* -- too many ----------------------------------------------------------------------------------------------------------- */
+
+static bool is_known(const struct caller *c)
+{
+	return c->report->seat.state != PAIR_SEAT_NEW;
+}
+
+/* Who has been idle for the longest time; NULL: all are at work. */
+static struct caller *idlest(const struct callers *all)
+{
+	struct caller *found = NULL;
+	for (struct caller *c = all->first; c; c = c->next)
+		if (c->report->seat.state == PAIR_SEAT_IDLE &&
+		    (!found || c->report->seat.since_ms < found->report->seat.since_ms))
+			found = c;
+	return found;
+}
+
+/* A newer connection of the other member takes the place of one that it has left idle. */
+static void make_room(const struct callers *all)
+{
+	size_t known = 0;
+	for (const struct caller *c = all->first; c; c = c->next)
+		known += is_known(c) && !c->displaced;
+	for (struct caller *c; known > PAIR_LINKS_MAX && (c = idlest(all));) {
+		if (!pair_seat_take(&c->report->seat)) /* it has just been asked something */
+			continue;
+		c->displaced = true;
+		kill(c->pid, SIGKILL);
+		known--;
+	}
+}
+
+static void on_wake(void *ctx, enum loop_events events)
+{
+	struct agent *g = ctx;
+	uint64_t ignored;
+	(void)events;
+	(void)!read(g->callers->wake_fd, &ignored, sizeof(ignored));
+	make_room(g->callers);
 }
 
 /* -- who comes ---------------------------------------------------------------------------------------------------------- */
@@ -178,13 +238,16 @@ static void tell_from(const struct sockaddr_storage *sa, char host[HOST_SIZE], c
 	snprintf(whole, FROM_SIZE, "%s:%u", host, ntohs(v4->sin_port));
 }
 
-/* Strangers, who are few once the pair is made, leave room for the other member. */
+/* For one more who has to say who it is. Strangers, who are few once the pair is made, leave room for the other member. */
 static bool has_room(const struct callers *all, bool near)
 {
-	size_t strangers = 0;
-	for (const struct caller *c = all->first; c; c = c->next)
-		strangers += !c->near;
-	return all->n < PAIR_LINKS_MAX && (near || !all->near_host || strangers < PAIR_LINKS_MAX / 2);
+	size_t unknown = 0, strangers = 0;
+	for (const struct caller *c = all->first; c; c = c->next) {
+		unknown += !is_known(c);
+		strangers += !is_known(c) && !c->near;
+	}
+	return unknown < PAIR_LINKS_MAX && all->n < 2 * PAIR_LINKS_MAX &&
+	       (near || !all->near_host || strangers < PAIR_LINKS_MAX / 2);
 }
 
 static void on_rest(void *ctx, enum loop_events events)
@@ -309,11 +372,17 @@ int callers_look(struct agent *g, struct err *e)
 	return rc;
 }
 
-void callers_open(struct agent *g)
+int callers_open(struct agent *g, struct err *e)
 {
+	auto_fd wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (wake < 0)
+		return err_sys(e, "make a descriptor for events");
 	g->callers = xcalloc(1, sizeof(*g->callers));
 	g->callers->fd = -1;
+	g->callers->wake_fd = steal_fd(&wake);
+	g->callers->wake = loop_fd(g->loop, g->callers->wake_fd, LOOP_IN, on_wake, g);
 	(void)!callers_look(g, &(struct err){0});
+	return 0;
 }
 
 void callers_close(struct agent *g)
@@ -326,6 +395,8 @@ void callers_close(struct agent *g)
 		forget(all->first);
 	shut(all);
 	loop_remove(all->tick);
+	loop_remove(all->wake);
+	cleanup_fd(&all->wake_fd);
 	free(all->near_host);
 	free(all);
 	g->callers = NULL;

@@ -64,7 +64,7 @@ void watch_look_all(struct agent *g);
 void watch_put_status(const struct agent *g, struct jw *w);
 
 /* -- callers.c -- */
-void callers_open(struct agent *g);
+int callers_open(struct agent *g, struct err *e);
 void callers_close(struct agent *g);
 /* The pair may have changed. -1: it should listen, and cannot (it is tried again). */
 int callers_look(struct agent *g, struct err *e);

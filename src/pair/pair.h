@@ -25,7 +25,7 @@
  */
 #include "upgrade/upgrade.h"
 
-enum { PAIR_MEMBERS = 2, PAIR_DEFAULT_PORT = 8479, PAIR_INVITATION_MS = 10 * 60 * 1000, PAIR_LINKS_MAX = 8 };
+enum { PAIR_MEMBERS = 2, PAIR_DEFAULT_PORT = 8479, PAIR_INVITATION_MS = 10 * 60 * 1000 };
 
 /* == 1. trust ===================================================================================================== */
 struct pair_host {
@@ -80,6 +80,8 @@ struct pair_role {
 struct pair_opts {
 	struct upgrade_opts local; /* as for this host alone; hold NULL: pair_run takes it, in the order of the members */
 	int64_t wait_ms;	   /* for whoever holds the environment, here or there */
+	struct pair_seat *seat;	   /* pair_serve; may be NULL */
+	int64_t idle_ms;	   /* pair_serve; 0: PAIR_IDLE_MS */
 };
 /* Told through local.event, with members and stages. On one member that no peer answers, abort alone is possible. */
 int pair_run(const struct pair_opts *o, const struct upgrade_request *q, struct err *e);
@@ -133,5 +135,23 @@ size_t pair_checks(const struct pair_status *s, struct str env, struct arena *a,
 int pair_listen_address(int root_fd, struct arena *a, struct str *ret, struct err *e);
 /* A socket that listens there; non-blocking. */
 int pair_listen(struct str address, int *ret_fd, struct err *e);
-/* One accepted connection, until it ends: handshake, then orders or a join. Takes fd. ERR_VERIFY: it was a stranger. */
+/* One accepted connection, until it ends: handshake, then orders or a join. Takes fd. ERR_VERIFY: it was a stranger. A member that asks
+ * nothing and holds nothing for PAIR_IDLE_MS is hung up on. */
 int pair_serve(const struct pair_opts *o, int fd, struct err *e);
+
+/* Whoever serves several connections (PAIR_LINKS_MAX), each in a process of its own, sees here, in memory that they share, who is the other
+ * member and who has been idle for how long. Idle is who asks nothing and holds nothing: nothing is in the middle of anything there. */
+enum { PAIR_LINKS_MAX = 8, PAIR_IDLE_MS = 60 * 1000 };
+enum pair_seat_state {
+	PAIR_SEAT_NEW, /* it is not known yet who that is */
+	PAIR_SEAT_AT_WORK,
+	PAIR_SEAT_IDLE,
+	PAIR_SEAT_TAKEN, /* pair_seat_take */
+};
+struct pair_seat {
+	_Atomic int state;
+	_Atomic int64_t since_ms; /* idle: on CLOCK_MONOTONIC */
+	int wake_fd;		  /* an eventfd, which is told when the other member is there; -1: none */
+};
+/* True: it was idle, and takes no order any more; its process can be killed. */
+bool pair_seat_take(struct pair_seat *s);

@@ -38,29 +38,34 @@ static void lose_other(struct pairing *p, const struct err *why)
 	member_free(steal_ptr(&p->m[other_of(p)]));
 }
 
-static int open_members(struct pairing *p, const struct pair_opts *o, struct err *e)
+static int open_self(struct pairing *p, const struct pair_opts *o, struct err *e)
 {
-	struct link *l;
-	struct err why = ERR_INIT;
 	p->o = o;
 	int joined = pair_read(o->local.root_fd, &p->arena, &p->pair, e);
 	if (joined < 0 || pair_config_read(o->local.root_fd, o->local.root_path, &p->arena, &p->config, e) < 0)
 		return -1;
 	if (!joined || !p->pair.joined)
 		return err_new(e, ERR_USAGE, "this host is not joined with another one; 'slipway pair show' says more");
-	if (member_local(o, p->pair.self, &p->m[p->pair.self], e) < 0)
-		return -1;
-	if (link_connect(o->local.root_fd, &p->pair, LINK_CONNECT_MS, &l, &why) < 0)
+	return member_local(o, p->pair.self, &p->m[p->pair.self], e);
+}
+
+static void open_other(struct pairing *p)
+{
+	struct link *l;
+	struct err why = ERR_INIT;
+	if (link_connect(p->o->local.root_fd, &p->pair, LINK_CONNECT_MS, &l, &why) < 0)
 		lose_other(p, &why);
 	else
 		p->m[other_of(p)] = member_remote(l, other_of(p));
-	return 0;
 }
 
+/* The link is made when it is needed: who waits here for somebody else's end is no idle guest there. */
 static int hold_both(struct pairing *p, struct err *e)
 {
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
 		struct err why = ERR_INIT;
+		if (n != p->pair.self)
+			open_other(p);
 		if (!p->m[n] || p->m[n]->ops->hold(p->m[n], p->o->local.env, p->o->wait_ms, &why) == 0)
 			continue;
 		if (n == p->pair.self || why.code != ERR_NETWORK) {
@@ -133,7 +138,7 @@ int pair_settle(const struct pair_opts *o, struct err *e)
 		return -1;
 	if (!s.in_progress || !s.paired)
 		return settle_alone(o, e);
-	return open_members(&p, o, e) < 0 || hold_both(&p, e) < 0 ? -1 : settle_pair(&p, e);
+	return open_self(&p, o, e) < 0 || hold_both(&p, e) < 0 ? -1 : settle_pair(&p, e);
 }
 
 /* -- requests -------------------------------------------------------------------------------------------------------- */
@@ -150,7 +155,7 @@ static int mend(const struct pair_opts *o, const struct broken *b, struct err *e
 	struct err why = ERR_INIT;
 	struct str outcome = STR_NONE;
 	bool ignored;
-	if (open_members(&p, o, &why) < 0 || !p.m[other_of(&p)] || hold_both(&p, &why) < 0 || settle_pair(&p, &why) < 0)
+	if (open_self(&p, o, &why) < 0 || hold_both(&p, &why) < 0 || !p.m[other_of(&p)] || settle_pair(&p, &why) < 0)
 		return -1;
 	struct member *self = p.m[p.pair.self];
 	if (self->ops->outcome(self, &p.arena, o->local.env, str_c(b->id), &outcome, &ignored, &why) < 0)
@@ -192,7 +197,7 @@ int pair_run(const struct pair_opts *o, const struct upgrade_request *q, struct 
 	int rc;
 	{
 		auto_pairing p = {0};
-		rc = open_members(&p, o, e) < 0 ? -1 : run_on_both(&p, q, &b, e);
+		rc = open_self(&p, o, e) < 0 ? -1 : run_on_both(&p, q, &b, e);
 	}
 	return rc < 0 && b.lost && b.id[0] && e->code == ERR_UNCERTAIN ? mend(o, &b, e) : rc;
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a process of the agent does with one connection. */
+#include <stdatomic.h>
+
 #include "pair/join.h"
 #include "pair/session.h"
 
@@ -10,6 +12,12 @@ static void note(const struct pair_opts *o, const char *text)
 	const struct upgrade_event v = {.kind = UPGRADE_EVENT_NOTE, .text = text};
 	if (o->local.event)
 		o->local.event(o->local.ctx, &v);
+}
+
+bool pair_seat_take(struct pair_seat *s)
+{
+	int idle = PAIR_SEAT_IDLE;
+	return atomic_compare_exchange_strong(&s->state, &idle, PAIR_SEAT_TAKEN);
 }
 
 int pair_serve(const struct pair_opts *o, int fd, struct err *e)

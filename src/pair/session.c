@@ -2,7 +2,9 @@
 #include "pair/session.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "pair/copy.h"
@@ -10,7 +12,7 @@
 #include "version.h"
 
 enum {
-	IDLE_MS =
+	HELD_MS =
 		24 * 60 * 60 * 1000, /* the one who asks may be at work on its own host; that it is gone shows before */
 	HOLD_SLICE_MS = 1000,
 	ENV_NAME_MAX = 64,
@@ -432,12 +434,43 @@ static void answer(struct session *s, struct arena *a, const struct wire_message
 	say(s, buf_str(&b), buf_str(&bytes));
 }
 
+/* -- what others see of it ------------------------------------------------------------------------------------------ */
+
+static void sit_down(struct pair_seat *seat)
+{
+	static const uint64_t one = 1;
+	if (!seat)
+		return;
+	seat->since_ms = clock_system.mono_ms(&clock_system);
+	bool was_new = atomic_exchange(&seat->state, PAIR_SEAT_IDLE) == PAIR_SEAT_NEW;
+	if (was_new && seat->wake_fd >= 0)
+		(void)!write(seat->wake_fd, &one, sizeof(one));
+}
+
+/* False: it was taken meanwhile. */
+static bool get_up(struct pair_seat *seat)
+{
+	int idle = PAIR_SEAT_IDLE;
+	return !seat || atomic_compare_exchange_strong(&seat->state, &idle, PAIR_SEAT_AT_WORK);
+}
+
+static int take(struct session *s, struct arena *a, struct wire_message *m, struct err *e)
+{
+	int64_t idle_ms = s->o->idle_ms ? s->o->idle_ms : PAIR_IDLE_MS;
+	if (s->held)
+		return link_take(s->link, HELD_MS, a, m, e);
+	sit_down(s->o->seat);
+	int rc = link_take(s->link, idle_ms, a, m, e);
+	return rc > 0 && !get_up(s->o->seat) ? err_new(e, ERR_NETWORK, "the other member has too many connections")
+					     : rc;
+}
+
 static int serve(struct session *s, struct err *e)
 {
 	for (;;) {
 		auto_arena a = ARENA_INIT;
 		struct wire_message m;
-		int rc = link_take(s->link, IDLE_MS, &a, &m, e);
+		int rc = take(s, &a, &m, e);
 		if (rc <= 0)
 			return rc;
 		answer(s, &a, &m);

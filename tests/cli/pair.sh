@@ -63,6 +63,19 @@ link_is()
 	[ "$(json "['link']['up']" shown)" = "$1" ] || { cat shown; return 1; }
 }
 
+# no_dead_children PID: none that has ended and was not waited for
+no_dead_children()
+{
+	python3 -c 'import glob, sys
+for path in glob.glob("/proc/[0-9]*/stat"):
+    try:
+        state, parent = open(path).read().rsplit(")", 1)[1].split()[:2]
+    except OSError:
+        continue
+    if state == "Z" and parent == sys.argv[1]:
+        sys.exit(path)' "$1"
+}
+
 agent1='' agent2=''
 one=127.0.0.1:$(free_port 127.0.0.1)
 two=127.0.0.2:$(free_port 127.0.0.2)
@@ -171,6 +184,42 @@ no_connections()
 }
 t 'soon they are gone' soon no_connections
 
+# Nor does whoever has the other member's key: its connections beyond some take the place of those that are idle.
+cat >idle.py <<'X'
+import socket, ssl, struct, sys, time
+def connect():
+    host, port = sys.argv[1].split(":")
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+    c.load_cert_chain("h2/pair/cert.pem", "h2/pair/key.pem")
+    s = c.wrap_socket(socket.create_connection((host, int(port)), source_address=(sys.argv[2], 0)))
+    hello = b'{"hello": 1, "version": "x", "wall_ms": 1}'
+    s.sendall(struct.pack(">II", len(hello), 0) + hello)
+    assert b'"hello"' in s.recv(4096)
+    return s
+held = [connect() for i in range(int(sys.argv[3]))]
+print("connected", flush=True)
+time.sleep(int(sys.argv[4]))
+X
+python3 idle.py "$one" 127.0.0.2 8 4 >idle &
+holder=$!
+t 'eight idle connections of the other member' soon has connected idle
+t 'keep nobody out' link_is True 2
+t 'the one that was idle longest goes' soon has 'closed, it was idle and another one came' log1
+wait "$holder"
+t 'soon they are gone' soon no_connections
+python3 idle.py "$one" 127.0.0.9 20 4 >idle &
+holder=$!
+t 'twenty, one after the other' soon has connected idle
+few_connections()
+{
+	on 1 status >idle.status && has '; [1-8] connections$' idle.status
+}
+t 'are no more than eight' soon few_connections
+t 'and a link can be had' link_is True 2
+wait "$holder"
+t 'soon they are gone' soon no_connections
+
 # The processes of connections end with the agent; the next one listens.
 kill -9 "$agent1"
 wait "$agent1" 2>/dev/null
@@ -202,18 +251,6 @@ time.sleep(4)' "$two" >caller &
 caller=$!
 has_a_caller() { on 2 status --json >s.json && [ "$(json "['pair']['connections']" s.json)" = 1 ]; }
 t 'somebody is connected' soon has_a_caller
-# no_dead_children PID: none that has ended and was not waited for
-no_dead_children()
-{
-	python3 -c 'import glob, sys
-for path in glob.glob("/proc/[0-9]*/stat"):
-    try:
-        state, parent = open(path).read().rsplit(")", 1)[1].split()[:2]
-    except OSError:
-        continue
-    if state == "Z" and parent == sys.argv[1]:
-        sys.exit(path)' "$1"
-}
 t 'leave' runs on 2 pair leave
 t 'who was connected is cut off' soon no_dead_children "$agent2"
 kill "$caller" 2>/dev/null || :

@@ -4,6 +4,9 @@
 #include "lib/far.h"
 #include "lib/pairs.h"
 
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
 #include "base/clock.h"
 #include "pair/status.h"
 
@@ -343,6 +346,60 @@ TEST(nobody_is_waited_for_who_is_gone)
 	OK(link_put(s.raw, STR("{\"ask\":\"hold\",\"env\":\"web\",\"wait_ms\":3600000}"), STR_NONE, &e));
 	hang_up(&s); /* the test's time-out is shorter than that */
 	CHECK_STR(log_of(&s), "end -1\n");
+}
+
+TEST(who_asks_nothing_and_holds_nothing_is_hung_up_on)
+{
+	auto_sides s = {0};
+	struct pair_member_status got;
+	sides_open(&s);
+	s.opts.idle_ms = 300;
+	sides_link(&s);
+	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
+	(void)poll(NULL, 0, 900);
+	OK(s.m->ops->look(s.m, &s.here.arena, STR("web"), &got, &e));
+	s.m->ops->release(s.m);
+	OK(s.m->ops->look(s.m, &s.here.arena, STR("web"), &got, &e));
+	(void)poll(NULL, 0, 900);
+	e = ERR_INIT;
+	CHECK(s.m->ops->look(s.m, &s.here.arena, STR("web"), &got, &e) < 0);
+	CHECK_MSG(e.code == ERR_NETWORK, "%s", e.msg);
+}
+
+static bool becomes(struct pair_seat *seat, enum pair_seat_state state)
+{
+	for (int i = 0; i < 500 && seat->state != (int)state; i++)
+		(void)poll(NULL, 0, 10);
+	return seat->state == (int)state;
+}
+
+TEST(only_who_is_idle_can_be_displaced)
+{
+	auto_sides s = {0};
+	struct pair_member_status got;
+	uint64_t told_n = 0;
+	struct pair_seat *seat = mmap(NULL, sizeof(*seat), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(seat != MAP_FAILED && seat->state == PAIR_SEAT_NEW && !pair_seat_take(seat));
+	sides_open(&s);
+	s.opts.seat = seat;
+	seat->wake_fd = eventfd(0, EFD_CLOEXEC);
+	sides_link(&s);
+	CHECK(read(seat->wake_fd, &told_n, sizeof(told_n)) == sizeof(told_n) && told_n == 1);
+	CHECK(becomes(seat, PAIR_SEAT_IDLE) && seat->since_ms > 0);
+	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
+	CHECK(becomes(seat, PAIR_SEAT_AT_WORK));
+	OK(s.m->ops->look(s.m, &s.here.arena, STR("web"), &got, &e));
+	CHECK(becomes(seat, PAIR_SEAT_AT_WORK));
+	CHECK(!pair_seat_take(seat));
+	s.m->ops->release(s.m);
+	CHECK(becomes(seat, PAIR_SEAT_IDLE));
+	CHECK(pair_seat_take(seat));
+	e = ERR_INIT;
+	CHECK(s.m->ops->hold(s.m, STR("web"), 0, &e) < 0); /* nothing is begun there any more */
+	CHECK_MSG(e.code == ERR_NETWORK, "%s", e.msg);
+	CHECK(!strstr(strstr(log_of(&s), "release"), "hold"));
+	close(seat->wake_fd);
+	munmap(seat, sizeof(*seat));
 }
 
 TEST(what_is_no_question_is_refused_and_the_next_is_answered)
