@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "base/fs.h"
 #include "agent/internal.h"
@@ -21,6 +22,13 @@ void agent_say(const struct agent_opts *o, const char *fmt, ...)
 	buf_vprintf(&b, fmt, ap);
 	va_end(ap);
 	o->say(o->ctx, b.p);
+}
+
+void agent_end_process(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 /* sd_notify(3): one datagram; who does not listen misses nothing. */

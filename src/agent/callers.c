@@ -174,7 +174,7 @@ static int start(struct agent *g, int fd, const char *from, bool near, struct er
 		if (c->pid < 0)
 			err_sys(e, "start a process");
 		else
-			kill(c->pid, SIGKILL);
+			agent_end_process(c->pid);
 		forget(c);
 		return -1;
 	}

@@ -41,6 +41,8 @@ struct agent {
 	size_t stopping_n; /* services, before the agent ends */
 };
 
+/* A child that nothing watches, ended and reaped. */
+void agent_end_process(pid_t pid);
 void agent_say(const struct agent_opts *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* /proc/self/fd/N/agent.sock: short enough for any ROOT. */
 void agent_socket_path(int root_fd, char ret[AGENT_PATH_SIZE]);

@@ -166,7 +166,7 @@ static int start_child(struct watched *w, struct err *e)
 		if (w->pid < 0)
 			err_sys(e, "start a process");
 		else
-			kill(w->pid, SIGKILL);
+			agent_end_process(w->pid);
 		end_child(w);
 		return -1;
 	}

@@ -220,6 +220,18 @@ t 'and a link can be had' link_is True 2
 wait "$holder"
 t 'soon they are gone' soon no_connections
 
+# Where a process cannot be watched, it is not left behind either.
+free=0
+while [ -e "/proc/$agent1/fd/$free" ]; do
+	free=$((free + 1))
+done
+prlimit --pid "$agent1" --nofile="$((free + 1)):" # for the connection and nothing else
+link_is True 2 >/dev/null 2>&1
+t 'no descriptor for it' soon has 'watch child' log1
+prlimit --pid "$agent1" --nofile=1024:
+t 'no dead process is left' no_dead_children "$agent1"
+t 'the link is up again' soon link_is True 2
+
 # The processes of connections end with the agent; the next one listens.
 kill -9 "$agent1"
 wait "$agent1" 2>/dev/null
