@@ -349,14 +349,27 @@ static int run_abort(struct coordinator *k, const struct upgrade_request *q, str
 	return end_part(k, name, rc, e);
 }
 
-/* The same order for both; a failure on one is told with what the two are left with. */
-static int on_both(struct coordinator *k, const struct upgrade_request *q, const char *name, struct err *e)
+/* When the same command was given before and failed on the other one. */
+static bool is_done_on(struct coordinator *k, uint32_t n, const struct upgrade_request *q)
 {
-	bool any = false;
+	struct err ignored = ERR_INIT;
+	return q->verb == UPGRADE_STOP_TIMER && coordinate_look(k, n, &ignored) == 0 &&
+	       str_eq(k->st[n].state, STR("activated")) && k->st[n].timer_left_ms < 0;
+}
+
+/* The same order for both; a failure on one is told with what the two are left with, and the command that goes on. */
+static int on_both(struct coordinator *k, const struct upgrade_request *q, const char *name, const char *again,
+		   struct err *e)
+{
+	bool any = false, done[PAIR_MEMBERS + 1] = {false};
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		done[n] = is_done_on(k, n, q);
 	begin_part(k, name);
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
 		struct upgrade_request r = *q;
 		struct err why = ERR_INIT;
+		if (done[n] && !done[3 - n])
+			continue;
 		begin_on(k, n, name);
 		int rc = coordinate_order(k, n, &r, &why);
 		end_on(k, n, name, rc, &why);
@@ -364,27 +377,28 @@ static int on_both(struct coordinator *k, const struct upgrade_request *q, const
 		if (rc == 0)
 			continue;
 		*e = e->code ? *e : why;
-		if (!any && coordinate_reaches(k, n)) /* nothing has been done yet */
+		if (!any && why.code != ERR_UNCERTAIN && coordinate_reaches(k, n)) /* nothing has been done yet */
 			return end_part(k, name, -1, e);
 	}
+	k->again = again;
 	end_part(k, name, e->code ? -1 : 0, e);
 	return e->code ? coordinate_uncertain(k, e) : 0;
 }
 
 static int run_clear(struct coordinator *k, const struct upgrade_request *q, struct err *e)
 {
-	return on_both(k, q, "clear_install_state", e);
+	return on_both(k, q, "clear_install_state", "clear install state", e);
 }
 
 static int run_stop_timer(struct coordinator *k, const struct upgrade_request *q, struct err *e)
 {
-	return on_both(k, q, "auto_abort_timer_stop", e);
+	return on_both(k, q, "auto_abort_timer_stop", "install auto-abort-timer stop", e);
 }
 
 static int run_remove(struct coordinator *k, const struct upgrade_request *q, struct err *e)
 {
 	if (!q->generation)
-		return on_both(k, q, "install_remove", e);
+		return on_both(k, q, "install_remove", "install remove inactive", e);
 	coordinate_note(k, "generation %u is one of member %u alone: each member numbers its own", q->generation,
 			k->self);
 	return coordinate_order(k, k->self, q, e) < 0 || coordinate_settle(k, false, e) < 0 ? -1 : 0;

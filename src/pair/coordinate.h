@@ -31,7 +31,8 @@ struct coordinator {
 	struct pair_member_status st[PAIR_MEMBERS + 1];
 	bool looked[PAIR_MEMBERS + 1], lost[PAIR_MEMBERS + 1];
 	bool said_no_traffic, moves_traffic;
-	const char *id; /* of the operation */
+	const char *id;	   /* of the operation */
+	const char *again; /* the command that finishes what is done on one of them; NULL: as their states say */
 };
 enum { COORDINATE_WAIT_MS = 60 * 1000, COORDINATE_LATER_MS = 30 * 1000 };
 

@@ -299,9 +299,10 @@ int coordinate_uncertain(struct coordinator *k, struct err *e)
 		put_member(k, n, &b);
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
 		all_answer &= coordinate_reaches(k, n);
-	return err_new(e, ERR_UNCERTAIN, "%s\n  %s\n  %s'slipway %s -n %.*s' brings both to one version", cause, b.p,
-		       all_answer ? "" : "the agents go on when they reach each other; or then ", mends(k),
-		       STR_ARG(k->env));
+	return err_new(e, ERR_UNCERTAIN, "%s\n  %s\n  %s'slipway %s -n %.*s' %s", cause, b.p,
+		       all_answer ? "" : "the agents go on when they reach each other; or then ",
+		       k->again ? k->again : mends(k), STR_ARG(k->env),
+		       k->again ? "does what is left of it" : "brings both to one version");
 }
 
 void coordinate_release(struct coordinator *k)

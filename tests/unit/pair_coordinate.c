@@ -18,7 +18,7 @@ struct fake {
 	enum phase outcome; /* of the operation `id`, once it is over */
 	char id[33];
 	unsigned current, committed; /* versions */
-	bool timer, timer_ended, one_shot, sick, drained;
+	bool timer, timer_ended, one_shot, sick, drained, removed;
 	struct pair_role role;
 };
 struct world {
@@ -31,6 +31,7 @@ struct world {
 	struct err err;
 	unsigned sick_version;
 	bool keeps_decision; /* an order to decide fails, and is on disk */
+	bool leaves_files;   /* one to remove, on member 1 */
 };
 
 enum gate { GO, REFUSE, HALF, GO_AND_LOSE, VANISH };
@@ -190,7 +191,7 @@ static int carry_out(struct fake *f, const struct upgrade_request *q, bool half,
 		[UPGRADE_REMOVE_INACTIVE] = {1 << PHASE_NONE, PHASE_NONE, PHASE_NONE},
 	};
 	enum phase before = f->phase;
-	if (!is_in(f->phase, steps[q->verb].from))
+	if (!is_in(f->phase, steps[q->verb].from) || (q->verb == UPGRADE_STOP_TIMER && !f->timer))
 		return refused(f, q, e);
 	if (q->verb == UPGRADE_ADD) {
 		CHECK(q->paired && q->operation_id);
@@ -211,6 +212,7 @@ static int carry_out(struct fake *f, const struct upgrade_request *q, bool half,
 		f->timer = true;
 	if (q->verb == UPGRADE_STOP_TIMER && !half)
 		f->timer = false;
+	f->removed |= q->verb == UPGRADE_REMOVE_INACTIVE;
 	if (f->phase == PHASE_NONE && !nothing)
 		over(f, q->verb == UPGRADE_COMMIT ? PHASE_COMMITTED : PHASE_ABORTED);
 	return 0;
@@ -262,6 +264,8 @@ static int fake_run(struct member *m, const struct upgrade_request *q, struct er
 	case GO:
 		if (carry_out(f, q, false, sick, e) < 0)
 			return -1;
+		if (q->verb == UPGRADE_REMOVE_INACTIVE && f->w->leaves_files && m->number == 1)
+			return err_new(e, ERR_UNCERTAIN, "files are left");
 		return q->verb == UPGRADE_DECIDE && f->w->keeps_decision ? err_new(e, ERR_FAILED, "decide fails") : 0;
 	case REFUSE:
 		return carry_out(f, q, false, true, &ignored), -1;
@@ -725,6 +729,55 @@ TEST(the_message_says_who_holds_what)
 	CHECK_MSG(strstr(w.err.msg, "member 1 runs 'web 1' (generation 1, state 'none')"), "%s", w.err.msg);
 	CHECK_MSG(strstr(w.err.msg, "member 2 does not answer"), "%s", w.err.msg);
 	CHECK_MSG(strstr(w.err.msg, "'slipway install abort issu -n e' brings both to one version"), "%s", w.err.msg);
+	world_close(&w);
+}
+
+TEST(the_same_command_does_what_is_left_on_one_member)
+{
+	static const struct {
+		enum request r;
+		const char *mends;
+	} cases[] = {{DO_STOP, "'slipway install auto-abort-timer stop -n e' does what is left of it"},
+		     {DO_REMOVE, "'slipway install remove inactive -n e' does what is left of it"},
+		     {DO_CLEAR, "'slipway clear install state -n e' does what is left of it"}};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		bool uncertain = false, over = false;
+		for (unsigned at = 0; !over; at++) {
+			struct world w;
+			const struct upgrade_request *q = &requests[cases[i].r].q;
+			world_open(&w, requests[cases[i].r].before, 1);
+			w.fault = FAIL;
+			w.at = at;
+			int rc = ask(&w, q, 1, true);
+			over = w.calls <= at;
+			w.fault = NO_FAULT;
+			if (rc < 0 && w.err.code == ERR_UNCERTAIN) {
+				uncertain = true;
+				CHECK_MSG(strstr(w.err.msg, cases[i].mends), "%s", w.err.msg);
+			}
+			if (rc < 0 && cases[i].r != DO_CLEAR)
+				CHECK_MSG(ask(&w, q, 1, true) == 0, "again: %s", w.err.msg);
+			else if (rc < 0)
+				CHECK(settle(&w, 1, true) >= 0);
+			if (rc < 0)
+				CHECK_MSG(agree(&w) && w.f[1].timer == w.f[2].timer && w.f[1].removed == w.f[2].removed,
+					  "at %u: %s", at, text(&w));
+			world_close(&w);
+		}
+		CHECK_MSG(uncertain, "%s", cases[i].mends);
+	}
+}
+
+TEST(files_that_are_left_on_one_member_do_not_keep_the_other_from_removing)
+{
+	struct world w;
+	world_open(&w, PHASE_NONE, 1);
+	w.leaves_files = true;
+	CHECK_INT(ask(&w, &requests[DO_REMOVE].q, 1, true), -1);
+	CHECK_INT(w.err.code, ERR_UNCERTAIN);
+	CHECK(w.f[1].removed && w.f[2].removed);
+	CHECK_MSG(strstr(w.err.msg, "member 2 runs 'web 1'"), "%s", w.err.msg);
+	CHECK_MSG(strstr(w.err.msg, "'slipway install remove inactive -n e'"), "%s", w.err.msg);
 	world_close(&w);
 }
 
