@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * killat: kills a command and everything it started at its Nth state-changing system call.
+ * killat: kills a command and everything it started at its Nth state-changing system call, or lets that call fail.
  *
- *	killat [-vw] [-c FILE] N before|after COMMAND [ARG...]
+ *	killat [-vw] [-c FILE] N before|after|ERROR|full COMMAND [ARG...]
  *
  * Counted over the whole tree of processes and threads, in the order in which they come: what makes, fills, renames, removes,
  * syncs or changes the mode, owner or times of files; writes only where they go to a regular file. The Nth is not carried out
@@ -11,9 +11,14 @@
  * running is killed. N 0 kills nothing. -c writes the number of calls to FILE; -v lists them; -w counts from SIGUSR1 on, which
  * the command sends to its parent when it is about to begin with what is meant.
  *
+ * ERROR is ENOSPC, EIO, EDQUOT or EROFS: the Nth call is not carried out and fails with it, and everything goes on. With `full` it fails with
+ * ENOSPC, and so does each later call that needs room, as on a disk that has filled up. What is written to standard input, output and error does
+ * not count then: that may be a file here, and a terminal elsewhere.
+ *
  * ptrace(2) with a seccomp(2) filter, so that other calls cost nothing. What the kernel has stays there: that is the death of
  * processes, not of power (tests/lib/fsdown.c, tests/lib/blocklog.c).
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -32,6 +37,8 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,27 +50,67 @@ enum kind { ALWAYS, IF_REGULAR, IF_OPENS_2, IF_OPENS_1, IF_CLONES };
 
 #define CALL(X, KIND)                                                                                                  \
 	{                                                                                                              \
-		SYS_##X, #X, KIND                                                                                      \
+		SYS_##X, #X, KIND, false                                                                               \
+	}
+#define GROWS(X, KIND)                                                                                                 \
+	{                                                                                                              \
+		SYS_##X, #X, KIND, true                                                                                \
 	}
 static const struct call {
 	long number;
 	const char *name;
-	enum kind kind; /* when it counts: the argument that tells */
+	enum kind kind;	 /* when it counts: the argument that tells */
+	bool needs_room; /* fails on a full disk */
 } calls[] = {
 #ifdef SYS_open
-	CALL(open, IF_OPENS_1),	   CALL(creat, ALWAYS),	       CALL(rename, ALWAYS),	      CALL(link, ALWAYS),
-	CALL(unlink, ALWAYS),	   CALL(symlink, ALWAYS),      CALL(mkdir, ALWAYS),	      CALL(rmdir, ALWAYS),
-	CALL(mknod, ALWAYS),	   CALL(chmod, ALWAYS),	       CALL(chown, ALWAYS),	      CALL(lchown, ALWAYS),
-	CALL(renameat, ALWAYS),	   CALL(utime, ALWAYS),	       CALL(utimes, ALWAYS),
+	GROWS(open, IF_OPENS_1),
+	GROWS(creat, ALWAYS),
+	CALL(rename, ALWAYS),
+	GROWS(link, ALWAYS),
+	CALL(unlink, ALWAYS),
+	GROWS(symlink, ALWAYS),
+	GROWS(mkdir, ALWAYS),
+	CALL(rmdir, ALWAYS),
+	GROWS(mknod, ALWAYS),
+	CALL(chmod, ALWAYS),
+	CALL(chown, ALWAYS),
+	CALL(lchown, ALWAYS),
+	CALL(renameat, ALWAYS),
+	CALL(utime, ALWAYS),
+	CALL(utimes, ALWAYS),
 #endif
-	CALL(openat, IF_OPENS_2),  CALL(write, IF_REGULAR),    CALL(pwrite64, IF_REGULAR),    CALL(writev, IF_REGULAR),
-	CALL(pwritev, IF_REGULAR), CALL(sendfile, IF_REGULAR), CALL(copy_file_range, ALWAYS), CALL(renameat2, ALWAYS),
-	CALL(linkat, ALWAYS),	   CALL(unlinkat, ALWAYS),     CALL(symlinkat, ALWAYS),	      CALL(mkdirat, ALWAYS),
-	CALL(mknodat, ALWAYS),	   CALL(fchmod, ALWAYS),       CALL(fchmodat, ALWAYS),	      CALL(fchown, ALWAYS),
-	CALL(fchownat, ALWAYS),	   CALL(utimensat, ALWAYS),    CALL(truncate, ALWAYS),	      CALL(ftruncate, ALWAYS),
-	CALL(fallocate, ALWAYS),   CALL(fsync, ALWAYS),	       CALL(fdatasync, ALWAYS),	      CALL(syncfs, ALWAYS),
-	CALL(sync, ALWAYS),	   CALL(setxattr, ALWAYS),     CALL(lsetxattr, ALWAYS),	      CALL(fsetxattr, ALWAYS),
-	CALL(removexattr, ALWAYS), CALL(lremovexattr, ALWAYS), CALL(fremovexattr, ALWAYS),    CALL(ioctl, IF_CLONES),
+	GROWS(openat, IF_OPENS_2),
+	GROWS(write, IF_REGULAR),
+	GROWS(pwrite64, IF_REGULAR),
+	GROWS(writev, IF_REGULAR),
+	GROWS(pwritev, IF_REGULAR),
+	GROWS(sendfile, IF_REGULAR),
+	GROWS(copy_file_range, ALWAYS),
+	CALL(renameat2, ALWAYS),
+	GROWS(linkat, ALWAYS),
+	CALL(unlinkat, ALWAYS),
+	GROWS(symlinkat, ALWAYS),
+	GROWS(mkdirat, ALWAYS),
+	GROWS(mknodat, ALWAYS),
+	CALL(fchmod, ALWAYS),
+	CALL(fchmodat, ALWAYS),
+	CALL(fchown, ALWAYS),
+	CALL(fchownat, ALWAYS),
+	CALL(utimensat, ALWAYS),
+	CALL(truncate, ALWAYS),
+	CALL(ftruncate, ALWAYS),
+	GROWS(fallocate, ALWAYS),
+	CALL(fsync, ALWAYS),
+	CALL(fdatasync, ALWAYS),
+	CALL(syncfs, ALWAYS),
+	CALL(sync, ALWAYS),
+	GROWS(setxattr, ALWAYS),
+	GROWS(lsetxattr, ALWAYS),
+	GROWS(fsetxattr, ALWAYS),
+	CALL(removexattr, ALWAYS),
+	CALL(lremovexattr, ALWAYS),
+	CALL(fremovexattr, ALWAYS),
+	CALL(ioctl, IF_CLONES),
 };
 enum { CALLS_N = sizeof(calls) / sizeof(calls[0]) };
 
@@ -150,7 +197,7 @@ static bool opens_new(uint64_t flags)
 }
 
 /* The call that a thread has stopped at, where it counts. */
-static const struct call *counted(pid_t pid)
+static const struct call *counted(pid_t pid, bool of_terminals)
 {
 	struct ptrace_syscall_info info;
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) < 0 || info.op != PTRACE_SYSCALL_INFO_SECCOMP)
@@ -161,7 +208,8 @@ static const struct call *counted(pid_t pid)
 		const uint64_t *a =
 			(const uint64_t *)(const void *)((const char *)&info +
 							 offsetof(struct ptrace_syscall_info, seccomp.args));
-		bool counts = calls[i].kind == ALWAYS || (calls[i].kind == IF_REGULAR && is_regular(pid, a[0])) ||
+		bool counts = calls[i].kind == ALWAYS ||
+			      (calls[i].kind == IF_REGULAR && is_regular(pid, a[0]) && (of_terminals || a[0] > 2)) ||
 			      (calls[i].kind == IF_OPENS_2 && opens_new(a[2])) ||
 			      (calls[i].kind == IF_OPENS_1 && opens_new(a[1])) ||
 			      (calls[i].kind == IF_CLONES && a[1] == FICLONE);
@@ -209,8 +257,9 @@ static void kill_all(void)
 struct run {
 	pid_t first, at_call; /* at_call: the thread that carries the Nth out, 0: it has not come to that */
 	unsigned long n, made;
-	bool after;
-	int status; /* of the command, once it has ended */
+	bool after, fills; /* fills: the disk is full from then on */
+	int error;	   /* with which the Nth fails; 0: it is killed */
+	int status;	   /* of the command, once it has ended */
 	bool ended, killed;
 };
 
@@ -220,15 +269,39 @@ static void on_signal(int sig)
 	counting = 1;
 }
 
+/* The call that the thread has stopped at is not carried out, and gives -error. */
+static void let_fail(pid_t pid, int error)
+{
+	struct user_regs_struct regs;
+	struct iovec v = {&regs, sizeof(regs)};
+	if (ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &v) < 0)
+		return; /* it was killed meanwhile */
+#if defined(__x86_64__)
+	regs.orig_rax = (unsigned long long)-1;
+	regs.rax = (unsigned long long)-error;
+#elif defined(__aarch64__)
+	int none = -1;
+	struct iovec call = {&none, sizeof(none)};
+	(void)ptrace(PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &call);
+	regs.regs[0] = (unsigned long long)-error;
+#else
+	stop("how a call fails is not known for this processor");
+#endif
+	(void)ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &v);
+}
+
 static void at_call(struct run *r, pid_t pid)
 {
-	const struct call *c = counting ? counted(pid) : NULL;
+	const struct call *c = counting ? counted(pid, !r->error) : NULL;
 	if (c) {
 		r->made++;
 		if (lists)
 			fprintf(stderr, "%lu %d %s\n", r->made, (int)pid, c->name);
 	}
-	if (!c || r->made != r->n) {
+	bool now = c && r->n && r->made == r->n;
+	if (r->error && c && (now || (r->fills && r->n && r->made > r->n && c->needs_room)))
+		let_fail(pid, r->error);
+	if (!now || r->error) {
 		ptrace(PTRACE_CONT, pid, 0L, 0L);
 	} else if (r->after) {
 		r->at_call = pid;
@@ -283,6 +356,20 @@ static void run(struct run *r)
 	kill_all();
 }
 
+static bool parse_how(struct run *r, const char *word)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} errors[] = {{"full", ENOSPC}, {"ENOSPC", ENOSPC}, {"EIO", EIO}, {"EDQUOT", EDQUOT}, {"EROFS", EROFS}};
+	r->after = strcmp(word, "after") == 0;
+	r->fills = strcmp(word, "full") == 0;
+	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
+		if (strcmp(word, errors[i].name) == 0)
+			r->error = errors[i].number;
+	return r->after || r->error || strcmp(word, "before") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *count_file = NULL;
@@ -301,11 +388,10 @@ int main(int argc, char **argv)
 			return MISUSED;
 	}
 	if (argc - optind < 3)
-		stop("usage: killat [-vw] [-c FILE] N before|after COMMAND [ARG...]");
+		stop("usage: killat [-vw] [-c FILE] N before|after|ERROR|full COMMAND [ARG...]");
 	r.n = strtoul(argv[optind], &end, 10);
-	r.after = strcmp(argv[optind + 1], "after") == 0;
-	if (*end || (!r.after && strcmp(argv[optind + 1], "before") != 0))
-		stop("'%s %s': a number, and before or after", argv[optind], argv[optind + 1]);
+	if (*end || !parse_how(&r, argv[optind + 1]))
+		stop("'%s %s': a number, and before, after, full or an error", argv[optind], argv[optind + 1]);
 	signal(SIGUSR1, on_signal);
 	r.first = start(argv + optind + 2);
 	remember(r.first);

@@ -1,0 +1,101 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# A system call that changes something fails while an install command is carried out on both members of a pair: in the command itself,
+# which is the coordinator and member 1, or on member 2, in its agent or the process that it gives to the coordinator. Everything lives on. Then the exit
+# status is true, both members come to the same one of the two versions, whole, they agree about who is active, nothing is left behind, and going
+# on works.
+#
+#	ENOSPC, EIO     one call fails
+#	full            it and all later ones of that process and its children that need room, until it has ended; the agent is then started again
+#
+#	PAIR=full       every point in place of some, with one of the three in turn; takes half an hour of processor time
+#	PAIR=full:RE    those tests alone whose name matches
+#	ERRORS          the order in which they take turns: 'ENOSPC EIO full'; with 'EIO full ENOSPC' and 'full ENOSPC EIO' too, each
+#	                point is swept with each
+if [ -d /dev/shm ] && [ -w /dev/shm ]; then
+	TMPDIR=/dev/shm
+	export TMPDIR
+fi
+. "${SOURCE_ROOT:-.}/tests/lib/members.sh"
+members_private "$0" "$@"
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+need tar bzip2
+case ${PAIR-} in
+full | full:*) full=1 ;;
+*) full='' ;;
+esac
+
+# means: what the exit status says of the state that both are at now
+means()
+{
+	case $rc in
+	0) [ "$now" = "$becomes" ] || { echo "says done: $now"; return 1; } ;;
+	1) [ "$now" = "$was" ] || { echo "says that nothing changed: $now"; return 1; } ;;
+	4) [ "$now" = "$back" ] || { echo "says that it went back: $now"; return 1; } ;;
+	5)
+		[ "$now" = "$was" ] || [ "$now" = "$becomes" ] || [ "$now" = "$back" ] || { echo "settled: $now"; return 1; }
+		{ has '[Mm]ember 1' said && has '[Mm]ember 2' said && has "'slipway " said; } || return 1
+		;;
+	*) echo "exit status $rc"; return 1 ;;
+	esac
+	[ -s said ] || { echo 'ends without a word'; return 1; }
+}
+
+# judge HOW
+judge()
+{
+	[ "$1:$victim" != full:other ] || agent_down 2 kill
+	settle_down && means && both_whole || return 1
+	[ "$2:$rc" != remove:0 ] || { member 1 one_generation && member 2 one_generation; } || return 1
+	[ $((points % 4)) != 0 ] || go_on || { echo "from $now it does not go on"; return 1; }
+}
+
+# sweep VICTIM CASE ERROR...: those in turn
+sweep()
+{
+	victim=$1 name=$2 points=0 bad=0
+	shift 2
+	case_of "$name" && without_a_cut "$victim" "$1" || return 1
+	step=$((calls / 5 + 1)) k=$((calls % 5 + 1))
+	[ -z "$full" ] || step=1 k=1
+	while [ "$k" -le "$calls" ]; do
+		back_to "$from"
+		# shellcheck disable=SC2086 # a list of words
+		"cut_$victim" "$k" "$1" "$SLIPWAY" $command || return 1
+		points=$((points + 1))
+		judge "$1" "$name" >damage 2>&1 || damaged "call $k of $calls, $1, exit status $rc" || return 1
+		agents_down
+		rm -f agent?.log
+		set -- "$2" "$3" "$1"
+		k=$((k + step))
+	done
+	[ "$bad" = 0 ]
+}
+
+one_sweep()
+{
+	# shellcheck disable=SC2086 # a list
+	sweep "$@" ${ERRORS:-ENOSPC EIO full}
+	sweep_rc=$?
+	agents_down
+	echo "$1 $points" >>points
+	return $sweep_rc
+}
+
+main()
+{
+	members_begin
+	cases=$SIX_COMMANDS
+	[ -z "$full" ] || cases="$cases one-shot abort-added remove-added"
+	for victim in command other; do
+		for name in $cases; do
+			case ${PAIR-} in
+			full:*) echo "$name, $victim" | grep -q -e "${PAIR#full:}" || continue ;;
+			esac
+			t "$name, calls fail: $victim" one_sweep "$victim" "$name"
+		done
+	done
+	echo "# points: $(awk '{ n[$1] += $2; all += $2 } END { for (v in n) printf "%s %d, ", v, n[v]; print "all", all }' points)"
+	done_testing
+}
+main
