@@ -276,6 +276,16 @@ static int know_channels(struct cmd_context *c, const struct cmd_list *named, st
 	return 0;
 }
 
+/* Of a dry run: what would be checked before it is laid out. */
+static int check_install(const struct cmd_install *in, struct cmd_upgrade *u, const struct env_plan *plan,
+			 struct err *e)
+{
+	const struct upgrade_request q = {.verb = UPGRADE_ADD, .plan = plan, .then_activate = in->activate};
+	u->o.reserve_bytes = u->c->config.reserve_bytes;
+	u->o.autostart_elsewhere = u->c->config.autostart_ignored;
+	return cmd_upgrade_checks(u, &q, e);
+}
+
 static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u,
 		     struct change_differences *found, struct err *e)
 {
@@ -297,12 +307,14 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 		cmd_say(c, "'%.*s' is like that already: nothing to do", STR_ARG(ch->name));
 	if (!same && ch->given && !plan.target.is_url_list && check_given(c, ch, &plan.target, e) < 0)
 		return cmd_fail(c, e);
+	if (!same && c->dry_run && ch->install && check_install(ch->install, u, &plan, e) < 0)
+		return cmd_fail(c, e);
 	if (same || c->dry_run)
-		return c->json ? change_answer(c, ch, &plan, found, NULL) : CMD_OK;
+		return c->json ? change_answer(c, ch, &plan, found, NULL, u) : CMD_OK;
 	if (know_channels(c, &ch->options->solve.channels, &o, e) < 0 || do_it(c, ch, u, &plan, &o, &report, e) < 0)
 		return cmd_fail(c, e);
 	change_show_result(c, ch, &report);
-	return c->json ? change_answer(c, ch, &plan, found, &report) : CMD_OK;
+	return c->json ? change_answer(c, ch, &plan, found, &report, u) : CMD_OK;
 }
 
 int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u, struct err *e)

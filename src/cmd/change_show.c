@@ -178,7 +178,7 @@ static void put_report(struct jw *w, const struct env_report *r)
 }
 
 int change_answer(struct cmd_context *c, const struct cmd_change *ch, const struct env_plan *p,
-		  const struct change_differences *d, const struct env_report *r)
+		  const struct change_differences *d, const struct env_report *r, const struct cmd_upgrade *u)
 {
 	auto_answer a = {0};
 	struct jw *w = cmd_answer(&a);
@@ -198,5 +198,6 @@ int change_answer(struct cmd_context *c, const struct cmd_change *ch, const stru
 	}
 	if (r)
 		put_report(w, r);
+	cmd_put_checks(w, u);
 	return cmd_answer_print(c, &a);
 }

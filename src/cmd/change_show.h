@@ -23,4 +23,4 @@ void change_show_plan(struct cmd_context *c, const struct env_plan *p);
 void change_show_result(struct cmd_context *c, const struct cmd_change *ch, const struct env_report *r);
 /* What a program learns of a change: the plan, and how it went (r NULL: nothing was done). Returns CMD_OK. */
 int change_answer(struct cmd_context *c, const struct cmd_change *ch, const struct env_plan *p,
-		  const struct change_differences *d, const struct env_report *r);
+		  const struct change_differences *d, const struct env_report *r, const struct cmd_upgrade *u);

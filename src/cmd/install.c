@@ -132,6 +132,7 @@ static int answer(struct install *in, const char *operation, struct err *e)
 	jw_kv_int(w, "committed", info.committed);
 	jw_kv_int(w, "timer_left_ms", s.timer_left_ms);
 	jw_kv_c(w, "next", cmd_typed(c, s.next.p));
+	cmd_put_checks(w, &in->u);
 	return cmd_answer_print(c, &a);
 }
 
@@ -141,23 +142,10 @@ static int answer(struct install *in, const char *operation, struct err *e)
 static int plan(struct install *in, const struct upgrade_request *q, struct err *e)
 {
 	struct cmd_context *c = in->c;
-	struct upgrade_check *k;
 	struct upgrade_status s;
-	size_t n;
-	int failed = 0;
-	if (upgrade_may(&in->u.o, q, e) < 0 || upgrade_status(c->state, &c->arena, in->name, &s, e) < 0)
+	if (upgrade_may(&in->u.o, q, e) < 0 || upgrade_status(c->state, &c->arena, in->name, &s, e) < 0 ||
+	    (q->verb == UPGRADE_ACTIVATE && cmd_upgrade_checks(&in->u, q, e) < 0))
 		return -1;
-	if (q->verb == UPGRADE_ACTIVATE || q->verb == UPGRADE_ROLLBACK) {
-		failed = upgrade_preflight(&in->u.o, q, &c->arena, &k, &n, e);
-		for (size_t i = 0; failed >= 0 && i < n; i++)
-			cmd_say(c, "check %.*s: %s%.*s%s%.*s", STR_ARG(k[i].name), k[i].finding.n ? "" : "passed",
-				STR_ARG(k[i].finding), k[i].cure.n ? "; " : "", STR_ARG(k[i].cure));
-	}
-	if (failed < 0)
-		return -1;
-	if (failed)
-		return err_new(e, ERR_FAILED, "%d check%s failed (see above); nothing changed", failed,
-			       failed == 1 ? "" : "s");
 	if (q->verb == UPGRADE_ACTIVATE)
 		cmd_say(c, "generation %u becomes current, uncommitted, in place of %u", s.to, s.from);
 	else if (q->verb == UPGRADE_COMMIT)
@@ -411,13 +399,14 @@ static int wanted_generation(struct install *in, const struct upgrade_status *s,
 }
 
 /* Nothing without --json. */
-static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, uint32_t to, const struct env_plan *p)
+static int rollback_json(struct install *in, uint32_t from, uint32_t to, const struct env_plan *p)
 {
+	struct cmd_context *c = in->c;
 	auto_answer a = {0};
 	if (!c->json)
 		return 0;
 	struct jw *w = cmd_answer(&a);
-	jw_kv_str(w, "environment", name);
+	jw_kv_str(w, "environment", in->name);
 	jw_kv_c(w, "operation", "rollback");
 	jw_kv_bool(w, "dry_run", c->dry_run);
 	jw_kv_int(w, "from", from);
@@ -425,6 +414,7 @@ static int rollback_json(struct cmd_context *c, struct str name, uint32_t from, 
 	jw_kv_int(w, "added", p ? (int64_t)p->added_n : 0);
 	jw_kv_int(w, "changed", p ? (int64_t)p->changed_n : 0);
 	jw_kv_int(w, "removed", p ? (int64_t)p->removed_n : 0);
+	cmd_put_checks(w, &in->u);
 	return cmd_answer_print(c, &a);
 }
 
@@ -458,7 +448,9 @@ static int run_rollback(struct install *in, uint32_t to, bool in_progress, struc
 		q.prepare = prepare_rollback;
 		q.prepare_ctx = &prepare;
 	}
-	return in->c->dry_run ? upgrade_may(&in->u.o, &q, e) : cmd_upgrade_run(&in->u, &q, e);
+	if (!in->c->dry_run)
+		return cmd_upgrade_run(&in->u, &q, e);
+	return upgrade_may(&in->u.o, &q, e) < 0 || (!in_progress && cmd_upgrade_checks(&in->u, &q, e) < 0) ? -1 : 0;
 }
 
 static int rollback_to(struct install *in, uint32_t to, bool in_progress, struct err *e)
@@ -478,7 +470,7 @@ static int rollback_to(struct install *in, uint32_t to, bool in_progress, struct
 		cmd_say(c, "'%.*s' runs the packages of generation %u again, on both members", STR_ARG(in->name), to);
 	else if (!c->dry_run)
 		cmd_say(c, "'%.*s' is at generation %u again", STR_ARG(in->name), to);
-	return rollback_json(c, in->name, in->info.current, to, &p);
+	return rollback_json(in, in->info.current, to, &p);
 }
 
 static int rollback(struct install *in, struct err *e)
@@ -499,7 +491,7 @@ static int rollback(struct install *in, struct err *e)
 		return -1;
 	if (to == in->info.current && !s.in_progress) {
 		cmd_say(c, "'%.*s' is at generation %u already", STR_ARG(in->name), to);
-		return rollback_json(c, in->name, to, to, NULL);
+		return rollback_json(in, to, to, NULL);
 	}
 	return rollback_to(in, to, s.in_progress, e);
 }

@@ -228,6 +228,52 @@ int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, stru
 	return rc;
 }
 
+/* -- a dry run ------------------------------------------------------------------------------------------------------ */
+
+static const char *check_text(struct cmd_context *c, const struct upgrade_check *k)
+{
+	return k->finding.n ? arena_printf(&c->arena, "%.*s: %s%.*s; %.*s", STR_ARG(k->name),
+					   k->advice ? "advice: " : "", STR_ARG(k->finding), STR_ARG(k->cure))
+			    : arena_printf(&c->arena, "%.*s: passed", STR_ARG(k->name));
+}
+
+int cmd_upgrade_checks(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e)
+{
+	struct cmd_context *c = u->c;
+	auto_buf b = BUF_INIT(ERR_MSG_SIZE);
+	struct upgrade_check *v;
+	size_t n;
+	int failed = upgrade_preflight(&u->o, q, &c->arena, &v, &n, e);
+	if (failed < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		cmd_say(c, "check %s", check_text(c, &v[i]));
+		if (v[i].finding.n && !v[i].advice)
+			buf_printf(&b, "\n  %s", check_text(c, &v[i]));
+	}
+	u->checks = v;
+	u->checks_n = n;
+	return failed ? err_new(e, ERR_FAILED, "%d check%s failed, nothing changed%s", failed, failed == 1 ? "" : "s",
+				c->json || c->quiet ? b.p : " (see above)")
+		      : 0;
+}
+
+static void put_check(struct jw *w, const void *ctx, size_t i)
+{
+	const struct upgrade_check *k = ctx;
+	jw_kv_str(w, "name", k[i].name);
+	jw_kv_bool(w, "passed", !k[i].finding.n);
+	jw_kv_bool(w, "advice", k[i].advice);
+	jw_kv_str(w, "finding", k[i].finding);
+	jw_kv_str(w, "cure", k[i].cure);
+}
+
+void cmd_put_checks(struct jw *w, const struct cmd_upgrade *u)
+{
+	if (u->checks_n)
+		jw_kv_objects(w, "checks", u->checks_n, put_check, u->checks);
+}
+
 /* -- which environment -------------------------------------------------------------------------------------------- */
 
 static bool is_listed(const struct env_info *v, size_t n, struct str name)

@@ -32,9 +32,11 @@ struct cmd_upgrade {
 	struct {
 		bool named, failed;
 	} members[PAIR_MEMBERS + 1];
-	bool paired;	 /* this host is one of two: requests are carried out on both */
-	int64_t wait_ms; /* then: for whoever holds the environment, here or there */
-	uint32_t seen;	 /* then: the current generation, when it was settled */
+	bool paired;			    /* this host is one of two: requests are carried out on both */
+	int64_t wait_ms;		    /* then: for whoever holds the environment, here or there */
+	uint32_t seen;			    /* then: the current generation, when it was settled */
+	const struct upgrade_check *checks; /* of a dry run */
+	size_t checks_n;
 	sigset_t signals;
 	bool signals_wait;
 };
@@ -48,6 +50,9 @@ int cmd_upgrade_unchanged(const struct cmd_upgrade *u, struct err *e);
 int cmd_upgrade_pair(struct cmd_upgrade *u, int64_t wait_ms, struct err *e);
 /* What a crash or a timer that ended left is brought to rest, and told. Nothing for a dry run. */
 int cmd_upgrade_settle(struct cmd_upgrade *u, struct err *e);
+/* For a dry run: the checks on this host, told one by one; ERR_FAILED where one fails, with those in it that nothing tells. */
+int cmd_upgrade_checks(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e);
+void cmd_put_checks(struct jw *w, const struct cmd_upgrade *u); /* nothing without them */
 int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e);
 
 /* The environment that is meant: `name`, or the only one there is. ERR_USAGE lists those to choose from. */

@@ -15,7 +15,9 @@ struct checking {
 
 static void found(struct checking *c, uint32_t member, const char *name, const char *finding, const char *cure)
 {
-	vec_push(&c->found, ((struct upgrade_check){str_c(name), str_c(finding), str_c(cure), member}));
+	vec_push(&c->found,
+		 ((struct upgrade_check){
+			 .name = str_c(name), .finding = str_c(finding), .cure = str_c(cure), .member = member}));
 	c->failed++;
 }
 

@@ -340,6 +340,8 @@ static void put_check(struct jw *w, const void *ctx, size_t i)
 	put_text(w, "name", c[i].name);
 	put_text_opt(w, "finding", c[i].finding);
 	put_text_opt(w, "cure", c[i].cure);
+	if (c[i].advice)
+		jw_kv_bool(w, "advice", true);
 }
 
 void message_put_checks(struct jw *w, const struct upgrade_check *v, size_t n)
@@ -359,7 +361,8 @@ int message_read_checks(const struct json *j, struct arena *a, struct upgrade_ch
 	for (size_t i = 0; i < n; i++)
 		if (opt_text(&list->item[i], "name", &v[i].name, e) < 0 ||
 		    opt_text(&list->item[i], "finding", &v[i].finding, e) < 0 ||
-		    opt_text(&list->item[i], "cure", &v[i].cure, e) < 0)
+		    opt_text(&list->item[i], "cure", &v[i].cure, e) < 0 ||
+		    opt_bool(&list->item[i], "advice", &v[i].advice, e) < 0)
 			return -1;
 	*ret = v;
 	*ret_n = n;

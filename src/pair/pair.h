@@ -124,8 +124,8 @@ int pair_status(const struct pair_opts *o, struct arena *a, struct str env, stru
 #define PAIR_CHECK_SUPPORTED                                                                                           \
 	"install_issu supported" /* reached, in one state, agents that understand each other, clocks */
 #define PAIR_CHECK_HOT "standby is in Standby Hot state" /* both healthy, of one version */
-#define PAIR_CHECK_MEDIA "booted from the valid media"	 /* files as they were laid out */
-#define PAIR_CHECK_AUTOBOOT "AutoBoot mode is enabled"
+#define PAIR_CHECK_MEDIA UPGRADE_CHECK_MEDIA
+#define PAIR_CHECK_AUTOBOOT UPGRADE_CHECK_AUTOBOOT
 enum { PAIR_SKEW_MAX_MS = 10 * 1000 };
 size_t pair_checks(const struct pair_status *s, struct str env, struct arena *a, struct upgrade_check **ret,
 		   size_t *ret_n);

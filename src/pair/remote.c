@@ -246,7 +246,7 @@ static int remote_preflight(struct member *m, const struct upgrade_request *requ
 		return bad_answer(r, e);
 	for (size_t i = 0; i < *ret_n; i++) {
 		(*ret)[i].member = m->number;
-		failed += (*ret)[i].finding.n > 0;
+		failed += (*ret)[i].finding.n > 0 && !(*ret)[i].advice;
 	}
 	return failed;
 }

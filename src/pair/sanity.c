@@ -23,12 +23,13 @@ static void verified(struct sanity *s, const char *name)
 				arena_printf(&s->k->arena, "Verifying %s", name), NULL);
 }
 
-/* What the document calls a member's own check; NULL: nothing. */
+/* A member's own check that is made of both, too; "managed environment" and "autostart" are what an older agent calls two of them.
+ * NULL: it is none. */
 static const char *name_here(struct str name)
 {
-	return str_eq(name, STR("managed environment")) ? PAIR_CHECK_MEDIA
-	       : str_eq(name, STR("autostart"))		? PAIR_CHECK_AUTOBOOT
-							: NULL;
+	bool is_media = str_eq(name, STR(PAIR_CHECK_MEDIA)) || str_eq(name, STR("managed environment"));
+	bool is_autoboot = str_eq(name, STR(PAIR_CHECK_AUTOBOOT)) || str_eq(name, STR("autostart"));
+	return is_media ? PAIR_CHECK_MEDIA : is_autoboot ? PAIR_CHECK_AUTOBOOT : NULL;
 }
 
 /* Those that each member makes for itself. */
@@ -46,9 +47,11 @@ static int ask_member(struct sanity *s, uint32_t n, struct err *e)
 			known |= str_eq(*name, c[i].name);
 		if (!known)
 			vec_push(&s->names, c[i].name);
-		if (c[i].finding.n)
-			vec_push(&s->found,
-				 ((struct upgrade_check){ours ? str_c(ours) : c[i].name, c[i].finding, c[i].cure, n}));
+		struct upgrade_check f = c[i];
+		f.name = ours ? str_c(ours) : f.name;
+		f.member = n;
+		if (f.finding.n && !f.advice)
+			vec_push(&s->found, f);
 	}
 	return 0;
 }

@@ -21,7 +21,9 @@ struct preflight {
 	struct env_info info; /* no name: a new environment */
 	struct env_operation op;
 	uint32_t to; /* the generation to activate, 0: not laid out yet */
-	bool paired;
+	bool paired, activating;
+	bool runs_services; /* one of the two generations has some */
+	enum op_event event;
 	struct arena *a;
 	struct check_vec checks;
 };
@@ -33,7 +35,28 @@ static void passed(struct preflight *p, const char *name)
 
 static void found(struct preflight *p, const char *name, const char *finding, const char *cure)
 {
-	vec_push(&p->checks, ((struct upgrade_check){str_c(name), str_c(finding), str_c(cure), 0}));
+	vec_push(&p->checks,
+		 ((struct upgrade_check){.name = str_c(name), .finding = str_c(finding), .cure = str_c(cure)}));
+}
+
+/* -- no operation ---------------------------------------------------------------------------------------------------- */
+
+/* What the table of states says, as one finding among the others. Where nothing is under way nothing is in the way. */
+static int check_idle(struct preflight *p, struct err *e)
+{
+	enum op_state s = OP_NONE, next;
+	struct err refusal = ERR_INIT;
+	if (p->op.id.n && op_state_parse(p->op.state, &s, e) < 0)
+		return -1;
+	if (s == OP_NONE || machine_next(s, p->event, p->o->env, &next, &refusal) == 0) {
+		passed(p, UPGRADE_CHECK_IDLE);
+		return 0;
+	}
+	const char *cure = strstr(refusal.msg, "; ");
+	size_t n = cure ? (size_t)(cure - refusal.msg) : strlen(refusal.msg);
+	found(p, UPGRADE_CHECK_IDLE, arena_printf(p->a, "%.*s", (int)n, refusal.msg),
+	      cure ? arena_strdup(p->a, str_c(cure + 2)) : "");
+	return 0;
 }
 
 /* -- install mode: what runs is what was laid out ------------------------------------------------------------------- */
@@ -60,13 +83,13 @@ static int check_managed(struct preflight *p, struct err *e)
 		return 0;
 	int64_t n = env_differences(p->o->state, p->o->env, 0, false, note_difference, &c, e);
 	if (n >= 0 && c.n)
-		found(p, "managed environment",
+		found(p, UPGRADE_CHECK_MEDIA,
 		      arena_printf(p->a, "%zu file%s changed by hand: %s%s", c.n, c.n == 1 ? " was" : "s were",
 				   c.names.p, c.n > MAX_NAMED ? ", ..." : ""),
 		      arena_printf(p->a, "'slipway env export -n %.*s | slipway apply - -n %.*s' lays it out anew",
 				   STR_ARG(p->o->env), STR_ARG(p->o->env)));
 	else if (n >= 0)
-		passed(p, "managed environment");
+		passed(p, UPGRADE_CHECK_MEDIA);
 	buf_release(&c.names);
 	return n < 0 ? -1 : 0;
 }
@@ -254,6 +277,9 @@ static int check_components(struct preflight *p, struct err *e)
 		return -1;
 	for (size_t i = 0; i < next_n; i++)
 		services += next[i].services_n;
+	p->runs_services = services > 0;
+	for (size_t i = 0; i < now_n; i++)
+		p->runs_services |= now[i].services_n > 0;
 	if (p->to)
 		check_formats(p, now, now_n, next, next_n);
 	if (p->to && p->info.current && check_matrix(p, now, now_n, next, next_n, e) < 0)
@@ -266,11 +292,13 @@ static int check_components(struct preflight *p, struct err *e)
 	return 0;
 }
 
-/* A member that does not come back after a boot leaves the other one alone with the half of an upgrade. */
+/* A member that does not come back after a boot leaves the other one alone with the half of an upgrade. On a host of its own nobody
+ * waits for it; what does not come back are its services, and the timer. */
 static int check_autostart(struct preflight *p, struct err *e)
 {
-	struct upgrade_check c = {.name = STR("autostart")};
-	if (!p->paired)
+	struct upgrade_check c = {.name = STR(UPGRADE_CHECK_AUTOBOOT), .advice = !p->paired};
+	bool asked_later = p->q->verb == UPGRADE_ADD && p->q->then_activate && !p->activating;
+	if (!p->paired && (asked_later || !p->runs_services))
 		return 0;
 	if (upgrade_autostart(p->o, p->a, &c.finding, &c.cure, e) < 0)
 		return -1;
@@ -312,7 +340,7 @@ static int read_situation(struct preflight *p, struct err *e)
 	if (rc < 0 || (rc > 0 && p->op.detail.n && !j) || (j && json_opt_bool(j, "paired", &p->paired, e) < 0))
 		return -1;
 	p->paired |= p->q->paired;
-	if (p->q->verb != UPGRADE_ROLLBACK && rc > 0)
+	if (p->q->verb != UPGRADE_ROLLBACK && (p->q->verb != UPGRADE_ADD || p->activating) && rc > 0)
 		p->to = p->op.to;
 	if (p->q->verb == UPGRADE_ROLLBACK)
 		p->to = p->q->generation;
@@ -322,9 +350,18 @@ static int read_situation(struct preflight *p, struct err *e)
 int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request *q, struct arena *a,
 		      struct upgrade_check **ret, size_t *ret_n, struct err *e)
 {
-	struct preflight p = {.o = o, .q = q, .a = a};
+	return run_preflight(o, q, false, a, ret, ret_n, e);
+}
+
+int run_preflight(const struct upgrade_opts *o, const struct upgrade_request *q, bool activating, struct arena *a,
+		  struct upgrade_check **ret, size_t *ret_n, struct err *e)
+{
+	struct preflight p = {.o = o, .q = q, .a = a, .activating = activating, .event = run_event(q, activating)};
 	int failed = 0, rc = read_situation(&p, e);
-	bool added_now = q->verb == UPGRADE_ADD && p.to; /* of one shot: these were asked before it was laid out */
+	bool added_now = q->verb == UPGRADE_ADD &&
+			 activating; /* of one shot: these were asked before it was laid out */
+	if (rc == 0)
+		rc = check_idle(&p, e);
 	if (rc == 0 && !added_now)
 		rc = check_managed(&p, e) < 0 || (q->verb != UPGRADE_ROLLBACK && check_space(&p, e) < 0) ? -1 : 0;
 	if (rc == 0)
@@ -333,7 +370,7 @@ int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request
 	*ret_n = p.checks.n;
 	vec_foreach(c, &p.checks) {
 		(*ret)[c - p.checks.v] = *c;
-		failed += c->finding.n > 0;
+		failed += c->finding.n > 0 && !c->advice;
 	}
 	vec_release(&p.checks);
 	return rc < 0 ? -1 : failed;

@@ -18,15 +18,17 @@ int run_check(const struct run *r, bool aloud, bool activating, struct err *e)
 	auto_arena a = ARENA_INIT;
 	struct upgrade_check *c;
 	size_t n, failed = 0;
-	if (upgrade_preflight(r->o, r->q, &a, &c, &n, e) < 0)
+	if (run_preflight(r->o, r->q, activating, &a, &c, &n, e) < 0)
 		return -1;
 	if (aloud && activating)
 		run_tell(r, UPGRADE_EVENT_STAGE, 0, false, "Initial System Level Sanity Check", NULL);
 	for (size_t i = 0; i < n; i++) {
 		if (aloud)
-			run_tell(r, UPGRADE_EVENT_MEMBER, 0, !c[i].finding.n,
+			run_tell(r, UPGRADE_EVENT_MEMBER, 0, !c[i].finding.n || c[i].advice,
 				 arena_printf(&a, "Verifying %.*s", STR_ARG(c[i].name)), NULL);
-		if (!c[i].finding.n)
+		if (c[i].advice && c[i].finding.n && aloud)
+			run_note(r, "%.*s; %.*s", STR_ARG(c[i].finding), STR_ARG(c[i].cure));
+		if (!c[i].finding.n || c[i].advice)
 			continue;
 		failed++;
 		buf_printf(&b, "%s%.*s: %.*s; %.*s", b.n ? "\n  " : "", STR_ARG(c[i].name), STR_ARG(c[i].finding),
@@ -38,6 +40,26 @@ int run_check(const struct run *r, bool aloud, bool activating, struct err *e)
 	if (aloud && activating)
 		run_tell(r, UPGRADE_EVENT_FINISH, 0, true, "Initial System Level Sanity Check", NULL);
 	return 0;
+}
+
+/* The state does not allow it: what stands against it besides is said in the same breath. -1. */
+static int refuse(const struct run *r, struct err *e)
+{
+	auto_buf b = BUF_INIT(ERR_MSG_SIZE);
+	auto_arena a = ARENA_INIT;
+	struct upgrade_check *c;
+	struct err ignored = ERR_INIT;
+	size_t n;
+	bool begins = r->q->verb == UPGRADE_ADD || r->q->verb == UPGRADE_ACTIVATE;
+	if (!begins || r->q->operation || r->q->operation_id ||
+	    upgrade_preflight(r->o, r->q, &a, &c, &n, &ignored) <= 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (c[i].finding.n && !c[i].advice && !str_eq(c[i].name, STR(UPGRADE_CHECK_IDLE)))
+			buf_printf(&b, "\n  %.*s: %.*s; %.*s", STR_ARG(c[i].name), STR_ARG(c[i].finding),
+				   STR_ARG(c[i].cure));
+	auto_free char *refusal = xstrdup(e->msg);
+	return b.n ? err_new(e, e->code, "%s%s", refusal, b.p) : -1;
 }
 
 /* A plain change whose new version brings a component is none: its configuration and its state are looked after. */
@@ -72,8 +94,9 @@ static int lay_out(struct run *r, struct err *e)
 static int add(struct run *r, struct err *e)
 {
 	enum op_state adding;
-	if (machine_next(r->state, OP_DO_ADD, r->o->env, &adding, e) < 0 || run_begin(r, e) < 0 ||
-	    (!r->plain && run_check(r, !r->paired, false, e) < 0))
+	if (machine_next(r->state, OP_DO_ADD, r->o->env, &adding, e) < 0)
+		return refuse(r, e);
+	if (run_begin(r, e) < 0 || (!r->plain && run_check(r, !r->paired, false, e) < 0))
 		return -1;
 	r->begun = true;
 	if ((r->q->prepare && r->q->prepare(r->q->prepare_ctx, e) < 0) || run_reach(r, OP_DO_ADD, e) < 0)
@@ -104,8 +127,9 @@ static int activate(struct run *r, struct err *e)
 {
 	enum op_event v = r->q->verb == UPGRADE_ROLLBACK ? OP_DO_ROLLBACK : OP_DO_ACTIVATE;
 	enum op_state next;
-	if (machine_next(r->state, v, r->o->env, &next, e) < 0 || (!r->plain && run_check(r, true, true, e) < 0) ||
-	    run_arm_timer(r, e) < 0)
+	if (machine_next(r->state, v, r->o->env, &next, e) < 0)
+		return refuse(r, e);
+	if ((!r->plain && run_check(r, true, true, e) < 0) || run_arm_timer(r, e) < 0)
 		return -1;
 	if (run_reach(r, v, e) < 0) {
 		r->op.timer = (struct env_timer){0};
@@ -328,6 +352,11 @@ static const struct verb {
 	[UPGRADE_WITHDRAW] = {"install_withdraw", "withdraw", OP_DO_WITHDRAW, paired_withdraw},
 };
 
+enum op_event run_event(const struct upgrade_request *q, bool activating)
+{
+	return q->verb == UPGRADE_ADD && activating ? OP_DO_ACTIVATE : verbs[q->verb].event;
+}
+
 static const char *title_of(const struct upgrade_request *q)
 {
 	if (q->verb == UPGRADE_ADD && q->then_activate)
@@ -381,9 +410,9 @@ int upgrade_may(const struct upgrade_opts *o, const struct upgrade_request *q, s
 	enum op_state next;
 	int rc = run_read(&r, e);
 	if (rc >= 0) {
-		rc = paired_admit(&r, e) < 0 || refuse_other_rollback(&r, e) < 0
-			     ? -1
-			     : machine_next(r.state, verbs[q->verb].event, o->env, &next, e);
+		rc = paired_admit(&r, e) < 0 || refuse_other_rollback(&r, e) < 0	 ? -1
+		     : machine_next(r.state, verbs[q->verb].event, o->env, &next, e) < 0 ? refuse(&r, e)
+											 : 0;
 		if (rc < 0)
 			note_failure(&r, e);
 	}

@@ -72,6 +72,10 @@ int run_timer_changed(const struct run *r, struct err *e);
 int run_is_committed(const struct run *r, struct err *e);
 
 /* -- run.c -- */
+/* upgrade_preflight; `activating`: of a one-shot, the part behind its add. */
+int run_preflight(const struct upgrade_opts *o, const struct upgrade_request *q, bool activating, struct arena *a,
+		  struct upgrade_check **ret, size_t *ret_n, struct err *e);
+enum op_event run_event(const struct upgrade_request *q, bool activating);
 /* All findings at once. `aloud`: each check is told, as the stage of an activation where it is one. */
 int run_check(const struct run *r, bool aloud, bool activating, struct err *e);
 /* Checkpoint, configuration, switch, services. */

@@ -134,13 +134,18 @@ int upgrade_outcome(struct env_state *st, struct arena *a, struct str env, struc
 int64_t upgrade_timer_left_ms(struct env_state *st, struct env_hold *h, struct str env, struct err *e);
 
 /* == 5. checks before anything changes ============================================================================ */
+#define UPGRADE_CHECK_IDLE "no other operation in progress"
+#define UPGRADE_CHECK_MEDIA "booted from the valid media" /* files as they were laid out */
+#define UPGRADE_CHECK_AUTOBOOT "AutoBoot mode is enabled"
 struct upgrade_check {
-	struct str name;    /* "space", "managed", "services", … */
+	struct str name;    /* "space", "services", UPGRADE_CHECK_IDLE, … */
 	struct str finding; /* empty: passed */
 	struct str cure;
 	uint32_t member;
+	bool advice; /* a finding that hinders nothing here: that nothing starts at boot, on a host of its own */
 };
-/* All checks for a request, failing or not; nothing is changed. Returns the number that failed, -1 where checking itself failed. */
+/* All checks for a request, failing or not; nothing is changed. Returns the number that failed, advice not counted; -1 where checking
+ * itself failed. */
 int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request *q, struct arena *a,
 		      struct upgrade_check **ret, size_t *ret_n, struct err *e);
 

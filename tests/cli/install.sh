@@ -82,6 +82,7 @@ t 'nor one that is not there' must_fail 1 sw install commit -n web
 t 'which leaves nothing' test ! -e root/env/.web.lock
 t 'a dry run of add' runs sw install add web=1.0 -n web --dry-run
 t 'shows the plan' has '^+ web  *1.0' out
+t 'and the checks' has '^check no other operation in progress: passed' err
 t 'and does nothing' must_fail 1 sw show install summary -n web
 t 'add' runs sw install add web=1.0 -n web
 t 'begins with a date' has '^install_add: START [A-Z][a-z]* [A-Z][a-z]* [ 0-9][0-9] [0-9:]* UTC 20[0-9]*$' out
@@ -132,6 +133,14 @@ t 'says what goes on' has "'slipway install activate issu -n web' goes on with i
 t 'a dry run is refused too' must_fail 1 sw install commit --dry-run
 t 'and one that would do' runs sw install activate --dry-run
 t 'tells the checks' has '^check space: passed' err
+t 'as JSON' runs sw install activate --dry-run --json
+t 'too' has '"name": "no other operation in progress"' out
+echo 'reserve: 1000 TiB' >root/config.yml
+t 'a dry run with a check that fails' must_fail 1 sw install activate --dry-run --json
+t 'has it in its answer' has 'space: [0-9]* MiB are free' out
+t 'what is refused has it, too' refused "in state 'added': a version has been added already" install add web=1.2
+t 'with its cure' has "^  space: .*; 'slipway install remove inactive -n web' and 'slipway store gc' make room" err
+rm root/config.yml
 t 'did nothing' state added 3 3
 t 'abort in added' runs sw install abort issu
 t 'takes it away' test ! -e root/env/web/4
@@ -226,7 +235,7 @@ t 'are named with what replaces them' has "'threads' is deprecated: use workers"
 sw -q install abort
 rm root/env/web/3/share/web/version
 t 'a file that is gone' must_fail 1 sw install add web=1.1
-t 'is named, with the cure' has "managed environment: 1 file was changed by hand: 'share/web/version' (missing); 'slipway env export" err
+t 'is named, with the cure' has "booted from the valid media: 1 file was changed by hand: 'share/web/version' (missing); 'slipway env export" err
 t 'which works' sh -c '"$SLIPWAY" env export -n web | "$SLIPWAY" apply - -n web --sync --syncmode=delete'
 
 # -- timer ----------------------------------------------------------------------------------------------------------------

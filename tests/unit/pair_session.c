@@ -168,11 +168,13 @@ TEST(looks_and_roles_and_outcomes_come_back_whole)
 TEST(orders_arrive_whole_and_events_come_back)
 {
 	auto_sides s = {0};
-	struct upgrade_check checks[2] = {{STR("space"), STR(""), STR(""), 0},
-					  {STR("managed"), STR("1 file"), STR("mend"), 0}};
+	struct upgrade_check checks[3] = {
+		{.name = STR("space")},
+		{.name = STR("managed"), .finding = STR("1 file"), .cure = STR("mend")},
+		{.name = STR("boot"), .finding = STR("nothing"), .cure = STR("start"), .advice = true}};
 	sides_open(&s);
 	s.far.checks = checks;
-	s.far.checks_n = 2;
+	s.far.checks_n = 3;
 	sides_link(&s);
 	OK(s.m->ops->hold(s.m, STR("web"), 1000, &e));
 	struct upgrade_request q = {
@@ -194,9 +196,10 @@ TEST(orders_arrive_whole_and_events_come_back)
 	struct upgrade_check *got;
 	size_t n;
 	CHECK_INT(s.m->ops->preflight(s.m, &q, &s.here.arena, &got, &n, &e), 1);
-	CHECK(n == 2 && str_eq(got[1].finding, STR("1 file")) && str_eq(got[1].cure, STR("mend")) &&
+	CHECK(n == 3 && str_eq(got[1].finding, STR("1 file")) && str_eq(got[1].cure, STR("mend")) &&
 	      got[1].member == 2);
 	CHECK(str_eq(got[0].name, STR("space")) && got[0].finding.n == 0);
+	CHECK(!got[1].advice && got[2].advice && str_eq(got[2].finding, STR("nothing")));
 	CHECK_INT(s.m->ops->settle(s.m, &e), 1);
 	enum traffic_step_kind undo = TRAFFIC_NOTHING;
 	OK(s.m->ops->traffic(s.m, &(struct traffic_step){.kind = TRAFFIC_WAIT_ADDRESS, .driver = 3, .member = 1}, 1500,

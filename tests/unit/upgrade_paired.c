@@ -380,7 +380,8 @@ TEST(a_member_must_come_back_after_a_boot)
 	h.opts.autostart_elsewhere = false;
 	h.opts.host_root = h.w.root; /* a folder where nothing of the kind is */
 	CHECK_INT(run(&h, add), -1);
-	CHECK_MSG(h.w.err.code == ERR_FAILED && strstr(h.w.err.msg, "1 check failed, nothing changed\n  autostart: "),
+	CHECK_MSG(h.w.err.code == ERR_FAILED &&
+			  strstr(h.w.err.msg, "1 check failed, nothing changed\n  AutoBoot mode is enabled: "),
 		  "%s", h.w.err.msg);
 	CHECK_STR(state_of(&h), "none");
 	add = add_paired(&h, "1.1");

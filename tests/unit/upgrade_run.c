@@ -185,6 +185,60 @@ TEST(checks_are_listed_all_at_once)
 		  "%s", h.w.err.msg);
 }
 
+TEST(a_pending_operation_is_one_finding_among_others)
+{
+	auto_host h = {0};
+	struct upgrade_check *c;
+	size_t n;
+	first(&h, "");
+	struct env_lock_package p[] = {web(&h, "1.1", ""), envs_simple(&h.w, "lib", "1")};
+	must(&h, add_of(&h, p, 2));
+	const struct upgrade_request again = add_of(&h, p, 2);
+	CHECK_INT(upgrade_preflight(&h.opts, &again, &h.w.arena, &c, &n, &h.w.err), 1);
+	CHECK_STR(c[0].name.p, UPGRADE_CHECK_IDLE);
+	CHECK_STR(c[0].finding.p, "install add is not possible in state 'added': a version has been added already");
+	CHECK_STR(c[0].cure.p,
+		  "'slipway install activate -n e' goes on with it, 'slipway install abort issu -n e' goes back");
+	const struct upgrade_request activate = {.verb = UPGRADE_ACTIVATE};
+	CHECK_INT(upgrade_preflight(&h.opts, &activate, &h.w.arena, &c, &n, &h.w.err), 0);
+	CHECK_INT(run(&h, again), -1);
+	CHECK_MSG(!strchr(h.w.err.msg, '\n'), "%s", h.w.err.msg);
+	h.opts.reserve_bytes = UINT64_MAX / 2;
+	h.w.err = (struct err)ERR_INIT;
+	CHECK_INT(run(&h, again), -1);
+	CHECK_MSG(str_starts(str_c(h.w.err.msg), STR("install add is not possible in state 'added'")) &&
+			  strstr(h.w.err.msg, "\n  space: "),
+		  "%s", h.w.err.msg);
+	h.w.err = (struct err)ERR_INIT;
+	CHECK_INT(upgrade_may(&h.opts, &again, &h.w.err), -1);
+	CHECK_MSG(strstr(h.w.err.msg, "\n  space: "), "%s", h.w.err.msg);
+}
+
+TEST(nothing_starts_at_boot_is_advice_on_a_host_of_its_own)
+{
+	auto_host h = {0};
+	struct upgrade_check *c = NULL, *boot = NULL;
+	size_t n;
+	first(&h, "");
+	struct env_lock_package p[] = {web(&h, "1.1", ""), envs_simple(&h.w, "lib", "1")};
+	must(&h, add_of(&h, p, 2));
+	const struct upgrade_request q = {.verb = UPGRADE_ACTIVATE};
+	h.opts.host_root = test_tmp();
+	h.opts.autostart_elsewhere = false;
+	CHECK_INT(upgrade_preflight(&h.opts, &q, &h.w.arena, &c, &n, &h.w.err), 0);
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(c[i].name, STR(UPGRADE_CHECK_AUTOBOOT)))
+			boot = &c[i];
+	CHECK(boot && boot->advice && boot->finding.n && boot->cure.n);
+	h.opts.autostart_elsewhere = true;
+	CHECK_INT(upgrade_preflight(&h.opts, &q, &h.w.arena, &c, &n, &h.w.err), 0);
+	for (size_t i = 0; i < n; i++)
+		CHECK(!c[i].finding.n);
+	h.opts.autostart_elsewhere = false;
+	must(&h, q);
+	CHECK_STR(status_of(&h).state.p, "activated");
+}
+
 /* -- what is in one go is whole or not at all ---------------------------------------------------------------------- */
 static const struct env_history_entry *last_of_history(struct host *h)
 {
