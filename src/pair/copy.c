@@ -2,6 +2,8 @@
 #include "pair/copy.h"
 
 #include <errno.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -11,6 +13,7 @@
 
 enum { ANSWER_MS = 10 * 60 * 1000 };
 #define ARCHIVE_MAX ((uint64_t)1 << 36)
+#define MIB ((uint64_t)1 << 20)
 
 static void put_u64(struct buf *b, uint64_t v)
 {
@@ -39,6 +42,7 @@ struct sending {
 	void *ctx;
 	VEC(struct wanted) wanted;
 	struct copy_report *report;
+	uint64_t left; /* bytes that are still to be sent */
 	unsigned unanswered;
 	bool resumed;
 	struct err failure; /* the first that the other side answered */
@@ -122,6 +126,7 @@ static int put_piece(struct sending *s, const struct pkg_record *r, uint64_t at,
 	jw_kv_hex(&w, "blob", r->sha256, SHA256_SIZE);
 	jw_kv_int(&w, "at", (int64_t)at);
 	jw_kv_int(&w, "size", (int64_t)size);
+	jw_kv_int(&w, "left", (int64_t)s->left);
 	jw_object_end(&w);
 	if (s->unanswered >= MESSAGE_WINDOW && take_answer(s, e) < 0)
 		return -1;
@@ -161,10 +166,27 @@ static int send_archive(struct sending *s, const struct wanted *x, char *piece, 
 		    put_piece(s, x->record, at, (uint64_t)size, str_of(piece, n), e) < 0)
 			return -1;
 		at += n;
+		s->left -= n < s->left ? n : s->left;
 		s->report->bytes += n;
 	} while (at < (uint64_t)size && s->failure.code == ERR_NONE);
 	s->report->archives++;
 	return 0;
+}
+
+/* How much that is in all, before the first piece. */
+static void measure(struct sending *s)
+{
+	s->left = 0;
+	for (size_t i = 0; i < s->wanted.n; i++) {
+		const struct wanted *x = &s->wanted.v[i];
+		struct err ignored = ERR_INIT; /* sending it tells */
+		struct stat st;
+		if (x->have == COPY_THERE || !store_has_blob(s->from, x->record->sha256))
+			continue;
+		auto_fd fd = store_blob_open(s->from, x->record->sha256, &ignored);
+		if (fd >= 0 && fstat(fd, &st) == 0)
+			s->left += (uint64_t)st.st_size - (x->have <= (uint64_t)st.st_size ? x->have : 0);
+	}
 }
 
 static int send_each(struct sending *s, struct err *e)
@@ -193,6 +215,7 @@ static int send_all(struct sending *s, struct err *e)
 	s->resumed = false;
 	if (ask_have(s, e) < 0)
 		return -1;
+	measure(s);
 	int rc = send_each(s, e);
 	if (rc < 0 && e->code == ERR_NETWORK)
 		return -1;
@@ -242,6 +265,26 @@ void copy_release(struct copy *c)
 	c->digest = NULL;
 }
 
+/* For all that is announced, this archive or more. */
+static int check_room(const struct copy *c, const uint8_t sha[SHA256_SIZE], uint64_t size, uint64_t left, struct err *e)
+{
+	struct statvfs v;
+	uint64_t have = store_partial_size(c->store, sha), need = have <= size ? size - have : size;
+	if (fstatvfs(c->root_fd, &v) < 0)
+		return err_sys(e, "free space of '%s'", c->root_path);
+	uint64_t free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+	if (left > need)
+		need = left;
+	if (free_bytes >= c->reserve_bytes && free_bytes - c->reserve_bytes >= need)
+		return 0;
+	return err_errno(
+		e, ENOSPC,
+		"%llu MiB are free in '%s', where %llu MiB are needed for what is to be copied and %llu MiB stay "
+		"free",
+		(unsigned long long)(free_bytes / MIB), c->root_path,
+		(unsigned long long)(need / MIB + (need % MIB != 0)), (unsigned long long)(c->reserve_bytes / MIB));
+}
+
 /* What an earlier copy left counts, digest and all; more than there can be does not. */
 static int open_partial(struct copy *c, const uint8_t sha[SHA256_SIZE], uint64_t size, struct err *e)
 {
@@ -282,10 +325,15 @@ static int finish(struct copy *c, struct err *e)
 		       hex);
 }
 
+static bool is_new(const struct copy *c, const uint8_t sha[SHA256_SIZE])
+{
+	return c->fd < 0 || memcmp(c->sha256, sha, SHA256_SIZE) != 0;
+}
+
 static int take_piece(struct copy *c, const uint8_t sha[SHA256_SIZE], uint64_t at, uint64_t size, struct str bytes,
 		      struct err *e)
 {
-	if ((c->fd < 0 || memcmp(c->sha256, sha, SHA256_SIZE) != 0) && open_partial(c, sha, size, e) < 0)
+	if (is_new(c, sha) && open_partial(c, sha, size, e) < 0)
 		return -1;
 	/* also what was on its way when a piece before it failed */
 	if (at != c->at || bytes.n > size - at || (bytes.n == 0 && at < size))
@@ -301,13 +349,16 @@ static int take_piece(struct copy *c, const uint8_t sha[SHA256_SIZE], uint64_t a
 int copy_take(struct copy *c, const struct wire_message *m, struct err *e)
 {
 	uint8_t sha[SHA256_SIZE];
-	int64_t at, size;
+	int64_t at, size, left = 0;
 	if (message_get_digest(m->json, "blob", sha, e) < 0 ||
 	    message_get_number(m->json, "size", 0, ARCHIVE_MAX, &size, e) < 0 ||
-	    message_get_number(m->json, "at", 0, size, &at, e) < 0)
+	    message_get_number(m->json, "at", 0, size, &at, e) < 0 ||
+	    (json_get(m->json, "left") && message_get_number(m->json, "left", 0, INT64_MAX, &left, e) < 0))
 		return -1;
 	if (store_has_blob(c->store, sha)) /* by somebody else meanwhile */
 		return 0;
+	if (is_new(c, sha) && check_room(c, sha, (uint64_t)size, (uint64_t)left, e) < 0)
+		return -1;
 	int rc = take_piece(c, sha, (uint64_t)at, (uint64_t)size, m->bytes, e);
 	if (rc < 0 || c->at == (uint64_t)size)
 		copy_release(c);

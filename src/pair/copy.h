@@ -13,7 +13,8 @@
  *
  * Pieces are sent MESSAGE_WINDOW at a time without waiting for an answer, across archives: neither the time that an answer takes nor
  * many small archives slow it down. An archive whose copy was cut off is gone on with where it ended; it gets its name when its
- * SHA-256, taken while it came, is right.
+ * SHA-256, taken while it came, is right. Each piece says how much is to come with it: what there is no room for is refused before any
+ * of it is taken.
  */
 #include "pair/link.h"
 #include "store/store.h"
@@ -28,6 +29,10 @@ int copy_send(struct link *l, const struct env_spec_file *lock, struct store *fr
 
 struct copy {
 	struct store *store; /* the caller's */
+	/* where that is, and how much stays free there */
+	int root_fd;
+	const char *root_path;
+	uint64_t reserve_bytes;
 	uint8_t sha256[SHA256_SIZE];
 	int fd; /* of the archive that comes just now, -1: none */
 	uint64_t at;

@@ -76,6 +76,9 @@ static int need_store(struct session *s, struct err *e)
 		return -1;
 	s->store = s->own_store ? s->own_store : s->o->local.store;
 	s->copying.store = s->store;
+	s->copying.root_fd = s->o->local.root_fd;
+	s->copying.root_path = s->o->local.root_path;
+	s->copying.reserve_bytes = upgrade_reserve_bytes(&s->o->local);
 	return 0;
 }
 

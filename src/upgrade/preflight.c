@@ -105,10 +105,15 @@ static uint64_t unpacked_estimate(const struct env_plan *plan)
 	return sum;
 }
 
+uint64_t upgrade_reserve_bytes(const struct upgrade_opts *o)
+{
+	return o->reserve_bytes ? o->reserve_bytes : RESERVE_BYTES;
+}
+
 static int check_space(struct preflight *p, struct err *e)
 {
 	struct statvfs v;
-	uint64_t reserve = p->o->reserve_bytes ? p->o->reserve_bytes : RESERVE_BYTES;
+	uint64_t reserve = upgrade_reserve_bytes(p->o);
 	if (fstatvfs(p->o->root_fd, &v) < 0)
 		return err_sys(e, "free space of '%s'", p->o->root_path);
 	uint64_t available = (uint64_t)v.f_bavail * v.f_frsize, need = unpacked_estimate(p->q->plan) + reserve;

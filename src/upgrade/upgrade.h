@@ -118,6 +118,8 @@ struct upgrade_opts {
 	upgrade_event_fn *event;  /* may be NULL */
 	void *ctx;
 };
+/* What must be left free, with its default. */
+uint64_t upgrade_reserve_bytes(const struct upgrade_opts *o);
 int upgrade_run(const struct upgrade_opts *o, const struct upgrade_request *q, struct err *e);
 /* 0 where the state allows the request, else the refusal that upgrade_run would give (ERR_FAILED). Asked before something long
  * is prepared for it; without a hold it leaves no trace. The answer is a person's: of a paired operation too. */

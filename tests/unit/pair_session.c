@@ -50,6 +50,7 @@ static void sides_open(struct sides *s)
 	s->far.log = s->log;
 	s->opts = (struct pair_opts){.local = {.root_fd = s->there.root_fd,
 					       .root_path = s->there.root,
+					       .reserve_bytes = 1,
 					       .state = s->there.st,
 					       .store = s->there.store,
 					       .env_opts = s->there.opts}};
@@ -563,6 +564,40 @@ TEST(a_damaged_beginning_is_sent_again)
 	OK(s.m->ops->copy(s.m, &lock, s.here.store, &e));
 	CHECK_STR(e.msg, "");
 	check_there(&s, &lock);
+}
+
+TEST(what_there_is_no_room_for_is_refused_before_a_byte_is_taken)
+{
+	auto_sides s = {0};
+	char hex[SHA256_HEX_SIZE];
+	sides_open(&s);
+	struct env_spec_file lock = lock_here(&s, 3);
+	const uint8_t *sha = lock.packages[0].record.sha256;
+	hex_encode(sha, SHA256_SIZE, hex);
+	sides_raw(&s);
+	CHECK_STR(ASK("{\"ask\":\"hold\",\"env\":\"web\",\"wait_ms\":0}"), "");
+	/* announced: this archive, and others after it */
+	const char *put = arena_printf(&s.here.arena,
+				       "{\"ask\":\"put\",\"blob\":\"%s\",\"at\":0,\"size\":9,"
+				       "\"left\":%lld}",
+				       hex, (long long)1 << 60);
+	const char *answer = ask_raw(&s, put, STR("x"));
+	CHECK_MSG(strstr(answer, "MiB are free in '") && strstr(answer, "where 1099511627776 MiB are needed") &&
+			  strstr(answer, "make room on member 2: 'slipway store gc'"),
+		  "%s", answer);
+	CHECK_INT(store_partial_size(s.there.store, sha), 0);
+	put = arena_printf(&s.here.arena, "{\"ask\":\"put\",\"blob\":\"%s\",\"at\":0,\"size\":9}", hex);
+	CHECK_STR(ask_raw(&s, put, STR("x")), "");
+	CHECK_INT(store_partial_size(s.there.store, sha), 1);
+	hang_up(&s);
+	/* the reserve counts, too */
+	s.opts.local.reserve_bytes = (uint64_t)1 << 60;
+	sides_link(&s);
+	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
+	CHECK_INT(s.m->ops->copy(s.m, &lock, s.here.store, &e), -1);
+	CHECK_MSG(strstr(e.msg, "member 2: ") && strstr(e.msg, "1099511627776 MiB stay free"), "%s", e.msg);
+	for (size_t i = 1; i < 3; i++)
+		CHECK_INT(store_partial_size(s.there.store, lock.packages[i].record.sha256), 0);
 }
 
 /* As if the disk here had lied. */
