@@ -150,6 +150,8 @@ int coordinate_go_back(struct coordinator *k, const struct coordinate_back *b, s
 	if (look_at_both(&w, e) < 0 || refuse_decided(&w, e) < 0)
 		return coordinate_uncertain(k, e);
 	w.begun |= moves; /* one that went back by itself may have been drained */
+	if (w.begun && coordinate_hold_roles(k, k->role_wait_ms, e) < 0)
+		return -1; /* as it is: whoever asked asks again */
 	k->moves_traffic = true;
 	const uint32_t order[] = {coordinate_standby(k), k->role.active};
 	for (size_t i = 0; i < PAIR_MEMBERS; i++)
@@ -344,9 +346,12 @@ static void bring_both_in(struct settling *s)
 	k->moves_traffic = true;
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
 		struct err e = ERR_INIT;
-		if (s->phase[n] == PHASE_ACTIVATED && coordinate_reaches(k, n) && k->st[n].healthy &&
-		    str_eq_c(k->st[n].traffic, traffic_state_name(TRAFFIC_IS_DRAINED)) &&
-		    coordinate_traffic(k, TRAFFIC_READY, n, &e) < 0)
+		if (s->phase[n] != PHASE_ACTIVATED || !coordinate_reaches(k, n) || !k->st[n].healthy ||
+		    !str_eq_c(k->st[n].traffic, traffic_state_name(TRAFFIC_IS_DRAINED)))
+			continue;
+		if (coordinate_hold_roles(k, 0, &e) < 0) /* drained for another environment */
+			break;
+		if (coordinate_traffic(k, TRAFFIC_READY, n, &e) < 0)
 			coordinate_note(k, "%s", e.msg);
 	}
 	k->moves_traffic = moves;

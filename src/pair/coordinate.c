@@ -453,13 +453,23 @@ static int refuse_alone(const struct coordinator *k, const struct verb *v, struc
 	return 0;
 }
 
+/* Before anything else is done: what was added in the same breath is not undone because somebody else moves it just now. */
+static bool will_move_traffic(const struct upgrade_request *q)
+{
+	return q->issu && (q->verb == UPGRADE_ACTIVATE || q->verb == UPGRADE_ROLLBACK ||
+			   (q->verb == UPGRADE_ADD && q->then_activate));
+}
+
 int coordinate_run(struct coordinator *k, const struct upgrade_request *q, struct err *e)
 {
 	if (q->verb >= sizeof(verbs) / sizeof(*verbs))
 		return err_new(e, ERR_USAGE, "this is an order to one member, and no request to a pair");
 	const struct verb *v = &verbs[q->verb];
 	coordinate_tell(k, UPGRADE_EVENT_START, 0, 0, false, title_of(q), NULL);
-	int rc = coordinate_begin(k, e) < 0 || refuse_alone(k, v, e) < 0 ? -1 : v->run(k, q, e);
+	int rc = coordinate_begin(k, e) < 0 || refuse_alone(k, v, e) < 0 ||
+				 (will_move_traffic(q) && coordinate_hold_roles(k, k->role_wait_ms, e) < 0)
+			 ? -1
+			 : v->run(k, q, e);
 	coordinate_tell(k, UPGRADE_EVENT_END, 0, 0, true, title_of(q), rc < 0 ? e : NULL);
 	return rc;
 }

@@ -25,12 +25,14 @@ struct coordinator {
 	upgrade_event_fn *event;	      /* may be NULL */
 	void *ctx;
 	int64_t health_wait_ms, traffic_wait_ms; /* 0: COORDINATE_WAIT_MS */
+	int64_t role_wait_ms;			 /* for whoever moves the traffic for another environment */
 	/* its own */
 	struct arena arena;
 	struct pair_role role;
 	struct pair_member_status st[PAIR_MEMBERS + 1];
 	bool looked[PAIR_MEMBERS + 1], lost[PAIR_MEMBERS + 1];
 	bool said_no_traffic, moves_traffic;
+	bool holds_roles;
 	const char *id;	   /* of the operation */
 	const char *again; /* the command that finishes what is done on one of them; NULL: as their states say */
 };
@@ -60,6 +62,8 @@ int coordinate_order(struct coordinator *k, uint32_t n, const struct upgrade_req
 int coordinate_step(struct coordinator *k, uint32_t n, enum upgrade_verb verb, struct err *e);
 int coordinate_wait_healthy(struct coordinator *k, uint32_t n, struct err *e);
 int coordinate_traffic(struct coordinator *k, enum traffic_verb verb, uint32_t n, struct err *e);
+/* Before the first step of traffic: nobody else moves it until the end, and the roles are those that stand then. ERR_BUSY. */
+int coordinate_hold_roles(struct coordinator *k, int64_t wait_ms, struct err *e);
 /* Who carries the traffic from now on. */
 int coordinate_switch_over(struct coordinator *k, uint32_t to, const char *reason, struct err *e);
 /* Counts, on both, that the standby did not come up as it was to. */

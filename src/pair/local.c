@@ -16,6 +16,7 @@ struct local {
 	struct upgrade_opts o; /* hold and env: of what is held */
 	char *env;
 	struct env_hold *hold;
+	int role_fd;		 /* its lock; -1: not held */
 	struct store *own_store; /* where the caller has none: the agent serves many who need none */
 	/* What was laid out is compared once for a generation: whoever waits for health looks often. */
 	struct {
@@ -219,6 +220,7 @@ static int local_outcome(struct member *m, struct arena *a, struct str env, stru
 static void local_release(struct member *m)
 {
 	struct local *l = of(m);
+	cleanup_fd(&l->role_fd);
 	env_release(steal_ptr(&l->hold));
 	free(steal_ptr(&l->env));
 	l->o.hold = NULL;
@@ -311,6 +313,16 @@ static int local_traffic(struct member *m, const struct traffic_step *s, int64_t
 	return traffic_do(&t, &own, clock_system.mono_ms(&clock_system) + wait_ms, ret_undo, e);
 }
 
+static int local_hold_role(struct member *m, int64_t wait_ms, struct err *e)
+{
+	struct local *l = of(m);
+	if (need_hold(l, e) < 0)
+		return -1;
+	if (l->role_fd < 0)
+		l->role_fd = role_lock(l->o.root_fd, wait_ms, e);
+	return l->role_fd < 0 ? -1 : 0;
+}
+
 static int local_role_get(struct member *m, struct arena *a, struct pair_role *ret, struct err *e)
 {
 	return role_read(of(m)->o.root_fd, a, ret, e);
@@ -331,13 +343,24 @@ static void local_free(struct member *m)
 int member_local(const struct pair_opts *o, uint32_t number, struct member **ret, struct err *e)
 {
 	static const struct member_ops ops = {
-		local_look, local_outcome, local_hold,	  local_release,  local_preflight, local_copy,
-		local_run,  local_settle,  local_traffic, local_role_get, local_role_set,  local_free,
+		.look = local_look,
+		.outcome = local_outcome,
+		.hold = local_hold,
+		.release = local_release,
+		.preflight = local_preflight,
+		.copy = local_copy,
+		.run = local_run,
+		.settle = local_settle,
+		.traffic = local_traffic,
+		.hold_role = local_hold_role,
+		.role_get = local_role_get,
+		.role_set = local_role_set,
+		.free = local_free,
 	};
 	if (number < 1 || number > PAIR_MEMBERS)
 		return err_new(e, ERR_USAGE, "there is no member %u; members are 1 and 2", number);
 	struct local *l = xcalloc(1, sizeof(*l));
-	*l = (struct local){.m = {.ops = &ops, .number = number, .local = true}, .o = o->local};
+	*l = (struct local){.m = {.ops = &ops, .number = number, .local = true}, .o = o->local, .role_fd = -1};
 	l->o.hold = NULL;
 	l->o.event = on_event;
 	l->o.ctx = l;

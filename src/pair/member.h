@@ -39,6 +39,8 @@ struct member_ops {
 	int (*settle)(struct member *m, struct err *e);
 	int (*traffic)(struct member *m, const struct traffic_step *s, int64_t wait_ms,
 		       enum traffic_step_kind *ret_undo, struct err *e);
+	/* Nobody moves the traffic for another environment until release (role.h). Held already: 0. */
+	int (*hold_role)(struct member *m, int64_t wait_ms, struct err *e);
 	int (*role_get)(struct member *m, struct arena *a, struct pair_role *ret, struct err *e);
 	int (*role_set)(struct member *m, const struct pair_role *r, struct err *e);
 	void (*free)(struct member *m);

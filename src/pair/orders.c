@@ -106,7 +106,7 @@ static int agree_on_roles(struct coordinator *k, const uint64_t *epoch, struct e
 	return 0;
 }
 
-int coordinate_begin(struct coordinator *k, struct err *e)
+static int read_roles(struct coordinator *k, struct err *e)
 {
 	uint64_t epoch[PAIR_MEMBERS + 1] = {0};
 	k->role = (struct pair_role){.active = 1};
@@ -114,8 +114,6 @@ int coordinate_begin(struct coordinator *k, struct err *e)
 		struct pair_role r = {0};
 		if (!coordinate_reaches(k, n))
 			continue;
-		k->m[n]->event = on_event;
-		k->m[n]->ctx = k;
 		if (came_back(k, n, k->m[n]->ops->role_get(k->m[n], &k->arena, &r, e), e) < 0) {
 			if (!k->lost[n])
 				return -1;
@@ -129,6 +127,33 @@ int coordinate_begin(struct coordinator *k, struct err *e)
 	if (k->role.active > PAIR_MEMBERS)
 		return err_new(e, ERR_INPUT, "member %u is said to be active; members are 1 and 2", k->role.active);
 	return agree_on_roles(k, epoch, e);
+}
+
+int coordinate_begin(struct coordinator *k, struct err *e)
+{
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		if (!coordinate_reaches(k, n))
+			continue;
+		k->m[n]->event = on_event;
+		k->m[n]->ctx = k;
+	}
+	return read_roles(k, e);
+}
+
+int coordinate_hold_roles(struct coordinator *k, int64_t wait_ms, struct err *e)
+{
+	if (k->holds_roles)
+		return 0;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		if (!coordinate_reaches(k, n) || came_back(k, n, k->m[n]->ops->hold_role(k->m[n], wait_ms, e), e) == 0)
+			continue;
+		/* gone: what follows sees it; a slipway that has no such lock yet: the other member's is enough for both */
+		if (!k->lost[n] && e->code != ERR_UNSUPPORTED)
+			return -1;
+		*e = ERR_INIT;
+	}
+	k->holds_roles = true;
+	return read_roles(k, e);
 }
 
 int coordinate_look(struct coordinator *k, uint32_t n, struct err *e)

@@ -160,6 +160,13 @@ static int remote_hold(struct member *m, struct str env, int64_t wait_ms, struct
 	return 0;
 }
 
+static int remote_hold_role(struct member *m, int64_t wait_ms, struct err *e)
+{
+	auto_question q = {0};
+	jw_kv_int(begin(&q, "hold-role"), "wait_ms", wait_ms < MESSAGE_WAIT_MAX_MS ? wait_ms : MESSAGE_WAIT_MAX_MS);
+	return ask_plain(remote_of(m), &q, e);
+}
+
 /* Where this does not get through, the end of the link says it. */
 static void remote_release(struct member *m)
 {
@@ -322,6 +329,7 @@ struct member *member_remote(struct link *l, uint32_t number)
 		.run = remote_run,
 		.settle = remote_settle,
 		.traffic = remote_traffic,
+		.hold_role = remote_hold_role,
 		.role_get = remote_role_get,
 		.role_set = remote_role_set,
 		.free = remote_free,

@@ -3,6 +3,7 @@
 
 #include "base/fs.h"
 #include "base/json.h"
+#include "pair/trust.h"
 
 enum { MAX_FILE = 64 << 10, MAX_REASON = 1024 };
 #define FILE_NAME "pair/role"
@@ -74,7 +75,8 @@ int role_write(int root_fd, const struct pair_role *r, struct err *e)
 {
 	auto_buf b = BUF_INIT(MAX_FILE);
 	struct jw w = JW_INIT(&b, 0);
-	if (check(root_fd, r, e) < 0)
+	auto_fd lock = trust_lock(root_fd, e); /* nobody writes between the look and the file */
+	if (lock < 0 || check(root_fd, r, e) < 0)
 		return -1;
 	jw_object(&w);
 	jw_kv_int(&w, "epoch", (int64_t)r->epoch);
@@ -85,6 +87,13 @@ int role_write(int root_fd, const struct pair_role *r, struct err *e)
 	jw_kv_int(&w, "standby_failures", (int64_t)r->standby_failures);
 	jw_object_end(&w);
 	buf_put_char(&b, '\n');
-	return fs_mkdirs(root_fd, "pair", 0700, e) < 0 ? -1
-						       : fs_replace(root_fd, FILE_NAME, b.p, b.n, FS_REPLACE_SYNC, e);
+	return fs_replace(root_fd, FILE_NAME, b.p, b.n, FS_REPLACE_SYNC, e);
+}
+
+int role_lock(int root_fd, int64_t wait_ms, struct err *e)
+{
+	if (fs_mkdirs(root_fd, "pair", 0755, e) < 0)
+		return -1;
+	int fd = fs_lock(root_fd, "pair/role.lock", wait_ms, e);
+	return fd < 0 ? err_ctx(e, "the traffic is being moved for another environment") : fd;
 }

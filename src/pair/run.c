@@ -85,6 +85,7 @@ static struct coordinator coordinator_of(struct pairing *p)
 		.store = p->o->local.store,
 		.traffic = &p->config.traffic,
 		.clock = p->o->local.env_opts.clock,
+		.role_wait_ms = p->o->wait_ms,
 		.event = p->o->local.event,
 		.ctx = p->o->local.ctx,
 	};

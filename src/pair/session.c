@@ -141,15 +141,28 @@ static void release(struct session *s)
 	s->env[0] = '\0';
 }
 
+static int hold_env(struct session *s, struct str env, int64_t wait_ms, struct err *e)
+{
+	return s->m->ops->hold(s->m, env, wait_ms, e);
+}
+
+static int hold_role(struct session *s, struct str env, int64_t wait_ms, struct err *e)
+{
+	(void)env;
+	return s->m->ops->hold_role(s->m, wait_ms, e);
+}
+
+typedef int hold_fn(struct session *s, struct str env, int64_t wait_ms, struct err *e);
+
 /* In slices: for somebody who is gone, which shows when something is said, nobody waits. */
-static int hold(struct session *s, struct str env, int64_t wait_ms, struct err *e)
+static int hold(struct session *s, hold_fn *once, struct str env, int64_t wait_ms, struct err *e)
 {
 	int64_t until = clock_system.mono_ms(&clock_system) + wait_ms;
 	for (;;) {
 		int64_t left = until - clock_system.mono_ms(&clock_system);
 		int64_t slice = left < 0 ? 0 : left < HOLD_SLICE_MS ? left : HOLD_SLICE_MS;
 		struct err why = ERR_INIT;
-		if (s->m->ops->hold(s->m, env, slice, &why) == 0)
+		if (once(s, env, slice, &why) == 0)
 			return 0;
 		say(s, STR("{\"event\":\"waiting\"}"), STR_NONE);
 		if (why.code != ERR_BUSY || slice == left || left <= 0 || s->gone) {
@@ -169,12 +182,20 @@ static int answer_hold(const struct asked *q, struct err *e)
 		return -1;
 	if (s->held)
 		return err_new(e, ERR_FAILED, "'%s' is held already over this link", s->env);
-	if (hold(s, env, wait_ms, e) < 0)
+	if (hold(s, hold_env, env, wait_ms, e) < 0)
 		return -1;
 	s->held = true;
 	memcpy(s->env, env.p, env.n); /* bounded by its check */
 	s->env[env.n] = '\0';
 	return 0;
+}
+
+static int answer_hold_role(const struct asked *q, struct err *e)
+{
+	int64_t wait_ms;
+	return message_get_number(q->m->json, "wait_ms", 0, MESSAGE_WAIT_MAX_MS, &wait_ms, e) < 0
+		       ? -1
+		       : hold(q->s, hold_role, STR_NONE, wait_ms, e);
 }
 
 static int answer_release(const struct asked *q, struct err *e)
@@ -380,10 +401,19 @@ static const struct {
 	bool needs_hold;
 	int (*answer)(const struct asked *q, struct err *e);
 } questions[] = {
-	{"have", true, answer_have},	    {"hold", false, answer_hold},	   {"look", false, answer_look},
-	{"outcome", false, answer_outcome}, {"preflight", true, answer_preflight}, {"put", true, answer_put},
-	{"recipe", true, answer_recipe},    {"release", false, answer_release},	   {"role", false, answer_role},
-	{"run", true, answer_run},	    {"set-role", true, answer_set_role},   {"settle", true, answer_settle},
+	{"hold-role", true, answer_hold_role},
+	{"have", true, answer_have},
+	{"hold", false, answer_hold},
+	{"look", false, answer_look},
+	{"outcome", false, answer_outcome},
+	{"preflight", true, answer_preflight},
+	{"put", true, answer_put},
+	{"recipe", true, answer_recipe},
+	{"release", false, answer_release},
+	{"role", false, answer_role},
+	{"run", true, answer_run},
+	{"set-role", true, answer_set_role},
+	{"settle", true, answer_settle},
 	{"traffic", true, answer_traffic},
 };
 

@@ -106,6 +106,13 @@ static int on_traffic(struct member *m, const struct traffic_step *s, int64_t wa
 	return 0;
 }
 
+static int on_hold_role(struct member *m, int64_t wait_ms, struct err *e)
+{
+	(void)m, (void)e;
+	must(far.held && wait_ms >= 0, "the role without a hold");
+	return 0;
+}
+
 static int on_role_get(struct member *m, struct arena *a, struct pair_role *ret, struct err *e)
 {
 	(void)m, (void)a, (void)e;
@@ -129,6 +136,7 @@ static const struct member_ops ops = {
 	.run = on_run,
 	.settle = on_settle,
 	.traffic = on_traffic,
+	.hold_role = on_hold_role,
 	.role_get = on_role_get,
 	.role_set = on_role_set,
 };

@@ -131,6 +131,13 @@ static int far_traffic(struct member *m, const struct traffic_step *s, int64_t w
 	return 0;
 }
 
+static int far_hold_role(struct member *m, int64_t wait_ms, struct err *e)
+{
+	(void)e;
+	far_log((struct far *)m, "hold role %lld\n", (long long)wait_ms);
+	return 0;
+}
+
 static int far_role_get(struct member *m, struct arena *a, struct pair_role *ret, struct err *e)
 {
 	(void)a, (void)e;
@@ -163,6 +170,7 @@ static void far_member(struct far *f)
 		.run = far_run,
 		.settle = far_settle,
 		.traffic = far_traffic,
+		.hold_role = far_hold_role,
 		.role_get = far_role_get,
 		.role_set = far_role_set,
 		.free = far_free,

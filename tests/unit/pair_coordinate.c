@@ -30,8 +30,10 @@ struct world {
 	struct buf log, told;
 	struct err err;
 	unsigned sick_version;
-	bool keeps_decision; /* an order to decide fails, and is on disk */
-	bool leaves_files;   /* one to remove, on member 1 */
+	bool role_busy;
+	uint32_t active_when_held; /* moved meanwhile, for another environment */
+	bool keeps_decision;	   /* an order to decide fails, and is on disk */
+	bool leaves_files;	   /* one to remove, on member 1 */
 };
 
 enum gate { GO, REFUSE, HALF, GO_AND_LOSE, VANISH };
@@ -296,6 +298,19 @@ static int fake_traffic(struct member *m, const struct traffic_step *s, int64_t 
 	return gate((struct fake *)m, e) == GO ? 0 : -1;
 }
 
+static int fake_hold_role(struct member *m, int64_t wait_ms, struct err *e)
+{
+	struct fake *f = (struct fake *)m;
+	(void)wait_ms;
+	if (gate(f, e) != GO)
+		return -1;
+	if (f->w->role_busy)
+		return err_new(e, ERR_BUSY, "the traffic is being moved for another environment");
+	if (f->w->active_when_held)
+		f->role = (struct pair_role){.epoch = 2, .active = f->w->active_when_held};
+	return 0;
+}
+
 static int fake_role_get(struct member *m, struct arena *a, struct pair_role *ret, struct err *e)
 {
 	(void)a;
@@ -335,6 +350,7 @@ static const struct member_ops fake_ops = {
 	.run = fake_run,
 	.settle = fake_settle,
 	.traffic = fake_traffic,
+	.hold_role = fake_hold_role,
 	.role_get = fake_role_get,
 	.role_set = fake_role_set,
 };
@@ -605,6 +621,39 @@ TEST(activation_takes_the_standby_first)
 	CHECK_INT(w.f[1].role.active, 2);
 	CHECK_INT(w.f[1].role.epoch, 2);
 	CHECK_INT(w.f[2].role.switch_overs, 1);
+	world_close(&w);
+}
+
+/* Two environments of one pair: the traffic is both's. */
+TEST(while_traffic_moves_for_another_environment_nothing_begins)
+{
+	struct world w;
+	static const enum request moving[] = {DO_ACTIVATE, DO_ABORT, DO_ONE_SHOT, DO_ROLLBACK};
+	for (size_t i = 0; i < sizeof(moving) / sizeof(*moving); i++) {
+		world_open(&w, requests[moving[i]].before, 1);
+		w.role_busy = true;
+		CHECK_INT(ask(&w, &requests[moving[i]].q, 2, true), -1);
+		CHECK_MSG(w.err.code == ERR_BUSY && strstr(w.err.msg, "member 1: the traffic is being moved"), "%s: %s",
+			  requests[moving[i]].name, w.err.msg);
+		CHECK_STR(w.log.p, "");
+		w.role_busy = false;
+		CHECK_MSG(ask(&w, &requests[moving[i]].q, 2, true) == 0, "%s", w.err.msg);
+		world_close(&w);
+	}
+	world_open(&w, PHASE_NONE, 1);
+	w.role_busy = true; /* what moves no traffic goes on */
+	CHECK_MSG(ask(&w, &requests[DO_ADD].q, 2, true) == 0, "%s", w.err.msg);
+	world_close(&w);
+}
+
+TEST(who_is_active_is_read_when_nobody_else_can_move_it)
+{
+	struct world w;
+	world_open(&w, PHASE_ADDED, 1);
+	w.active_when_held = 2;
+	CHECK_MSG(ask(&w, &requests[DO_ACTIVATE].q, 1, true) == 0, "%s", w.err.msg);
+	CHECK_STR(w.log.p, "arm 2;arm 1;activate 1;standby-done 2;role 1 at 1;role 1 at 2;activate 2;");
+	CHECK(w.f[1].role.epoch == 3 && w.f[2].role.epoch == 3);
 	world_close(&w);
 }
 

@@ -2,6 +2,10 @@
 /* This host as a member: what it is like, the steps of an operation on two roots, the role, pair.yml. */
 #include "lib/host.h"
 
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
 #include "pair/config.h"
 #include "pair/member.h"
 #include "pair/role.h"
@@ -271,6 +275,61 @@ TEST(the_role_is_on_disk)
 	back.active = 3;
 	back.epoch = 9;
 	CHECK_INT(x.m->ops->role_set(x.m, &back, &x.h.w.err), -1);
+}
+
+TEST(the_role_is_held_by_one)
+{
+	auto_one x = {0};
+	struct pair_role r = {.epoch = 1, .active = 2};
+	struct err *e = &x.h.w.err;
+	member_open(&x, 1);
+	CHECK_INT(x.m->ops->hold_role(x.m, 0, e), -1);
+	CHECK_STR(e->msg, "member 1 holds no environment");
+	hold(&x);
+	CHECK_INT(x.m->ops->hold_role(x.m, 0, e), 0);
+	CHECK_INT(x.m->ops->hold_role(x.m, 0, e), 0);
+	CHECK_INT(role_lock(x.h.w.root_fd, 50, e), -1);
+	CHECK_MSG(e->code == ERR_BUSY && strstr(e->msg, "the traffic is being moved for another environment"), "%s",
+		  e->msg);
+	CHECK_INT(x.m->ops->role_set(x.m, &r, e), 0);
+	x.m->ops->release(x.m);
+	auto_fd fd = role_lock(x.h.w.root_fd, 0, e);
+	CHECK(fd >= 0);
+	hold(&x);
+	CHECK_INT(x.m->ops->hold_role(x.m, 0, e), -1);
+}
+
+/* Two at once write the same epoch, each for another member: one of them is told. */
+TEST(of_two_that_write_one_epoch_one_is_refused)
+{
+	enum { EPOCHS = 40 };
+	auto_fd root_fd = open(test_tmp(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct both {
+		_Atomic unsigned ready[2];
+		bool wrote[2][EPOCHS + 1];
+	} *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child[2];
+	CHECK(root_fd >= 0 && b != MAP_FAILED && mkdirat(root_fd, "pair", 0755) == 0);
+	for (uint32_t n = 0; n < 2; n++) {
+		child[n] = fork();
+		if (child[n])
+			continue;
+		for (unsigned epoch = 1; epoch <= EPOCHS; epoch++) {
+			const struct pair_role r = {.epoch = epoch, .active = n + 1};
+			struct err e = ERR_INIT;
+			b->ready[n] = epoch;
+			while (b->ready[1 - n] < epoch)
+				sched_yield();
+			b->wrote[n][epoch] = role_write(root_fd, &r, &e) == 0;
+		}
+		_exit(0);
+	}
+	for (uint32_t n = 0; n < 2; n++)
+		CHECK(waitpid(child[n], NULL, 0) == child[n]);
+	for (unsigned epoch = 1; epoch <= EPOCHS; epoch++)
+		CHECK_MSG(b->wrote[0][epoch] != b->wrote[1][epoch], "epoch %u was written %s", epoch,
+			  b->wrote[0][epoch] ? "for both members" : "for none");
+	munmap(b, sizeof(*b));
 }
 
 TEST(a_role_that_cannot_be_read)

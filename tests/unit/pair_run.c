@@ -111,6 +111,11 @@ static int cut_run(struct member *m, const struct upgrade_request *q, struct err
 	return is_cut(m, e) ? -1 : order(c, q, e);
 }
 
+static int cut_hold_role(struct member *m, int64_t wait_ms, struct err *e)
+{
+	return is_cut(m, e) ? -1 : real_of(m)->ops->hold_role(real_of(m), wait_ms, e);
+}
+
 static int cut_role_get(struct member *m, struct arena *a, struct pair_role *ret, struct err *e)
 {
 	return is_cut(m, e) ? -1 : real_of(m)->ops->role_get(real_of(m), a, ret, e);
@@ -127,6 +132,7 @@ static const struct member_ops cut_ops = {
 	.preflight = cut_preflight,
 	.copy = cut_copy,
 	.run = cut_run,
+	.hold_role = cut_hold_role,
 	.role_get = cut_role_get,
 	.role_set = cut_role_set,
 };
