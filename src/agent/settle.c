@@ -36,14 +36,14 @@ static int status_of(const struct upgrade_opts *o, struct arena *a, struct upgra
 	return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
 }
 
-/* An abort that could not be carried to its end when it was tried last. */
-static int abort_again(const struct upgrade_opts *o, struct arena *a, struct err *e)
+/* An abort that could not be carried to its end when it was tried last. Of both members it is pair_settle's, which goes back on both. */
+static int abort_again(const struct upgrade_opts *o, struct arena *a, bool member, struct err *e)
 {
 	const struct upgrade_request q = {.verb = UPGRADE_ABORT, .issu = true};
 	struct upgrade_status s;
 	if (status_of(o, a, &s, e) < 0)
 		return -1;
-	return str_eq(s.state, STR("needs-manual-abort")) ? upgrade_run(o, &q, e) : 0;
+	return str_eq(s.state, STR("needs-manual-abort")) && !(member && s.paired) ? upgrade_run(o, &q, e) : 0;
 }
 
 static int start_services(const struct upgrade_opts *o, struct arena *a, struct settling *s, struct err *e)
@@ -127,7 +127,7 @@ static enum settle_result settle_by(const struct agent_opts *o, const struct upg
 	if (env_hold(st, env, HOLD_WAIT_MS, &hold, e) < 0)
 		return result_of(e);
 	u.hold = hold;
-	if ((!paired && (upgrade_settle(&u, e) < 0 || abort_again(&u, &a, e) < 0)) ||
+	if ((!paired && upgrade_settle(&u, e) < 0) || abort_again(&u, &a, paired, e) < 0 ||
 	    (start && start_services(&u, &a, &s, e) < 0) || (paired && waits_for_other(&u, &a, &waits, e) < 0))
 		return SETTLE_FAILED;
 	return waits ? SETTLE_WAITS : SETTLE_DONE;
