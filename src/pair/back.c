@@ -266,22 +266,31 @@ static int settled(struct settling *s, int rc, struct err *e)
 	return coordinate_uncertain(s->k, e);
 }
 
-static int settle_commit(struct settling *s, uint32_t n, bool other_first, struct err *e)
+static int settle_by_steps(struct settling *s, uint32_t n, struct err *e)
+{
+	struct coordinator *k = s->k;
+	struct reconcile_step step[RECONCILE_STEPS_MAX];
+	size_t steps_n = reconcile_steps(s->act[n], s->phase[n], s->other[n], step);
+	int rc = 0;
+	k->id = arena_strdup(&k->arena, k->st[n].operation_id);
+	for (size_t i = 0; i < steps_n && rc == 0; i++)
+		rc = coordinate_step(k, step[i].other ? 3 - n : n, step[i].verb, e);
+	return settled(s, rc, e);
+}
+
+static int settle_commit(struct settling *s, uint32_t n, struct err *e)
 {
 	struct coordinator *k = s->k;
 	coordinate_note(k, "a commit was decided and not finished (member 1: '%s', member 2: '%s'): it is finished",
 			phase_name(s->phase[1]), phase_name(s->phase[2]));
-	k->id = arena_strdup(&k->arena, k->st[n].operation_id);
-	int rc = other_first ? coordinate_step(k, 3 - n, UPGRADE_COMMIT, e) : 0;
-	return settled(s, rc < 0 ? -1 : coordinate_step(k, n, UPGRADE_COMMIT, e), e);
+	return settle_by_steps(s, n, e);
 }
 
 static int settle_withdraw(struct settling *s, uint32_t n, struct err *e)
 {
 	struct coordinator *k = s->k;
 	coordinate_note(k, "member %u had promised to commit, and nothing was decided: it takes that back", n);
-	k->id = arena_strdup(&k->arena, k->st[n].operation_id);
-	return settled(s, coordinate_step(k, n, UPGRADE_WITHDRAW, e), e);
+	return settle_by_steps(s, n, e);
 }
 
 static int contradiction(struct settling *s, uint32_t n, struct err *e)
@@ -302,7 +311,7 @@ static int settle_by(struct settling *s, uint32_t n, struct err *e)
 		return settle_withdraw(s, n, e);
 	case RECONCILE_COMMIT:
 	case RECONCILE_COMMIT_OTHER:
-		return settle_commit(s, n, s->act[n] == RECONCILE_COMMIT_OTHER, e);
+		return settle_commit(s, n, e);
 	case RECONCILE_PERSON:
 		return contradiction(s, n, e);
 	case RECONCILE_NOTHING:

@@ -164,3 +164,37 @@ enum reconcile_act reconcile(const struct reconcile_view *v)
 	}
 	return RECONCILE_NOTHING;
 }
+
+static size_t put_commit(bool other, enum phase p, struct reconcile_step *ret)
+{
+	size_t n = 0;
+	if (p == PHASE_ACTIVATED)
+		ret[n++] = (struct reconcile_step){other, UPGRADE_PREPARE};
+	ret[n++] = (struct reconcile_step){other, UPGRADE_COMMIT};
+	return n;
+}
+
+size_t reconcile_steps(enum reconcile_act act, enum phase own, enum phase other,
+		       struct reconcile_step ret[RECONCILE_STEPS_MAX])
+{
+	size_t n = 0;
+	switch (act) {
+	case RECONCILE_WITHDRAW:
+		ret[n++] = (struct reconcile_step){false, UPGRADE_WITHDRAW};
+		break;
+	case RECONCILE_COMMIT_OTHER:
+		n = put_commit(true, other, ret);
+		n += put_commit(false, own, ret + n);
+		break;
+	case RECONCILE_COMMIT:
+		n = put_commit(false, own, ret);
+		break;
+	case RECONCILE_NOTHING:
+	case RECONCILE_WAIT:
+	case RECONCILE_GO_BACK:
+	case RECONCILE_PERSON:
+	case RECONCILE_ACTS:
+		break;
+	}
+	return n;
+}

@@ -16,6 +16,7 @@
  */
 #include "base/err.h"
 #include "base/str.h"
+#include "upgrade/upgrade.h"
 
 /* What a member's own operation is in (the states of upgrade/machine.h, under the same names), and as what the other one knows it. */
 enum phase {
@@ -61,3 +62,13 @@ struct reconcile_view {
 	bool whole_or_not; /* a one-shot that nobody goes on with */
 };
 enum reconcile_act reconcile(const struct reconcile_view *v);
+
+/* The orders that WITHDRAW, COMMIT and COMMIT_OTHER come to, each legal in the state that the one before it leads to; how many. What is
+ * activated promises first, as the machine wants it. For every other act none: going back is its own sequence (back.c). */
+struct reconcile_step {
+	bool other; /* to the other one */
+	enum upgrade_verb verb;
+};
+enum { RECONCILE_STEPS_MAX = 3 };
+size_t reconcile_steps(enum reconcile_act act, enum phase own, enum phase other,
+		       struct reconcile_step ret[RECONCILE_STEPS_MAX]);

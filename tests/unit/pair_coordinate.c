@@ -756,6 +756,20 @@ TEST(who_has_promised_does_not_go_back_alone)
 	world_close(&w);
 }
 
+/* No order of steps leads there. A decision stands all the same, and is finished by steps that the machine has. */
+TEST(what_is_activated_promises_before_it_commits)
+{
+	for (uint32_t home = 1; home <= PAIR_MEMBERS; home++) {
+		struct world w;
+		world_open(&w, PHASE_ACTIVATED, 1);
+		w.f[1].phase = PHASE_COMMITTING;
+		CHECK_MSG(settle(&w, home, true) == 1, "%s", w.err.msg);
+		CHECK_MSG(agree(&w) && w.f[2].outcome == PHASE_COMMITTED, "%s", text(&w));
+		CHECK_STR(w.log.p, "prepare 2;commit 2;commit 1;");
+		world_close(&w);
+	}
+}
+
 TEST(the_message_says_who_holds_what)
 {
 	struct world w;

@@ -465,6 +465,54 @@ TEST(every_combination_has_an_answer_that_keeps_the_rules)
 	CHECK_INT(n, PHASE_STATES * PHASES * 16);
 }
 
+static enum op_event event_of(enum upgrade_verb v)
+{
+	return v == UPGRADE_PREPARE    ? OP_DO_PREPARE
+	       : v == UPGRADE_COMMIT   ? OP_DO_FINISH
+	       : v == UPGRADE_WITHDRAW ? OP_DO_WITHDRAW
+				       : OP_EVENTS;
+}
+
+/* As the machine has it, until the work that the state names is done. */
+static void take_step(enum phase *p, enum op_event v, const char *what)
+{
+	struct err e = ERR_INIT;
+	enum op_state next;
+	CHECK_MSG(*p < PHASE_STATES && v < OP_EVENTS, "%s: no step", what);
+	CHECK_MSG(machine_next((enum op_state) * p, v, STR("e"), &next, &e) == 0, "%s: %s", what, e.msg);
+	if (next == OP_COMMITTING)
+		CHECK(machine_next(next, OP_COMMIT_DONE, STR("e"), &next, &e) == 0);
+	*p = (enum phase)next;
+}
+
+/* Whatever view there is: what it is answered with is a way through the machine, on either member. */
+TEST(every_step_that_is_answered_is_legal_in_the_machine)
+{
+	size_t steps_n = 0;
+	for (int i = 0; i < PHASE_STATES * PHASES * 4; i++) {
+		enum phase own = (enum phase)(i / 4 / PHASES), other = (enum phase)(i / 4 % PHASES);
+		const struct reconcile_view v = {
+			.own = own, .other = other, .reachable = true, .timer_rung = i & 1, .whole_or_not = i & 2};
+		struct reconcile_step step[RECONCILE_STEPS_MAX];
+		enum reconcile_act act = reconcile(&v);
+		size_t n = reconcile_steps(act, own, other, step);
+		auto_free char *what = xasprintf("'%s' against '%s'", phase_name(own), phase_name(other));
+		CHECK((n > 0) ==
+		      (act == RECONCILE_WITHDRAW || act == RECONCILE_COMMIT || act == RECONCILE_COMMIT_OTHER));
+		for (size_t j = 0; j < n; j++, steps_n++)
+			take_step(step[j].other ? &other : &own, event_of(step[j].verb), what);
+		if (n)
+			CHECK_MSG(own == (act == RECONCILE_WITHDRAW ? PHASE_ACTIVATED : PHASE_NONE), "%s ends in '%s'",
+				  what, phase_name(own));
+		if (act == RECONCILE_COMMIT_OTHER)
+			CHECK_INT(other, PHASE_NONE);
+		if (act == RECONCILE_GO_BACK)
+			CHECK_MSG(machine_allows((enum op_state)own, OP_DO_ABORT) && own != PHASE_COMMITTING, "%s",
+				  what);
+	}
+	CHECK(steps_n > 20);
+}
+
 TEST(states_have_the_names_of_the_machine)
 {
 	CHECK_INT(PHASE_STATES, OP_STATES);
