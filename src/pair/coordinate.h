@@ -29,7 +29,8 @@ struct coordinator {
 	/* its own */
 	struct arena arena;
 	struct pair_role role;
-	struct pair_member_status st[PAIR_MEMBERS + 1];
+	struct pair_member_status st[PAIR_MEMBERS + 1]; /* as they were last looked at; in st_arena */
+	struct arena st_arena[PAIR_MEMBERS + 1];
 	bool looked[PAIR_MEMBERS + 1], lost[PAIR_MEMBERS + 1];
 	bool said_no_traffic, moves_traffic;
 	bool holds_roles;

@@ -158,11 +158,14 @@ int coordinate_hold_roles(struct coordinator *k, int64_t wait_ms, struct err *e)
 
 int coordinate_look(struct coordinator *k, uint32_t n, struct err *e)
 {
+	auto_arena a = ARENA_INIT; /* whoever waits for health looks often */
 	struct pair_member_status s = {.number = n};
 	if (!coordinate_reaches(k, n))
 		return no_answer(k, n, e);
-	if (came_back(k, n, k->m[n]->ops->look(k->m[n], &k->arena, k->env, &s, e), e) < 0)
+	if (came_back(k, n, k->m[n]->ops->look(k->m[n], &a, k->env, &s, e), e) < 0)
 		return -1;
+	arena_release(&k->st_arena[n]);
+	arena_join(&k->st_arena[n], &a);
 	k->st[n] = s;
 	k->looked[n] = true;
 	return 0;
@@ -335,5 +338,7 @@ void coordinate_release(struct coordinator *k)
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
 		if (k->m[n])
 			k->m[n]->event = NULL;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		arena_release(&k->st_arena[n]);
 	arena_release(&k->arena);
 }

@@ -757,6 +757,26 @@ TEST(who_has_promised_does_not_go_back_alone)
 }
 
 /* No order of steps leads there. A decision stands all the same, and is finished by steps that the machine has. */
+TEST(waiting_for_health_takes_no_more_memory_the_longer_it_lasts)
+{
+	struct world w;
+	world_open(&w, PHASE_ACTIVATED, 1);
+	struct coordinator k = coordinator_of(&w, 1, true);
+	k.health_wait_ms = 900;
+	CHECK_INT(coordinate_begin(&k, &w.err), 0);
+	CHECK_INT(coordinate_look(&k, 2, &w.err), 0);
+	size_t before = k.arena.total_bytes, looked = k.st_arena[2].total_bytes;
+	unsigned calls = w.calls;
+	w.f[2].sick = true;
+	CHECK_INT(coordinate_wait_healthy(&k, 2, &w.err), -1);
+	CHECK_MSG(strstr(w.err.msg, "member 2 does not get healthy: web: sick"), "%s", w.err.msg);
+	CHECK(w.calls - calls >= 4);
+	CHECK_INT(k.arena.total_bytes, before);
+	CHECK_INT(k.st_arena[2].total_bytes, looked);
+	coordinate_release(&k);
+	world_close(&w);
+}
+
 TEST(what_is_activated_promises_before_it_commits)
 {
 	for (uint32_t home = 1; home <= PAIR_MEMBERS; home++) {
