@@ -145,11 +145,11 @@ enum settle_result settle_env(const struct agent_opts *o, struct str env, bool b
 static int timer_has_ended(const struct agent_opts *o, struct str env, struct err *e)
 {
 	auto_ptr(env_state) st = NULL;
-	struct err why = ERR_INIT;
-	if (env_state_open(o->root_fd, o->root_path, ENV_STATE_RO, &st, e) < 0)
-		return -1;
-	int64_t left_ms = upgrade_timer_left_ms(st, NULL, env, &why);
-	return why.code ? (*e = why, -1) : left_ms == 0;
+	int64_t left_ms;
+	return env_state_open(o->root_fd, o->root_path, ENV_STATE_RO, &st, e) < 0 ||
+			       upgrade_timer_left(st, NULL, env, &left_ms, e) < 0
+		       ? -1
+		       : left_ms == 0;
 }
 
 int agent_settle(const struct agent_opts *o, const struct upgrade_services *s, struct str env, struct err *e)

@@ -537,14 +537,10 @@ static int call_timer_changed(void *ctx, struct str env, struct err *e)
 	struct systemd *s = ctx;
 	auto_ptr(env_state) st = NULL;
 	auto_free char *others = xasprintf("slipway-%.*s:auto-abort-*.timer", STR_ARG(env));
-	struct err why = ERR_INIT;
-	if (env_state_open(s->root_fd, s->root_path, ENV_STATE_RO, &st, e) < 0)
+	int64_t left_ms;
+	if (env_state_open(s->root_fd, s->root_path, ENV_STATE_RO, &st, e) < 0 ||
+	    upgrade_timer_left(st, NULL, env, &left_ms, e) < 0)
 		return -1;
-	int64_t left_ms = upgrade_timer_left_ms(st, NULL, env, &why);
-	if (why.code) {
-		*e = why;
-		return -1;
-	}
 	if (ctl(s, QUICK_MS, e, "stop", "--quiet", others) < 0)
 		return -1;
 	if (left_ms < 0)

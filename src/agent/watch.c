@@ -238,9 +238,7 @@ static int read_operation(struct watched *w, struct env_state *st, struct err *e
 		 rc ? op.state.p : "");
 	if (rc == 0)
 		return 0;
-	struct err why = ERR_INIT;
-	w->left_ms = upgrade_timer_left_ms(st, NULL, str_c(w->env), &why);
-	return why.code ? (*e = why, -1) : 0;
+	return upgrade_timer_left(st, NULL, str_c(w->env), &w->left_ms, e) < 0 ? -1 : 0;
 }
 
 static void look(struct watched *w, struct env_state *st, bool orphaned)

@@ -238,17 +238,19 @@ int run_let_timer_go_on(struct run *r, struct err *e)
 	return 0;
 }
 
-int64_t upgrade_timer_left_ms(struct env_state *st, struct env_hold *h, struct str env, struct err *e)
+int upgrade_timer_left(struct env_state *st, struct env_hold *h, struct str env, int64_t *ret_ms, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	struct env_operation op;
 	struct timer_now now;
 	int rc = env_operation_get(st, &a, env, &op, e);
+	*ret_ms = -1;
 	if (rc <= 0)
-		return -1;
+		return rc;
 	if (timer_read(&now, e) < 0)
 		return -1;
 	if (h && timer_note(&op.timer, &now) && env_operation_put(h, &op, e) < 0)
 		return -1;
-	return timer_left_ms(&op.timer, &now);
+	*ret_ms = timer_left_ms(&op.timer, &now);
+	return *ret_ms >= 0;
 }

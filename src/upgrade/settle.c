@@ -16,9 +16,12 @@ static enum op_event settled_by(const struct run *r)
 static int settle(struct run *r, struct err *e)
 {
 	enum op_event v = settled_by(r);
-	int64_t left = upgrade_timer_left_ms(r->o->state, r->o->hold, r->o->env, e);
+	int64_t left_ms = -1;
+	/* only where it decides: what goes back does not wait for a disk that takes no note of the time */
+	if (v == OP_EVENTS && upgrade_timer_left(r->o->state, r->o->hold, r->o->env, &left_ms, e) < 0)
+		return -1;
 	r->settled_by = "recovery";
-	if (v == OP_EVENTS && left == 0 && r->state == OP_ACTIVATED) {
+	if (v == OP_EVENTS && left_ms == 0 && r->state == OP_ACTIVATED) {
 		v = OP_TIMER_ENDED;
 		r->settled_by = "timer";
 	}

@@ -132,8 +132,9 @@ int upgrade_settle(const struct upgrade_opts *o, struct err *e);
  * "unknown". Nothing need be held; what a member answers stays true for ever. */
 int upgrade_outcome(struct env_state *st, struct arena *a, struct str env, struct str id, struct str *ret,
 		    struct err *e);
-/* Milliseconds until the timer of an environment ends; 0: now; -1: none runs. On a new boot it is put on that boot's clock. */
-int64_t upgrade_timer_left_ms(struct env_state *st, struct env_hold *h, struct str env, struct err *e);
+/* 1 and the milliseconds until the timer of an environment ends (0: it has); 0 and -1: none runs; -1: it cannot be read. With a hold what is
+ * left is noted on disk, and on a new boot put on that boot's clock. */
+int upgrade_timer_left(struct env_state *st, struct env_hold *h, struct str env, int64_t *ret_ms, struct err *e);
 
 /* == 5. checks before anything changes ============================================================================ */
 #define UPGRADE_CHECK_IDLE "no other operation in progress"

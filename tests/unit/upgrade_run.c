@@ -136,6 +136,30 @@ TEST(the_timer_brings_the_committed_version_back)
 }
 
 /* -- state and configuration -------------------------------------------------------------------------------------- */
+TEST(a_timer_runs_or_does_not_or_cannot_be_read)
+{
+	auto_host h = {0};
+	first(&h, "");
+	int64_t left_ms = 7;
+	CHECK_INT(upgrade_timer_left(h.w.st, NULL, STR("e"), &left_ms, &h.w.err), 0);
+	CHECK_INT(left_ms, -1);
+	struct env_lock_package p[] = {web(&h, "1.1", ""), envs_simple(&h.w, "lib", "1")};
+	must(&h, add_of(&h, p, 2));
+	must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE, .timer_ms = 60000});
+	CHECK_INT(upgrade_timer_left(h.w.st, h.hold, STR("e"), &left_ms, &h.w.err), 1);
+	CHECK(left_ms > 30000 && left_ms <= 60000);
+	must(&h, (struct upgrade_request){.verb = UPGRADE_STOP_TIMER});
+	CHECK_INT(upgrade_timer_left(h.w.st, h.hold, STR("e"), &left_ms, &h.w.err), 0);
+	/* state.db is no longer one */
+	auto_fd fd = openat(h.w.root_fd, "state.db", O_WRONLY | O_CLOEXEC);
+	static const char junk[1 << 16];
+	CHECK(fd >= 0 && pwrite(fd, junk, sizeof(junk), 0) == sizeof(junk));
+	CHECK_INT(upgrade_timer_left(h.w.st, NULL, STR("e"), &left_ms, &h.w.err), -1);
+	CHECK(h.w.err.code != ERR_NONE);
+	h.w.err = ERR_INIT;
+	CHECK_INT(upgrade_settle(&h.opts, &h.w.err), -1);
+}
+
 TEST(state_is_put_back)
 {
 	auto_host h = {0};
