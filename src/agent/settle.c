@@ -26,22 +26,12 @@ static void on_start(void *ctx, struct str service)
 	agent_say(s->o, "%.*s: starting service '%.*s'", STR_ARG(s->env), STR_ARG(service));
 }
 
-/* Of an environment that is none any more, because its first version was undone: at rest. */
-static int status_of(const struct upgrade_opts *o, struct arena *a, struct upgrade_status *ret, struct err *e)
-{
-	struct err gone = ERR_INIT;
-	if (upgrade_status(o->state, a, o->env, ret, &gone) == 0)
-		return 0;
-	*ret = (struct upgrade_status){.state = STR("none")};
-	return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
-}
-
 /* An abort that could not be carried to its end when it was tried last. Of both members it is pair_settle's, which goes back on both. */
 static int abort_again(const struct upgrade_opts *o, struct arena *a, bool member, struct err *e)
 {
 	const struct upgrade_request q = {.verb = UPGRADE_ABORT, .issu = true};
 	struct upgrade_status s;
-	if (status_of(o, a, &s, e) < 0)
+	if (upgrade_find_status(o->state, a, o->env, &s, e) < 0)
 		return -1;
 	return str_eq(s.state, STR("needs-manual-abort")) && !(member && s.paired) ? upgrade_run(o, &q, e) : 0;
 }
@@ -49,9 +39,8 @@ static int abort_again(const struct upgrade_opts *o, struct arena *a, bool membe
 static int start_services(const struct upgrade_opts *o, struct arena *a, struct settling *s, struct err *e)
 {
 	struct env_info info;
-	struct err gone = ERR_INIT;
-	if (env_get(o->state, a, o->env, &info, &gone) < 0)
-		return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
+	if (env_find(o->state, a, o->env, &info, e) < 0)
+		return -1;
 	return info.started ? agent_start_env(o->state, o->services, o->root_path, o->env, on_start, s, e) : 0;
 }
 
@@ -73,7 +62,7 @@ static int settle_pair(const struct agent_opts *o, const struct upgrade_opts *u,
 static int waits_for_other(const struct upgrade_opts *u, struct arena *a, bool *ret, struct err *e)
 {
 	struct upgrade_status s;
-	if (status_of(u, a, &s, e) < 0)
+	if (upgrade_find_status(u->state, a, u->env, &s, e) < 0)
 		return -1;
 	*ret = s.paired && (str_eq(s.state, STR("prepared")) || str_eq(s.state, STR("committing")));
 	return 0;

@@ -80,13 +80,10 @@ static int solve_for(struct cmd_context *c, const struct cmd_change_args *a, con
 static int read_before(struct cmd_context *c, struct str name, struct env_spec_file *ret, struct err *e)
 {
 	struct env_info info;
-	struct err missing = ERR_INIT;
-	if (env_get(c->state, &c->arena, name, &info, &missing) == 0)
-		return env_generation_lock(c->state, &c->arena, name, 0, ret, e) < 0 ? -1 : 1;
-	if (missing.code == ERR_NOT_FOUND)
-		return 0;
-	*e = missing;
-	return -1;
+	int rc = env_find(c->state, &c->arena, name, &info, e);
+	if (rc <= 0)
+		return rc;
+	return env_generation_lock(c->state, &c->arena, name, 0, ret, e) < 0 ? -1 : 1;
 }
 
 static int check_presence(struct str name, bool there, bool is_update, struct err *e)

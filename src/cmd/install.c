@@ -82,7 +82,6 @@ static int hold_here_or_on_both(struct install *in, struct err *e)
 static int begin(struct install *in, struct err *e)
 {
 	struct cmd_context *c = in->c;
-	struct err gone = ERR_INIT;
 	if (cmd_need_state(c, c->dry_run, e) < 0 || cmd_the_environment(c, in->a->name, &in->name, e) < 0)
 		return -1;
 	struct upgrade_status there; /* before a lock of a name that is none is left */
@@ -96,14 +95,7 @@ static int begin(struct install *in, struct err *e)
 	in->u.show_stages = true;
 	if (cmd_upgrade_settle(&in->u, e) < 0)
 		return -1;
-	if (env_get(c->state, &c->arena, in->name, &in->info, &gone) < 0) {
-		in->info = (struct env_info){0};
-		if (gone.code != ERR_NOT_FOUND) {
-			*e = gone;
-			return -1;
-		}
-	}
-	return 0;
+	return env_find(c->state, &c->arena, in->name, &in->info, e) < 0 ? -1 : 0;
 }
 
 /* What became of it, as JSON; nothing without --json. */
@@ -111,18 +103,13 @@ static int answer(struct install *in, const char *operation, struct err *e)
 {
 	struct cmd_context *c = in->c;
 	struct upgrade_status s;
-	struct err gone = ERR_INIT;
-	struct env_info info = {0};
+	struct env_info info;
 	auto_answer a = {0};
 	if (!c->json)
 		return 0;
-	if (upgrade_status(c->state, &c->arena, in->name, &s, &gone) < 0 && gone.code != ERR_NOT_FOUND) {
-		*e = gone;
+	if (upgrade_find_status(c->state, &c->arena, in->name, &s, e) < 0 ||
+	    env_find(c->state, &c->arena, in->name, &info, e) < 0)
 		return -1;
-	}
-	gone = ERR_INIT;
-	if (env_get(c->state, &c->arena, in->name, &info, &gone) < 0)
-		info = (struct env_info){0};
 	struct jw *w = cmd_answer(&a);
 	jw_kv_str(w, "environment", in->name);
 	jw_kv_c(w, "operation", operation);

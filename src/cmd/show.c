@@ -357,12 +357,9 @@ static int show_detail(struct cmd_context *c, struct str name, struct jw *w, str
 static int show_one_version(struct cmd_context *c, struct str name, struct jw *w, struct err *e)
 {
 	struct upgrade_status s;
-	struct env_info info = {0};
-	struct err gone = ERR_INIT;
-	if (upgrade_status(c->state, &c->arena, name, &s, e) < 0)
+	struct env_info info;
+	if (upgrade_status(c->state, &c->arena, name, &s, e) < 0 || env_find(c->state, &c->arena, name, &info, e) < 0)
 		return -1;
-	if (env_get(c->state, &c->arena, name, &info, &gone) < 0)
-		info = (struct env_info){0};
 	if (!w) {
 		out_line(&c->out, "%.*s: generation %u%s: %.*s", STR_ARG(name), info.current,
 			 info.current == info.committed ? "" : " (uncommitted)", STR_ARG(s.running_version));

@@ -110,6 +110,8 @@ struct env_info {
 int env_list(struct env_state *st, struct arena *a, struct env_info **ret, size_t *ret_n, struct err *e);
 int env_get(struct env_state *st, struct arena *a, struct str name, struct env_info *ret,
 	    struct err *e); /* ERR_NOT_FOUND */
+/* 1; 0 and *ret zeroed: there is no such environment. */
+int env_find(struct env_state *st, struct arena *a, struct str name, struct env_info *ret, struct err *e);
 
 /* What a generation is to its environment: it follows from which one is current and which committed. */
 enum env_generation_state {

@@ -455,26 +455,31 @@ int env_list(struct env_state *st, struct arena *a, struct env_info **ret, size_
 	return rc;
 }
 
-int env_get(struct env_state *st, struct arena *a, struct str name, struct env_info *ret, struct err *e)
+int env_find(struct env_state *st, struct arena *a, struct str name, struct env_info *ret, struct err *e)
 {
 	auto_ptr(db_query) q = NULL;
-	int rc = 0;
+	*ret = (struct env_info){0};
 	if (env_name_check(name, e) < 0)
 		return -1;
-	if (st->db) {
-		if (db_prepare(st, INFO_SQL "AND e.name = ?1", &q, e) < 0)
-			return -1;
-		db_bind_str(q, 1, name);
-		rc = db_step(q, e);
-		if (rc < 0)
-			return -1;
-	}
+	if (!st->db)
+		return 0;
+	if (db_prepare(st, INFO_SQL "AND e.name = ?1", &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, name);
+	int rc = db_step(q, e);
+	if (rc > 0)
+		read_info(st, q, a, ret);
+	return rc;
+}
+
+int env_get(struct env_state *st, struct arena *a, struct str name, struct env_info *ret, struct err *e)
+{
+	int rc = env_find(st, a, name, ret, e);
 	if (rc == 0)
 		return err_new(e, ERR_NOT_FOUND,
 			       "no environment '%.*s' in '%s'; 'slipway env list' shows what there is", STR_ARG(name),
 			       st->root_path);
-	read_info(st, q, a, ret);
-	return 0;
+	return rc < 0 ? -1 : 0;
 }
 
 static enum env_generation_state generation_state(const struct env_info *info, uint32_t number)

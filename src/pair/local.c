@@ -132,15 +132,16 @@ static int look_at_environment(struct local *l, struct arena *a, struct str env,
 {
 	struct upgrade_status s;
 	struct env_info info;
-	struct err gone = ERR_INIT;
-	if (upgrade_status(l->o.state, a, env, &s, &gone) < 0) /* there may be none yet on this host */
-		return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
+	int there = upgrade_find_status(l->o.state, a, env, &s, e);
+	if (there <= 0) /* there may be none yet on this host */
+		return there;
 	ret->state = s.state;
 	ret->operation_id = s.id;
 	ret->running_version = s.running_version;
 	ret->timer_left_ms = s.timer_left_ms;
-	if (env_get(l->o.state, a, env, &info, &gone) < 0)
-		return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
+	there = env_find(l->o.state, a, env, &info, e);
+	if (there <= 0)
+		return there;
 	ret->current = info.current;
 	ret->committed = info.committed;
 	if (look_at_recipe(l, a, env, ret, e) < 0)

@@ -98,12 +98,7 @@ static struct coordinator coordinator_of(struct pairing *p)
 
 static int status_of(const struct pair_opts *o, struct arena *a, struct upgrade_status *ret, struct err *e)
 {
-	struct err gone = ERR_INIT;
-	*ret = (struct upgrade_status){.state = STR("none")};
-	if (upgrade_status(o->local.state, a, o->local.env, ret, &gone) == 0)
-		return 0;
-	*ret = (struct upgrade_status){.state = STR("none")};
-	return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
+	return upgrade_find_status(o->local.state, a, o->local.env, ret, e) < 0 ? -1 : 0;
 }
 
 static int settle_pair(struct pairing *p, struct err *e)

@@ -42,14 +42,8 @@ static void write_detail(struct run *r)
 
 int run_read(struct run *r, struct err *e)
 {
-	struct err gone = ERR_INIT;
-	if (env_get(r->o->state, &r->arena, r->o->env, &r->info, &gone) < 0) {
-		if (gone.code != ERR_NOT_FOUND) {
-			*e = gone;
-			return -1;
-		}
-		r->info = (struct env_info){0};
-	}
+	if (env_find(r->o->state, &r->arena, r->o->env, &r->info, e) < 0)
+		return -1;
 	int rc = env_operation_get(r->o->state, &r->arena, r->o->env, &r->op, e);
 	r->state = OP_NONE;
 	r->will_commit = r->paired = r->laid_out = r->timer_held = false;

@@ -331,14 +331,8 @@ static int check_deprecated(struct preflight *p, struct err *e)
 
 static int read_situation(struct preflight *p, struct err *e)
 {
-	struct err gone = ERR_INIT;
-	if (env_get(p->o->state, p->a, p->o->env, &p->info, &gone) < 0) {
-		p->info = (struct env_info){0};
-		if (gone.code != ERR_NOT_FOUND) {
-			*e = gone;
-			return -1;
-		}
-	}
+	if (env_find(p->o->state, p->a, p->o->env, &p->info, e) < 0)
+		return -1;
 	int rc = env_operation_get(p->o->state, p->a, p->o->env, &p->op, e);
 	const struct json *j = rc > 0 && p->op.detail.n ? json_parse(p->a, p->op.detail, "state.db: operation", e)
 							: NULL;

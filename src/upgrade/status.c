@@ -76,7 +76,8 @@ static int fill_operation(struct env_state *st, struct arena *a, const struct en
 	return 0;
 }
 
-int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret, struct err *e)
+int upgrade_find_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret,
+			struct err *e)
 {
 	struct env_info info;
 	struct env_operation op;
@@ -90,12 +91,15 @@ int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct
 	int rc = env_operation_get(st, a, env, &op, e);
 	if (rc < 0 || (rc > 0 && fill_operation(st, a, &op, ret, e) < 0))
 		return -1;
-	struct err gone = ERR_INIT;
-	if (env_get(st, a, env, &info, &gone) < 0) {
-		if (rc > 0 && gone.code == ERR_NOT_FOUND) /* its first version is being added */
-			return 0;
-		*e = gone;
-		return -1;
-	}
-	return version_of(st, a, env, info.current, &ret->running_version, e);
+	int there = env_find(st, a, env, &info, e);
+	if (there <= 0)
+		return there < 0 ? -1 : rc; /* its first version is being added; or there is nothing */
+	return version_of(st, a, env, info.current, &ret->running_version, e) < 0 ? -1 : 1;
+}
+
+int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret, struct err *e)
+{
+	struct env_info info;
+	int rc = upgrade_find_status(st, a, env, ret, e);
+	return rc ? rc < 0 ? -1 : 0 : env_get(st, a, env, &info, e); /* which says that there is none */
 }

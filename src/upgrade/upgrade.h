@@ -173,8 +173,11 @@ struct upgrade_status {
 	uint32_t from, to;
 	struct str next; /* the command that goes on, as it can be typed: with -n ENV */
 };
-/* Nothing need be held. */
+/* Nothing need be held. ERR_NOT_FOUND: there is no such environment, nor is one being made. */
 int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret, struct err *e);
+/* 1; 0 where there is none, which is at rest. */
+int upgrade_find_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret,
+			struct err *e);
 
 /* == 7. one of two members ======================================================================================== */
 /* A paired operation goes by single steps (machine.h), which a coordinator gives to both members (pair.h). Each is refused where the
