@@ -5,6 +5,7 @@
 
 #include "agent/agent.h"
 #include "cmd/change.h"
+#include "cmd/show_pair.h"
 #include "version.h"
 
 /* -- agent ----------------------------------------------------------------------------------------------------------- */
@@ -368,6 +369,25 @@ static int read_status(struct cmd_context *c, const struct upgrade_services *by,
 	return 0;
 }
 
+/* A member's own timer may be the later one of two. */
+static int take_first_timers(struct cmd_context *c, struct agent_status *s, struct err *e)
+{
+	for (size_t i = 0; i < s->timers_n; i++) {
+		struct pair_status p;
+		struct upgrade_status u;
+		if (s->timers[i].left_ms < 0)
+			continue;
+		if (cmd_need_state(c, true, e) < 0 || upgrade_status(c->state, &c->arena, s->timers[i].env, &u, e) < 0)
+			return -1;
+		int paired = u.paired ? cmd_pair_members(c, s->timers[i].env, &p, e) : 0;
+		if (paired < 0)
+			return -1;
+		if (paired)
+			s->timers[i].left_ms = cmd_first_timer(&p, u.id, s->timers[i].left_ms);
+	}
+	return 0;
+}
+
 static int status(struct cmd_context *c, struct err *e)
 {
 	const struct upgrade_services *by;
@@ -375,7 +395,8 @@ static int status(struct cmd_context *c, struct err *e)
 	auto_buf b = BUF_INIT(BUF_MAX);
 	struct agent_status s;
 	if (cmd_need_root(c, e) < 0 || cmd_need_services(c, STR_NONE, &by, e) < 0 ||
-	    (c->agent ? agent_status(c->agent, &c->arena, &s, e) : read_status(c, by, &s, e)) < 0)
+	    (c->agent ? agent_status(c->agent, &c->arena, &s, e) : read_status(c, by, &s, e)) < 0 ||
+	    take_first_timers(c, &s, e) < 0)
 		return -1;
 	if (c->json) {
 		status_json(cmd_answer(&answer), by->name, &s);

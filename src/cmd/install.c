@@ -23,6 +23,7 @@ struct install {
 	struct cmd_context *c;
 	const struct install_args *a;
 	const char *title; /* "install_activate"; NULL: told in a line or two */
+	const char *doing; /* "Activating ISSU" */
 	bool started;
 	bool own; /* of this host alone, on a member of a pair too: each numbers and labels its own generations */
 	struct str name;
@@ -38,12 +39,14 @@ static bool is_shown(const struct cmd_context *c)
 	return !c->json && !c->quiet && !c->dry_run;
 }
 
-static void show_start(struct cmd_context *c, const char *title)
+static void show_start(struct cmd_context *c, const char *title, const char *doing)
 {
 	auto_buf date = BUF_INIT(100);
 	clock_put_date(&date, clock_system.wall_ms(&clock_system));
 	if (is_shown(c))
 		out_line(&c->out, "%s: START %s", title, date.p);
+	if (is_shown(c) && doing)
+		out_line(&c->out, "%s: %s", title, doing);
 	out_flush(&c->out);
 }
 
@@ -88,7 +91,7 @@ static int begin(struct install *in, struct err *e)
 	if (upgrade_status(c->state, &c->arena, in->name, &there, e) < 0)
 		return -1;
 	if (in->title)
-		show_start(c, in->title);
+		show_start(c, in->title, in->doing);
 	in->started = true;
 	if (hold_here_or_on_both(in, e) < 0)
 		return -1;
@@ -217,6 +220,7 @@ static int activate(struct install *in, struct err *e)
 	struct upgrade_request q = {.verb = UPGRADE_ACTIVATE, .stop_at_deprecated = in->a->stop_at_deprecated};
 	size_t at = 0;
 	q.issu = take_word(in->a, &at, "issu");
+	in->doing = q.issu ? "Activating ISSU" : "Activating PACKAGE";
 	if (read_timer(in->a, &at, &q.timer_ms, e) < 0)
 		return -1;
 	q.then_commit = take_word(in->a, &at, "commit");
@@ -244,6 +248,7 @@ int cmd_install_activate(struct cmd_context *c, int argc, char **argv)
 static int commit(struct install *in, struct err *e)
 {
 	const struct upgrade_request q = {.verb = UPGRADE_COMMIT};
+	in->doing = "Committing ISSU";
 	return no_more_words(in, 0, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "commit", e);
 }
 
@@ -263,6 +268,7 @@ static int abort_it(struct install *in, struct err *e)
 	struct upgrade_request q = {.verb = UPGRADE_ABORT, .keep_state = in->a->keep_state};
 	size_t at = 0;
 	q.issu = take_word(in->a, &at, "issu");
+	in->doing = "Abort type ISSU";
 	return no_more_words(in, at, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "abort", e);
 }
 
@@ -726,7 +732,7 @@ static int add(struct cmd_context *c, struct cmd_change_args *a, const char *aut
 	const char *title = !in->activate ? "install_add"
 			    : in->commit  ? "install_add_activate_commit"
 					  : "install_add_activate";
-	show_start(c, title);
+	show_start(c, title, in->issu ? "Adding ISSU" : "Adding PACKAGE");
 	return show_end(c, title, cmd_install_change(c, a, in));
 }
 

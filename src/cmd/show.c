@@ -165,6 +165,8 @@ static int show_summary(struct cmd_context *c, struct str name, struct jw *w, st
 	if (paired < 0 || upgrade_status(c->state, &c->arena, name, &s, e) < 0 ||
 	    generations_of(c, name, &g, &n, e) < 0)
 		return -1;
+	if (paired)
+		s.timer_left_ms = cmd_first_timer(&p, s.id, s.timer_left_ms);
 	if (!w) {
 		bool same = paired && is_same(&p);
 		summary_table(c, name, &s, g, n, same ? "1 2" : paired && p.pair.self == 2 ? "2" : "1");
@@ -266,6 +268,56 @@ static int show_log(struct cmd_context *c, struct str name, struct jw *w, struct
 	return 0;
 }
 
+/* -- of both members ------------------------------------------------------------------------------------------------ */
+
+static bool is_step(const struct env_operation_step *s, const char *name)
+{
+	return str_eq_c(s->name, name);
+}
+
+/* "Activate location standby" and "… active" say which member that was. Who was active has both in its log. */
+static struct str located(struct cmd_context *c, const struct env_operation_step *s, uint32_t self, bool was_active)
+{
+	bool standby = is_step(s, "Activate location standby"), active = is_step(s, "Activate location active");
+	if (!standby && !active)
+		return s->name;
+	return str_c(
+		arena_printf(&c->arena, "%.*s member %u", STR_ARG(s->name), standby && was_active ? 3 - self : self));
+}
+
+/* What the two did, of which each has its own part in its log: the switch-over is in the role that both know. */
+static void complete_steps(struct cmd_context *c, struct upgrade_status *s, const struct pair_status *p)
+{
+	struct env_operation_step *v = arena_array(&c->arena, struct env_operation_step, s->steps_n + 1);
+	bool was_active = str_eq(s->state, STR("standby-activated")), both = true;
+	size_t n = 0;
+	for (size_t i = 0; i < s->steps_n; i++)
+		was_active |= is_step(&s->steps[i], "Activate location active");
+	bool switched = s->steps_n && p->role.since_ms >= s->steps[0].started_ms && p->role.switch_overs;
+	const struct env_operation_step over = {.name = STR("Switchover"),
+						.result = STR("passed"),
+						.started_ms = p->role.since_ms,
+						.ended_ms = p->role.since_ms};
+	for (size_t i = 0; i < s->steps_n; i++) {
+		if (switched && s->steps[i].started_ms > over.started_ms) {
+			v[n++] = over;
+			switched = false;
+		}
+		v[n] = s->steps[i];
+		v[n++].name = located(c, &s->steps[i], p->pair.self, was_active);
+	}
+	if (switched)
+		v[n++] = over;
+	for (uint32_t k = 1; k <= PAIR_MEMBERS; k++)
+		both &= p->member[k].reachable && str_eq(p->member[k].state, STR("activated"));
+	if (both)
+		s->transition = STR("Added -> Standby activated -> Active switched-over");
+	s->steps = v;
+	s->steps_n = n;
+	if (n)
+		s->last_operation = v[n - 1].name;
+}
+
 /* -- show issu state detail ----------------------------------------------------------------------------------------- */
 
 /* At rest: nobody is, nor should be, in the middle of anything. */
@@ -331,6 +383,10 @@ static int show_detail(struct cmd_context *c, struct str name, struct jw *w, str
 	int paired = cmd_pair_members(c, name, &p, e);
 	if (paired < 0 || upgrade_status(c->state, &c->arena, name, &s, e) < 0)
 		return -1;
+	if (paired)
+		s.timer_left_ms = cmd_first_timer(&p, s.id, s.timer_left_ms);
+	if (paired && s.in_progress && s.paired)
+		complete_steps(c, &s, &p);
 	if (!w) {
 		detail_text(c, &s, paired ? &p : NULL);
 		return 0;
@@ -451,8 +507,10 @@ static int run(struct cmd_context *c, int argc, char **argv, const struct row *r
 
 int cmd_show_install(struct cmd_context *c, int argc, char **argv)
 {
-	static const struct row rows[] = {
-		{{"summary", NULL}, show_summary}, {{"log", NULL}, show_log}, {{NULL, NULL}, NULL}};
+	static const struct row rows[] = {{{"summary", NULL}, show_summary},
+					  {{"log", NULL}, show_log},
+					  {{"issu", "history"}, show_log},
+					  {{NULL, NULL}, NULL}};
 	return run(c, argc, argv, rows, "show what? as in: slipway show install summary, or: slipway show install log");
 }
 

@@ -43,6 +43,17 @@ int cmd_pair_members(struct cmd_context *c, struct str env, struct pair_status *
 	return paired > 0 && ask(c, env, ret, e) < 0 ? -1 : paired;
 }
 
+int64_t cmd_first_timer(const struct pair_status *s, struct str operation_id, int64_t left_ms)
+{
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		const struct pair_member_status *m = &s->member[n];
+		bool counts = m->reachable && m->timer_left_ms >= 0 && str_eq(m->operation_id, operation_id);
+		if (counts && left_ms > m->timer_left_ms)
+			left_ms = m->timer_left_ms;
+	}
+	return left_ms;
+}
+
 /* The environment that is named, else every one; where there is none yet, the hosts. */
 static int ask_each(struct cmd_context *c, const char *name, struct pair_shown *ret, struct err *e)
 {

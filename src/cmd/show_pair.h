@@ -11,3 +11,6 @@ uint32_t cmd_show_member(struct cmd_context *c, bool *ret_joined);
 
 /* 1 and both members, of an environment or (empty) the hosts alone; 0: this host is no member of a pair, and nobody was asked. */
 int cmd_pair_members(struct cmd_context *c, struct str env, struct pair_status *ret, struct err *e);
+/* Of a pair the timer that ends first is the one that counts: who was active rings later, for when the other one does not. `left_ms`:
+ * what this host's has; -1: it does not run. */
+int64_t cmd_first_timer(const struct pair_status *s, struct str operation_id, int64_t left_ms);

@@ -127,7 +127,7 @@ static void on_event(void *ctx, const struct upgrade_event *v)
 	upgrade_send(u, v);
 	if (u->show && !c->json && !c->quiet)
 		upgrade_show(u, v);
-	else if (v->kind == UPGRADE_EVENT_NOTE && v->member && u->paired)
+	else if (v->kind == UPGRADE_EVENT_NOTE && v->member && u->paired && !str_starts(str_c(v->text), STR("member ")))
 		cmd_say(c, "note: member %u: %s", v->member, v->text);
 	else if (v->kind == UPGRADE_EVENT_NOTE)
 		cmd_say(c, "note: %s", v->text);

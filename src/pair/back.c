@@ -137,7 +137,7 @@ static int look_at_both(struct back *w, struct err *e)
 			continue;
 		}
 		if (phase_parse(k->st[n].state, &w->phase[n], e) < 0)
-			return err_ctx(e, "member %u", n);
+			return member_err(n, e);
 		w->begun |= phase_has_begun(w->phase[n]);
 	}
 	return 0;
@@ -186,7 +186,7 @@ static int ask_other(struct settling *s, uint32_t n, struct err *e)
 		return 0;
 	if (k->m[other]->ops->outcome(k->m[other], &k->arena, k->env, k->st[n].operation_id, &word, &ignored, e) < 0) {
 		if (e->code != ERR_NETWORK || k->m[other]->local)
-			return err_ctx(e, "member %u", other);
+			return member_err(other, e);
 		coordinate_lose(k, other, e);
 		*e = ERR_INIT;
 		return 0;
@@ -226,7 +226,7 @@ static int look_and_judge(struct settling *s, struct err *e)
 			*e = ERR_INIT;
 		}
 		if (coordinate_reaches(k, n) && phase_parse(k->st[n].state, &s->phase[n], e) < 0)
-			return err_ctx(e, "member %u", n);
+			return member_err(n, e);
 	}
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
 		if (coordinate_reaches(k, n) && judge(s, n, e) < 0)

@@ -89,8 +89,10 @@ static int copy_to_other(struct coordinator *k, const struct upgrade_request *q,
 	int rc = k->m[other]->ops->copy(k->m[other], &q->plan->target, k->store, e);
 	if (rc < 0 && e->code == ERR_NETWORK)
 		coordinate_lose(k, other, e);
-	if (rc < 0)
+	if (rc < 0) {
+		coordinate_unname(other, e);
 		return end_part(k, name, err_ctx(e, "copy to member %u", other), e);
+	}
 	coordinate_tell(k, UPGRADE_EVENT_NOTE, other, 0, false,
 			arena_printf(&k->arena, "Finished copying to member %u", other), NULL);
 	return end_part(k, name, 0, e);

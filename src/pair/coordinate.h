@@ -51,6 +51,8 @@ int coordinate_settle(struct coordinator *k, bool whole_or_not, struct err *e);
 void coordinate_tell(struct coordinator *k, enum upgrade_event_kind kind, uint32_t member, int64_t number, bool done,
 		     const char *text, const struct err *failure);
 void coordinate_note(struct coordinator *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Takes the "member 2: " off that a message begins with, where it is named otherwise. */
+void coordinate_unname(uint32_t n, struct err *e);
 /* It broke off, as e says: it is given no further order. */
 void coordinate_lose(struct coordinator *k, uint32_t n, const struct err *e);
 bool coordinate_reaches(const struct coordinator *k, uint32_t n);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* This host as a member: its own state.db, its own services, its own copy of the role. */
+#include <stdio.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
@@ -29,6 +30,14 @@ void member_free(struct member *m)
 {
 	if (m)
 		m->ops->free(m);
+}
+
+int member_err(uint32_t number, struct err *e)
+{
+	char own[16];
+	int n = snprintf(own, sizeof(own), "member %u", number);
+	bool named = strncmp(e->msg, own, (size_t)n) == 0 && (e->msg[n] == ':' || e->msg[n] == ' ');
+	return named ? -1 : err_ctx(e, "%s", own);
 }
 
 static struct local *of(struct member *m)

@@ -53,6 +53,8 @@ struct member {
 	void *ctx;
 };
 void member_free(struct member *m);
+/* Puts "member 2: " before a message that does not begin with the member's name already. -1. */
+int member_err(uint32_t number, struct err *e);
 DEFINE_AUTO(struct member *, member, member_free);
 
 int member_local(const struct pair_opts *o, uint32_t number, struct member **ret, struct err *e);

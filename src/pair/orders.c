@@ -75,6 +75,12 @@ static const char *cause(const struct err *e, uint32_t n)
 	return strncmp(e->msg, own, (size_t)k) == 0 ? e->msg + k : e->msg;
 }
 
+void coordinate_unname(uint32_t n, struct err *e)
+{
+	const char *rest = cause(e, n);
+	memmove(e->msg, rest, strlen(rest) + 1);
+}
+
 void coordinate_lose(struct coordinator *k, uint32_t n, const struct err *e)
 {
 	k->lost[n] = true;
@@ -90,7 +96,7 @@ static int came_back(struct coordinator *k, uint32_t n, int rc, struct err *e)
 		coordinate_lose(k, n, e);
 		return no_answer(k, n, e);
 	}
-	return cause(e, n) == e->msg ? err_ctx(e, "member %u", n) : -1;
+	return member_err(n, e);
 }
 
 /* The higher epoch is right, and told to who did not hear of it. */

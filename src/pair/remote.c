@@ -72,7 +72,7 @@ static int ask_bytes(struct remote *r, struct question *q, struct str bytes, str
 		return err_new(e, ERR_LIMIT, "what member %u is asked is too long", r->m.number);
 	/* that nobody answers any more shows within LINK_SILENT_MS, however long an order takes */
 	return link_call(r->link, buf_str(&q->b), bytes, ANSWER_MS, on_event, r, a, ret, e) < 0
-		       ? err_ctx(e, "member %u", r->m.number)
+		       ? member_err(r->m.number, e)
 		       : 0;
 }
 
@@ -91,7 +91,7 @@ static int ask_plain(struct remote *r, struct question *q, struct err *e)
 
 static int bad_answer(struct remote *r, struct err *e)
 {
-	return err_ctx(e, "member %u", r->m.number);
+	return member_err(r->m.number, e);
 }
 
 /* -- what may be asked of anybody ----------------------------------------------------------------------------------- */
@@ -218,7 +218,7 @@ static int remote_copy(struct member *m, const struct env_spec_file *lock, struc
 	struct copy_report report = {0};
 	auto_buf b = BUF_INIT(4096);
 	if (copy_send(r->link, lock, from, on_event, r, &report, e) < 0)
-		return err_ctx(e, "member %u", m->number);
+		return member_err(m->number, e);
 	buf_printf(&b, "%u archive%s (%.1f MiB) copied to member %u", report.archives, report.archives == 1 ? "" : "s",
 		   (double)report.bytes / (1 << 20), m->number);
 	if (report.archives)

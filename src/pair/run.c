@@ -70,7 +70,7 @@ static int hold_both(struct pairing *p, struct err *e)
 			continue;
 		if (n == p->pair.self || why.code != ERR_NETWORK) {
 			*e = why; /* the other one's names it */
-			return n == p->pair.self ? err_ctx(e, "member %u", n) : -1;
+			return n == p->pair.self ? member_err(n, e) : -1;
 		}
 		lose_other(p, &why);
 	}

@@ -39,7 +39,7 @@ static int ask_member(struct sanity *s, uint32_t n, struct err *e)
 	struct upgrade_check *c;
 	size_t count;
 	if (k->m[n]->ops->preflight(k->m[n], s->q, &k->arena, &c, &count, e) < 0)
-		return err_ctx(e, "member %u", n);
+		return member_err(n, e);
 	for (size_t i = 0; i < count; i++) {
 		const char *ours = name_here(c[i].name);
 		bool known = ours != NULL;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pair/status.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "pair/link.h"
 
 static struct str text_of(struct arena *a, const struct err *e)
@@ -74,6 +77,14 @@ int status_gather(struct member *here, struct member *there, struct str why, str
 	return 0;
 }
 
+static int64_t joined_ms(int root_fd)
+{
+	struct stat st;
+	return fstatat(root_fd, "pair/peer", &st, 0) < 0
+		       ? 0
+		       : (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+}
+
 int pair_status(const struct pair_opts *o, struct arena *a, struct str env, struct pair_status *ret, struct err *e)
 {
 	struct pair_status s = {0};
@@ -92,6 +103,8 @@ int pair_status(const struct pair_opts *o, struct arena *a, struct str env, stru
 		there = member_remote(steal_ptr(&l), 3 - s.pair.self);
 	if (status_gather(here, there, text_of(a, &why), a, env, &s, e) < 0)
 		return -1;
+	if (s.pair.joined && !s.role.since_ms) /* no switch-over yet: as since they are two */
+		s.role.since_ms = joined_ms(o->local.root_fd);
 	*ret = s;
 	return 0;
 }

@@ -302,8 +302,9 @@ static int check_components(struct preflight *p, struct err *e)
 static int check_autostart(struct preflight *p, struct err *e)
 {
 	struct upgrade_check c = {.name = STR(UPGRADE_CHECK_AUTOBOOT), .advice = !p->paired};
-	bool asked_later = p->q->verb == UPGRADE_ADD && p->q->then_activate && !p->activating;
-	if (!p->paired && (asked_later || !p->runs_services))
+	bool to_run = p->activating ||
+		      p->q->verb == UPGRADE_ACTIVATE; /* not before, and not at each change in one go */
+	if (!p->paired && (!to_run || p->q->operation || !p->runs_services))
 		return 0;
 	if (upgrade_autostart(p->o, p->a, &c.finding, &c.cure, e) < 0)
 		return -1;

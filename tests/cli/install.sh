@@ -98,6 +98,7 @@ t 'and gone' test ! -e root/env/web/1
 t 'there is none' must_fail 2 sw install activate
 sw -q install add web=1.0 -n web
 t 'activate, without a name' runs sw install activate issu --auto-abort 30m
+t 'says what it does' has '^install_activate: Activating ISSU$' out
 t 'has stages' has '^STAGE 0: Initial System Level Sanity Check before starting ISSU$' out
 t 'makes the configuration' has 'workers: 1.0' etc/web.conf
 t 'aborted: it was the first' runs sw install abort
@@ -282,6 +283,8 @@ assert all(x["who"] and x["command"] for x in log), log
 assert not any(x["result"] == "done" and "refused" in x["result"] for x in log)'
 t 'show version' runs sw show version
 t 'has Slipway first' has '^slipway ' out
+t 'the log by its other name' runs sw show install issu history -n web
+t 'is the same' has '^\[ Member 1 \] Install log: web$' out
 t 'words that are none' must_fail 2 sw show issu nonsense
 t 'clear what' must_fail 2 sw clear install
 t 'stop what' must_fail 2 sw install auto-abort-timer

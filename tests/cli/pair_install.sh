@@ -142,7 +142,7 @@ added()
 t 'add on one of them is add on both' added
 activated()
 {
-	on 1 install activate issu --progress-fd 3 3>events >out && are activated 1.1
+	on 1 install activate issu --progress-fd 3 3>events >out && sleep 1.1 && are activated 1.1
 }
 t 'activate, from the other one' activated
 t 'the stages, standby first' say 'STAGE 0: Initial System Level Sanity Check before starting ISSU' \
@@ -176,6 +176,24 @@ shown()
 		on 1 show install summary -n web >out && say '[ Member 1 2 ] Installed Package(s)' 'ENV   U   2  web 1.1' 'Auto abort timer: automatic'
 }
 t 'what is shown of both' shown
+# What each has in its own log is shown of both, on either: who was which, the switch-over, and the timer that ends first.
+shown_alike()
+{
+	for m in 1 2; do
+		on "$m" show issu state detail -n web >out && say 'Activate location standby member 2  ' 'Switchover  ' \
+			'State transition: Added -> Standby activated -> Active switched-over' \
+			'remaining time before rollback: 01:59:' || return 1
+		on "$m" status >out && say "operation of 'web': activated; auto-abort timer: 01:59:" || return 1
+		on "$m" show redundancy -n web --json >red || return 1
+		python3 -c '
+import json, time
+x = json.load(open("red"))
+for m in x["environments"][0]["members"]:
+    assert m["state_ms"] < 600000 < m["uptime_ms"] or m["uptime_ms"] < 600000, m' || return 1
+	done
+	on 1 show issu state detail -n web | grep -q '^Activate location active member 1  '
+}
+t 'alike on both' shown_alike
 committed()
 {
 	on 1 install commit >out && are none 1.1 && say '--- Starting install_commit_2 ---' '[2] Finished install_commit_2 on member 2' \

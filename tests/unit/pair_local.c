@@ -221,6 +221,23 @@ TEST(cut_off_in_the_middle_each_goes_back)
 	CHECK_STR(look_of(&s).running_version.p, "web 1.0, lib 1");
 }
 
+TEST(a_member_is_named_once)
+{
+	static const char *const once[] = {"member 2: no room", "member 2 does not answer: timed out",
+					   "member 2: no room"};
+	static const char *const said[] = {"no room", "member 2 does not answer: timed out", "member 2: no room"};
+	for (size_t i = 0; i < 3; i++) {
+		struct err e = ERR_INIT;
+		err_new(&e, ERR_FAILED, "%s", said[i]);
+		CHECK_INT(member_err(2, &e), -1);
+		CHECK_STR(e.msg, once[i]);
+	}
+	struct err e = ERR_INIT;
+	err_new(&e, ERR_FAILED, "member 21: no room");
+	CHECK_INT(member_err(2, &e), -1);
+	CHECK_STR(e.msg, "member 2: member 21: no room");
+}
+
 TEST(nothing_without_holding)
 {
 	auto_one x = {0};
