@@ -97,17 +97,19 @@ int agent_stop_env(struct env_state *st, const struct upgrade_services *s, const
 
 /* == 4. a host that systemd runs, and no agent ==================================================================== */
 /*
- * The same calls as an agent's, carried out by units: NAME.service and its sockets (service.h, 4) in /etc/systemd/system, or for the
- * manager of a user in ~/.config/systemd/user, enabled, so that they are there after a boot. What differs, because nobody is there
- * between two commands:
+ * The same calls as an agent's, carried out by units (service.h, 4) in /etc/systemd/system, or for the manager of a user in
+ * ~/.config/systemd/user, enabled, so that they are there after a boot. What differs, because nobody is there between two commands:
  *
- *	hand-over	the sockets stay open in systemd, but the old version has ended before the new one starts: requests wait for
- *			that long. Where the sockets themselves change they are closed and opened.
+ *	hand-over	each version is a unit of its own, on the sockets that systemd holds; it returns when the old one has ended. A socket
+ *			whose address changes under its name, or whose name changes, cannot be open twice: the old version ends first
+ *			then, and requests to the other sockets wait for the new one. Whoever dies in the middle leaves both units: `status`
+ *			tells a hand-over, and a hand-over to either ends it. A boot starts the old one until the new one serves alone.
  *	health		is asked for in a start, a hand-over and a check, not in between
  *	the timer	is a transient timer unit that runs `slipway agent settle -n ENV`; what is on disk decides. After a boot
  *			slipway-settle-HASH.service, enabled, brings to rest what was under way, and makes the timers again.
  *
- * A unit of the same name that was written for another ROOT or service is left alone: ERR_EXISTS.
+ * A unit of the same name that was written for another ROOT or service is left alone: ERR_EXISTS. Units of an earlier slipway
+ * (NAME.service, with all its sockets) are taken over by the next hand-over as any older version.
  */
 struct systemd;
 struct systemd_opts {

@@ -14,7 +14,15 @@
 #include "base/proc.h"
 #include "agent/units.h"
 
-enum { QUICK_MS = 90000, SETTLED_MS = 500, AGAIN_MS = 200, SHOWN_MAX = 8 << 20, ENVIRON_MAX = 4 << 20 };
+enum {
+	QUICK_MS = 90000,
+	SETTLED_MS = 500,
+	AGAIN_MS = 200,
+	STOP_TRIES = 3,
+	SHOWN_MAX = 8 << 20,
+	SHOWN_AT_ONCE = 50,
+	ENVIRON_MAX = 4 << 20,
+};
 
 bool systemd_booted(void)
 {
@@ -140,28 +148,90 @@ static struct service_status status_of(struct arena *a, const struct unit *u, co
 	return s;
 }
 
+static bool is_alive(const struct shown *x)
+{
+	return x->active.n && !str_eq_c(x->active, "inactive") && !str_eq_c(x->active, "failed");
+}
+
+/* Of at most SHOWN_AT_ONCE units: what systemctl prints has an empty line between two of them. */
+static int show_some(const struct systemd *s, struct arena *a, const struct unit *u, size_t n, struct shown *ret,
+		     struct err *e)
+{
+	const char *words[CTL_WORDS_MAX] = {
+		"show",
+		"--property=Id,ActiveState,Result,ExecMainStatus,MainPID,NRestarts,StateChangeTimestampMonotonic"};
+	auto_buf out = BUF_INIT(SHOWN_MAX);
+	size_t at = 0;
+	for (size_t i = 0; i < n; i++)
+		words[2 + i] = u[i].name;
+	if (ctl_run(s, words, QUICK_MS, &out, e) < 0)
+		return -1;
+	struct str text = str_c(arena_strdup(a, buf_str(&out))), line;
+	while (at < n && str_take_line(&text, &line)) {
+		if (line.n)
+			read_property(&ret[at], line);
+		else
+			at++;
+	}
+	return at + 1 < n ? err_new(e, ERR_FAILED, "systemctl show tells of %zu units, not of %zu", at + 1, n) : 0;
+}
+
+/* One for each unit. */
+static int show_all(const struct systemd *s, struct arena *a, const struct unit_list *units, struct shown **ret,
+		    struct err *e)
+{
+	*ret = arena_array(a, struct shown, units->n);
+	for (size_t i = 0; i < units->n; i += SHOWN_AT_ONCE) {
+		size_t n = units->n - i < SHOWN_AT_ONCE ? units->n - i : SHOWN_AT_ONCE;
+		if (show_some(s, a, &units->v[i], n, *ret + i, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Of two units of a service, left by somebody who was in the middle of a hand-over: of two that run the one that came, else the one that
+ * runs, else the one that a boot starts. */
+static struct service_status either(const struct systemd *s, const struct unit *first, const bool alive[2],
+				    const struct service_status x[2])
+{
+	bool at_boot = units_starts_at_boot(s, first), both = alive[0] && alive[1];
+	bool second = alive[0] == alive[1] ? at_boot == both : alive[1];
+	struct service_status r = x[second];
+	if (alive[0] || alive[1])
+		r.state = SERVICE_HANDING_OVER;
+	return r;
+}
+
 static int show_units(const struct systemd *s, struct arena *a, const struct unit_list *units,
 		      struct service_status **ret, size_t *ret_n, struct err *e)
 {
-	auto_buf out = BUF_INIT(SHOWN_MAX);
+	struct shown *shown;
+	const struct unit **of = arena_array(a, const struct unit *, units->n);
+	bool *alive = arena_array(a, bool, units->n);
 	*ret = arena_array(a, struct service_status, units->n);
 	*ret_n = 0;
-	vec_foreach(u, units) {
-		struct shown x = {0};
-		struct str text, line;
-		if (units_is_socket(u))
+	if (show_all(s, a, units, &shown, e) < 0)
+		return -1;
+	for (size_t i = 0; i < units->n; i++) {
+		const struct unit *u = &units->v[i];
+		size_t k = 0;
+		if (!units_is_service(u))
 			continue;
-		const char *const words[] = {
-			"show", u->name,
-			"--property=Id,ActiveState,Result,ExecMainStatus,MainPID,NRestarts,StateChangeTimestampMonotonic",
-			NULL};
-		buf_clear(&out);
-		if (ctl_run(s, words, QUICK_MS, &out, e) < 0)
-			return -1;
-		text = str_c(arena_strdup(a, buf_str(&out)));
-		while (str_take_line(&text, &line))
-			read_property(&x, line);
-		(*ret)[(*ret_n)++] = status_of(a, u, &x);
+		struct service_status x = status_of(a, u, &shown[i]);
+		while (k < *ret_n && !(str_eq((*ret)[k].env, u->env) && str_eq((*ret)[k].name, u->service)))
+			k++;
+		if (k == *ret_n) {
+			(*ret)[k] = x;
+			of[k] = u;
+			alive[k] = is_alive(&shown[i]);
+			++*ret_n;
+			continue;
+		}
+		(*ret)[k] = either(s, of[k], (const bool[2]){alive[k], is_alive(&shown[i])},
+				   (const struct service_status[2]){(*ret)[k], x});
+		if ((*ret)[k].generation == u->generation)
+			of[k] = u;
+		alive[k] |= is_alive(&shown[i]);
 	}
 	return 0;
 }
@@ -204,14 +274,22 @@ static void on_probe(void *ctx, const struct err *failure)
 	loop_stop(q->loop);
 }
 
+/* Units that an earlier slipway wrote have their private sockets elsewhere. */
+static char *private_path(const struct service_probe *p, const struct service_ref *r)
+{
+	char *path = service_private_path(r->runtime_dir, p->address, r->generation);
+	if (fs_exists(AT_FDCWD, path))
+		return path;
+	free(path);
+	return xasprintf("%s/%.*s.sock", r->runtime_dir, STR_ARG(p->address));
+}
+
 static int ask_one(const struct service_probe *p, const struct service_ref *r, struct err *e)
 {
 	auto_ptr(loop) l = NULL;
-	auto_free char *own = NULL;
+	auto_free char *own = p->kind != SERVICE_PROBE_COMMAND ? private_path(p, r) : NULL;
 	struct err why = ERR_INIT;
 	struct asking q = {.e = &why};
-	if (p->kind != SERVICE_PROBE_COMMAND)
-		own = xasprintf("%s/%.*s.sock", r->runtime_dir, STR_ARG(p->address));
 	if (loop_new(&clock_system, &l, e) < 0)
 		return -1;
 	q.loop = l;
@@ -223,10 +301,21 @@ static int ask_one(const struct service_probe *p, const struct service_ref *r, s
 	return q.failed ? (*e = why, -1) : 0;
 }
 
-static int ask_all(const struct service_ref *r, struct err *e)
+/* Over a private socket a version answers for itself; over a shared one, or by a command, whichever was faster. */
+enum asked { ASK_PRIVATE = 1, ASK_SHARED = 2, ASK_ALL = 3 };
+
+static bool is_of(const struct service_decl *d, const struct service_probe *p, enum asked which)
+{
+	bool is_private = false;
+	for (uint32_t i = 0; p->kind != SERVICE_PROBE_COMMAND && i < d->sockets_n; i++)
+		is_private |= d->sockets[i].is_private && str_eq(d->sockets[i].name, p->address);
+	return (which & (is_private ? ASK_PRIVATE : ASK_SHARED)) != 0;
+}
+
+static int ask_all(const struct service_ref *r, enum asked which, struct err *e)
 {
 	for (uint32_t i = 0; i < r->decl->probes_n; i++)
-		if (ask_one(&r->decl->probes[i], r, e) < 0)
+		if (is_of(r->decl, &r->decl->probes[i], which) && ask_one(&r->decl->probes[i], r, e) < 0)
 			return -1;
 	return 0;
 }
@@ -236,32 +325,44 @@ static void pause_ms(int64_t ms)
 	(void)poll(NULL, 0, (int)ms);
 }
 
-static int is_running(struct systemd *s, const struct service_ref *r, struct err *e)
+/* Whether this version runs, whatever else does. */
+static int is_running(struct systemd *s, const struct unit_list *units, const struct service_ref *r, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
+	struct shown *x;
 	struct service_status now = {0};
-	if (one_status(s, &a, r->env, r->decl->name, &now, e) < 0)
+	const struct unit *of = NULL;
+	if (show_all(s, &a, units, &x, e) < 0)
 		return -1;
-	if (now.state == SERVICE_RUNNING && now.generation == r->generation)
-		return 0;
-	return err_new(e, ERR_FAILED,
-		       "unit 'slipway-%.*s-%.*s' is %s%s%.*s; 'journalctl %s-u slipway-%.*s-%.*s' shows what it said",
-		       STR_ARG(r->env), STR_ARG(r->decl->name), service_state_name(now.state), now.why.n ? ": " : "",
-		       STR_ARG(now.why), s->of_user ? "--user " : "", STR_ARG(r->env), STR_ARG(r->decl->name));
+	for (size_t i = 0; i < units->n; i++) {
+		const struct unit *u = &units->v[i];
+		if (!units_is_service(u) || u->generation != r->generation)
+			continue;
+		of = u;
+		now = status_of(&a, u, &x[i]);
+		if (now.state == SERVICE_RUNNING && now.generation == r->generation)
+			return 0;
+	}
+	if (!of)
+		return err_new(e, ERR_NOT_FOUND, "generation %u of it has no unit", r->generation);
+	return err_new(e, ERR_FAILED, "unit '%s' is %s%s%.*s; 'journalctl %s-u %s' shows what it said", of->name,
+		       service_state_name(now.state), now.why.n ? ": " : "", STR_ARG(now.why),
+		       s->of_user ? "--user " : "", of->name);
 }
 
 /* It runs as this version, and its checks pass as often as declared; what has said that it is ready may fail no oftener than declared. */
-static int wait_healthy(struct systemd *s, const struct service_ref *r, int64_t until_ms, struct err *e)
+static int wait_healthy(struct systemd *s, const struct unit_list *units, const struct service_ref *r, enum asked which,
+			int64_t until_ms, struct err *e)
 {
 	const struct service_decl *d = r->decl;
 	uint32_t passes = 0, failures = 0;
-	if (d->ready == SERVICE_READY_STARTED)
+	if (d->ready == SERVICE_READY_STARTED && (which & ASK_PRIVATE))
 		pause_ms(SETTLED_MS);
 	for (;;) {
 		struct err why = ERR_INIT;
-		if (is_running(s, r, e) < 0)
+		if (is_running(s, units, r, e) < 0)
 			return -1;
-		if (ask_all(r, &why) == 0)
+		if (ask_all(r, which, &why) == 0)
 			passes++, failures = 0;
 		else
 			passes = 0, failures++;
@@ -299,45 +400,232 @@ static int make_runtime_dir(const struct systemd *s, struct service_ref *r, stru
 	return fs_mkdirs(s->root_fd, rel, 0755, e);
 }
 
+/* Shared sockets stand first: their service, which requires them, stops in one transaction with them. Else what comes in at such a
+ * socket could start it again, after its own stop. Of several sockets that still can happen: then systemctl fails, and is asked again. */
+static int stop_units(const struct systemd *s, const struct unit_list *l, int64_t deadline_ms, struct err *e)
+{
+	const char *words[CTL_WORDS_MAX] = {"stop", "--quiet"};
+	struct err ignored = ERR_INIT;
+	size_t n = 2;
+	for (int first = 1; first >= 0; first--)
+		vec_foreach(u, l)
+			if ((units_is_socket(u) && !units_is_private(u)) == first && n + 1 < CTL_WORDS_MAX)
+				words[n++] = u->name;
+	if (n == 2)
+		return 0;
+	for (int tries = STOP_TRIES; ctl_run(s, words, deadline_ms, NULL, e) < 0; pause_ms(AGAIN_MS))
+		if (--tries == 0)
+			return -1;
+	words[0] = "reset-failed";
+	(void)ctl_run(s, words, QUICK_MS, NULL, &ignored);
+	return 0;
+}
+
 /* Stops and forgets all units of a service. */
 static int drop(struct systemd *s, struct arena *a, const struct unit_list *have, struct err *e)
 {
-	const char *words[CTL_WORDS_MAX] = {"stop", "--quiet"};
 	const struct unit_list none = {0};
-	size_t n = 2;
-	vec_foreach(u, have)
-		if (n + 1 < CTL_WORDS_MAX)
-			words[n++] = u->name;
-	if (n > 2 && ctl_run(s, words, 24 * 3600 * 1000, NULL, e) < 0)
-		return -1;
-	words[0] = "reset-failed";
-	struct err ignored = ERR_INIT;
-	(void)ctl_run(s, words, QUICK_MS, NULL, &ignored);
-	return units_put(s, a, have, &none, e);
+	return stop_units(s, have, 24 * 3600 * 1000, e) < 0 ? -1 : units_put(s, a, have, &none, e);
 }
 
 /* systemctl's "failed, see journal" gives way to what the unit itself is like. */
-static int start_unit(struct systemd *s, const struct service_ref *r, const char *verb, struct err *e)
+static int start_unit(struct systemd *s, const struct unit_list *units, const struct service_ref *r, enum asked which,
+		      struct err *e)
 {
-	auto_buf name = BUF_INIT(4096);
 	struct err why = ERR_INIT;
 	int64_t until_ms = clock_system.mono_ms(&clock_system) + r->decl->start_timeout_ms;
-	service_unit_name(r, &name);
-	buf_put_c(&name, ".service");
-	if (ctl(s, time_for(r->decl), e, verb, name.p) < 0)
-		return is_running(s, r, &why) < 0 ? (*e = why, -1) : -1;
-	return wait_healthy(s, r, until_ms, e);
+	if (ctl(s, time_for(r->decl), e, "start", units->v[0].name) < 0)
+		return is_running(s, units, r, &why) < 0 ? (*e = why, -1) : -1;
+	return wait_healthy(s, units, r, which, until_ms, e);
+}
+
+/* -- hand-over -------------------------------------------------------------------------------------------------------- */
+/*
+ * By overlap: the new version starts on the open sockets, beside the old one; when it is ready, and healthy as far as it can be asked alone,
+ * the old one is stopped with its signal and time. Else (declared so, or a socket of the same name is another one) the old one ends first; sockets
+ * that stay are open all the time, and what comes in starts the new version already.
+ *
+ * Whoever dies in the middle leaves two units, which call_status tells as a hand-over; a hand-over to either ends it. What starts at a boot
+ * is the old one until the new one serves alone.
+ */
+struct turn {
+	struct systemd *s;
+	struct arena *a;
+	const struct service_ref *r;
+	struct unit_list have, want;
+	struct shown *shown; /* of each in have */
+	bool old_was_stopped;
+};
+#define auto_turn cleanup_with(turn_release) struct turn
+
+static void turn_release(struct turn *t)
+{
+	units_release(&t->have);
+	units_release(&t->want);
+}
+
+static bool is_old(const struct turn *t, const struct unit *u)
+{
+	return units_is_service(u) && strcmp(u->name, t->want.v[0].name) != 0;
+}
+
+static int turn_open(struct turn *t, struct err *e)
+{
+	auto_buf after = BUF_INIT(1 << 16);
+	if (units_list(t->s, t->a, t->r->env, t->r->decl->name, &t->have, e) < 0 ||
+	    show_all(t->s, t->a, &t->have, &t->shown, e) < 0)
+		return -1;
+	vec_foreach(u, &t->have)
+		if (t->r->decl->takeover == SERVICE_HAND_OVER_RESTART && units_is_service(u) &&
+		    u->generation != t->r->generation)
+			buf_printf(&after, " %s", u->name); /* else traffic might start it while the old one ends */
+	units_make(t->s, t->a, t->r, buf_str(&after), &t->want);
+	return 0;
+}
+
+/* The version that served, or was to: 0: none */
+static uint32_t old_generation(const struct turn *t)
+{
+	const struct unit *old = NULL;
+	for (size_t i = 0; i < t->have.n; i++)
+		if (is_old(t, &t->have.v[i]) && (!old || is_alive(&t->shown[i])))
+			old = &t->have.v[i];
+	return old ? old->generation : 0;
+}
+
+/* A socket that systemd would have to open where the old version's still is. */
+static bool is_taken(const struct turn *t, const struct unit *socket)
+{
+	vec_foreach(u, &t->have)
+		if (units_is_socket(u) && !units_find(&t->want, u->name) && units_same_address(u, socket))
+			return true;
+	return false;
+}
+
+static bool may_overlap(const struct turn *t)
+{
+	bool runs = false;
+	if (t->r->decl->takeover != SERVICE_HAND_OVER_SOCKETS)
+		return false;
+	for (size_t i = 0; i < t->have.n; i++) {
+		const struct unit *u = &t->have.v[i], *v = units_find(&t->want, u->name);
+		bool is_active = str_eq_c(t->shown[i].active, "active");
+		runs |= is_old(t, u) && is_active;
+		if (v && units_is_socket(u) && !units_is_private(u) && (!is_active || !units_same_socket(u, v)))
+			return false;
+	}
+	vec_foreach(v, &t->want)
+		if (units_is_socket(v) && !units_find(&t->have, v->name) && is_taken(t, v))
+			return false;
+	return runs;
+}
+
+/* Writes what the new version needs to be started. Of the sockets that are there none is touched while the old one serves from them. */
+static int prepare(struct turn *t, bool overlap, struct err *e)
+{
+	auto_units now = {0};
+	vec_foreach(v, &t->want) {
+		const struct unit *u = units_find(&t->have, v->name);
+		bool is_open = u && units_is_socket(u) && !units_is_private(u);
+		if (!is_open || (!overlap && units_same_socket(u, v)))
+			vec_push(&now, *v);
+	}
+	return units_add(t->s, t->a, &now, e);
+}
+
+/* The old version, and the sockets that the new one does not have, or not so. */
+static int stop_old(struct turn *t, struct err *e)
+{
+	auto_units old = {0};
+	vec_foreach(u, &t->have) {
+		const struct unit *v = units_find(&t->want, u->name);
+		if (is_old(t, u) || (units_is_socket(u) && (!v || !units_same_socket(u, v))))
+			vec_push(&old, *u);
+	}
+	t->old_was_stopped = true;
+	return stop_units(t->s, &old, 24 * 3600 * 1000, e);
+}
+
+/* The new version never served alone: it goes, and the old one has not noticed. */
+static int take_back(struct turn *t, struct err *e)
+{
+	auto_units gone = {0};
+	auto_units back = {0};
+	vec_foreach(v, &t->want)
+		if (v == t->want.v || units_is_private(v) || !units_find(&t->have, v->name))
+			vec_push(&gone, *v);
+	vec_foreach(u, &t->have)
+		if (!units_find(&gone, u->name))
+			vec_push(&back, *u);
+	return stop_units(t->s, &gone, time_for(t->r->decl), e) < 0 ? -1
+								    : units_take_back(t->s, t->a, &t->want, &back, e);
+}
+
+static int by_overlap(struct turn *t, struct err *e)
+{
+	const struct service_decl *d = t->r->decl;
+	if (prepare(t, true, e) < 0 || start_unit(t->s, &t->want, t->r, ASK_PRIVATE, e) < 0 || stop_old(t, e) < 0)
+		return -1;
+	int64_t until_ms = clock_system.mono_ms(&clock_system) + d->start_timeout_ms;
+	return wait_healthy(t->s, &t->want, t->r, ASK_SHARED, until_ms, e) < 0
+		       ? -1
+		       : units_put(t->s, t->a, &t->have, &t->want, e);
+}
+
+static int by_restart(struct turn *t, struct err *e)
+{
+	return prepare(t, false, e) < 0 || stop_old(t, e) < 0 || units_put(t->s, t->a, &t->have, &t->want, e) < 0
+		       ? -1
+		       : start_unit(t->s, &t->want, t->r, ASK_ALL, e);
+}
+
+/* The version before, whatever is left of it. */
+static int change_back(struct systemd *s, struct arena *a, const struct service_ref *r, uint32_t generation,
+		       struct err *e)
+{
+	const char *prefix;
+	const struct service_decl *decl;
+	struct service_ref old = *r;
+	auto_turn t = {.s = s, .a = a, .r = &old};
+	if (agent_find_service(a, s->root_path, r->env, generation, r->decl->name, &prefix, &decl, e) < 0)
+		return -1;
+	old.generation = generation;
+	old.prefix = prefix;
+	old.decl = decl;
+	if (turn_open(&t, e) < 0)
+		return -1;
+	return may_overlap(&t) ? by_overlap(&t, e) : by_restart(&t, e);
+}
+
+/* What failed is undone as far as it got. */
+static int turn_failed(struct turn *t, const struct err *why, struct err *e)
+{
+	struct err back = ERR_INIT;
+	uint32_t old = old_generation(t);
+	*e = *why;
+	if (why->code == ERR_EXISTS) /* another's: nothing was done */
+		return -1;
+	if (!t->old_was_stopped) {
+		if (take_back(t, &back) < 0)
+			return err_new(e, ERR_UNCERTAIN, "%s; and it is not undone: %s", why->msg, back.msg);
+		return old ? err_new(e, why->code, "%s; generation %u runs on", why->msg, old) : -1;
+	}
+	if (!old)
+		return -1;
+	e->code = change_back(t->s, t->a, t->r, old, &back) < 0 ? ERR_UNCERTAIN : ERR_ROLLED_BACK;
+	return e->code == ERR_ROLLED_BACK
+		       ? err_ctx(e, "the old version was started again")
+		       : err_new(e, ERR_UNCERTAIN, "%s; and the old version did not come back: %s", why->msg, back.msg);
 }
 
 static int call_start(void *ctx, const struct service_ref *ref, struct err *e)
 {
 	struct systemd *s = ctx;
 	auto_arena a = ARENA_INIT;
-	auto_units have = {0};
-	auto_units want = {0};
 	struct service_ref r = *ref;
 	struct service_status now = {0};
 	struct err ignored = ERR_INIT;
+	auto_turn t = {.s = s, .a = &a, .r = &r};
 	if (may_run(s, &r, e) < 0 || make_runtime_dir(s, &r, &a, e) < 0 ||
 	    one_status(s, &a, r.env, r.decl->name, &now, e) < 0)
 		return -1;
@@ -345,77 +633,29 @@ static int call_start(void *ctx, const struct service_ref *ref, struct err *e)
 		return 0;
 	if (now.state == SERVICE_RUNNING || now.state == SERVICE_HANDING_OVER)
 		return err_new(e, ERR_EXISTS, "generation %u of it runs", now.generation);
-	if (units_list(s, &a, r.env, r.decl->name, &have, e) < 0)
+	if (turn_open(&t, e) < 0)
 		return -1;
-	units_make(s, &a, &r, &want);
-	if (units_put(s, &a, &have, &want, e) == 0 && start_unit(s, &r, "start", e) == 0)
+	if (old_generation(&t)
+		    ? by_restart(&t, e) == 0
+		    : units_put(s, &a, &t.have, &t.want, e) == 0 && start_unit(s, &t.want, &r, ASK_ALL, e) == 0)
 		return 0;
 	if (e->code != ERR_EXISTS) /* another's */
-		(void)drop(s, &a, &want, &ignored);
+		(void)drop(s, &a, &t.want, &ignored);
 	return -1;
-}
-
-/* Those whose sockets are others, or none, in the other version: closed while nothing runs on them. */
-static int close_sockets(const struct systemd *s, const struct unit_list *have, const struct unit_list *want,
-			 const char *service, int64_t deadline_ms, struct err *e)
-{
-	const char *words[CTL_WORDS_MAX] = {"stop", "--quiet", service};
-	size_t n = 3;
-	vec_foreach(u, have) {
-		const struct unit *v = units_find(want, u->name);
-		if (units_is_socket(u) && (!v || !units_same_socket(u, v)) && n + 1 < CTL_WORDS_MAX)
-			words[n++] = u->name;
-	}
-	return n > 3 ? ctl_run(s, words, deadline_ms, NULL, e) : 0;
-}
-
-static int change(struct systemd *s, struct arena *a, const struct service_ref *r, const struct unit_list *have,
-		  const struct unit_list *want, struct err *e)
-{
-	if (close_sockets(s, have, want, want->v[0].name, time_for(r->decl), e) < 0 ||
-	    units_put(s, a, have, want, e) < 0)
-		return -1;
-	return start_unit(s, r, "restart", e);
-}
-
-/* The version before, on the units that were there before. */
-static int change_back(struct systemd *s, struct arena *a, const struct service_ref *r, const struct unit_list *had,
-		       const struct unit_list *tried, struct err *e)
-{
-	const char *prefix;
-	const struct service_decl *decl;
-	struct service_ref old = *r;
-	auto_units want = {0};
-	old.generation = had->n ? had->v[had->n - 1].generation : 0;
-	if (agent_find_service(a, s->root_path, r->env, old.generation, r->decl->name, &prefix, &decl, e) < 0)
-		return -1;
-	old.prefix = prefix;
-	old.decl = decl;
-	units_make(s, a, &old, &want);
-	return change(s, a, &old, tried, &want, e);
 }
 
 static int call_hand_over(void *ctx, const struct service_ref *ref, struct err *e)
 {
 	struct systemd *s = ctx;
 	auto_arena a = ARENA_INIT;
-	auto_units have = {0};
-	auto_units want = {0};
 	struct service_ref r = *ref;
-	struct err why = ERR_INIT, back = ERR_INIT;
-	if (may_run(s, &r, e) < 0 || make_runtime_dir(s, &r, &a, e) < 0 ||
-	    units_list(s, &a, r.env, r.decl->name, &have, e) < 0)
+	struct err why = ERR_INIT;
+	auto_turn t = {.s = s, .a = &a, .r = &r};
+	if (may_run(s, &r, e) < 0 || make_runtime_dir(s, &r, &a, e) < 0 || turn_open(&t, e) < 0)
 		return -1;
-	units_make(s, &a, &r, &want);
-	if (change(s, &a, &r, &have, &want, &why) == 0)
+	if ((may_overlap(&t) ? by_overlap(&t, &why) : by_restart(&t, &why)) == 0)
 		return 0;
-	*e = why;
-	if (why.code == ERR_EXISTS || !have.n)
-		return -1;
-	e->code = change_back(s, &a, &r, &have, &want, &back) < 0 ? ERR_UNCERTAIN : ERR_ROLLED_BACK;
-	return e->code == ERR_ROLLED_BACK
-		       ? err_ctx(e, "the old version was started again")
-		       : err_new(e, ERR_UNCERTAIN, "%s; and the old version did not come back: %s", why.msg, back.msg);
+	return turn_failed(&t, &why, e);
 }
 
 static int call_stop(void *ctx, struct str env, struct str service, struct err *e)
@@ -434,6 +674,7 @@ static int call_check(void *ctx, struct str env, struct str service, struct err 
 {
 	struct systemd *s = ctx;
 	auto_arena a = ARENA_INIT;
+	auto_units units = {0};
 	struct service_status now;
 	const char *prefix;
 	const struct service_decl *decl;
@@ -442,10 +683,11 @@ static int call_check(void *ctx, struct str env, struct str service, struct err 
 		return -1;
 	if (!rc)
 		return err_new(e, ERR_NOT_FOUND, "it has no unit");
-	if (agent_find_service(&a, s->root_path, env, now.generation, service, &prefix, &decl, e) < 0)
+	if (agent_find_service(&a, s->root_path, env, now.generation, service, &prefix, &decl, e) < 0 ||
+	    units_list(s, &a, env, service, &units, e) < 0)
 		return -1;
 	struct service_ref r = {.env = env, .generation = now.generation, .prefix = prefix, .decl = decl};
-	return make_runtime_dir(s, &r, &a, e) < 0 || is_running(s, &r, e) < 0 ? -1 : ask_all(&r, e);
+	return make_runtime_dir(s, &r, &a, e) < 0 || is_running(s, &units, &r, e) < 0 ? -1 : ask_all(&r, ASK_ALL, e);
 }
 
 /* -- the timer -------------------------------------------------------------------------------------------------------- */
@@ -553,7 +795,6 @@ struct upgrade_services systemd_services(struct systemd *s)
 	return (struct upgrade_services){
 		.name = "systemd",
 		.starts_at_boot = true,
-		.one_at_a_time = true,
 		.start = call_start,
 		.hand_over = call_hand_over,
 		.stop = call_stop,
@@ -571,7 +812,7 @@ int systemd_refuse_agent(struct systemd *s, struct err *e)
 	if (units_list(s, &a, STR_NONE, STR_NONE, &units, e) < 0)
 		return -1;
 	vec_foreach(u, &units)
-		if (!units_is_socket(u))
+		if (units_is_service(u))
 			return err_new(
 				e, ERR_EXISTS,
 				"systemd runs service '%.*s' of environment '%.*s' here (%s): 'slipway stop %.*s' first, then "

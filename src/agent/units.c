@@ -25,9 +25,25 @@ int units_open(struct systemd *s, struct err *e)
 	return s->unit_fd < 0 ? -1 : 0;
 }
 
+bool units_is_service(const struct unit *u)
+{
+	return str_ends(str_c(u->name), STR(".service"));
+}
+
 bool units_is_socket(const struct unit *u)
 {
 	return str_ends(str_c(u->name), STR(".socket"));
+}
+
+bool units_is_private(const struct unit *u)
+{
+	return units_is_socket(u) && str_find(str_c(u->name), '@') >= 0;
+}
+
+bool units_starts_at_boot(const struct systemd *s, const struct unit *u)
+{
+	auto_free char *link = xasprintf("%s.target.wants/%s", s->of_user ? "default" : "multi-user", u->name);
+	return s->unit_fd >= 0 && fs_exists(s->unit_fd, link);
 }
 
 const struct unit *units_find(const struct unit_list *l, const char *name)
@@ -46,10 +62,32 @@ static struct str between(struct str text, struct str from, struct str to)
 	return end < 0 ? rest : str_head(rest, (size_t)end);
 }
 
+static struct str next_line_of_socket(struct str *rest)
+{
+	struct str line;
+	while (str_take_line(rest, &line))
+		if (line.n && !str_starts(line, STR("Service=")))
+			return line;
+	return STR_NONE;
+}
+
 bool units_same_socket(const struct unit *x, const struct unit *y)
 {
-	return str_eq(between(x->text, STR("[Socket]"), STR("[Install]")),
-		      between(y->text, STR("[Socket]"), STR("[Install]")));
+	struct str a = between(x->text, STR("[Socket]"), STR("\n\n")),
+		   b = between(y->text, STR("[Socket]"), STR("\n\n"));
+	for (;;) {
+		struct str line = next_line_of_socket(&a);
+		if (!str_eq(line, next_line_of_socket(&b)))
+			return false;
+		if (!line.n)
+			return true;
+	}
+}
+
+bool units_same_address(const struct unit *x, const struct unit *y)
+{
+	return str_eq(between(x->text, STR("ListenStream="), STR("\n")),
+		      between(y->text, STR("ListenStream="), STR("\n")));
 }
 
 static void read_mark(struct unit *u)
@@ -81,7 +119,8 @@ static int read_unit(const struct systemd *s, struct arena *a, const char *name,
 
 static bool is_unit_name(struct str name)
 {
-	return str_starts(name, STR("slipway-")) && (str_ends(name, STR(".service")) || str_ends(name, STR(".socket")));
+	return str_starts(name, STR("slipway-")) &&
+	       (str_ends(name, STR(".service")) || str_ends(name, STR(".socket")) || str_ends(name, STR(".target")));
 }
 
 int units_list(struct systemd *s, struct arena *a, struct str env, struct str service, struct unit_list *ret,
@@ -104,24 +143,30 @@ int units_list(struct systemd *s, struct arena *a, struct str env, struct str se
 	return 0;
 }
 
-static void make_one(struct arena *a, const char *name, const struct buf *text, struct unit_list *ret)
+static void make_one(struct arena *a, struct buf *name, struct buf *text, struct unit_list *ret)
 {
-	struct unit u = {.name = name, .text = str_c(arena_strdup(a, buf_str(text)))};
+	struct unit u = {.name = arena_strdup(a, buf_str(name)), .text = str_c(arena_strdup(a, buf_str(text)))};
 	read_mark(&u);
 	vec_push(ret, u);
+	buf_clear(name);
+	buf_clear(text);
 }
 
-void units_make(const struct systemd *s, struct arena *a, const struct service_ref *r, struct unit_list *ret)
+void units_make(const struct systemd *s, struct arena *a, const struct service_ref *r, struct str after,
+		struct unit_list *ret)
 {
 	auto_buf name = BUF_INIT(4096);
 	auto_buf text = BUF_INIT(UNIT_BYTES_MAX);
 	service_unit_name(r, &name);
-	service_put_unit(r, s->root_path, s->of_user, &text);
-	make_one(a, arena_printf(a, "%s.service", name.p), &text, ret);
+	service_put_unit(r, s->root_path, s->of_user, after, &text);
+	make_one(a, &name, &text, ret);
+	service_target_name(r, &name);
+	service_put_target(r, s->root_path, &text);
+	make_one(a, &name, &text, ret);
 	for (uint32_t i = 0; i < r->decl->sockets_n; i++) {
-		buf_clear(&text);
+		service_socket_unit_name(r, i, &name);
 		service_put_socket_unit(r, i, s->root_path, &text);
-		make_one(a, arena_printf(a, "%s-%.*s.socket", name.p, STR_ARG(r->decl->sockets[i].name)), &text, ret);
+		make_one(a, &name, &text, ret);
 	}
 }
 
@@ -156,28 +201,69 @@ static int write_units(struct systemd *s, struct arena *a, const struct unit_lis
 	return 0;
 }
 
+/* Those that have something to say of a boot. */
 static int enable(const struct systemd *s, bool on, const struct unit_list *l, const struct unit_list *but,
 		  struct err *e)
 {
-	const char *words[CTL_WORDS_MAX] = {on ? "enable" : "disable", "--quiet"};
-	size_t n = 2;
+	const char *words[CTL_WORDS_MAX] = {on ? "enable" : "disable", "--quiet", "--no-reload"};
+	size_t n = 3;
 	vec_foreach(u, l)
-		if ((!but || !units_find(but, u->name)) && n + 1 < CTL_WORDS_MAX)
+		if ((!but || !units_find(but, u->name)) && str_search(u->text, STR("\n[Install]\n")) >= 0 &&
+		    n + 1 < CTL_WORDS_MAX)
 			words[n++] = u->name;
-	return n > 2 ? ctl_run(s, words, RELOAD_MS, NULL, e) : 0;
+	return n > 3 ? ctl_run(s, words, RELOAD_MS, NULL, e) : 0;
 }
 
+/* What RemoveOnStop= does not see: the file of a private socket that a power cut ended. */
+static void remove_socket_file(const struct systemd *s, const struct unit *u)
+{
+	struct str rest = str_c(u->name), name;
+	size_t base = strlen("slipway--") + u->env.n + u->service.n + 1;
+	if (str_search(u->text, STR("\nSocketMode=0600\n")) < 0 || rest.n <= base)
+		return;
+	rest = str_skip(rest, base);
+	auto_free char *dir = xasprintf("run/%.*s/%.*s", STR_ARG(u->env), STR_ARG(u->service));
+	auto_free char *path = str_take_until(&rest, '@', &name)
+				       ? service_private_path(dir, name, u->generation)
+				       : xasprintf("%s/%.*s.sock", dir, (int)(rest.n - strlen(".socket")), rest.p);
+	(void)sys_unlinkat(s->root_fd, path, 0);
+}
+
+static int remove_units(struct systemd *s, const struct unit_list *have, const struct unit_list *but, struct err *e)
+{
+	if (enable(s, false, have, but, e) < 0)
+		return -1;
+	vec_foreach(u, have) {
+		if (units_find(but, u->name))
+			continue;
+		remove_socket_file(s, u);
+		if (sys_unlinkat(s->unit_fd, u->name, 0) < 0 && errno != ENOENT)
+			return err_sys(e, "remove '%s/%s'", s->unit_path, u->name);
+	}
+	return 0;
+}
+
+int units_add(struct systemd *s, struct arena *a, const struct unit_list *l, struct err *e)
+{
+	return units_open(s, e) < 0 || write_units(s, a, l, e) < 0 ? -1 : ctl(s, RELOAD_MS, e, "daemon-reload");
+}
+
+/* What starts at a boot is for a moment both, never none. */
 int units_put(struct systemd *s, struct arena *a, const struct unit_list *have, const struct unit_list *want,
 	      struct err *e)
 {
-	if (units_open(s, e) < 0 || write_units(s, a, want, e) < 0 || enable(s, false, have, want, e) < 0)
-		return -1;
-	vec_foreach(u, have)
-		if (!units_find(want, u->name) && sys_unlinkat(s->unit_fd, u->name, 0) < 0 && errno != ENOENT)
-			return err_sys(e, "remove '%s/%s'", s->unit_path, u->name);
-	if (ctl(s, RELOAD_MS, e, "daemon-reload") < 0)
-		return -1;
-	return enable(s, true, want, NULL, e);
+	return units_open(s, e) < 0 || write_units(s, a, want, e) < 0 || enable(s, true, want, NULL, e) < 0 ||
+			       remove_units(s, have, want, e) < 0
+		       ? -1
+		       : ctl(s, RELOAD_MS, e, "daemon-reload");
+}
+
+int units_take_back(struct systemd *s, struct arena *a, const struct unit_list *tried, const struct unit_list *had,
+		    struct err *e)
+{
+	return units_open(s, e) < 0 || write_units(s, a, had, e) < 0 || remove_units(s, tried, had, e) < 0
+		       ? -1
+		       : ctl(s, RELOAD_MS, e, "daemon-reload");
 }
 
 /* The last line that has something to say. */

@@ -204,13 +204,24 @@ void service_probe_cancel(struct probe_run *p);
 
 /* == 4. systemd =================================================================================================== */
 /*
- * Units for a host that systemd runs: NAME.service, and for each socket (by its index) NAME-SOCKET.socket, because a socket unit gives one name to
- * all its descriptors. NAME is slipway-ENV-SERVICE. systemd.service(5), systemd.socket(5). systemd holds the sockets while a new
- * version starts; it stops the old one before, so that requests wait, and none is refused. Section [X-Slipway], which systemd passes over, tells
- * whose unit it is: Root, Environment, Service, Generation. of_user: for the manager of a user, which has other targets and no other users.
+ * Units for a host that systemd runs; systemd.service(5), systemd.socket(5). NAME is slipway-ENV-SERVICE, G a generation:
+ *
+ *	NAME@G.service		a version; two of them may run, on the same sockets (Sockets=), while one takes over from the other
+ *	NAME-SOCKET.socket	a shared socket, of all versions: a socket unit gives one name to all its descriptors, so each is a unit
+ *	NAME-SOCKET@G.socket	a private one, of that version, at service_private_path
+ *	NAME.target		reached when a version has started: what other services are ordered after, whichever version it is
+ *
+ * Section [X-Slipway], which systemd passes over, tells whose unit it is: Root, Environment, Service, Generation. of_user: for the manager
+ * of a user, which has other targets and no other users.
  */
 /* One word in double quotes; '%' would begin a specifier, and in commands '$' a variable. */
 void service_put_quoted(struct buf *b, struct str s, bool is_command);
 void service_unit_name(const struct service_ref *r, struct buf *b);
-void service_put_unit(const struct service_ref *r, const char *root_path, bool of_user, struct buf *b);
+void service_target_name(const struct service_ref *r, struct buf *b);
+void service_socket_unit_name(const struct service_ref *r, uint32_t socket, struct buf *b);
+char *service_private_path(const char *runtime_dir, struct str socket, uint32_t generation);
+/* `after`: further units that it starts after, each with a space before it. */
+void service_put_unit(const struct service_ref *r, const char *root_path, bool of_user, struct str after,
+		      struct buf *b);
 void service_put_socket_unit(const struct service_ref *r, uint32_t socket, const char *root_path, struct buf *b);
+void service_put_target(const struct service_ref *r, const char *root_path, struct buf *b);

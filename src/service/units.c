@@ -92,9 +92,36 @@ static void put_user(struct buf *b, struct str user)
 	buf_put_char(b, '\n');
 }
 
+static void put_base(const struct service_ref *r, struct str service, struct buf *b)
+{
+	buf_printf(b, "slipway-%.*s-%.*s", STR_ARG(r->env), STR_ARG(service));
+}
+
 void service_unit_name(const struct service_ref *r, struct buf *b)
 {
-	buf_printf(b, "slipway-%.*s-%.*s", STR_ARG(r->env), STR_ARG(r->decl->name));
+	put_base(r, r->decl->name, b);
+	buf_printf(b, "@%u.service", r->generation);
+}
+
+void service_target_name(const struct service_ref *r, struct buf *b)
+{
+	put_base(r, r->decl->name, b);
+	buf_put_c(b, ".target");
+}
+
+void service_socket_unit_name(const struct service_ref *r, uint32_t socket, struct buf *b)
+{
+	const struct service_socket *s = &r->decl->sockets[socket];
+	put_base(r, r->decl->name, b);
+	buf_printf(b, "-%.*s", STR_ARG(s->name));
+	if (s->is_private)
+		buf_printf(b, "@%u", r->generation);
+	buf_put_c(b, ".socket");
+}
+
+char *service_private_path(const char *runtime_dir, struct str socket, uint32_t generation)
+{
+	return xasprintf("%s/%.*s.%u.sock", runtime_dir, STR_ARG(socket), generation);
 }
 
 static void put_head(struct buf *b, const struct service_ref *r, const char *what)
@@ -111,32 +138,43 @@ static void put_mark(struct buf *b, const struct service_ref *r, const char *roo
 		   STR_ARG(r->env), STR_ARG(r->decl->name), r->generation);
 }
 
-static void put_order(struct buf *b, const struct service_ref *r)
+static void put_sockets(struct buf *b, const struct service_ref *r, const char *key)
+{
+	buf_put_c(b, key);
+	for (uint32_t i = 0; i < r->decl->sockets_n; i++) {
+		buf_put_char(b, i ? ' ' : '=');
+		service_socket_unit_name(r, i, b);
+	}
+	buf_put_char(b, '\n');
+}
+
+static void put_order(struct buf *b, const struct service_ref *r, struct str after)
 {
 	const struct service_decl *d = r->decl;
 	buf_put_c(b, "After=network.target");
-	for (uint32_t i = 0; i < d->after_n; i++)
-		buf_printf(b, " slipway-%.*s-%.*s.service", STR_ARG(r->env), STR_ARG(d->after[i]));
+	for (uint32_t i = 0; i < d->after_n; i++) {
+		buf_put_char(b, ' ');
+		put_base(r, d->after[i], b);
+		buf_put_c(b, ".target");
+	}
+	buf_put_str(b, after);
+	for (int k = 0; k < 2; k++) {
+		buf_put_c(b, k ? "\nBefore=" : "\nWants=");
+		service_target_name(r, b);
+	}
 	buf_put_char(b, '\n');
 	if (d->sockets_n == 0)
 		return;
-	for (int k = 0; k < 2; k++) {
-		buf_put_c(b, k ? "After=" : "Requires=");
-		for (uint32_t i = 0; i < d->sockets_n; i++) {
-			buf_put_c(b, i ? " " : "");
-			service_unit_name(r, b);
-			buf_printf(b, "-%.*s.socket", STR_ARG(d->sockets[i].name));
-		}
-		buf_put_char(b, '\n');
-	}
+	put_sockets(b, r, "Requires");
+	put_sockets(b, r, "After");
 }
 
-void service_put_unit(const struct service_ref *r, const char *root_path, bool of_user, struct buf *b)
+void service_put_unit(const struct service_ref *r, const char *root_path, bool of_user, struct str after, struct buf *b)
 {
 	static const char *const restarts[] = {"on-failure", "always", "no"};
 	const struct service_decl *d = r->decl;
 	put_head(b, r, "");
-	put_order(b, r);
+	put_order(b, r, after);
 	/* its restart rule goes on for good */
 	buf_printf(b, "StartLimitIntervalSec=0\n\n[Service]\nType=%s\n",
 		   d->ready == SERVICE_READY_NOTIFY ? "notify" : "exec");
@@ -155,12 +193,13 @@ void service_put_unit(const struct service_ref *r, const char *root_path, bool o
 		put_user(b, d->user);
 	buf_put_c(b, "WorkingDirectory=");
 	put_path(b, r->prefix, d->working_directory.n ? d->working_directory : STR("/"));
-	for (uint32_t i = 0; i < d->sockets_n; i++) {
-		buf_put_c(b, i ? " " : "\nSockets=");
-		service_unit_name(r, b);
-		buf_printf(b, "-%.*s.socket", STR_ARG(d->sockets[i].name));
-	}
-	buf_printf(b, "\nRestart=%s\n", restarts[d->restart]);
+	buf_put_char(b, '\n');
+	if (d->sockets_n)
+		put_sockets(b, r, "Sockets");
+	/* or each start would make them blocking again, for the version that has them already, too */
+	if (d->takeover == SERVICE_HAND_OVER_SOCKETS)
+		buf_put_c(b, "NonBlocking=yes\n");
+	buf_printf(b, "Restart=%s\n", restarts[d->restart]);
 	put_seconds(b, "RestartSec", d->restart_delay_ms);
 	put_seconds(b, "TimeoutStartSec", d->start_timeout_ms);
 	put_seconds(b, "TimeoutStopSec", d->stop_timeout_ms);
@@ -169,21 +208,23 @@ void service_put_unit(const struct service_ref *r, const char *root_path, bool o
 	put_mark(b, r, root_path);
 }
 
-void service_put_socket_unit(const struct service_ref *r, uint32_t socket, const char *root_path, struct buf *b)
+void service_put_target(const struct service_ref *r, const char *root_path, struct buf *b)
 {
-	const struct service_decl *d = r->decl;
-	const struct service_socket *s = &d->sockets[socket];
-	auto_buf what = BUF_INIT(200);
+	put_head(b, r, "Reached when it runs: ");
+	put_mark(b, r, root_path);
+}
+
+static void put_address(struct buf *b, const struct service_ref *r, const struct service_socket *s,
+			const char *root_path)
+{
 	auto_buf dir = BUF_INIT(1 << 16);
-	buf_printf(&what, "Socket %.*s for ", STR_ARG(s->name));
-	buf_printf(&dir, "%s/run/%.*s/%.*s", root_path, STR_ARG(r->env), STR_ARG(d->name));
-	put_head(b, r, what.p);
-	buf_put_c(b, "\n[Socket]\n");
-	bool is_unix = s->is_private || str_find(s->address, '/') >= 0 || str_find(s->address, ':') < 0;
+	buf_printf(&dir, "%s/run/%.*s/%.*s", root_path, STR_ARG(r->env), STR_ARG(r->decl->name));
+	bool is_unix = str_find(s->address, '/') >= 0 || str_find(s->address, ':') < 0;
 	buf_put_c(b, "ListenStream=");
 	if (s->is_private) {
-		put_path(b, dir.p, s->name);
-		buf_put_c(b, ".sock\nSocketMode=0600\n");
+		auto_free char *path = service_private_path(dir.p, s->name, r->generation);
+		put_plain(b, str_c(path));
+		buf_put_c(b, "\nSocketMode=0600\nRemoveOnStop=yes\n");
 	} else if (is_unix) {
 		put_path(b, dir.p, s->address);
 		buf_put_char(b, '\n');
@@ -194,8 +235,20 @@ void service_put_socket_unit(const struct service_ref *r, uint32_t socket, const
 	} else {
 		buf_printf(b, "%.*s\nBindIPv6Only=ipv6-only\n", STR_ARG(s->address));
 	}
+}
+
+void service_put_socket_unit(const struct service_ref *r, uint32_t socket, const char *root_path, struct buf *b)
+{
+	const struct service_socket *s = &r->decl->sockets[socket];
+	auto_buf what = BUF_INIT(200);
+	buf_printf(&what, "Socket %.*s for ", STR_ARG(s->name));
+	put_head(b, r, what.p);
+	buf_put_c(b, "\n[Socket]\n");
+	put_address(b, r, s, root_path);
 	buf_printf(b, "FileDescriptorName=%.*s\nService=", STR_ARG(s->name));
 	service_unit_name(r, b);
-	buf_put_c(b, ".service\nBacklog=4096\n\n[Install]\nWantedBy=sockets.target\n");
+	buf_put_c(b, "\nBacklog=4096\n");
+	if (!s->is_private) /* the service brings it along */
+		buf_put_c(b, "\n[Install]\nWantedBy=sockets.target\n");
 	put_mark(b, r, root_path);
 }

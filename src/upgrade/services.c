@@ -163,11 +163,6 @@ static int move_one(const struct run *r, const struct side *to, const struct ser
 	const struct upgrade_services *d = r->o->services;
 	const struct service_ref ref = {
 		.env = r->o->env, .generation = to->generation, .prefix = to->prefix, .decl = decl};
-	if (is_running && d->one_at_a_time && decl->takeover == SERVICE_HAND_OVER_SOCKETS)
-		run_note(
-			r,
-			"service '%.*s': %s ends the old version before the new one starts; its sockets stay open, and requests wait",
-			STR_ARG(decl->name), d->name);
 	int rc = is_running ? d->hand_over(d->ctx, &ref, e) : d->start(d->ctx, &ref, e);
 	if (rc < 0)
 		return err_ctx(e, "service '%.*s'", STR_ARG(decl->name));

@@ -25,7 +25,6 @@
 struct upgrade_services {
 	const char *name;    /* "agent", "systemd" */
 	bool starts_at_boot; /* the host starts what it runs: no agent is needed for that */
-	bool one_at_a_time;  /* hand_over: the old version has ended before the new one starts, whatever is declared */
 	int (*start)(void *ctx, const struct service_ref *r, struct err *e);
 	int (*hand_over)(void *ctx, const struct service_ref *r, struct err *e);
 	int (*stop)(void *ctx, struct str env, struct str service, struct err *e);

@@ -1,73 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 # Services and timers on a host without an agent, where systemd runs them: a real systemd, the manager of a user.
-# A /run of our own, where systemd is said to run the host.
-if [ -z "${OWN_RUN-}" ] && unshare -m --propagation private mount -t tmpfs none /run 2>/dev/null; then
-	export OWN_RUN=1
-	exec unshare -m --propagation private sh -c 'mount -t tmpfs none /run && mkdir -p /run/systemd/system && exec sh "$0"' "$0"
-fi
+. "${SOURCE_ROOT:-.}/tests/lib/systemd.sh"
+if [ -z "${OWN_RUN-}" ] && can_own_run; then in_own_run "$0"; fi
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
 [ -n "${OWN_RUN-}" ] || skip_all 'kernel: this user cannot mount in a namespace of its own'
 need tar bzip2 python3 unshare systemctl systemd-run
-manager=/lib/systemd/systemd
-[ -x "$manager" ] || skip_all "no $manager"
 
 sw()
 {
 	"$SLIPWAY" "$@"
 }
 
-# -- a systemd of our own: its own units, its own runtime folder, its own control group ---------------------------------
-
-export XDG_RUNTIME_DIR="$T/runtime" SYSTEMD_UNIT_PATH="$T/runtime/systemd/transient:$HOME/.config/systemd/user:$T/units"
-unset DBUS_SESSION_BUS_ADDRESS SLIPWAY_SERVICES
-mkdir -m 700 "$XDG_RUNTIME_DIR"
-mkdir -p "$T/units" "$HOME/.config/systemd/user"
-cp /usr/lib/systemd/user/*.target /usr/lib/systemd/user/systemd-exit.service "$T/units" || skip_all 'no units of systemd'
-groups=
-for group in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
-	[ -w "$group/cgroup.procs" ] && mkdir "$group/slipway-test.$$" 2>/dev/null && groups="$groups $group/slipway-test.$$"
-done
-[ -n "$groups" ] || skip_all 'kernel: no control group of our own'
-
 leave()
 {
 	[ -z "${web_load-}" ] || kill "$web_load" 2>/dev/null
-	stop_manager >/dev/null 2>&1
-	for group in $groups; do
-		[ ! -e "$group/cgroup.kill" ] || echo 1 >"$group/cgroup.kill"
-		sleep 0.1
-		find "$group" -depth -type d -exec rmdir {} + 2>/dev/null
-	done
+	leave_systemd
 	rm -rf "$T"
 }
 trap leave EXIT
-
-start_manager()
-{
-	# shellcheck disable=SC2016 # of the inner shell
-	setsid sh -c '
-		for group in '"$groups"'; do
-			echo $$ >"$group/cgroup.procs" || exit 1
-		done
-		exec env SYSTEMD_LOG_TARGET=console SYSTEMD_LOG_LEVEL=info "$0" --user
-	' "$manager" >>manager.log 2>&1 &
-	manager_pid=$!
-	for _ in $(seq 100); do
-		[ "$(systemctl --user is-system-running 2>/dev/null)" != running ] || return 0
-		sleep 0.1
-	done
-	cat manager.log
-	return 1
-}
-
-stop_manager()
-{
-	systemctl --user start --no-block exit.target
-	wait "$manager_pid"
-}
-
-start_manager >manager.why 2>&1 || { cat manager.why >&2; skip_all 'kernel: no systemd of our own can run here'; }
+own_systemd || skip_all "$own_systemd_why"
 
 # -- what it runs -------------------------------------------------------------------------------------------------------
 
@@ -106,12 +58,6 @@ answers_soon()
 		sleep 0.1
 	done
 	answers "$@"
-}
-
-# show UNIT PROPERTY: its value
-show()
-{
-	systemctl --user show --value --property="$2" "$1"
 }
 
 timers()
@@ -169,8 +115,8 @@ t 'says which there are' has "config.yml:1: 'services' must be auto, agent, syst
 echo 'services: systemd-user' >"$SLIPWAY_ROOT/config.yml"
 t 'systemd starts it' runs sw start e
 t 'it answers' answers 1.0
-t 'as a unit' prints active show slipway-e-web.service ActiveState
-t 'that is there after a boot' prints enabled show slipway-e-web.service UnitFileState
+t 'as a unit' prints active show slipway-e-web@1.service ActiveState
+t 'that is there after a boot' prints enabled show slipway-e-web@1.service UnitFileState
 t 'with its sockets' prints enabled show slipway-e-web-http.socket UnitFileState
 t 'status' runs sw status
 t 'says who runs it' has '^no agent; systemd runs the services and rings the timers$' out
@@ -179,22 +125,21 @@ t 'as JSON' runs sw status --json
 t 'too' has '"services_by": "systemd"' out
 t 'show redundancy' runs sw show redundancy -n e
 t 'finds nothing wrong with it' hasnt 'Health = ' out
-pid=$(show slipway-e-web.service MainPID)
+pid=$(show slipway-e-web@1.service MainPID)
 t 'an agent has no place here' must_fail 1 sw agent
-t 'which says who has' has "systemd runs service 'web' of environment 'e' here (slipway-e-web.service): 'slipway stop e' first" err
+t 'which says who has' has "systemd runs service 'web' of environment 'e' here (slipway-e-web@1.service): 'slipway stop e' first" err
 t 'starting twice is fine' runs sw start e
-t 'and changes nothing' prints "$pid" show slipway-e-web.service MainPID
+t 'and changes nothing' prints "$pid" show slipway-e-web@1.service MainPID
 
 t 'add' sw install add web=1.1 -n e -c ch
 begin_load
 sleep 0.3
 t 'activate' runs sw install activate issu -n e
-t 'says what systemd cannot do' has "NOTE: service 'web': systemd ends the old version before the new one starts; its sockets stay open" out
 t 'the new version answers' answers 1.1
 sleep 0.3
 t 'and no request was lost' end_load
 t 'the timer is one of systemd' sh -c "systemctl --user list-units --plain --no-legend 'slipway-e:auto-abort-*.timer' | grep -q waiting"
-t 'the unit is of the new generation' sh -c 'systemctl --user cat slipway-e-web.service | grep -q "^Generation=2"'
+t 'the unit is of the new generation' prints slipway-e-web@2.service unit e web
 t 'commit' sw install commit -n e
 t 'ends the timer' test -z "$(timers)"
 
@@ -202,7 +147,7 @@ t 'add what does not become healthy' sw install add web=1.2 -n e -c ch
 t 'it goes back by itself' must_fail 4 sw install activate issu -n e
 t 'with the reason' has "web.*healthy" err
 t 'the old version answers' answers 1.1
-t 'its unit is back, too' sh -c 'systemctl --user cat slipway-e-web.service | grep -q "^Generation=2"'
+t 'its unit is back, too' prints slipway-e-web@2.service unit e web
 t 'the timer is none any more' test -z "$(timers)"
 
 t 'add a version on another port' sw install add web=1.3 -n e -c ch
@@ -249,7 +194,7 @@ t 'a command that dies in the middle' sw install add web=1.4 -n e -c ch
 "$SLIPWAY" install activate issu -n e --auto-abort 60s >/dev/null 2>&1 &
 killed=$!
 for _ in $(seq 300); do
-	grep -qs '^Generation=[3-9]' "$HOME/.config/systemd/user/slipway-e-web.service" && break
+	ls "$HOME/.config/systemd/user/slipway-e-web@"[3-9]* >/dev/null 2>&1 && break
 	sleep 0.02
 done
 kill -9 "$killed"
@@ -257,16 +202,16 @@ wait "$killed" 2>/dev/null
 t 'is brought to rest' runs sw agent settle -n e
 t 'which is said' has 'note: \|at rest' err
 t 'the old version answers' answers_soon 1.1
-t 'of the old generation' sh -c 'systemctl --user cat slipway-e-web.service | grep -q "^Generation=2"'
+t 'of the old generation' prints slipway-e-web@2.service unit e web
 t 'all of them' runs sw agent settle --json
 t 'as JSON' has '"operation": "agent settle"' out
 t 'what is no environment any more is at rest' runs sw agent settle -n gone
 t 'no other words' must_fail 2 sw agent -n e
 
-sed -i 's/^Root=.*/Root=\/elsewhere/' "$HOME/.config/systemd/user/slipway-e-web.service"
+sed -i 's/^Root=.*/Root=\/elsewhere/' "$HOME/.config/systemd/user/slipway-e-web@2.service"
 t 'the unit of another root' must_fail 1 sw start e
 t 'is left alone' has "is the unit of service 'web' of environment 'e' in '/elsewhere': give one of them another name" err
-sed -i "s,^Root=.*,Root=$SLIPWAY_ROOT," "$HOME/.config/systemd/user/slipway-e-web.service"
+sed -i "s,^Root=.*,Root=$SLIPWAY_ROOT," "$HOME/.config/systemd/user/slipway-e-web@2.service"
 
 t 'stop' runs sw stop e
 t 'nothing answers' must_fail 1 answers 1.1

@@ -26,7 +26,7 @@ TEST(service)
 	d.argv_n = 6;
 	r.decl = &d;
 	auto_buf b = BUF_INIT(1 << 16);
-	service_put_unit(&r, "/opt", false, &b);
+	service_put_unit(&r, "/opt", false, STR(" x.service"), &b);
 	HAS(b, "Description=web of environment prod");
 	HAS(b, "Type=notify");
 	HAS(b, "ExecStart=\"/opt/a b/100%%/12/bin/webd\" \"a b\" \"100%%\" \"$$HOME\" \"\\\"q\\\" \\\\\" \"x\\ny\"");
@@ -35,7 +35,10 @@ TEST(service)
 	HAS(b, "User=www");
 	HAS(b, "Group=www");
 	HAS(b, "WorkingDirectory=/srv");
-	HAS(b, "After=network.target slipway-prod-db.service");
+	HAS(b, "After=network.target slipway-prod-db.target x.service");
+	HAS(b, "Wants=slipway-prod-web.target");
+	HAS(b, "Before=slipway-prod-web.target");
+	HAS(b, "NonBlocking=yes");
 	HAS(b, "Restart=always");
 	HAS(b, "RestartSec=500ms");
 	HAS(b, "TimeoutStartSec=120000ms");
@@ -46,9 +49,9 @@ TEST(service)
 	HAS(b, "Root=/opt");
 	HAS(b, "Generation=12");
 	HAS(b, "Sockets=slipway-prod-web-http.socket slipway-prod-web-six.socket slipway-prod-web-any.socket "
-	       "slipway-prod-web-path.socket slipway-prod-web-rel.socket slipway-prod-web-health.socket");
+	       "slipway-prod-web-path.socket slipway-prod-web-rel.socket slipway-prod-web-health@12.socket");
 	buf_clear(&b);
-	service_put_unit(&r, "/opt", true, &b);
+	service_put_unit(&r, "/opt", true, STR_NONE, &b);
 	HAS(b, "WantedBy=default.target");
 	CHECK(!strstr(b.p, "\nUser="));
 	arena_release(&arena);
@@ -61,7 +64,7 @@ TEST(sockets)
 					    "ListenStream=82",
 					    "ListenStream=/run/x.sock",
 					    "ListenStream=/opt/run/prod/web/x.sock",
-					    "ListenStream=/opt/run/prod/web/health.sock"};
+					    "ListenStream=/opt/run/prod/web/health.12.sock"};
 	struct service_ref r = one("/opt/12");
 	for (uint32_t i = 0; i < r.decl->sockets_n; i++) {
 		auto_buf b = BUF_INIT(1 << 16);
@@ -70,7 +73,7 @@ TEST(sockets)
 		CHECK_MSG(strstr(b.p, line), "no line '%s' in\n%s", lines[i], b.p);
 		line = arena_printf(&arena, "\nFileDescriptorName=%.*s\n", STR_ARG(r.decl->sockets[i].name));
 		CHECK_MSG(strstr(b.p, line), "no '%s' in\n%s", line, b.p);
-		HAS(b, "Service=slipway-prod-web.service");
+		HAS(b, "Service=slipway-prod-web@12.service");
 	}
 	arena_release(&arena);
 }
@@ -95,16 +98,20 @@ TEST(systemd_finds_no_fault)
 	uint32_t n = 3;
 	auto_buf unit = BUF_INIT(1 << 16);
 	auto_buf out = BUF_INIT(1 << 16);
-	service_put_unit(&r, "/opt", false, &unit);
-	put("slipway-prod-web.service", &unit);
-	v[n++] = arena_printf(&arena, "%s/slipway-prod-web.service", test_tmp());
+	service_put_unit(&r, "/opt", false, STR_NONE, &unit);
+	put("slipway-prod-web@12.service", &unit);
+	service_put_target(&r, "/opt", &out);
+	put("slipway-prod-web.target", &out);
+	v[n++] = arena_printf(&arena, "%s/slipway-prod-web.target", test_tmp());
+	buf_clear(&out);
+	v[n++] = arena_printf(&arena, "%s/slipway-prod-web@12.service", test_tmp());
 	for (uint32_t i = 0; i < d.sockets_n; i++) {
 		auto_buf b = BUF_INIT(1 << 16);
 		auto_buf name = BUF_INIT(1 << 16);
 		service_put_socket_unit(&r, i, "/opt", &b);
-		service_unit_name(&r, &name);
-		put(arena_printf(&arena, "%s-%.*s.socket", name.p, STR_ARG(d.sockets[i].name)), &b);
-		v[n++] = arena_printf(&arena, "%s/%s-%.*s.socket", test_tmp(), name.p, STR_ARG(d.sockets[i].name));
+		service_socket_unit_name(&r, i, &name);
+		put(name.p, &b);
+		v[n++] = arena_printf(&arena, "%s/%s", test_tmp(), name.p);
 	}
 	struct proc_opts o = {.argv = v, .out = &out, .errout = &out, .deadline_ms = 60000};
 	int status = proc_run(&o, &err);
@@ -115,7 +122,7 @@ TEST(systemd_finds_no_fault)
 	CHECK_MSG(status >= 0, "%s", err.msg);
 	/* and it does look: a key that is none is seen */
 	buf_put_c(&unit, "[Service]\nNoSuchKey=1\n");
-	put("slipway-prod-web.service", &unit);
+	put("slipway-prod-web@12.service", &unit);
 	buf_clear(&out);
 	CHECK(proc_run(&o, &err) >= 0);
 	CHECK_MSG(strstr(out.p, "NoSuchKey"), "%s", out.p);
