@@ -25,8 +25,7 @@ judge()
 {
 	settle_down || return 1
 	[ -z "$1" ] || [ "$now" = "$becomes" ] || { echo "it had ended well, and is: $now"; return 1; }
-	[ "$now" = "$was" ] || [ "$now" = "$becomes" ] || [ "$now" = "$back" ] || { echo "settled: $now"; return 1; }
-	both_whole || return 1
+	may_be && both_whole || return 1
 	[ $((points % 4)) != 0 ] || go_on || { echo "from $now it does not go on"; return 1; }
 }
 
@@ -99,7 +98,7 @@ main()
 	full:*) ;;
 	*) t 'a rename in two steps is found' finds ;;
 	esac
-	echo "# points: $(awk '{ n[$1] += $2; all += $2 } END { for (v in n) printf "%s %d, ", v, n[v]; print "all", all }' points)"
+	echo "# points: $(awk '{ n[$1] += $2; all += $2 } END { for (v in n) printf "%s %d, ", v, n[v]; print "all", all + 0 }' points)"
 	done_testing
 }
 main

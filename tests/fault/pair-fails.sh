@@ -33,7 +33,7 @@ means()
 	1) [ "$now" = "$was" ] || { echo "says that nothing changed: $now"; return 1; } ;;
 	4) [ "$now" = "$back" ] || { echo "says that it went back: $now"; return 1; } ;;
 	5)
-		[ "$now" = "$was" ] || [ "$now" = "$becomes" ] || [ "$now" = "$back" ] || { echo "settled: $now"; return 1; }
+		may_be || return 1
 		{ has '[Mm]ember 1' said && has '[Mm]ember 2' said && has "'slipway " said; } || return 1
 		;;
 	*) echo "exit status $rc"; return 1 ;;
@@ -95,7 +95,7 @@ main()
 			t "$name, calls fail: $victim" one_sweep "$victim" "$name"
 		done
 	done
-	echo "# points: $(awk '{ n[$1] += $2; all += $2 } END { for (v in n) printf "%s %d, ", v, n[v]; print "all", all }' points)"
+	echo "# points: $(awk '{ n[$1] += $2; all += $2 } END { for (v in n) printf "%s %d, ", v, n[v]; print "all", all + 0 }' points)"
 	done_testing
 }
 main

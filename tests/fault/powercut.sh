@@ -3,7 +3,7 @@
 # The power goes while the install commands are at work, in an environment with a component that has state and
 # configuration, and in one without. Each time, on the file system as it comes up again: one of the two versions is current and
 # whole, the committed one is known, an operation that is under way has its timer, nothing is left behind, and going on works.
-# A command that had ended well has done it for good.
+# A command that had ended well has done it for good. Where the power went the host comes up in another boot, with an id of its own.
 #
 #	killed     the whole tree of processes, at each system call that changes something (tests/lib/killat.c)
 #	plain      the same, and with them an ext4 file system, with what its disk had (tests/lib/fsdown.c)
@@ -34,6 +34,7 @@ esac
 need tar bzip2
 BUILD_ROOT=${BUILD_ROOT:-$SOURCE_ROOT/build-fault}
 killat=$BUILD_ROOT/tests/killat fsdown=$BUILD_ROOT/tests/fsdown blocklog=$BUILD_ROOT/tests/blocklog
+wallclock=$BUILD_ROOT/tests/libwallclock.so program=$SLIPWAY
 M=$T/m # all that there is of the host, on the disk whose power goes
 SLIPWAY_ROOT=$M/root
 export SLIPWAY_ROOT
@@ -136,7 +137,13 @@ cut_at()
 	*) echo "exit status $rc:"; cat said; return 1 ;;
 	esac
 	[ "$recipe" = killed ] && return
-	"$fsdown" "$M" "$recipe" && umount "$M" && mount -o loop,noatime disk.img "$M"
+	"$fsdown" "$M" "$recipe" && umount "$M" && mount -o loop,noatime disk.img "$M" && another_boot
+}
+
+# another_boot: what the kernel says of it; the clocks go on
+another_boot()
+{
+	cat /proc/sys/kernel/random/uuid >boot_id
 }
 
 # swept COMMAND...: one command, cut at every STEPth call
@@ -187,6 +194,7 @@ one_state()
 {
 	cp --sparse=always "$kind-$from.img" crash.img && "$blocklog" replay log crash.img "$1" "$2" "$3" || return 2
 	points=$((points + 1))
+	another_boot
 	mount -o loop,noatime crash.img "$M" || { echo "damage: record $1, $2 of them: the file system does not mount"; return 1; }
 	ended=
 	[ "$1" -lt "$ended_at" ] || ended=1
@@ -334,6 +342,8 @@ can_cut()
 		skip 'file systems lose their power' 'kernel does not let us mount'
 		return
 	fi
+	cat /proc/sys/kernel/random/boot_id >boot_id
+	mount --bind boot_id /proc/sys/kernel/random/boot_id || { skip 'file systems lose their power' 'kernel lets nobody say which boot it is'; return; }
 	mkdir -p "$M" fuse
 	truncate -s 16M try.img
 	mkfs.ext4 -q -F try.img || { skip 'file systems lose their power' 'no mkfs.ext4'; return; }
@@ -370,6 +380,103 @@ rings()
 	has 'timer has ended' said
 }
 
+# later BOOT_S WALL_S: from now on the program runs that much later by the clock that counts from the boot, and by the one on the wall
+later()
+{
+	printf '#!/bin/sh\nexec unshare -T -f --boottime %s --monotonic %s env LD_PRELOAD="%s" WALLCLOCK=%s "%s" "$@"\n' \
+		"$1" "$1" "$wallclock" "$2" "$program" >later
+	chmod +x later
+	SLIPWAY=$T/later
+}
+
+# runs_on LEAST MOST: the new version does, after a command that changes something, and so many minutes are left
+runs_on()
+{
+	"$SLIPWAY" install label committed x -n e >said 2>&1
+	[ "$(at)" = '2/1 activated' ] || { at; cat said; return 1; }
+	"$SLIPWAY" show issu state detail -n e --json >left.json || return 1
+	left=$(sed -n 's/^ *"timer_left_ms": \(-*[0-9]*\),*$/\1/p' left.json)
+	{ [ "$left" -le $(($2 * 60000)) ] && [ "$left" -gt $(($1 * 60000)) ]; } || { echo "left: $left ms, not $1 to $2 minutes"; return 1; }
+}
+
+went_back()
+{
+	"$SLIPWAY" install label committed x -n e >said 2>&1
+	now=$(at)
+	[ "$now" = '1/1 none' ] || { echo "$now"; cat said; return 1; }
+	has 'timer has ended' said && at >/dev/null && clean "$now" && host_is "$now"
+}
+
+# By nobody's hand but the agent's.
+agent_goes_back()
+{
+	"$SLIPWAY" agent >agent.log 2>&1 &
+	agent=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+		now=$(at)
+		[ "$now" != '1/1 none' ] || break
+		sleep 0.2
+	done
+	"$SLIPWAY" agent stop >>said 2>&1
+	wait "$agent"
+	[ "$now" = '1/1 none' ] && has 'timer has ended' agent.log && clean "$now" && host_is "$now" && return
+	echo "$now"
+	cat agent.log
+	return 1
+}
+
+# in_one_boot: the clock on the wall means nothing
+in_one_boot()
+{
+	later 1200 36000 && runs_on 38 40 || return 1
+	later 2400 -36000 && runs_on 18 20 || return 1
+	later 3660 -36000 && went_back
+}
+
+# in_another_boot: half an hour later, whose uptime begins anew; then its own clock counts, and the one on the wall may step
+in_another_boot()
+{
+	begun=$((5 - up))
+	later "$begun" 1800 && another_boot && runs_on 28 30 || return 1
+	later $((begun + 600)) -36000 && runs_on 18 20 || return 1
+	later $((begun + 1860)) -36000 && went_back
+}
+
+# in_the_past: whose clock has forgotten the time gets no more than there was
+in_the_past()
+{
+	begun=$((5 - up))
+	later "$begun" -360000 && another_boot && runs_on 58 60 || return 1
+	later $((begun + 3660)) -360000 && went_back
+}
+
+# too_late: it ended while there was no power, and whoever comes first sees to it
+too_late()
+{
+	later $((5 - up)) 3660 && another_boot && went_back
+}
+
+too_late_for_the_agent()
+{
+	later $((5 - up)) 3660 && another_boot && agent_goes_back
+}
+
+# boots RECIPE WHICH: an activation with an hour, then the power goes, and it is that time
+boots()
+{
+	recipe=$1 mistake='' kind=component
+	SLIPWAY=$program
+	unshare -T -f --boottime 1 true 2>/dev/null || { echo 'kernel has no time namespaces'; return 77; }
+	case_of activate
+	begin && cut_at 0 before "$SLIPWAY" install activate issu --auto-abort 1h || return 1
+	up=$(cut -d. -f1 /proc/uptime)
+	"$2"
+	boots_rc=$?
+	SLIPWAY=$program
+	umount "$M" 2>/dev/null || :
+	return "$boots_rc"
+}
+
 # Each recipe with a program that it must catch.
 catches()
 {
@@ -386,6 +493,7 @@ catches()
 
 main()
 {
+	: >points
 	can_cut
 	[ -n "$recipes" ] || done_testing
 	FAULT=x "$SLIPWAY" --root "$T/x" channel add x >said 2>&1
@@ -395,8 +503,20 @@ main()
 	for recipe in $recipes; do
 		[ "$recipe" = replayed ] || ! wanted "timer, $recipe" || t "a timer that ends without power, $recipe" rings "$recipe"
 	done
+	for recipe in $recipes; do
+		wanted "timer, $recipe" || continue
+		case $recipe in
+		replayed) ;;
+		killed) t 'a timer counts from the boot, whatever the clock on the wall says' boots killed in_one_boot ;;
+		*)
+			for which in in_another_boot in_the_past too_late too_late_for_the_agent; do
+				t "a timer after the power went, $recipe: $which" boots "$recipe" "$which"
+			done
+			;;
+		esac
+	done
 	! wanted mistakes || catches
-	echo "# points: $(awk '{ n[$1] += $2; all += $2 } END { for (r in n) printf "%s %d, ", r, n[r]; print "all", all }' points)"
+	echo "# points: $(awk '{ n[$1] += $2; all += $2 } END { for (r in n) printf "%s %d, ", r, n[r]; print "all", all + 0 }' points)"
 	done_testing
 }
 main

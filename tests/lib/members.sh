@@ -120,7 +120,7 @@ members_begin()
 	M=$T/m
 	SLIPWAY_ROOT=$M/root
 	kind=component from=''
-	port=$((20000 + $$ % 10000 * 2))
+	port=$((20000 + $$ % 6000 * 2)) # below those that connections are made from
 	export SLIPWAY_ROOT M kind from SOURCE_ROOT
 	agent1='' agent2='' patience=150
 	trap 'kill -9 $agent1 $agent2 2>/dev/null; chmod -R u+w "$T" 2>/dev/null; rm -rf "$T"' EXIT
@@ -242,17 +242,18 @@ make_states()
 	keep two
 }
 
+# was: before it; becomes: after it; back: where it failed; between: where somebody died before it committed, and the timer runs
 case_of()
 {
-	back='1/1 none'
+	back='1/1 none' between=''
 	case $1 in
 	add) from=one was='1/1 none' becomes='1/1 added' command='install add web=2 -n e' ;;
 	activate) from=added was='1/1 added' becomes='2/1 activated' command='install activate issu -n e' ;;
 	commit) from=activated was='2/1 activated' becomes='2/2 none' command='install commit -n e' ;;
 	abort) from=activated was='2/1 activated' becomes='1/1 none' command='install abort issu -n e' ;;
-	rollback) from=two was='2/2 none' becomes='1/1 none' back=$was command='install rollback to 1 -n e' ;;
+	rollback) from=two was='2/2 none' becomes='1/1 none' back=$was between='1/2 activated' command='install rollback to 1 -n e' ;;
 	remove) from=two was='2/2 none' becomes='2/2 none' back=$was command='install remove inactive -n e' ;;
-	one-shot) from=one was='1/1 none' becomes='2/2 none' command='install add web=2 -n e activate issu commit' ;;
+	one-shot) from=one was='1/1 none' becomes='2/2 none' between='2/1 activated' command='install add web=2 -n e activate issu commit' ;;
 	abort-added) from=added was='1/1 added' becomes='1/1 none' command='install abort issu -n e' ;;
 	remove-added) from=added was='1/1 added' becomes='1/1 none' command='install remove inactive -n e' ;;
 	*) echo "no case '$1'"; return 1 ;;
@@ -275,6 +276,16 @@ settle_down()
 	done
 }
 
+# may_be: does that come of the case?
+may_be()
+{
+	for may in "$was" "$becomes" "$back" "$between"; do
+		[ "$now" != "$may" ] || return 0
+	done
+	echo "settled: $now"
+	return 1
+}
+
 agree()
 {
 	[ "$(member 1 active)" = "$(member 2 active)" ] && [ -n "$(member 1 active)" ]
@@ -294,6 +305,7 @@ go_on()
 	agents_down
 	agents_up || return 1
 	case $now in
+	'1/2 activated') member 1 tool -q install abort issu -n e ;;
 	*' none') member 1 tool -q install add web=2 -n e activate issu commit ;;
 	*' added') member 1 tool -q install activate issu -n e && member 1 tool -q install commit -n e ;;
 	*' activated') member 1 tool -q install commit -n e ;;
