@@ -122,6 +122,7 @@ static int answer(struct install *in, const char *operation, struct err *e)
 	jw_kv_int(w, "committed", info.committed);
 	jw_kv_int(w, "timer_left_ms", s.timer_left_ms);
 	jw_kv_c(w, "next", cmd_typed(c, s.next.p));
+	jw_kv_c(w, "back", s.back.n ? cmd_typed(c, s.back.p) : "");
 	cmd_put_checks(w, &in->u);
 	return cmd_answer_print(c, &a);
 }

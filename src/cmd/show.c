@@ -373,7 +373,9 @@ static void detail_text(struct cmd_context *c, const struct upgrade_status *s, c
 		out_line(o, "Operating mode: single host, terminal state %s",
 			 is_terminal(s) ? "reached" : "not reached");
 	member_lines(c, p);
-	out_line(o, "Next: %.*s", STR_ARG(str_c(cmd_typed(c, s->next.p))));
+	out_line(o, "Next: %s", cmd_typed(c, s->next.p));
+	if (s->back.n)
+		out_line(o, "Back: %s", cmd_typed(c, s->back.p));
 }
 
 static int show_detail(struct cmd_context *c, struct str name, struct jw *w, struct err *e)
@@ -405,6 +407,7 @@ static int show_detail(struct cmd_context *c, struct str name, struct jw *w, str
 	jw_kv_bool(w, "terminal", is_terminal(&s) && (!paired || p.hot));
 	put_members(w, paired, &p);
 	jw_kv_c(w, "next", cmd_typed(c, s.next.p));
+	jw_kv_c(w, "back", s.back.n ? cmd_typed(c, s.back.p) : "");
 	return 0;
 }
 

@@ -188,14 +188,23 @@ static int commit_at_once(struct run *r, struct err *e)
 
 /* -- the other verbs ---------------------------------------------------------------------------------------------- */
 
+/* On a disk that is full, say, where not even this can be noted. */
+static int not_begun(const struct run *r, struct err *e)
+{
+	return err_ctx(
+		e, "going back did not begin, and nothing changed; 'slipway install abort issu -n %.*s' tries again",
+		STR_ARG(r->o->env));
+}
+
 int run_abort_operation(struct run *r, enum op_event v, struct err *e)
 {
+	bool goes_back = machine_allows(r->state, v) && r->state != OP_COMMITTING;
 	if (r->state == OP_NONE) {
 		run_note(r, "no install operation is in progress: nothing to %s", v == OP_DO_CLEAR ? "clear" : "abort");
 		return 0;
 	}
 	if (run_reach(r, v, e) < 0)
-		return -1;
+		return goes_back ? not_begun(r, e) : -1;
 	if (r->state == OP_COMMITTING) {
 		run_note(r,
 			 "the commit is decided: it is finished; 'slipway install rollback -n %.*s' goes back after it",

@@ -30,6 +30,13 @@ static struct str next_for(struct arena *a, enum op_state s, struct str env)
 	return str_c(arena_printf(a, "%s -n %.*s", next_command(s), STR_ARG(env)));
 }
 
+/* Where both are open to a person. */
+static struct str back_from(struct arena *a, enum op_state s, struct str env)
+{
+	bool both = s == OP_ADDED || s == OP_ACTIVATED;
+	return both ? str_c(arena_printf(a, "slipway install abort issu -n %.*s", STR_ARG(env))) : STR_NONE;
+}
+
 static int version_of(struct env_state *st, struct arena *a, struct str env, uint32_t number, struct str *ret,
 		      struct err *e)
 {
@@ -65,6 +72,7 @@ static int fill_operation(struct env_state *st, struct arena *a, const struct en
 	ret->from = op->from;
 	ret->to = op->to;
 	ret->next = next_for(a, s, ret->env);
+	ret->back = back_from(a, s, ret->env);
 	if (!op->detail.n)
 		return 0;
 	bool held = false;

@@ -171,6 +171,7 @@ struct upgrade_status {
 	struct str running_version;
 	uint32_t from, to;
 	struct str next; /* the command that goes on, as it can be typed: with -n ENV */
+	struct str back; /* the one that goes back, where a person may choose; else empty */
 };
 /* Nothing need be held. ERR_NOT_FOUND: there is no such environment, nor is one being made. */
 int upgrade_status(struct env_state *st, struct arena *a, struct str env, struct upgrade_status *ret, struct err *e);

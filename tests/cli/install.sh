@@ -164,6 +164,7 @@ t 'transition' has '^State transition: Added -> Activated$' out
 t 'running version' has '^Running version: web 1.1$' out
 t 'mode' has 'terminal state reached$' out
 t 'next' has '^Next: slipway install commit -n web$' out
+t 'or back' has '^Back: slipway install abort issu -n web$' out
 t 'activated: add' refused "in state 'activated': the running version is not committed" install add web=1.2
 t 'activated: activate' refused "in state 'activated': the new version is active already" install activate
 t 'activated: clear' refused "in state 'activated'" clear install state
