@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "agent/internal.h"
 
@@ -119,7 +120,7 @@ int agent_run(const struct agent_opts *o, struct err *e)
 		.socket_fd = -1,
 		.lock_fd = -1,
 		.run_fd = -1,
-		.since_ms = clock_system.wall_ms(&clock_system),
+		.since_ms = clock_wall_ms(),
 	};
 	int rc = open_all(&g, e);
 	if (rc == 0) {

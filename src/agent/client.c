@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/clock.h"
 #include "agent/internal.h"
 
 enum { QUICK_MS = 30 * 1000, LONG_MS = 60 * 60 * 1000, LOOK_MS = 50 };
@@ -94,20 +95,15 @@ static int open_again(struct agent_client *c, struct err *e)
 	return 0;
 }
 
-static int64_t now_ms(void)
-{
-	return clock_system.mono_ms(&clock_system);
-}
-
 static int wait_for_agent(struct agent_client *c, struct err *e)
 {
-	int64_t until = now_ms() + AGENT_BACK_MS;
+	int64_t until = clock_mono_ms() + AGENT_BACK_MS;
 	for (;;) {
 		struct err why = ERR_INIT;
 		if (open_again(c, &why) == 0)
 			return 0;
 		wire_free(steal_ptr(&c->wire));
-		if (now_ms() >= until)
+		if (clock_mono_ms() >= until)
 			return err_ctx(e, "no agent came back within %d s: start one, it goes on from here",
 				       AGENT_BACK_MS / 1000);
 		(void)poll(NULL, 0, LOOK_MS);
@@ -193,7 +189,7 @@ int agent_stop(struct agent_client *c, bool with_services, struct err *e)
 		return -1;
 	struct err gone = ERR_INIT; /* and now it lets go of everything: the end of the connection says that it has */
 	struct pollfd p = {.fd = wire_fd(c->wire), .events = POLLIN};
-	for (int64_t until = now_ms() + QUICK_MS; wire_pump(c->wire, &gone) == 0 && now_ms() < until;)
+	for (int64_t until = clock_mono_ms() + QUICK_MS; wire_pump(c->wire, &gone) == 0 && clock_mono_ms() < until;)
 		(void)poll(&p, 1, LOOK_MS);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/proc.h"
 #include "agent/units.h"
@@ -368,7 +369,7 @@ static int wait_healthy(struct systemd *s, const struct unit_list *units, const 
 			passes = 0, failures++;
 		if (passes >= d->probe_passes || (passes && !d->probes_n))
 			return 0;
-		if (failures && (clock_system.mono_ms(&clock_system) >= until_ms ||
+		if (failures && (clock_mono_ms() >= until_ms ||
 				 (d->ready == SERVICE_READY_NOTIFY && failures >= d->probe_failures))) {
 			*e = why;
 			return err_ctx(e, "does not become healthy");
@@ -433,7 +434,7 @@ static int start_unit(struct systemd *s, const struct unit_list *units, const st
 		      struct err *e)
 {
 	struct err why = ERR_INIT;
-	int64_t until_ms = clock_system.mono_ms(&clock_system) + r->decl->start_timeout_ms;
+	int64_t until_ms = clock_mono_ms() + r->decl->start_timeout_ms;
 	if (ctl(s, time_for(r->decl), e, "start", units->v[0].name) < 0)
 		return is_running(s, units, r, &why) < 0 ? (*e = why, -1) : -1;
 	return wait_healthy(s, units, r, which, until_ms, e);
@@ -566,7 +567,7 @@ static int by_overlap(struct turn *t, struct err *e)
 	const struct service_decl *d = t->r->decl;
 	if (prepare(t, true, e) < 0 || start_unit(t->s, &t->want, t->r, ASK_PRIVATE, e) < 0 || stop_old(t, e) < 0)
 		return -1;
-	int64_t until_ms = clock_system.mono_ms(&clock_system) + d->start_timeout_ms;
+	int64_t until_ms = clock_mono_ms() + d->start_timeout_ms;
 	return wait_healthy(t->s, &t->want, t->r, ASK_SHARED, until_ms, e) < 0
 		       ? -1
 		       : units_put(t->s, t->a, &t->have, &t->want, e);
@@ -733,7 +734,7 @@ static int put_settle_unit(struct systemd *s, struct err *e)
  * disk is looked at, and the timer is made anew where it has not ended. */
 static int run_timer(const struct systemd *s, struct str env, int64_t left_ms, struct err *e)
 {
-	int64_t now_ms = clock_system.wall_ms(&clock_system);
+	int64_t now_ms = clock_wall_ms();
 	auto_free char *unit = xasprintf("--unit=slipway-%.*s:auto-abort-%lld", STR_ARG(env), (long long)now_ms);
 	auto_free char *active = xasprintf("--on-active=%lldms", (long long)left_ms);
 	auto_free char *calendar = xasprintf("--on-calendar=@%lld", (long long)((now_ms + left_ms) / 1000 + 1));

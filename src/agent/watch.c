@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "agent/internal.h"
 
 enum {
@@ -157,7 +158,7 @@ static int start_child(struct watched *w, struct err *e)
 	if (shared == MAP_FAILED)
 		return err_sys(e, "start a process");
 	w->report = shared;
-	w->since_ms = clock_system.wall_ms(&clock_system);
+	w->since_ms = clock_wall_ms();
 	w->pid = fork();
 	if (w->pid == 0)
 		be_child(w, self);
@@ -318,7 +319,7 @@ static void on_tick(void *ctx, enum loop_events events)
 	g->tick = loop_timer(g->loop, now_ms(g) + TICK_MS, on_tick, g);
 	watch_look_all(g);
 	for (const struct watched *w = g->watched; w; w = w->next)
-		if (w->pid && clock_system.wall_ms(&clock_system) - w->since_ms > LATE_MS)
+		if (w->pid && clock_wall_ms() - w->since_ms > LATE_MS)
 			agent_say(g->o, "%s: process %d still has not come to its end", w->env, (int)w->pid);
 }
 

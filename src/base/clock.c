@@ -10,16 +10,26 @@ static int64_t read_clock(clockid_t id)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+int64_t clock_mono_ms(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t clock_wall_ms(void)
+{
+	return read_clock(CLOCK_REALTIME);
+}
+
 static int64_t system_mono(const struct clock *c)
 {
 	(void)c;
-	return read_clock(CLOCK_MONOTONIC);
+	return clock_mono_ms();
 }
 
 static int64_t system_wall(const struct clock *c)
 {
 	(void)c;
-	return read_clock(CLOCK_REALTIME);
+	return clock_wall_ms();
 }
 
 const struct clock clock_system = {system_mono, system_wall};

@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/sys.h"
 #include "base/vec.h"
 
@@ -559,13 +560,6 @@ static int lock_busy(int fd, const char *path, struct err *e)
 		       line.n ? " (" : "", STR_ARG(line), line.n ? ")" : "");
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* 1 locked, 0 held by somebody, -1 error. A file that was removed or replaced while we waited is not the lock any more:
  * 2 then. */
 static int try_lock(int dirfd, const char *path, int fd, struct err *e)
@@ -584,7 +578,7 @@ static int try_lock(int dirfd, const char *path, int fd, struct err *e)
 
 int fs_lock(int dirfd, const char *path, int64_t wait_ms, struct err *e)
 {
-	int64_t start = now_ms(), pause_ms = 1;
+	int64_t start = clock_mono_ms(), pause_ms = 1;
 	auto_fd fd = -1;
 	for (;;) {
 		if (fd < 0)
@@ -602,7 +596,7 @@ int fs_lock(int dirfd, const char *path, int64_t wait_ms, struct err *e)
 			cleanup_fd(&fd);
 			continue;
 		}
-		int64_t left = wait_ms - (now_ms() - start);
+		int64_t left = wait_ms - (clock_mono_ms() - start);
 		if (left <= 0)
 			return lock_busy(fd, path, e);
 		int64_t ms = pause_ms < left ? pause_ms : left;

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 
 /*
@@ -161,13 +162,6 @@ static int collect(struct child *c, int which, struct err *e)
 	return 1;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* 1 ended (reaped, *status set), 0 not yet. */
 static int reap(struct child *c, int *status, struct err *e)
 {
@@ -186,7 +180,7 @@ static int reap(struct child *c, int *status, struct err *e)
 static int wait_step(struct child *c, int64_t until, int *status, struct err *e)
 {
 	struct pollfd p[3] = {{c->from[0], POLLIN, 0}, {c->from[1], POLLIN, 0}, {c->pidfd, POLLIN, 0}};
-	int64_t left = until ? until - now_ms() : -1;
+	int64_t left = until ? until - clock_mono_ms() : -1;
 	int timeout = until == 0 ? -1 : left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
 	if (c->pidfd < 0 && (timeout < 0 || timeout > NO_PIDFD_POLL_MS))
 		timeout = NO_PIDFD_POLL_MS;
@@ -250,7 +244,7 @@ int proc_run(const struct proc_opts *o, struct err *e)
 	c.to[1] = o->errout;
 	if (start(o, &c, e) < 0)
 		return -1;
-	int64_t until = o->deadline_ms > 0 ? now_ms() + o->deadline_ms : 0;
+	int64_t until = o->deadline_ms > 0 ? clock_mono_ms() + o->deadline_ms : 0;
 	int status = 0;
 	for (;;) {
 		int r = wait_step(&c, until, &status, e);
@@ -260,7 +254,7 @@ int proc_run(const struct proc_opts *o, struct err *e)
 			child_kill(&c, o->deadline_ms > 0);
 			return -1;
 		}
-		if (until && now_ms() >= until) {
+		if (until && clock_mono_ms() >= until) {
 			child_kill(&c, true);
 			return err_new(e, ERR_FAILED, "'%s' did not end within %lld ms and was killed", c.name,
 				       (long long)o->deadline_ms);

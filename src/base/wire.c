@@ -238,7 +238,7 @@ int wire_take(struct wire *w, struct arena *a, struct wire_message *ret, struct 
 int wire_call(struct wire *w, struct str json, struct str bytes, int64_t wait_ms, struct arena *a,
 	      struct wire_message *ret, struct err *e)
 {
-	int64_t until = clock_system.mono_ms(&clock_system) + wait_ms;
+	int64_t until = clock_mono_ms() + wait_ms;
 	if (wire_put(w, json, bytes, e) < 0)
 		return -1;
 	for (;;) {
@@ -251,7 +251,7 @@ int wire_call(struct wire *w, struct str json, struct str bytes, int64_t wait_ms
 			*e = gone;
 			return -1;
 		}
-		int64_t left = until - clock_system.mono_ms(&clock_system);
+		int64_t left = until - clock_mono_ms();
 		if (left <= 0)
 			return err_new(e, ERR_NETWORK, "no answer within %lld ms", (long long)wait_ms);
 		struct pollfd p = {.fd = w->fd, .events = (short)(POLLIN | (wire_has_queue(w) ? POLLOUT : 0))};

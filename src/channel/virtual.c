@@ -214,9 +214,9 @@ static bool has_driver(const struct collector *c)
 static void read_answer(int fd, char *out, size_t size)
 {
 	size_t n = 0;
-	int64_t end = clock_system.mono_ms(&clock_system) + CUDA_DEADLINE_MS;
+	int64_t end = clock_mono_ms() + CUDA_DEADLINE_MS;
 	for (;;) {
-		int64_t left = end - clock_system.mono_ms(&clock_system);
+		int64_t left = end - clock_mono_ms();
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 		int rc = left > 0 ? poll(&p, 1, (int)left) : 0;
 		if (rc < 0 && errno == EINTR)

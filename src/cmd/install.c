@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "cmd/change.h"
 
@@ -42,7 +43,7 @@ static bool is_shown(const struct cmd_context *c)
 static void show_start(struct cmd_context *c, const char *title, const char *doing)
 {
 	auto_buf date = BUF_INIT(100);
-	clock_put_date(&date, clock_system.wall_ms(&clock_system));
+	clock_put_date(&date, clock_wall_ms());
 	if (is_shown(c))
 		out_line(&c->out, "%s: START %s", title, date.p);
 	if (is_shown(c) && doing)
@@ -53,7 +54,7 @@ static void show_start(struct cmd_context *c, const char *title, const char *doi
 static int show_end(struct cmd_context *c, const char *title, int code)
 {
 	auto_buf date = BUF_INIT(100);
-	clock_put_date(&date, clock_system.wall_ms(&clock_system));
+	clock_put_date(&date, clock_wall_ms());
 	if (is_shown(c) && code == CMD_OK)
 		out_line(&c->out, "SUCCESS: %s %s", title, date.p);
 	else if (is_shown(c))
@@ -518,7 +519,7 @@ static int label(struct install *in, struct err *e)
 	if (begin(in, e) < 0 || read_generation(in, words->v[0], &number, e) < 0)
 		return -1;
 	const struct env_history_entry x = {
-		.at_ms = clock_system.wall_ms(&clock_system),
+		.at_ms = clock_wall_ms(),
 		.operation = STR("label"),
 		.command = str_c(c->command_line),
 		.result = STR("done"),

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/sys.h"
 #include "base/vec.h"
@@ -105,7 +106,7 @@ static int add_history(struct env_hold *h, const struct switch_row *s, const cha
 		.to = s->to,
 		.who = s->who,
 		.operation_id = s->operation_id,
-		.ended_ms = clock_system.wall_ms(&clock_system),
+		.ended_ms = clock_wall_ms(),
 	};
 	return db_history(h->st, hold_name(h), &x, e);
 }

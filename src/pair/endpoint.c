@@ -13,11 +13,6 @@
 
 enum { HOST_MAX = 64 };
 
-static int64_t now_ms(void)
-{
-	return clock_system.mono_ms(&clock_system);
-}
-
 /* Both parts as they stand; *ret_port empty where there is none. */
 static bool split(struct str text, struct str *ret_host, struct str *ret_port)
 {
@@ -136,7 +131,7 @@ static int wait_connected(int fd, int64_t until_ms, struct err *e)
 	int why = 0;
 	socklen_t n = sizeof(why);
 	for (;;) {
-		int64_t left = until_ms - now_ms();
+		int64_t left = until_ms - clock_mono_ms();
 		struct pollfd p = {.fd = fd, .events = POLLOUT};
 		int rc = poll(&p, 1, left > 0 ? (int)left : 0);
 		if (rc > 0)

@@ -16,11 +16,6 @@
 
 enum { JOIN_PROTOCOL = 1, JOIN_JSON_MAX = 8192, JOIN_WAIT_MS = 15000, LAST_WAIT_MS = 2000 };
 
-static int64_t now_ms(void)
-{
-	return clock_system.mono_ms(&clock_system);
-}
-
 /* -- at member 1 -------------------------------------------------------------------------------------------------------- */
 
 int join_parse(const struct json *j, struct join_request *ret, struct err *e)
@@ -54,7 +49,7 @@ static bool is_same(const uint8_t *a, const uint8_t *b, size_t n)
 static int check_secret(int root_fd, struct trust_open *open, const struct join_request *q, bool known, struct err *e)
 {
 	uint8_t digest[SHA256_SIZE];
-	int64_t left = open->until_ms - clock_system.wall_ms(&clock_system);
+	int64_t left = open->until_ms - clock_wall_ms();
 	sha256(q->secret, sizeof(q->secret), digest);
 	if (known) /* it was told the secret before; neither time nor tries end what is agreed */
 		return is_same(digest, open->secret, SHA256_SIZE)
@@ -179,11 +174,11 @@ int join_accept(int root_fd, int fd, int64_t wait_ms, struct arena *a, struct li
 	struct tls_opts o = {.server = true};
 	struct tls *tls = NULL;
 	struct wire_message m;
-	int64_t until = now_ms() + wait_ms;
+	int64_t until = clock_mono_ms() + wait_ms;
 	if (read_who(root_fd, a, &t, &o, e) < 0 || tls_open(steal_fd(&own), &o, until, &tls, e) < 0)
 		return -1;
 	auto_ptr(link) l = link_over_tls(tls);
-	int rc = link_take(l, until - now_ms(), a, &m, e);
+	int rc = link_take(l, until - clock_mono_ms(), a, &m, e);
 	if (rc <= 0)
 		return rc < 0 ? -1 : err_new(e, ERR_NETWORK, "the other side went away again");
 	if (json_get(m.json, "join"))
@@ -263,7 +258,7 @@ static int ask(struct joining *j, struct err *e)
 	struct wire_message m;
 	struct pair_host host;
 	struct str certificate;
-	int64_t until = now_ms() + LINK_CONNECT_MS;
+	int64_t until = clock_mono_ms() + LINK_CONNECT_MS;
 	int fd = -1;
 	if (endpoint_parse(j->invitation.address, &at, e) < 0)
 		return -1;
@@ -341,6 +336,6 @@ int pair_probe(int root_fd, const struct pair *p, struct arena *a, struct pair_l
 	const struct link_peer *peer = link_peer(l);
 	ret->version = arena_str(a, peer->version);
 	ret->round_trip_us = peer->round_trip_us;
-	ret->skew_ms = peer->wall_ms - clock_system.wall_ms(&clock_system);
+	ret->skew_ms = peer->wall_ms - clock_wall_ms();
 	return 1;
 }

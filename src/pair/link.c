@@ -35,11 +35,6 @@ struct link {
 	struct link_peer peer;
 };
 
-static int64_t now_ms(void)
-{
-	return clock_system.mono_ms(&clock_system);
-}
-
 static int64_t later_of(int64_t a, int64_t b)
 {
 	return a > b ? a : b;
@@ -63,7 +58,7 @@ static ssize_t on_send(void *ctx, const char *p, size_t n, struct err *e)
 	struct link *l = ctx;
 	ssize_t done = l->tls ? tls_send(l->tls, p, n, e) : plain(send(l->fd, p, n, MSG_NOSIGNAL), e);
 	if (done > 0)
-		l->moved_ms = now_ms();
+		l->moved_ms = clock_mono_ms();
 	return done;
 }
 
@@ -79,7 +74,7 @@ static ssize_t on_recv(void *ctx, char *p, size_t n, bool *ret_end, struct err *
 		done = plain(done, e);
 	}
 	if (done > 0)
-		l->heard_ms = now_ms();
+		l->heard_ms = clock_mono_ms();
 	l->ended |= *ret_end;
 	return done;
 }
@@ -102,9 +97,9 @@ static void *be_alive(void *ctx)
 	pthread_mutex_lock(&l->lock);
 	while (!l->ending) {
 		int64_t due = l->said_ms + LINK_ALIVE_MS;
-		if (now_ms() >= due) {
+		if (clock_mono_ms() >= due) {
 			say_alive(l);
-			l->said_ms = now_ms();
+			l->said_ms = clock_mono_ms();
 			continue;
 		}
 		struct timespec at = {due / 1000, due % 1000 * 1000000};
@@ -122,7 +117,7 @@ static int begin(struct link *l, struct err *e)
 		return 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	l->said_ms = now_ms();
+	l->said_ms = clock_mono_ms();
 	int rc = pthread_create(&l->thread, NULL, be_alive, l);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc)
@@ -194,7 +189,7 @@ static int wait_for(const struct link *l, short events, int64_t ms, struct err *
 
 int link_put(struct link *l, struct str json, struct str bytes, struct err *e)
 {
-	int64_t start = now_ms();
+	int64_t start = clock_mono_ms();
 	if (begin(l, e) < 0)
 		return -1;
 	pthread_mutex_lock(&l->lock);
@@ -205,13 +200,13 @@ int link_put(struct link *l, struct str json, struct str bytes, struct err *e)
 			break;
 		int64_t since = later_of(start, l->moved_ms);
 		pthread_mutex_unlock(&l->lock);
-		rc = now_ms() - since > LINK_SILENT_MS
+		rc = clock_mono_ms() - since > LINK_SILENT_MS
 			     ? err_new(e, ERR_NETWORK, "the other side has taken nothing for %d s",
 				       LINK_SILENT_MS / 1000)
 			     : wait_for(l, POLLOUT, LOOK_MS, e);
 		pthread_mutex_lock(&l->lock);
 	}
-	l->said_ms = now_ms();
+	l->said_ms = clock_mono_ms();
 	pthread_mutex_unlock(&l->lock);
 	return rc;
 }
@@ -231,7 +226,7 @@ static int look(struct link *l, struct arena *a, struct wire_message *ret, bool 
 	if (rc != 0 || !partial)
 		l->partial_ms = 0;
 	else if (!l->partial_ms)
-		l->partial_ms = now_ms();
+		l->partial_ms = clock_mono_ms();
 	if (rc == 0 && pumped < 0 && !*ret_end) {
 		*e = gone;
 		return -1;
@@ -241,7 +236,7 @@ static int look(struct link *l, struct arena *a, struct wire_message *ret, bool 
 
 static int check_time(const struct link *l, int64_t start, int64_t wait_ms, struct err *e)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_mono_ms();
 	if (now - start >= wait_ms)
 		return err_new(e, ERR_NETWORK, "no message within %lld ms", (long long)wait_ms);
 	if (now - later_of(start, l->heard_ms) > LINK_SILENT_MS)
@@ -259,7 +254,7 @@ static bool is_alive(const struct json *j)
 
 int link_take(struct link *l, int64_t wait_ms, struct arena *a, struct wire_message *ret, struct err *e)
 {
-	int64_t start = now_ms();
+	int64_t start = clock_mono_ms();
 	if (begin(l, e) < 0)
 		return -1;
 	for (;;) {
@@ -279,7 +274,7 @@ int link_take(struct link *l, int64_t wait_ms, struct arena *a, struct wire_mess
 			return 0;
 		if (check_time(l, start, wait_ms, e) < 0)
 			return -1;
-		if (rc == 0 && wait_for(l, events, start + wait_ms - now_ms(), e) < 0)
+		if (rc == 0 && wait_for(l, events, start + wait_ms - clock_mono_ms(), e) < 0)
 			return -1;
 	}
 }
@@ -298,13 +293,13 @@ static int read_failure(const struct json *j, struct err *e)
 int link_call(struct link *l, struct str json, struct str bytes, int64_t wait_ms, link_event_fn *event, void *ctx,
 	      struct arena *a, struct wire_message *ret, struct err *e)
 {
-	int64_t until = now_ms() + wait_ms;
+	int64_t until = clock_mono_ms() + wait_ms;
 	if (link_put(l, json, bytes, e) < 0)
 		return -1;
 	for (;;) {
 		auto_arena own = ARENA_INIT;
 		struct wire_message m;
-		int rc = link_take(l, until - now_ms(), &own, &m, e);
+		int rc = link_take(l, until - clock_mono_ms(), &own, &m, e);
 		if (rc == 0)
 			return err_new(e, ERR_NETWORK, "the other side ended the connection in place of an answer");
 		if (rc < 0)
@@ -330,7 +325,7 @@ static struct str hello(struct buf *b)
 	jw_object(&w);
 	jw_kv_int(&w, "hello", LINK_PROTOCOL);
 	jw_kv_c(&w, "version", SLIPWAY_VERSION);
-	jw_kv_int(&w, "wall_ms", clock_system.wall_ms(&clock_system));
+	jw_kv_int(&w, "wall_ms", clock_wall_ms());
 	jw_object_end(&w);
 	return buf_str(b);
 }
@@ -423,7 +418,7 @@ int link_connect(int root_fd, const struct pair *p, int64_t wait_ms, struct link
 	struct endpoint addr;
 	struct tls *t = NULL;
 	const struct pair_host *other = &p->host[3 - p->self];
-	int64_t until = now_ms() + wait_ms;
+	int64_t until = clock_mono_ms() + wait_ms;
 	int fd = -1;
 	if (pinned(root_fd, &a, p, &o, pin, e) < 0 || endpoint_parse(other->address, &addr, e) < 0)
 		return -1;
@@ -431,7 +426,7 @@ int link_connect(int root_fd, const struct pair *p, int64_t wait_ms, struct link
 	if (endpoint_connect(&addr, p->host[p->self].address, until, &fd, e) == 0 &&
 	    tls_open(fd, &o, until, &t, e) == 0)
 		l = link_over_tls(t);
-	if (!l || link_say_hello(l, until - now_ms(), e) < 0)
+	if (!l || link_say_hello(l, until - clock_mono_ms(), e) < 0)
 		return err_ctx(e, "member %u ('%.*s') at %.*s", 3 - p->self, STR_ARG(other->name),
 			       STR_ARG(other->address));
 	*ret = steal_ptr(&l);
@@ -446,11 +441,11 @@ int link_accept(int root_fd, const struct pair *p, int fd, int64_t wait_ms, stru
 	struct tls_opts o = {.server = true};
 	struct tls *t = NULL;
 	struct wire_message m;
-	int64_t until = now_ms() + wait_ms;
+	int64_t until = clock_mono_ms() + wait_ms;
 	if (pinned(root_fd, &a, p, &o, pin, e) < 0 || tls_open(steal_fd(&own), &o, until, &t, e) < 0)
 		return -1;
 	auto_ptr(link) l = link_over_tls(t);
-	int rc = link_take(l, until - now_ms(), &a, &m, e);
+	int rc = link_take(l, until - clock_mono_ms(), &a, &m, e);
 	if (rc == 0)
 		return err_new(e, ERR_NETWORK, "the other side went away again");
 	if (rc < 0 || link_answer_hello(l, m.json, e) < 0)

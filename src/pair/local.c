@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "pair/config.h"
 #include "pair/member.h"
@@ -189,7 +190,7 @@ static int look_at_traffic(struct local *l, struct arena *a, struct str *ret, st
 	const struct traffic_opts t = {.config = &c.traffic, .self = l->m.number};
 	if (!c.traffic.n)
 		return 0;
-	if (traffic_state(&t, l->m.number, clock_system.mono_ms(&clock_system) + LOOK_AT_TRAFFIC_MS, &s, &ignored) < 0)
+	if (traffic_state(&t, l->m.number, clock_mono_ms() + LOOK_AT_TRAFFIC_MS, &s, &ignored) < 0)
 		s = TRAFFIC_IS_UNKNOWN;
 	*ret = str_c(traffic_state_name(s));
 	return 0;
@@ -320,7 +321,7 @@ static int local_traffic(struct member *m, const struct traffic_step *s, int64_t
 		return err_new(e, ERR_INPUT, "%.*s: this is for member %u, not for member %u", STR_ARG(own.text),
 			       own.on, m->number);
 	const struct traffic_opts t = {.config = &c.traffic, .self = m->number};
-	return traffic_do(&t, &own, clock_system.mono_ms(&clock_system) + wait_ms, ret_undo, e);
+	return traffic_do(&t, &own, clock_mono_ms() + wait_ms, ret_undo, e);
 }
 
 static int local_hold_role(struct member *m, int64_t wait_ms, struct err *e)

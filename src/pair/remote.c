@@ -39,7 +39,7 @@ static void tell(struct remote *r, const char *text)
 		r->m.event(r->m.ctx, &(struct upgrade_event){.kind = UPGRADE_EVENT_NOTE,
 							     .member = r->m.number,
 							     .text = text,
-							     .at_ms = clock_system.wall_ms(&clock_system)});
+							     .at_ms = clock_wall_ms()});
 }
 
 /* -- questions ------------------------------------------------------------------------------------------------------ */

@@ -157,9 +157,9 @@ typedef int hold_fn(struct session *s, struct str env, int64_t wait_ms, struct e
 /* In slices: for somebody who is gone, which shows when something is said, nobody waits. */
 static int hold(struct session *s, hold_fn *once, struct str env, int64_t wait_ms, struct err *e)
 {
-	int64_t until = clock_system.mono_ms(&clock_system) + wait_ms;
+	int64_t until = clock_mono_ms() + wait_ms;
 	for (;;) {
-		int64_t left = until - clock_system.mono_ms(&clock_system);
+		int64_t left = until - clock_mono_ms();
 		int64_t slice = left < 0 ? 0 : left < HOLD_SLICE_MS ? left : HOLD_SLICE_MS;
 		struct err why = ERR_INIT;
 		if (once(s, env, slice, &why) == 0)
@@ -474,7 +474,7 @@ static void sit_down(struct pair_seat *seat)
 	static const uint64_t one = 1;
 	if (!seat)
 		return;
-	seat->since_ms = clock_system.mono_ms(&clock_system);
+	seat->since_ms = clock_mono_ms();
 	bool was_new = atomic_exchange(&seat->state, PAIR_SEAT_IDLE) == PAIR_SEAT_NEW;
 	if (was_new && seat->wake_fd >= 0)
 		(void)!write(seat->wake_fd, &one, sizeof(one));

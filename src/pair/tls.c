@@ -398,14 +398,9 @@ static int broken(struct tls *t, struct err *e)
 	return failed(e, ERR_INPUT, "TLS");
 }
 
-static int64_t now_ms(void)
-{
-	return clock_system.mono_ms(&clock_system);
-}
-
 static int handshake(struct tls *t, int64_t until_ms, struct err *e)
 {
-	int64_t begin = now_ms();
+	int64_t begin = clock_mono_ms();
 	for (;;) {
 		crypto.ERR_clear_error();
 		int rc = ssl.SSL_do_handshake(t->ssl);
@@ -414,7 +409,7 @@ static int handshake(struct tls *t, int64_t until_ms, struct err *e)
 		int why = ssl.SSL_get_error(t->ssl, rc);
 		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
 			return broken(t, e);
-		int64_t left = until_ms - now_ms();
+		int64_t left = until_ms - clock_mono_ms();
 		struct pollfd p = {.fd = t->fd, .events = why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT};
 		if (left <= 0)
 			return err_new(e, ERR_NETWORK, "no handshake within %lld ms", (long long)(until_ms - begin));
@@ -427,10 +422,11 @@ static int handshake(struct tls *t, int64_t until_ms, struct err *e)
 static void let_it_read(const struct tls *t)
 {
 	char rest[4096];
-	int64_t until = now_ms() + LAST_WORD_MS, left;
+	int64_t until = clock_mono_ms() + LAST_WORD_MS, left;
 	size_t n = 0;
 	(void)shutdown(t->fd, SHUT_WR);
-	while ((left = until - now_ms()) > 0 && n < CERTIFICATES_MAX * 4) { /* poll takes less than nothing for ever */
+	while ((left = until - clock_mono_ms()) > 0 &&
+	       n < CERTIFICATES_MAX * 4) { /* poll takes less than nothing for ever */
 		struct pollfd p = {.fd = t->fd, .events = POLLIN};
 		if (poll(&p, 1, (int)left) <= 0)
 			return;

@@ -284,8 +284,7 @@ static int new_invitation(int root_fd, const struct pair_host *host, const uint8
 			  struct pair_invitation *ret, struct err *e)
 {
 	struct invitation i = {.address = host->address};
-	struct trust_open open = {.until_ms = clock_system.wall_ms(&clock_system) + PAIR_INVITATION_MS,
-				  .tries_left = TRUST_TRIES};
+	struct trust_open open = {.until_ms = clock_wall_ms() + PAIR_INVITATION_MS, .tries_left = TRUST_TRIES};
 	memcpy(i.fingerprint, own, SHA256_SIZE);
 	if (getrandom(i.secret, sizeof(i.secret), 0) != sizeof(i.secret))
 		return err_sys(e, "make a secret");

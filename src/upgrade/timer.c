@@ -21,7 +21,7 @@ int timer_read(struct timer_now *ret, struct err *e)
 	struct str text = str_trim(buf_str(&id));
 	snprintf(ret->boot_id, sizeof(ret->boot_id), "%.*s", STR_ARG(text));
 	ret->boot_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-	ret->wall_ms = clock_system.wall_ms(&clock_system);
+	ret->wall_ms = clock_wall_ms();
 	return 0;
 }
 
