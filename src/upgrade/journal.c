@@ -75,6 +75,16 @@ int run_reach(struct run *r, enum op_event v, struct err *e)
 	return 0;
 }
 
+int run_reach_untimed(struct run *r, enum op_event v, struct err *e)
+{
+	struct env_timer before = r->op.timer;
+	r->op.timer = (struct env_timer){0};
+	if (run_reach(r, v, e) == 0)
+		return 0;
+	r->op.timer = before;
+	return -1;
+}
+
 int run_end(struct run *r, struct err *e)
 {
 	r->state = OP_NONE;

@@ -97,28 +97,7 @@ int paired_prepare(struct run *r, struct err *e)
 
 int paired_decide(struct run *r, struct err *e)
 {
-	struct env_timer before = r->op.timer;
-	enum op_state next;
-	if (machine_next(r->state, OP_DO_DECIDE, r->o->env, &next, e) < 0)
-		return -1;
-	r->op.timer = (struct env_timer){0};
-	if (run_reach(r, OP_DO_DECIDE, e) == 0)
-		return tell_timer(r);
-	r->op.timer = before;
-	return -1;
-}
-
-int paired_commit(struct run *r, struct err *e)
-{
-	struct env_timer before = r->op.timer;
-	enum op_state next;
-	if (machine_next(r->state, OP_DO_FINISH, r->o->env, &next, e) < 0)
-		return -1;
-	r->op.timer = (struct env_timer){0};
-	if (run_reach(r, OP_DO_FINISH, e) == 0)
-		return run_carry_commit(r, e);
-	r->op.timer = before;
-	return -1;
+	return run_reach_untimed(r, OP_DO_DECIDE, e) < 0 ? -1 : tell_timer(r);
 }
 
 int paired_withdraw(struct run *r, struct err *e)

@@ -165,23 +165,16 @@ int run_carry_commit(struct run *r, struct err *e)
 	return run_timer_changed(r, e);
 }
 
-static int commit(struct run *r, struct err *e)
+/* As OP_DO_COMMIT of a person, or as OP_DO_FINISH of one of two members. */
+static int commit(struct run *r, enum op_event v, struct err *e)
 {
-	struct env_timer timer = r->op.timer;
-	enum op_state next;
-	if (machine_next(r->state, OP_DO_COMMIT, r->o->env, &next, e) < 0)
-		return -1;
-	r->op.timer = (struct env_timer){0};
-	if (run_reach(r, OP_DO_COMMIT, e) == 0)
-		return run_carry_commit(r, e);
-	r->op.timer = timer;
-	return -1;
+	return run_reach_untimed(r, v, e) < 0 ? -1 : run_carry_commit(r, e);
 }
 
 /* The commit that was asked for in the same breath: without it the host goes back. */
 static int commit_at_once(struct run *r, struct err *e)
 {
-	if (commit(r, e) == 0)
+	if (commit(r, OP_DO_COMMIT, e) == 0)
 		return 0;
 	return r->state == OP_ACTIVATED ? run_fail(r, OP_FAILURE, e) : -1;
 }
@@ -327,7 +320,7 @@ static int run_activate(struct run *r, struct err *e)
 
 static int run_commit(struct run *r, struct err *e)
 {
-	return is_step(r) ? paired_commit(r, e) : commit(r, e);
+	return commit(r, is_step(r) ? OP_DO_FINISH : OP_DO_COMMIT, e);
 }
 
 static int run_abort(struct run *r, struct err *e)

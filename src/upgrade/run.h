@@ -51,6 +51,8 @@ int run_begin(struct run *r, struct err *e);
 int run_new_id(struct run *r, struct err *e);
 /* An event: the state that it leads to is on disk, or the state is what it was. */
 int run_reach(struct run *r, enum op_event v, struct err *e);
+/* The same, and no timer runs from then on. */
+int run_reach_untimed(struct run *r, enum op_event v, struct err *e);
 int run_save(struct run *r, struct err *e);
 int run_end(struct run *r, struct err *e);
 /* Names a piece of work in the log that stays with the history; the work itself is between the two, `rc` what it came to. */
@@ -92,7 +94,6 @@ int paired_activate(struct run *r, struct err *e);
 int paired_standby_done(struct run *r, struct err *e);
 int paired_prepare(struct run *r, struct err *e);
 int paired_decide(struct run *r, struct err *e);
-int paired_commit(struct run *r, struct err *e);
 int paired_withdraw(struct run *r, struct err *e);
 
 /* -- back.c -- */
