@@ -70,12 +70,25 @@ void *arena_zalloc(struct arena *a, size_t size)
 	return memset(take(a, size, ALIGN), 0, size);
 }
 
-void *arena_zalloc_n(struct arena *a, size_t n, size_t size)
+static size_t product(size_t n, size_t size)
 {
 	size_t bytes;
 	if (__builtin_mul_overflow(n, size, &bytes))
 		panic("size overflow (arena, %zu x %zu)", n, size);
-	return arena_zalloc(a, bytes);
+	return bytes;
+}
+
+void *arena_zalloc_n(struct arena *a, size_t n, size_t size)
+{
+	return arena_zalloc(a, product(n, size));
+}
+
+void *arena_copy(struct arena *a, const void *v, size_t n, size_t size)
+{
+	void *copy = arena_alloc(a, product(n, size));
+	if (n)
+		memcpy(copy, v, n * size);
+	return copy;
 }
 
 char *arena_strdup(struct arena *a, struct str s)

@@ -24,9 +24,10 @@ struct arena {
 
 void *arena_alloc(struct arena *a, size_t size);
 void *arena_zalloc(struct arena *a, size_t size);
-void *arena_zalloc_n(struct arena *a, size_t n, size_t size); /* n*size checked for overflow */
-char *arena_strdup(struct arena *a, struct str s);	      /* NUL-terminated */
-struct str arena_str(struct arena *a, struct str s);	      /* a copy as a view, NUL-terminated too */
+void *arena_zalloc_n(struct arena *a, size_t n, size_t size);		 /* n*size checked for overflow */
+char *arena_strdup(struct arena *a, struct str s);			 /* NUL-terminated */
+struct str arena_str(struct arena *a, struct str s);			 /* a copy as a view, NUL-terminated too */
+void *arena_copy(struct arena *a, const void *v, size_t n, size_t size); /* of an array; v may be NULL where n is 0 */
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Takes over everything of `from`, which is empty afterwards: what lives there now lives as long as a. */
 void arena_join(struct arena *a, struct arena *from);

@@ -399,10 +399,7 @@ static void expand_channels(struct loader *l)
 		vec_push(&v, *t);
 	}
 	if (set) {
-		struct config_text *copy = arena_array(l->a, struct config_text, v.n);
-		if (v.n)
-			memcpy(copy, v.v, v.n * sizeof(*copy));
-		c->channels = (struct config_list){copy, v.n};
+		c->channels = (struct config_list){vec_copy(&v, l->a), v.n};
 	} else {
 		c->channels = c->default_channels;
 	}
@@ -422,10 +419,7 @@ int config_load(struct arena *a, const struct config_sources *sources, struct co
 			return -1;
 	read_conda_files(&l, sources);
 	expand_channels(&l);
-	const char **warnings = arena_array(a, const char *, l.warnings.n);
-	if (l.warnings.n)
-		memcpy(warnings, l.warnings.v, l.warnings.n * sizeof(*warnings));
-	ret->warnings = warnings;
+	ret->warnings = vec_copy(&l.warnings, a);
 	ret->warnings_n = l.warnings.n;
 	vec_release(&l.warnings);
 	return read_services_variable(sources, ret, e);

@@ -6,6 +6,7 @@
  *	VEC(struct dep) deps = {0};           (name the type with VEC_TYPE(dep_vec, struct dep) to pass it around)
  *	*vec_add(&deps) = (struct dep){...};   zeroed slot at the end
  *	vec_foreach(d, &deps) use(d->name);    d is a pointer to each element
+ *	ret->dep = vec_copy(&deps, a);         its elements, in an arena (base/arena.h)
  *	vec_release(&deps);
  *
  * Elements move when the vector grows: keep indexes, not pointers.
@@ -44,4 +45,5 @@ static inline void *vec_grow_(void *v, size_t *cap, size_t need, size_t size)
 #define vec_clear(x) ((void)((x)->n = 0))
 #define vec_release(x) (free((x)->v), (x)->v = NULL, (x)->n = (x)->cap = 0)
 #define vec_foreach(it, x) for (__typeof__((x)->v + 0) it = (x)->v; it && it < (x)->v + (x)->n; it++)
+#define vec_copy(x, a) ((__typeof__((x)->v))arena_copy((a), (x)->v, (x)->n, sizeof(*(x)->v)))
 #define vec_sort(x, cmp) ((x)->n > 1 ? qsort((x)->v, (x)->n, sizeof(*(x)->v), (cmp)) : (void)0)

@@ -157,7 +157,7 @@ static int read_list(struct reader *r, unsigned depth, struct yaml *out)
 	out->type = YAML_LIST;
 	int rc = collect_items(r, depth, &v);
 	if (rc == 0 && v.n)
-		out->item = memcpy(arena_array(r->a, struct yaml, v.n), v.v, v.n * sizeof(*v.v));
+		out->item = vec_copy(&v, r->a);
 	out->n = (uint32_t)v.n;
 	vec_release(&v);
 	return rc;
@@ -197,7 +197,7 @@ static int read_map(struct reader *r, unsigned depth, struct yaml *out)
 	out->type = YAML_MAP;
 	int rc = collect_pairs(r, depth, &v);
 	if (rc == 0 && v.n)
-		out->pair = memcpy(arena_array(r->a, struct yaml_pair, v.n), v.v, v.n * sizeof(*v.v));
+		out->pair = vec_copy(&v, r->a);
 	out->n = (uint32_t)v.n;
 	vec_release(&v);
 	return rc;

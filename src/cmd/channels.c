@@ -35,9 +35,7 @@ int cmd_channels_read(struct cmd_context *c, struct cmd_channel **ret, size_t *r
 			continue;
 		*vec_add(&list) = (struct cmd_channel){name, str_trim(line)};
 	}
-	*ret = arena_array(&c->arena, struct cmd_channel, list.n);
-	if (list.n)
-		memcpy(*ret, list.v, list.n * sizeof(*list.v));
+	*ret = vec_copy(&list, &c->arena);
 	*ret_n = list.n;
 	vec_release(&list);
 	return 0;

@@ -312,10 +312,7 @@ static void leave_stranger(void *ctx, const struct manifest_record *r, bool ther
 
 static void hand_over(struct carry *c, struct carry_report *ret)
 {
-	struct env_left *left = arena_array(c->arena, struct env_left, c->left.n);
-	if (c->left.n)
-		memcpy(left, c->left.v, c->left.n * sizeof(*left));
-	*ret = (struct carry_report){c->n, left, c->left.n};
+	*ret = (struct carry_report){c->n, vec_copy(&c->left, c->arena), c->left.n};
 }
 
 static int carry_all(struct env_hold *h, uint32_t from, uint32_t number, struct carry *c, struct err *e)

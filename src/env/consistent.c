@@ -91,9 +91,7 @@ size_t env_lock_problems(const struct env_spec_file *lock, struct str subdir, co
 	for (uint32_t i = 0; i < lock->packages_n; i++)
 		check_package(&k, &lock->packages[i].record, subdir);
 	size_t n = k.problems.n;
-	*ret = arena_array(a, struct str, n);
-	if (n)
-		memcpy(*ret, k.problems.v, n * sizeof(**ret));
+	*ret = vec_copy(&k.problems, a);
 	vec_release(&k.problems);
 	map_release(&k.by_name);
 	return n;

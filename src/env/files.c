@@ -3,24 +3,21 @@
 
 enum { MAX_FILE = 256 << 20 };
 
-#define HAND_OVER(list, type)                                                                                          \
+#define HAND_OVER(list)                                                                                                \
 	do {                                                                                                           \
-		type *copy = arena_array(b->arena, type, b->list.n);                                                   \
-		if (b->list.n)                                                                                         \
-			memcpy(copy, b->list.v, b->list.n * sizeof(type));                                             \
-		b->file->list = copy;                                                                                  \
+		b->file->list = vec_copy(&b->list, b->arena);                                                          \
 		b->file->list##_n = (uint32_t)b->list.n;                                                               \
 		vec_release(&b->list);                                                                                 \
 	} while (0)
 
 static void hand_over(struct file_builder *b)
 {
-	HAND_OVER(channels, struct str);
-	HAND_OVER(specs, struct str);
-	HAND_OVER(variables, struct env_variable);
-	HAND_OVER(components, struct env_component);
-	HAND_OVER(packages, struct env_lock_package);
-	HAND_OVER(notes, struct str);
+	HAND_OVER(channels);
+	HAND_OVER(specs);
+	HAND_OVER(variables);
+	HAND_OVER(components);
+	HAND_OVER(packages);
+	HAND_OVER(notes);
 }
 
 static bool is_variable_name(struct str s)

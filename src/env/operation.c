@@ -91,9 +91,7 @@ int env_operation_list(struct env_state *st, struct arena *a, struct str **ret, 
 		return -1;
 	while (q && (rc = db_step(q, e)) > 0)
 		vec_push(&list, db_str(q, 0, a));
-	*ret = arena_array(a, struct str, list.n);
-	if (list.n)
-		memcpy(*ret, list.v, list.n * sizeof(*list.v));
+	*ret = vec_copy(&list, a);
 	*ret_n = list.n;
 	vec_release(&list);
 	return rc;
@@ -131,9 +129,7 @@ int env_operation_steps(struct env_state *st, struct arena *a, struct str id, st
 			.started_ms = db_int(q, 3),
 			.ended_ms = db_int(q, 4),
 		};
-	*ret = arena_array(a, struct env_operation_step, list.n);
-	if (list.n)
-		memcpy(*ret, list.v, list.n * sizeof(*list.v));
+	*ret = vec_copy(&list, a);
 	*ret_n = list.n;
 	vec_release(&list);
 	return rc;

@@ -118,10 +118,7 @@ int env_plan(const struct env_spec_file *target, const struct env_spec_file *bef
 	add_steps(store, &p.target, &p, &steps);
 	vec_foreach(s, &steps)
 		p.download_bytes += s->size_bytes;
-	struct env_step *all = arena_array(a, struct env_step, steps.n);
-	if (steps.n)
-		memcpy(all, steps.v, steps.n * sizeof(*all));
-	p.steps = all;
+	p.steps = vec_copy(&steps, a);
 	p.steps_n = steps.n;
 	vec_release(&steps);
 	*ret = p;

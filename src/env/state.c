@@ -447,9 +447,7 @@ int env_list(struct env_state *st, struct arena *a, struct env_info **ret, size_
 		return -1;
 	while (q && (rc = db_step(q, e)) > 0)
 		read_info(st, q, a, vec_add(&list));
-	*ret = arena_array(a, struct env_info, list.n);
-	if (list.n)
-		memcpy(*ret, list.v, list.n * sizeof(*list.v));
+	*ret = vec_copy(&list, a);
 	*ret_n = list.n;
 	vec_release(&list);
 	return rc;
@@ -525,9 +523,7 @@ int env_generations(struct env_state *st, struct arena *a, struct str name, stru
 			.state = generation_state(&info, (uint32_t)db_int(q, 0)),
 		};
 	}
-	*ret = arena_array(a, struct env_generation_info, list.n);
-	if (list.n)
-		memcpy(*ret, list.v, list.n * sizeof(*list.v));
+	*ret = vec_copy(&list, a);
 	*ret_n = list.n;
 	vec_release(&list);
 	if (rc == 0 && !*ret_n && gone.code != ERR_NONE) { /* not even one that was added and never activated */
@@ -611,9 +607,7 @@ int env_history(struct env_state *st, struct arena *a, struct str name, struct e
 			.ended_ms = db_int(q, 8),
 		};
 	}
-	*ret = arena_array(a, struct env_history_entry, list.n);
-	if (list.n)
-		memcpy(*ret, list.v, list.n * sizeof(*list.v));
+	*ret = vec_copy(&list, a);
 	*ret_n = list.n;
 	vec_release(&list);
 	return rc;
@@ -630,9 +624,7 @@ int env_digests_in_use(struct env_state *st, struct arena *a, uint8_t (**ret)[SH
 	while (q && (rc = db_step(q, e)) > 0)
 		if (sqlite.column_bytes(q, 0) == SHA256_SIZE)
 			memcpy(vec_add(&list)->b, sqlite.column_blob(q, 0), SHA256_SIZE);
-	*ret = arena_zalloc_n(a, list.n, SHA256_SIZE);
-	if (list.n)
-		memcpy(*ret, list.v, list.n * SHA256_SIZE);
+	*ret = arena_copy(a, list.v, list.n, SHA256_SIZE);
 	*ret_n = list.n;
 	vec_release(&list);
 	return rc;

@@ -133,9 +133,8 @@ size_t pair_checks(const struct pair_status *s, struct str env, struct arena *a,
 	check_hot(&c);
 	check_media(&c);
 	check_autoboot(&c);
-	*ret = arena_array(a, struct upgrade_check, c.found.n);
+	*ret = vec_copy(&c.found, a);
 	*ret_n = c.found.n;
-	memcpy(*ret, c.found.v, c.found.n * sizeof(*c.found.v));
 	vec_release(&c.found);
 	return c.failed;
 }

@@ -240,9 +240,7 @@ static void add_reason(struct explainer *x, struct reasons *to, struct str text,
 	r->text = text;
 	x->lines++;
 	if (child && child->n) {
-		struct solve_reason *c = arena_array(x->a, struct solve_reason, child->n);
-		memcpy(c, child->v, child->n * sizeof(*c));
-		r->child = c;
+		r->child = vec_copy(child, x->a);
 		r->child_n = (uint32_t)child->n;
 	}
 }

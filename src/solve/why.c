@@ -108,10 +108,7 @@ int solve_why(const struct pkg_record *records, size_t n, const struct str *spec
 	}
 	int rc = at && *at ? 0 : err_new(e, ERR_NOT_FOUND, "'%.*s' is not installed", STR_ARG(name));
 	*ret_n = w.out.n;
-	struct str *out = arena_array(a, struct str, w.out.n + 1);
-	if (w.out.n)
-		memcpy(out, w.out.v, w.out.n * sizeof(*out));
-	*ret = out;
+	*ret = vec_copy(&w.out, a);
 	map_release(&w.by_name);
 	vec_release(&w.need);
 	vec_release(&w.step);

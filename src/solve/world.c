@@ -336,11 +336,8 @@ static void list_members(struct world *p, struct world_spec *s)
 		if (fits[p->cand.v[c].version - n->version] && (version_only || rest_matches(p, s, c, &tmp)))
 			vec_push(&found, c);
 	s->member_n = (uint32_t)found.n;
-	if (found.n) {
-		uint32_t *m = arena_alloc(p->a, found.n * sizeof(*m));
-		memcpy(m, found.v, found.n * sizeof(*m));
-		s->member = m;
-	}
+	if (found.n)
+		s->member = vec_copy(&found, p->a);
 	vec_release(&found);
 }
 
@@ -423,11 +420,8 @@ uint32_t world_extras(struct world *p, uint32_t cand, const struct world_extra *
 			}
 	}
 	uint32_t n = (uint32_t)found.n;
-	struct world_extra *v = arena_array(p->a, struct world_extra, n + 1u);
-	if (n)
-		memcpy(v, found.v, n * sizeof(*v));
+	*ret = vec_copy(&found, p->a);
 	vec_release(&found);
-	*ret = v;
 	return n;
 }
 

@@ -366,12 +366,10 @@ int run_preflight(const struct upgrade_opts *o, const struct upgrade_request *q,
 		rc = check_managed(&p, e) < 0 || (q->verb != UPGRADE_ROLLBACK && check_space(&p, e) < 0) ? -1 : 0;
 	if (rc == 0)
 		rc = check_components(&p, e) < 0 || check_autostart(&p, e) < 0 || check_deprecated(&p, e) < 0 ? -1 : 0;
-	*ret = arena_array(a, struct upgrade_check, p.checks.n);
+	*ret = vec_copy(&p.checks, a);
 	*ret_n = p.checks.n;
-	vec_foreach(c, &p.checks) {
-		(*ret)[c - p.checks.v] = *c;
+	vec_foreach(c, &p.checks)
 		failed += c->finding.n > 0 && !c->advice;
-	}
 	vec_release(&p.checks);
 	return rc < 0 ? -1 : failed;
 }
