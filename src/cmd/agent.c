@@ -237,6 +237,36 @@ int cmd_stop(struct cmd_context *c, int argc, char **argv)
 
 /* -- status ----------------------------------------------------------------------------------------------------------- */
 
+static void put_service(struct jw *w, const void *ctx, size_t i)
+{
+	const struct service_status *x = (const struct service_status *)ctx + i;
+	jw_kv_str(w, "environment", x->env);
+	jw_kv_str(w, "name", x->name);
+	jw_kv_c(w, "state", service_state_name(x->state));
+	jw_kv_int(w, "generation", x->generation);
+	jw_kv_int(w, "pid", x->pid);
+	jw_kv_int(w, "since_ms", x->since_ms);
+	jw_kv_int(w, "restarts", x->restarts);
+	jw_kv_opt(w, "why", x->why);
+}
+
+static void put_timer(struct jw *w, const void *ctx, size_t i)
+{
+	const struct agent_timer *x = (const struct agent_timer *)ctx + i;
+	jw_kv_str(w, "environment", x->env);
+	jw_kv_str(w, "state", x->state);
+	jw_kv_int(w, "timer_left_ms", x->left_ms);
+}
+
+static void put_worker(struct jw *w, const void *ctx, size_t i)
+{
+	const struct agent_worker *x = (const struct agent_worker *)ctx + i;
+	jw_kv_str(w, "environment", x->env);
+	jw_kv_int(w, "pid", x->pid);
+	jw_kv_int(w, "since_ms", x->since_ms);
+	jw_kv_opt(w, "why", x->why);
+}
+
 static void status_json(struct jw *w, const char *by, const struct agent_status *s)
 {
 	jw_kv_bool(w, "agent", s->pid != 0);
@@ -244,43 +274,9 @@ static void status_json(struct jw *w, const char *by, const struct agent_status 
 	jw_kv_opt(w, "version", s->version);
 	jw_kv_int(w, "pid", s->pid);
 	jw_kv_int(w, "since_ms", s->since_ms);
-	jw_key(w, "services");
-	jw_array(w);
-	for (size_t i = 0; i < s->services_n; i++) {
-		const struct service_status *x = &s->services[i];
-		jw_object(w);
-		jw_kv_str(w, "environment", x->env);
-		jw_kv_str(w, "name", x->name);
-		jw_kv_c(w, "state", service_state_name(x->state));
-		jw_kv_int(w, "generation", x->generation);
-		jw_kv_int(w, "pid", x->pid);
-		jw_kv_int(w, "since_ms", x->since_ms);
-		jw_kv_int(w, "restarts", x->restarts);
-		jw_kv_opt(w, "why", x->why);
-		jw_object_end(w);
-	}
-	jw_array_end(w);
-	jw_key(w, "operations");
-	jw_array(w);
-	for (size_t i = 0; i < s->timers_n; i++) {
-		jw_object(w);
-		jw_kv_str(w, "environment", s->timers[i].env);
-		jw_kv_str(w, "state", s->timers[i].state);
-		jw_kv_int(w, "timer_left_ms", s->timers[i].left_ms);
-		jw_object_end(w);
-	}
-	jw_array_end(w);
-	jw_key(w, "workers");
-	jw_array(w);
-	for (size_t i = 0; i < s->workers_n; i++) {
-		jw_object(w);
-		jw_kv_str(w, "environment", s->workers[i].env);
-		jw_kv_int(w, "pid", s->workers[i].pid);
-		jw_kv_int(w, "since_ms", s->workers[i].since_ms);
-		jw_kv_opt(w, "why", s->workers[i].why);
-		jw_object_end(w);
-	}
-	jw_array_end(w);
+	jw_kv_objects(w, "services", s->services_n, put_service, s->services);
+	jw_kv_objects(w, "operations", s->timers_n, put_timer, s->timers);
+	jw_kv_objects(w, "workers", s->workers_n, put_worker, s->workers);
 	if (s->pair.address.n || s->pair.why.n) {
 		jw_key(w, "pair");
 		jw_object(w);

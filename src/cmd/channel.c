@@ -187,19 +187,17 @@ static int list_channels(struct cmd_context *c, const struct channel_args *a, st
 	enum { FIRST_SHOWN = 600 };
 	static const char *const titles[] = {"Priority", "Name", "URL"};
 	struct out_table t = {.titles = titles, .columns = 3, .right = 1, .whole = 1 << 1};
+	auto_answer answer = {0};
 	auto_buf b = BUF_INIT(BUF_MAX);
-	struct jw w = JW_INIT(&b, 2);
+	struct jw *w = cmd_answer(&answer);
 	struct cmd_channel *list;
 	size_t n;
 	if (a->words.n)
 		return err_new(e, ERR_USAGE, "unexpected word '%s'", a->words.v[0]);
 	if (cmd_channels_read(c, &list, &n, e) < 0)
 		return -1;
-	if (c->json) {
-		jw_object(&w);
-		jw_key(&w, "channels");
-		jw_array(&w);
-	}
+	jw_key(w, "channels");
+	jw_array(w);
 	for (size_t i = 0; i < n; i++) {
 		struct channel ch;
 		if (cmd_channel_parse(c, list[i].name, &ch, e) < 0)
@@ -207,11 +205,11 @@ static int list_channels(struct cmd_context *c, const struct channel_args *a, st
 		struct str first = STR_NONE;
 		uint32_t left_out = count_left_out(c, &ch, &first);
 		if (c->json) {
-			jw_object(&w);
-			jw_kv_str(&w, "name", list[i].name);
-			jw_kv_str(&w, "url", ch.shown);
-			put_left_out(&w, left_out, first);
-			jw_object_end(&w);
+			jw_object(w);
+			jw_kv_str(w, "name", list[i].name);
+			jw_kv_str(w, "url", ch.shown);
+			put_left_out(w, left_out, first);
+			jw_object_end(w);
 		} else {
 			out_table_cell(&t, "%zu", i + 1);
 			out_table_cell(&t, "%.*s", STR_ARG(list[i].name));
@@ -224,15 +222,13 @@ static int list_channels(struct cmd_context *c, const struct channel_args *a, st
 			}
 		}
 	}
-	if (c->json) {
-		jw_array_end(&w);
-		jw_object_end(&w);
-		buf_put_char(&b, '\n');
-	} else if (n) {
+	jw_array_end(w);
+	if (c->json)
+		return cmd_answer_print(c, &answer);
+	if (n)
 		out_table_print(&c->out, &t);
-	} else {
+	else
 		cmd_say(c, "no channels are kept; add one with: slipway channel add URL-or-folder");
-	}
 	return cmd_print(c, &b);
 }
 
@@ -243,28 +239,24 @@ int cmd_channel_list(struct cmd_context *c, int argc, char **argv)
 
 /* -- refresh ------------------------------------------------------------------------------------------------------ */
 
-static void refreshed_json(const struct cmd_opened *o, struct buf *b)
+static void put_refreshed(struct jw *w, const void *ctx, size_t i)
 {
-	struct jw w = JW_INIT(b, 2);
-	jw_object(&w);
-	jw_key(&w, "channels");
-	jw_array(&w);
-	for (size_t i = 0; i < o->indexes_n; i++) {
-		const struct channel_index *ix = &o->indexes[i];
-		struct index_info info = ix->index ? index_info(ix->index) : (struct index_info){0};
-		jw_object(&w);
-		jw_kv_str(&w, "name", ix->channel.name);
-		jw_kv_str(&w, "url", ix->channel.shown);
-		jw_kv_str(&w, "subdir", ix->subdir);
-		jw_kv_bool(&w, "found", ix->index != NULL);
-		jw_kv_int(&w, "packages", info.packages);
-		jw_kv_int(&w, "names", info.names);
-		put_left_out(&w, info.left_out, info.left_out_first);
-		jw_object_end(&w);
-	}
-	jw_array_end(&w);
-	jw_object_end(&w);
-	buf_put_char(b, '\n');
+	const struct channel_index *ix = (const struct channel_index *)ctx + i;
+	struct index_info info = ix->index ? index_info(ix->index) : (struct index_info){0};
+	jw_kv_str(w, "name", ix->channel.name);
+	jw_kv_str(w, "url", ix->channel.shown);
+	jw_kv_str(w, "subdir", ix->subdir);
+	jw_kv_bool(w, "found", ix->index != NULL);
+	jw_kv_int(w, "packages", info.packages);
+	jw_kv_int(w, "names", info.names);
+	put_left_out(w, info.left_out, info.left_out_first);
+}
+
+static int refreshed_answer(struct cmd_context *c, const struct cmd_opened *o)
+{
+	auto_answer a = {0};
+	jw_kv_objects(cmd_answer(&a), "channels", o->indexes_n, put_refreshed, o->indexes);
+	return cmd_answer_print(c, &a);
 }
 
 static void refreshed_table(struct cmd_context *c, const struct cmd_opened *o)
@@ -288,7 +280,6 @@ static void refreshed_table(struct cmd_context *c, const struct cmd_opened *o)
 static int refresh(struct cmd_context *c, const struct channel_args *a, struct err *e)
 {
 	struct cmd_solve_options o = a->solve;
-	auto_buf b = BUF_INIT(BUF_MAX);
 	auto_opened opened = {0};
 	struct cmd_list all = {0};
 	o.refresh = true;
@@ -302,10 +293,9 @@ static int refresh(struct cmd_context *c, const struct channel_args *a, struct e
 	if (rc < 0)
 		return -1;
 	if (c->json)
-		refreshed_json(&opened, &b);
-	else
-		refreshed_table(c, &opened);
-	return cmd_print(c, &b);
+		return refreshed_answer(c, &opened);
+	refreshed_table(c, &opened);
+	return CMD_OK;
 }
 
 int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv)

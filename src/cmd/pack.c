@@ -96,36 +96,31 @@ static int opts_of(struct cmd_context *c, const struct pack_args *a, struct pack
 	return 0;
 }
 
-static void put_json(struct buf *b, const struct cmd_context *c, const struct pack_result *r)
+static int answer(struct cmd_context *c, const struct pack_result *r)
 {
-	struct jw w = JW_INIT(b, 2);
-	char hex[SHA256_HEX_SIZE];
-	jw_object(&w);
-	jw_kv_c(&w, "path", r->path);
-	jw_kv_str(&w, "name", r->name);
-	jw_kv_str(&w, "version", r->version);
-	jw_kv_str(&w, "build", r->build);
-	jw_kv_str(&w, "subdir", r->subdir);
-	jw_kv_int(&w, "files", (int64_t)r->files);
-	jw_kv_int(&w, "content_bytes", (int64_t)r->content_bytes);
-	jw_kv_int(&w, "prefix_files", (int64_t)r->prefix_files);
+	auto_answer a = {0};
+	struct jw *w = cmd_answer(&a);
+	jw_kv_c(w, "path", r->path);
+	jw_kv_str(w, "name", r->name);
+	jw_kv_str(w, "version", r->version);
+	jw_kv_str(w, "build", r->build);
+	jw_kv_str(w, "subdir", r->subdir);
+	jw_kv_int(w, "files", (int64_t)r->files);
+	jw_kv_int(w, "content_bytes", (int64_t)r->content_bytes);
+	jw_kv_int(w, "prefix_files", (int64_t)r->prefix_files);
 	if (!c->dry_run) {
-		hex_encode(r->sha256, SHA256_SIZE, hex);
-		jw_kv_int(&w, "size", (int64_t)r->size);
-		jw_kv_c(&w, "sha256", hex);
+		jw_kv_int(w, "size", (int64_t)r->size);
+		jw_kv_hex(w, "sha256", r->sha256, SHA256_SIZE);
 	}
-	jw_object_end(&w);
-	buf_put_char(b, '\n');
+	return cmd_answer_print(c, &a);
 }
 
 /* The path alone on standard output, for `slipway channel publish DIR "$(slipway pack conda …)"`. */
 static int report(struct cmd_context *c, const struct pack_result *r)
 {
 	auto_buf b = BUF_INIT(BUF_MAX), size = BUF_INIT(64);
-	if (c->json) {
-		put_json(&b, c, r);
-		return cmd_print(c, &b);
-	}
+	if (c->json)
+		return answer(c, r);
 	out_put_size(&size, r->content_bytes);
 	cmd_say(c, "%s %zu file%s, %s; with the prefix in it: %zu", c->dry_run ? "would pack" : "packed", r->files,
 		r->files == 1 ? "" : "s", size.p, r->prefix_files);

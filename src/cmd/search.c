@@ -50,24 +50,22 @@ static int search_index(struct hits *h, const struct channel_index *ix, struct e
 	return 0;
 }
 
-static void search_json(const struct hits *h, struct buf *b)
+static void put_record(struct jw *w, const void *ctx, size_t i)
 {
-	struct jw w = JW_INIT(b, 2);
-	jw_object(&w);
-	jw_key(&w, "packages");
-	jw_array(&w);
-	vec_foreach(r, &h->found) {
-		jw_object(&w);
-		pkg_record_write(&w, r);
-		jw_object_end(&w);
-	}
-	jw_array_end(&w);
-	jw_object_end(&w);
-	buf_put_char(b, '\n');
+	const struct hits *h = ctx;
+	pkg_record_write(w, &h->found.v[i]);
 }
 
-static void search_table(struct cmd_context *c, const struct hits *h, size_t limit, struct buf *b)
+static void search_answer(struct cmd_context *c, const struct hits *h)
 {
+	auto_answer a = {0};
+	jw_kv_objects(cmd_answer(&a), "packages", h->found.n, put_record, h);
+	cmd_answer_print(c, &a);
+}
+
+static void search_table(struct cmd_context *c, const struct hits *h, size_t limit)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
 	static const char *const titles[] = {"Package", "Version", "Build", "Channel", "Size"};
 	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 4, .whole = 1 | 1 << 1, .tail = 1 << 3};
 	for (size_t i = 0; i < h->found.n && i < limit; i++) {
@@ -83,13 +81,13 @@ static void search_table(struct cmd_context *c, const struct hits *h, size_t lim
 	if (h->found.n)
 		out_table_print(&c->out, &t);
 	if (h->found.n > limit)
-		buf_printf(b, "... and %zu more (--limit 0 shows all)\n", h->found.n - limit);
+		buf_printf(&b, "... and %zu more (--limit 0 shows all)\n", h->found.n - limit);
+	cmd_print(c, &b);
 }
 
 static int search(struct cmd_context *c, const struct search_args *a, struct err *e)
 {
 	auto_opened opened = {0};
-	auto_buf b = BUF_INIT(BUF_MAX);
 	if (a->words.n != 1) {
 		err_new(e, ERR_USAGE, "search for what? as in: slipway search -c CHANNEL 'numpy>=2'");
 		return cmd_fail(c, e);
@@ -113,13 +111,12 @@ static int search(struct cmd_context *c, const struct search_args *a, struct err
 	}
 	size_t n = h.found.n;
 	if (c->json)
-		search_json(&h, &b);
+		search_answer(c, &h);
 	else
-		search_table(c, &h, a->limit > 0 ? (size_t)a->limit : SIZE_MAX, &b);
+		search_table(c, &h, a->limit > 0 ? (size_t)a->limit : SIZE_MAX);
 	vec_release(&h.found);
 	if (!n)
 		cmd_say(c, "nothing in the channels matches '%s'", a->words.v[0]);
-	cmd_print(c, &b);
 	return n ? CMD_OK : CMD_FAILED;
 }
 
@@ -143,24 +140,14 @@ int cmd_search(struct cmd_context *c, int argc, char **argv)
 
 static int print_chains(struct cmd_context *c, const struct str *chains, size_t n)
 {
+	auto_answer a = {0};
 	auto_buf b = BUF_INIT(BUF_MAX);
-	struct jw w = JW_INIT(&b, 2);
 	if (c->json) {
-		jw_object(&w);
-		jw_key(&w, "chains");
-		jw_array(&w);
+		jw_kv_list(cmd_answer(&a), "chains", chains, n);
+		return cmd_answer_print(c, &a);
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (c->json)
-			jw_str(&w, chains[i]);
-		else
-			buf_printf(&b, "%.*s\n", STR_ARG(chains[i]));
-	}
-	if (c->json) {
-		jw_array_end(&w);
-		jw_object_end(&w);
-		buf_put_char(&b, '\n');
-	}
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "%.*s\n", STR_ARG(chains[i]));
 	return cmd_print(c, &b);
 }
 

@@ -13,45 +13,39 @@ struct solve_args {
 	struct cmd_list words;
 };
 
-/* The object that scripts rely on: packages in link order. */
-static void put_json(const struct solve_result *r, const struct cmd_opened *o, struct buf *b)
+static void put_package(struct jw *w, const void *ctx, size_t i)
 {
+	const struct solve_result *r = ctx;
+	const struct pkg_record *p = &r->packages[i].record;
 	char hex[SHA256_HEX_SIZE];
-	struct jw w = JW_INIT(b, 2);
-	jw_object(&w);
+	jw_kv_str(w, "name", p->name);
+	jw_kv_str(w, "version", p->version);
+	jw_kv_str(w, "build", p->build);
+	jw_kv_int(w, "build_number", (int64_t)p->build_number);
+	jw_kv_str(w, "channel", p->channel);
+	jw_kv_str(w, "subdir", p->subdir);
+	jw_kv_str(w, "fn", p->fn);
+	jw_kv_str(w, "url", p->url);
+	if (p->has_sha256)
+		hex_encode(p->sha256, SHA256_SIZE, hex);
+	jw_kv_c(w, "sha256", p->has_sha256 ? hex : NULL);
+	if (p->has_md5)
+		hex_encode(p->md5, MD5_SIZE, hex);
+	jw_kv_c(w, "md5", p->has_md5 ? hex : NULL);
+	jw_kv_int(w, "size", (int64_t)p->size);
+	jw_kv_list(w, "depends", p->depends, p->depends_n);
+	jw_kv_bool(w, "requested", r->packages[i].requested);
+}
+
+/* The object that scripts rely on: packages in link order. */
+static int answer(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o)
+{
+	auto_answer a = {0};
+	struct jw *w = cmd_answer(&a);
 	if (o)
-		jw_kv_str(&w, "subdir", o->subdir);
-	jw_key(&w, "packages");
-	jw_array(&w);
-	for (size_t i = 0; i < r->packages_n; i++) {
-		const struct pkg_record *p = &r->packages[i].record;
-		jw_object(&w);
-		jw_kv_str(&w, "name", p->name);
-		jw_kv_str(&w, "version", p->version);
-		jw_kv_str(&w, "build", p->build);
-		jw_kv_int(&w, "build_number", (int64_t)p->build_number);
-		jw_kv_str(&w, "channel", p->channel);
-		jw_kv_str(&w, "subdir", p->subdir);
-		jw_kv_str(&w, "fn", p->fn);
-		jw_kv_str(&w, "url", p->url);
-		if (p->has_sha256)
-			hex_encode(p->sha256, SHA256_SIZE, hex);
-		jw_kv_c(&w, "sha256", p->has_sha256 ? hex : NULL);
-		if (p->has_md5)
-			hex_encode(p->md5, MD5_SIZE, hex);
-		jw_kv_c(&w, "md5", p->has_md5 ? hex : NULL);
-		jw_kv_int(&w, "size", (int64_t)p->size);
-		jw_key(&w, "depends");
-		jw_array(&w);
-		for (uint32_t k = 0; k < p->depends_n; k++)
-			jw_str(&w, p->depends[k]);
-		jw_array_end(&w);
-		jw_kv_bool(&w, "requested", r->packages[i].requested);
-		jw_object_end(&w);
-	}
-	jw_array_end(&w);
-	jw_object_end(&w);
-	buf_put_char(b, '\n');
+		jw_kv_str(w, "subdir", o->subdir);
+	jw_kv_objects(w, "packages", r->packages_n, put_package, r);
+	return cmd_answer_print(c, &a);
 }
 
 static void put_table(struct cmd_context *c, const struct solve_result *r, struct buf *b)
@@ -79,16 +73,14 @@ static void put_table(struct cmd_context *c, const struct solve_result *r, struc
 static int show(struct cmd_context *c, const struct solve_result *r, const struct cmd_opened *o)
 {
 	auto_buf b = BUF_INIT(BUF_MAX);
-	if (c->json)
-		put_json(r, o, &b);
-	else
+	if (!c->json)
 		put_table(c, r, &b);
 	if (c->verbose)
 		cmd_say(c, "%llu names, %llu candidates, %llu clauses, %llu decisions, %llu conflicts, %llu learnt",
 			(unsigned long long)r->stats.names, (unsigned long long)r->stats.candidates,
 			(unsigned long long)r->stats.clauses, (unsigned long long)r->stats.decisions,
 			(unsigned long long)r->stats.conflicts, (unsigned long long)r->stats.learnt);
-	return cmd_print(c, &b);
+	return c->json ? answer(c, r, o) : cmd_print(c, &b);
 }
 
 static int write_dump(const struct solve_args *args, const struct solve_request *q, const struct solve_result *r,

@@ -110,13 +110,8 @@ static void show_json(struct buf *out, const struct spec *s, const struct part *
 	for (size_t i = 0; i < n; i++)
 		if (parts[i].value.n)
 			jw_kv_str(&w, parts[i].title, parts[i].value);
-	if (extras_n) {
-		jw_key(&w, "extras");
-		jw_array(&w);
-		for (uint32_t i = 0; i < extras_n; i++)
-			jw_str(&w, extras[i]);
-		jw_array_end(&w);
-	}
+	if (extras_n)
+		jw_kv_list(&w, "extras", extras, extras_n);
 	jw_object_end(&w);
 	buf_put_char(out, '\n');
 }

@@ -13,18 +13,16 @@ struct store_args {
 
 static int print_usage(struct cmd_context *c, const struct store_usage *u, const char *what)
 {
+	auto_answer a = {0};
 	auto_buf b = BUF_INIT(BUF_MAX);
-	struct jw w = JW_INIT(&b, 2);
 	if (c->json) {
-		jw_object(&w);
-		jw_kv_int(&w, "blobs", (int64_t)u->blobs);
-		jw_kv_int(&w, "blob_bytes", (int64_t)u->blob_bytes);
-		jw_kv_int(&w, "trees", (int64_t)u->trees);
-		jw_kv_int(&w, "tree_bytes", (int64_t)u->tree_bytes);
-		jw_kv_int(&w, "tmp_bytes", (int64_t)u->tmp_bytes);
-		jw_object_end(&w);
-		buf_put_char(&b, '\n');
-		return cmd_print(c, &b);
+		struct jw *w = cmd_answer(&a);
+		jw_kv_int(w, "blobs", (int64_t)u->blobs);
+		jw_kv_int(w, "blob_bytes", (int64_t)u->blob_bytes);
+		jw_kv_int(w, "trees", (int64_t)u->trees);
+		jw_kv_int(w, "tree_bytes", (int64_t)u->tree_bytes);
+		jw_kv_int(w, "tmp_bytes", (int64_t)u->tmp_bytes);
+		return cmd_answer_print(c, &a);
 	}
 	buf_printf(&b, "%s%llu archive%s, ", what, (unsigned long long)u->blobs, u->blobs == 1 ? "" : "s");
 	out_put_size(&b, u->blob_bytes);
@@ -87,12 +85,11 @@ static void on_damage(void *ctx, const char *what, const char *why, bool mendabl
 
 static int verify(struct cmd_context *c, const struct store_args *a, struct err *e)
 {
-	auto_buf b = BUF_INIT(BUF_MAX);
-	struct jw w = JW_INIT(&b, 2);
-	struct verification v = {.c = c, .w = &w};
-	jw_object(&w);
-	jw_key(&w, "damaged");
-	jw_array(&w);
+	auto_answer answer = {0};
+	struct jw *w = cmd_answer(&answer);
+	struct verification v = {.c = c, .w = w};
+	jw_key(w, "damaged");
+	jw_array(w);
 	if (a->repair)
 		cmd_if_interrupted(c, "what was found damaged so far is moved away; the same command goes on");
 	cmd_progress_begin(c);
@@ -100,11 +97,9 @@ static int verify(struct cmd_context *c, const struct store_args *a, struct err 
 	cmd_progress_end(c);
 	if (n < 0)
 		return cmd_fail(c, e);
-	jw_array_end(&w);
+	jw_array_end(w);
 	int64_t damaged = n - v.contradictions;
-	jw_kv_bool(&w, "repaired", damaged > 0 && a->repair);
-	jw_object_end(&w);
-	buf_put_char(&b, '\n');
+	jw_kv_bool(w, "repaired", damaged > 0 && a->repair);
 	if (!n)
 		cmd_say(c, "the store is whole");
 	if (damaged && a->repair)
@@ -117,7 +112,7 @@ static int verify(struct cmd_context *c, const struct store_args *a, struct err 
 		cmd_say(c, "packages that contradict themselves, which no repair mends: %lld",
 			(long long)v.contradictions);
 	if (c->json)
-		cmd_print(c, &b);
+		cmd_answer_print(c, &answer);
 	return v.contradictions || (n && !a->repair) ? CMD_FAILED : CMD_OK;
 }
 
