@@ -705,7 +705,9 @@ static uint32_t hash_of(const char *root_path)
 /* What a boot begins with: an enabled unit, written once. */
 static int put_settle_unit(struct systemd *s, struct err *e)
 {
+	const char *target = s->of_user ? "default" : "multi-user";
 	auto_free char *name = xasprintf("slipway-settle-%08x.service", hash_of(s->root_path));
+	auto_free char *link = xasprintf("%s.target.wants/%s", target, name);
 	auto_buf b = BUF_INIT(1 << 16);
 	auto_buf there = BUF_INIT(1 << 16);
 	struct err gone = ERR_INIT;
@@ -717,17 +719,15 @@ static int put_settle_unit(struct systemd *s, struct err *e)
 	service_put_quoted(&b, str_c(s->program), true);
 	buf_put_c(&b, " --root ");
 	service_put_quoted(&b, str_c(s->root_path), true);
-	buf_printf(&b, " agent settle\nRestart=on-failure\nRestartSec=30\n\n[Install]\nWantedBy=%s.target\n",
-		   s->of_user ? "default" : "multi-user");
+	buf_printf(&b, " agent settle\nRestart=on-failure\nRestartSec=30\n\n[Install]\nWantedBy=%s.target\n", target);
 	if (units_open(s, e) < 0)
 		return -1;
-	if (fs_read(s->unit_fd, name, &there, &gone) == 0 && str_eq(buf_str(&there), buf_str(&b)))
+	bool same = fs_read(s->unit_fd, name, &there, &gone) == 0 && str_eq(buf_str(&there), buf_str(&b));
+	if (same && fs_exists(s->unit_fd, link))
 		return 0;
-	return fs_replace(s->unit_fd, name, b.p, b.n, FS_REPLACE_SYNC, e) < 0 ||
-			       ctl(s, QUICK_MS, e, "daemon-reload") < 0 ||
-			       ctl(s, QUICK_MS, e, "enable", "--quiet", name) < 0
-		       ? -1
-		       : 0;
+	if (!same && fs_replace(s->unit_fd, name, b.p, b.n, FS_REPLACE_SYNC, e) < 0)
+		return -1;
+	return units_enable(s, name, e);
 }
 
 /* By two clocks: the one that stands still while the host sleeps, and the wall clock, which may be set. Whichever comes first, what is on

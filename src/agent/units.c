@@ -248,6 +248,30 @@ int units_add(struct systemd *s, struct arena *a, const struct unit_list *l, str
 	return units_open(s, e) < 0 || write_units(s, a, l, e) < 0 ? -1 : ctl(s, RELOAD_MS, e, "daemon-reload");
 }
 
+/* systemctl makes and removes links in the *.wants folders, and syncs nothing. */
+static int sync_folders(const struct systemd *s, struct err *e)
+{
+	auto_fs_list names = {0};
+	if (fs_list(s->unit_fd, ".", UNITS_MAX, &names, e) < 0)
+		return -1;
+	for (size_t i = 0; i < names.n; i++)
+		if (str_ends(str_c(names.name[i]), STR(".wants")) && fs_sync_dir(s->unit_fd, names.name[i], e) < 0)
+			return -1;
+	return fs_sync_dir(s->unit_fd, ".", e);
+}
+
+static int end_change(const struct systemd *s, struct err *e)
+{
+	if (sync_folders(s, e) < 0)
+		return err_ctx(e, "units in '%s'", s->unit_path);
+	return ctl(s, RELOAD_MS, e, "daemon-reload");
+}
+
+int units_enable(struct systemd *s, const char *name, struct err *e)
+{
+	return ctl(s, RELOAD_MS, e, "enable", "--quiet", "--no-reload", name) < 0 ? -1 : end_change(s, e);
+}
+
 /* What starts at a boot is for a moment both, never none. */
 int units_put(struct systemd *s, struct arena *a, const struct unit_list *have, const struct unit_list *want,
 	      struct err *e)
@@ -255,7 +279,7 @@ int units_put(struct systemd *s, struct arena *a, const struct unit_list *have, 
 	return units_open(s, e) < 0 || write_units(s, a, want, e) < 0 || enable(s, true, want, NULL, e) < 0 ||
 			       remove_units(s, have, want, e) < 0
 		       ? -1
-		       : ctl(s, RELOAD_MS, e, "daemon-reload");
+		       : end_change(s, e);
 }
 
 int units_take_back(struct systemd *s, struct arena *a, const struct unit_list *tried, const struct unit_list *had,
@@ -263,7 +287,7 @@ int units_take_back(struct systemd *s, struct arena *a, const struct unit_list *
 {
 	return units_open(s, e) < 0 || write_units(s, a, had, e) < 0 || remove_units(s, tried, had, e) < 0
 		       ? -1
-		       : ctl(s, RELOAD_MS, e, "daemon-reload");
+		       : end_change(s, e);
 }
 
 /* The last line that has something to say. */

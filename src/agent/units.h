@@ -39,6 +39,8 @@ int units_put(struct systemd *s, struct arena *a, const struct unit_list *have, 
 int units_take_back(struct systemd *s, struct arena *a, const struct unit_list *tried, const struct unit_list *had,
 		    struct err *e);
 bool units_is_service(const struct unit *u);
+/* One that is in the folder. Like the others, it is on the disk when this returns. */
+int units_enable(struct systemd *s, const char *name, struct err *e);
 bool units_is_socket(const struct unit *u);
 bool units_is_private(const struct unit *u); /* a socket of one version */
 bool units_starts_at_boot(const struct systemd *s, const struct unit *u);

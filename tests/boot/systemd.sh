@@ -21,6 +21,14 @@ t 'a channel' guest 'cd /guest && slipway channel publish /srv/ch web-*.tar.bz2'
 t 'an environment' guest 'slipway env create -n e -c /srv/ch web=1.0'
 t 'is started' guest 'slipway start e'
 t 'and answers' guest 'answers 1.0 10'
+t 'stop' guest 'slipway stop e'
+t 'the power fails' power_cut
+
+guest_clock $((noon + 300))
+t 'it comes up' boot
+t 'whole' guest 'systemctl is-system-running --wait'
+t 'with nothing of what was stopped' guest '! ls /etc/systemd/system/*.wants | grep slipway-e && ! answers 1.0'
+t 'it is started' guest 'slipway start e'
 t 'the power fails' power_cut
 
 guest_clock $((noon + 600))

@@ -132,6 +132,7 @@ t 'starting twice is fine' runs sw start e
 t 'and changes nothing' prints "$pid" show slipway-e-web@1.service MainPID
 
 t 'add' sw install add web=1.1 -n e -c ch
+rm "$HOME"/.config/systemd/user/default.target.wants/slipway-settle-* # as if the power had failed between unit and link
 begin_load
 sleep 0.3
 t 'activate' runs sw install activate issu -n e
@@ -139,6 +140,7 @@ t 'the new version answers' answers 1.1
 sleep 0.3
 t 'and no request was lost' end_load
 t 'the timer is one of systemd' sh -c "systemctl --user list-units --plain --no-legend 'slipway-e:auto-abort-*.timer' | grep -q waiting"
+t 'what a boot begins with is there' sh -c 'ls "$HOME"/.config/systemd/user/default.target.wants/slipway-settle-*.service'
 t 'the unit is of the new generation' prints slipway-e-web@2.service unit e web
 t 'commit' sw install commit -n e
 t 'ends the timer' test -z "$(timers)"

@@ -206,8 +206,10 @@ boot()
 		guest_again=$guest_base
 		guest_power_on
 		! guest_wait "$GUEST_BOOT_SECONDS" @@ready || return 0
-		echo "$guest_try try: the machine did not come up:"
-		tail -n 20 "$T/console" "$T/qemu"
+		{
+			echo "$guest_try try: the machine did not come up:"
+			tail -n 20 "$T/console" "$T/qemu"
+		} | diag
 		power_cut
 		guest_base=$guest_again
 	done
