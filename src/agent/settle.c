@@ -58,13 +58,15 @@ static int settle_pair(const struct agent_opts *o, const struct upgrade_opts *u,
 	return pair_settle(&both, e) < 0 ? -1 : 1;
 }
 
-/* What only the other member can say. */
+/* What only the other member can say, or a member that could not be put into the traffic again. */
 static int waits_for_other(const struct upgrade_opts *u, struct arena *a, bool *ret, struct err *e)
 {
 	struct upgrade_status s;
-	if (upgrade_find_status(u->state, a, u->env, &s, e) < 0)
+	struct str drained[PAIR_MEMBERS + 1];
+	if (upgrade_find_status(u->state, a, u->env, &s, e) < 0 || pair_drained(u->root_fd, a, drained, e) < 0)
 		return -1;
-	*ret = s.paired && (str_eq(s.state, STR("prepared")) || str_eq(s.state, STR("committing")));
+	*ret = (s.paired && (str_eq(s.state, STR("prepared")) || str_eq(s.state, STR("committing")))) ||
+	       str_eq(drained[1], u->env) || str_eq(drained[2], u->env);
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "agent/internal.h"
+#include "pair/pair.h"
 
 enum {
 	TICK_MS = 30000,
@@ -36,6 +37,7 @@ struct watched {
 	struct watched *next;
 	char *env;
 	char state[32]; /* empty: no operation */
+	bool drained;	/* a member of the pair was taken out of the traffic for it, and not put in again */
 	bool start;	/* its services are to be started */
 	bool due, by_timer;
 	int64_t left_ms, left_at_ms; /* as it was read then; -1: no timer */
@@ -226,10 +228,22 @@ static void forget(struct watched *w)
 	free(w);
 }
 
+/* What cannot be read of the pair keeps nobody from looking after this host's own. */
+static void read_drained(struct agent *g, struct arena *a, struct str ret[PAIR_MEMBERS + 1])
+{
+	struct err ignored = ERR_INIT;
+	if (pair_drained(g->o->root_fd, a, ret, &ignored) < 0)
+		for (uint32_t n = 0; n <= PAIR_MEMBERS; n++)
+			ret[n] = STR_NONE;
+}
+
 static int read_operation(struct watched *w, struct env_state *st, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	struct env_operation op;
+	struct str drained[PAIR_MEMBERS + 1];
+	read_drained(w->agent, &a, drained);
+	w->drained = str_eq_c(drained[1], w->env) || str_eq_c(drained[2], w->env);
 	int rc = env_operation_get(st, &a, str_c(w->env), &op, e);
 	if (rc < 0)
 		return -1;
@@ -252,12 +266,12 @@ static void look(struct watched *w, struct env_state *st, bool orphaned)
 		return;
 	}
 	w->by_timer = w->left_ms == 0;
-	w->due |= !w->retry && (w->start || (w->state[0] && (orphaned || w->by_timer)));
+	w->due |= !w->retry && (w->start || (w->state[0] && (orphaned || w->by_timer)) || (w->drained && orphaned));
 	loop_remove(w->timer);
 	w->timer = NULL;
 	if (w->left_ms > 0)
 		w->timer = loop_timer(w->agent->loop, now_ms(w->agent) + w->left_ms, on_timer, w);
-	else if (!w->state[0] && !w->pid && !w->due && !w->retry)
+	else if (!w->state[0] && !w->drained && !w->pid && !w->due && !w->retry)
 		forget(w);
 }
 
@@ -286,14 +300,17 @@ static int look_at_all(struct agent *g, bool start, struct err *e)
 	auto_ptr(env_state) st = NULL;
 	auto_arena a = ARENA_INIT;
 	struct env_info *infos = NULL;
-	struct str *with;
+	struct str *with, drained[PAIR_MEMBERS + 1];
 	size_t n = 0, with_n;
 	if (open_state(g, &st, e) < 0 || (start && env_list(st, &a, &infos, &n, e) < 0) ||
 	    env_operation_list(st, &a, &with, &with_n, e) < 0)
 		return -1;
-	for (size_t i = 0; i < with_n; i++) {
+	for (size_t i = 0; i < with_n; i++)
 		look(find(g, with[i]), st, true);
-	}
+	read_drained(g, &a, drained);
+	for (uint32_t i = 1; i <= PAIR_MEMBERS; i++)
+		if (drained[i].n)
+			look(find(g, drained[i]), st, true);
 	for (size_t i = 0; i < n; i++) {
 		if (!infos[i].started)
 			continue;

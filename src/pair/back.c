@@ -46,7 +46,7 @@ static void move_away(struct back *w, uint32_t n)
 		try_traffic(w, TRAFFIC_DRAIN, n);
 		return;
 	}
-	if (!is_back(w, other) || !k->st[other].healthy)
+	if (!is_back(w, other) || !k->st[other].healthy || k->st[other].idle)
 		return; /* there is nobody better */
 	try_traffic(w, TRAFFIC_ACTIVE, other);
 	if (coordinate_switch_over(k, other, w->b->by_timer ? "auto abort timer" : "install abort", &e) < 0)
@@ -347,7 +347,7 @@ static void tell_waiting(struct settling *s)
 		n, phase_name(s->phase[n]), 3 - n, STR_ARG(k->why[3 - n]), STR_ARG(k->env));
 }
 
-/* Both run what they are to, and nobody works on it: one that was drained by somebody who died then gets requests again. */
+/* Both rest, and nobody works on it: one that was drained by somebody who died then gets requests again. */
 static void bring_both_in(struct settling *s)
 {
 	struct coordinator *k = s->k;
@@ -355,12 +355,15 @@ static void bring_both_in(struct settling *s)
 	k->moves_traffic = true;
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
 		struct err e = ERR_INIT;
-		if (s->phase[n] != PHASE_ACTIVATED || !coordinate_reaches(k, n) || !k->st[n].healthy ||
-		    !str_eq_c(k->st[n].traffic, traffic_state_name(TRAFFIC_IS_DRAINED)))
+		if (!coordinate_is_drained(k, n) || !coordinate_reaches(k, n))
 			continue;
-		if (coordinate_hold_roles(k, 0, &e) < 0) /* drained for another environment */
+		coordinate_note(k, "member %u was taken out of the traffic, and nobody put it in again", n);
+		if (!k->st[n].healthy)
+			coordinate_note(k, "it is not healthy: %.*s; it is put in when it is",
+					STR_ARG(k->st[n].unhealthy));
+		else if (coordinate_hold_roles(k, 0, &e) < 0) /* somebody works on another environment */
 			break;
-		if (coordinate_traffic(k, TRAFFIC_READY, n, &e) < 0)
+		else if (coordinate_traffic(k, TRAFFIC_READY, n, &e) < 0)
 			coordinate_note(k, "%s", e.msg);
 	}
 	k->moves_traffic = moves;

@@ -226,7 +226,10 @@ static int activate(struct coordinator *k, const struct upgrade_request *q, stru
 	if (coordinate_sanity(k, q, e) < 0)
 		return -1;
 	k->id = arena_strdup(&k->arena, k->st[1].operation_id);
-	k->moves_traffic = q->issu;
+	bool idle = k->st[1].idle && k->st[2].idle;
+	if (q->issu && idle)
+		coordinate_note(k, "nothing of '%.*s' runs on either member yet: no traffic is moved", STR_ARG(k->env));
+	k->moves_traffic = q->issu && !idle;
 	int rc = stages(k, q, e) < 0 ? failed(k, q, e) : 0;
 	k->moves_traffic = false;
 	return rc;

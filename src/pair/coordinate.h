@@ -67,6 +67,8 @@ int coordinate_wait_healthy(struct coordinator *k, uint32_t n, struct err *e);
 int coordinate_traffic(struct coordinator *k, enum traffic_verb verb, uint32_t n, struct err *e);
 /* Before the first step of traffic: nobody else moves it until the end, and the roles are those that stand then. ERR_BUSY. */
 int coordinate_hold_roles(struct coordinator *k, int64_t wait_ms, struct err *e);
+/* It was, for this environment, and was not put in again. */
+bool coordinate_is_drained(const struct coordinator *k, uint32_t n);
 /* Who carries the traffic from now on. */
 int coordinate_switch_over(struct coordinator *k, uint32_t to, const char *reason, struct err *e);
 /* Counts, on both, that the standby did not come up as it was to. */

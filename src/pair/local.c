@@ -100,10 +100,13 @@ static int look_at_services(struct local *l, struct arena *a, const struct env_i
 	struct service_status *s = NULL;
 	size_t c_n, d_n, s_n = 0;
 	const char *prefix = arena_printf(a, "%s/env/%.*s/%u", l->o.root_path, STR_ARG(info->name), info->current);
-	if (!info->started || !info->current)
+	if (!info->current)
 		return 0;
 	if (component_read_all(a, prefix, &c, &c_n, e) < 0 || component_services(a, c, c_n, &d, &d_n, e) < 0)
 		return -1;
+	ret->idle = d_n && !info->started;
+	if (!info->started)
+		return 0;
 	if (d_n && !l->o.services) {
 		ret->unhealthy = STR("nothing here runs services: 'slipway agent' does");
 		return 0;
@@ -142,6 +145,7 @@ static int look_at_environment(struct local *l, struct arena *a, struct str env,
 {
 	struct upgrade_status s;
 	struct env_info info;
+	ret->idle = true;
 	int there = upgrade_find_status(l->o.state, a, env, &s, e);
 	if (there <= 0) /* there may be none yet on this host */
 		return there;

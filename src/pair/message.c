@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pair/message.h"
 
+#include "pair/role.h"
+
 static const char *const verbs[] = {
 	[UPGRADE_ADD] = "add",
 	[UPGRADE_ACTIVATE] = "activate",
@@ -263,6 +265,7 @@ void message_put_status(struct jw *w, const struct pair_member_status *s)
 	jw_kv_bool(w, "autostart", s->autostart);
 	jw_kv_bool(w, "healthy", s->healthy);
 	put_text_opt(w, "unhealthy", s->unhealthy);
+	put_flag(w, "idle", s->idle);
 	if (s->leaving)
 		jw_kv_int(w, "leaving", s->leaving);
 	jw_kv_int(w, "free_bytes", (int64_t)(s->free_bytes & INT64_MAX));
@@ -295,6 +298,7 @@ int message_read_status(const struct json *j, struct pair_member_status *ret, st
 	    get_u32(j, "current", UINT32_MAX, &s.current, e) < 0 ||
 	    get_u32(j, "committed", UINT32_MAX, &s.committed, e) < 0 || opt_bool(j, "managed", &s.managed, e) < 0 ||
 	    opt_bool(j, "autostart", &s.autostart, e) < 0 || opt_bool(j, "healthy", &s.healthy, e) < 0 ||
+	    opt_bool(j, "idle", &s.idle, e) < 0 ||
 	    (json_get(j, "leaving") && get_u32(j, "leaving", INT32_MAX, &s.leaving, e) < 0) ||
 	    get_u64(j, "free_bytes", &s.free_bytes, e) < 0 || get_u64(j, "total_bytes", &s.total_bytes, e) < 0 ||
 	    get_u64(j, "free_inodes", &s.free_inodes, e) < 0 ||
@@ -316,6 +320,8 @@ void message_put_role(struct jw *w, const struct pair_role *r)
 	put_text(w, "reason", r->reason);
 	jw_kv_int(w, "switch_overs", (int64_t)(r->switch_overs & INT64_MAX));
 	jw_kv_int(w, "standby_failures", (int64_t)(r->standby_failures & INT64_MAX));
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		put_text_opt(w, role_drained_keys[n], r->drained[n]);
 }
 
 int message_read_role(const struct json *j, struct pair_role *ret, struct err *e)
@@ -327,6 +333,10 @@ int message_read_role(const struct json *j, struct pair_role *ret, struct err *e
 	    opt_text(j, "reason", &r.reason, e) < 0 || get_u64(j, "switch_overs", &r.switch_overs, e) < 0 ||
 	    get_u64(j, "standby_failures", &r.standby_failures, e) < 0)
 		return -1;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		if (opt_text(j, role_drained_keys[n], &r.drained[n], e) < 0 ||
+		    (r.drained[n].n && env_name_check(r.drained[n], e) < 0))
+			return -1;
 	r.active = (uint32_t)active;
 	*ret = r;
 	return 0;

@@ -115,6 +115,7 @@ static int agree_on_roles(struct coordinator *k, const uint64_t *epoch, struct e
 static int read_roles(struct coordinator *k, struct err *e)
 {
 	uint64_t epoch[PAIR_MEMBERS + 1] = {0};
+	struct str drained[PAIR_MEMBERS + 1] = {STR_NONE};
 	k->role = (struct pair_role){.active = 1};
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
 		struct pair_role r = {0};
@@ -127,9 +128,12 @@ static int read_roles(struct coordinator *k, struct err *e)
 			continue;
 		}
 		epoch[n] = r.epoch;
+		for (uint32_t i = 1; i <= PAIR_MEMBERS; i++) /* who missed that one was put in again does no harm */
+			drained[i] = r.drained[i].n ? r.drained[i] : drained[i];
 		if (r.active && r.epoch >= k->role.epoch)
 			k->role = r;
 	}
+	memcpy(k->role.drained, drained, sizeof(drained));
 	if (k->role.active > PAIR_MEMBERS)
 		return err_new(e, ERR_INPUT, "member %u is said to be active; members are 1 and 2", k->role.active);
 	return agree_on_roles(k, epoch, e);
@@ -237,6 +241,44 @@ static void on_traffic(void *ctx, const struct traffic_step *s, bool undo)
 	coordinate_note(ctx, "traffic%s: %.*s", undo ? ", taken back" : "", STR_ARG(s->text));
 }
 
+/* That it is drained, on both, so that whoever finds it later puts it in again. The other one may be lost meanwhile. */
+static int mark(struct coordinator *k, uint32_t n, struct str env, struct err *e)
+{
+	if (str_eq(k->role.drained[n], env))
+		return 0;
+	k->role.drained[n] = env;
+	for (uint32_t i = 1; i <= PAIR_MEMBERS; i++) {
+		struct err why = ERR_INIT;
+		if (!coordinate_reaches(k, i) ||
+		    came_back(k, i, k->m[i]->ops->role_set(k->m[i], &k->role, &why), &why) == 0 ||
+		    (i != n && k->lost[i]))
+			continue;
+		*e = why;
+		return -1;
+	}
+	return 0;
+}
+
+bool coordinate_is_drained(const struct coordinator *k, uint32_t n)
+{
+	return str_eq(k->role.drained[n], k->env);
+}
+
+/* Whoever dies between the two leaves a mark. */
+static int drain_or_ready(struct coordinator *k, const struct traffic_opts *o, enum traffic_verb verb, uint32_t n,
+			  int64_t deadline_ms, struct err *e)
+{
+	struct err ignored = ERR_INIT; /* what is marked, and is in, is put in once more */
+	bool was = coordinate_is_drained(k, n);
+	if (verb == TRAFFIC_DRAIN && mark(k, n, k->env, e) < 0)
+		return -1;
+	int rc = traffic_run(o, verb, n, deadline_ms, e);
+	bool is_in = verb == TRAFFIC_DRAIN ? rc < 0 && !was && e->code != ERR_UNCERTAIN : rc == 0;
+	if (is_in && coordinate_is_drained(k, n))
+		(void)mark(k, n, STR_NONE, &ignored);
+	return rc;
+}
+
 int coordinate_traffic(struct coordinator *k, enum traffic_verb verb, uint32_t n, struct err *e)
 {
 	const struct clock *c = clock_of(k);
@@ -247,11 +289,12 @@ int coordinate_traffic(struct coordinator *k, enum traffic_verb verb, uint32_t n
 		.on_member = on_member,
 		.event = on_traffic,
 		.ctx = k,
+		.idle = k->st[n].idle,
 	};
 	if (!k->moves_traffic)
 		return 0;
 	if (k->traffic && k->traffic->n)
-		return traffic_run(&o, verb, n, c->mono_ms(c) + wait_of(k->traffic_wait_ms), e);
+		return drain_or_ready(k, &o, verb, n, c->mono_ms(c) + wait_of(k->traffic_wait_ms), e);
 	if (!k->said_no_traffic)
 		coordinate_note(k, "no traffic drivers are configured in pair.yml: nothing is drained or moved");
 	k->said_no_traffic = true;

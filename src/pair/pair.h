@@ -74,7 +74,12 @@ struct pair_role {
 	int64_t since_ms;
 	struct str reason; /* of the last switch-over: "install activate"; empty: there was none */
 	uint64_t switch_overs, standby_failures;
+	/* By number: the environment for which a member was taken out of the traffic, and not put in again yet. On disk before the
+	 * first, removed after the second; who finds it while nobody works on that environment does the second. */
+	struct str drained[PAIR_MEMBERS + 1];
 };
+/* Their names alone, as this member knows them; for a host of no pair all are empty. */
+int pair_drained(int root_fd, struct arena *a, struct str ret[PAIR_MEMBERS + 1], struct err *e);
 
 /* == 3. requests ================================================================================================== */
 struct pair_opts {
@@ -102,6 +107,7 @@ struct pair_member_status {
 	bool managed, autostart; /* files as laid out; agent and services start at boot */
 	bool healthy;		 /* every service that should run does, and is healthy */
 	struct str unhealthy;	 /* the first that is not, and why */
+	bool idle;		 /* nothing of it is to run: it has no version, or services that were not started */
 	uint32_t leaving;	 /* processes of its services that were told to stop and have not ended */
 	uint64_t free_bytes, total_bytes, free_inodes;
 	int64_t wall_ms, uptime_ms, timer_left_ms;

@@ -6,6 +6,7 @@
 #include "pair/trust.h"
 
 enum { MAX_FILE = 64 << 10, MAX_REASON = 1024 };
+const char *const role_drained_keys[PAIR_MEMBERS + 1] = {NULL, "drained_1", "drained_2"};
 #define FILE_NAME "pair/role"
 
 static int read_member(const struct json *j, uint32_t *ret, struct err *e)
@@ -30,13 +31,25 @@ static int read_count(const struct json *j, const char *key, uint64_t *ret, stru
 	return 0;
 }
 
+static int read_drained(const struct json *j, struct pair_role *ret, struct err *e)
+{
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		struct str env = STR_NONE;
+		if (json_opt_str(j, role_drained_keys[n], &env, e) < 0 || (env.n && env_name_check(env, e) < 0))
+			return -1;
+		ret->drained[n] = env;
+	}
+	return 0;
+}
+
 static int parse(struct arena *a, struct str text, struct pair_role *ret, struct err *e)
 {
 	const struct json *j = json_parse(a, text, FILE_NAME, e);
 	if (!j || read_member(j, &ret->active, e) < 0 || read_count(j, "epoch", &ret->epoch, e) < 0 ||
 	    read_count(j, "switch_overs", &ret->switch_overs, e) < 0 ||
 	    read_count(j, "standby_failures", &ret->standby_failures, e) < 0 ||
-	    json_opt_int(j, "since_ms", &ret->since_ms, e) < 0 || json_opt_str(j, "reason", &ret->reason, e) < 0)
+	    json_opt_int(j, "since_ms", &ret->since_ms, e) < 0 || json_opt_str(j, "reason", &ret->reason, e) < 0 ||
+	    read_drained(j, ret, e) < 0)
 		return err_ctx(e,
 			       "what this member knows of who carries the traffic cannot be read; the other member's "
 			       "copy of the file mends it");
@@ -85,6 +98,9 @@ int role_write(int root_fd, const struct pair_role *r, struct err *e)
 	jw_kv_str(&w, "reason", r->reason);
 	jw_kv_int(&w, "switch_overs", (int64_t)r->switch_overs);
 	jw_kv_int(&w, "standby_failures", (int64_t)r->standby_failures);
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		if (r->drained[n].n)
+			jw_kv_str(&w, role_drained_keys[n], r->drained[n]);
 	jw_object_end(&w);
 	buf_put_char(&b, '\n');
 	return fs_replace(root_fd, FILE_NAME, b.p, b.n, FS_REPLACE_SYNC, e);
@@ -96,4 +112,16 @@ int role_lock(int root_fd, int64_t wait_ms, struct err *e)
 		return -1;
 	int fd = fs_lock(root_fd, "pair/role.lock", wait_ms, e);
 	return fd < 0 ? err_ctx(e, "the traffic is being moved for another environment") : fd;
+}
+
+int pair_drained(int root_fd, struct arena *a, struct str ret[PAIR_MEMBERS + 1], struct err *e)
+{
+	struct pair_role r;
+	struct pair p;
+	int joined = pair_read(root_fd, a, &p, e);
+	if (joined < 0 || (joined && p.joined && role_read(root_fd, a, &r, e) < 0))
+		return -1;
+	for (uint32_t n = 0; n <= PAIR_MEMBERS; n++)
+		ret[n] = joined && p.joined ? r.drained[n] : STR_NONE;
+	return 0;
 }

@@ -126,15 +126,33 @@ static int settle_alone(const struct pair_opts *o, struct err *e)
 	return p.m[1]->ops->hold(p.m[1], o->local.env, o->wait_ms, e) < 0 ? -1 : p.m[1]->ops->settle(p.m[1], e);
 }
 
+/* A member, by somebody who worked on this environment and died before it was put in again. */
+static int is_drained(const struct pair_opts *o, struct arena *a, bool *ret, struct err *e)
+{
+	struct str env[PAIR_MEMBERS + 1];
+	*ret = false;
+	if (pair_drained(o->local.root_fd, a, env, e) < 0)
+		return -1;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		*ret |= str_eq(env[n], o->local.env);
+	return 0;
+}
+
 int pair_settle(const struct pair_opts *o, struct err *e)
 {
 	auto_pairing p = {0};
 	struct upgrade_status s;
-	if (status_of(o, &p.arena, &s, e) < 0)
+	bool drained = false;
+	int alone = 0;
+	if (status_of(o, &p.arena, &s, e) < 0 || is_drained(o, &p.arena, &drained, e) < 0)
 		return -1;
-	if (!s.in_progress || !s.paired)
-		return settle_alone(o, e);
-	return open_self(&p, o, e) < 0 || hold_both(&p, e) < 0 ? -1 : settle_pair(&p, e);
+	if (!s.in_progress || !s.paired) {
+		alone = settle_alone(o, e);
+		if (alone < 0 || s.in_progress || !drained)
+			return alone;
+	}
+	int rc = open_self(&p, o, e) < 0 || hold_both(&p, e) < 0 ? -1 : settle_pair(&p, e);
+	return rc < 0 ? -1 : rc | alone;
 }
 
 /* -- requests -------------------------------------------------------------------------------------------------------- */

@@ -74,6 +74,22 @@ static void compare_members(struct sanity *s, bool asked, bool hot)
 			vec_push(&s->found, c[i]);
 }
 
+/* One that answers nothing takes nothing over. Where neither does, there is no traffic to move. */
+static void compare_services(struct sanity *s)
+{
+	struct coordinator *k = s->k;
+	uint32_t idle = k->st[1].idle ? 1 : 2;
+	struct upgrade_check c = {
+		.name = STR(PAIR_CHECK_HOT),
+		.finding = idle == coordinate_standby(k) ? STR("its services are not started")
+							 : STR("it is active, and its services are not started"),
+		.cure = str_c(arena_printf(&k->arena, "'slipway start %.*s' there", STR_ARG(k->env))),
+		.member = idle,
+	};
+	if (k->st[1].idle != k->st[2].idle && k->st[idle].current)
+		vec_push(&s->found, c);
+}
+
 /* -- all of them ------------------------------------------------------------------------------------------------------ */
 
 static int refuse(struct sanity *s, struct err *e)
@@ -99,6 +115,8 @@ static int check_all(struct sanity *s, struct err *e)
 		if (coordinate_look(k, n, e) < 0)
 			return err_ctx(e, "nothing changed");
 	compare_members(s, ask, hot);
+	if (s->q->issu && s->q->verb == UPGRADE_ACTIVATE)
+		compare_services(s);
 	for (uint32_t n = 1; ask && n <= PAIR_MEMBERS; n++)
 		if (ask_member(s, n, e) < 0)
 			return -1;

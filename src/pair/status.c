@@ -47,6 +47,8 @@ static struct str why_cold(struct arena *a, const struct pair_status *s)
 		return arena_str(a, (active->reachable ? standby : active)->why);
 	if (!standby->healthy)
 		return standby->unhealthy.n ? standby->unhealthy : STR("it is not healthy");
+	if (standby->idle && !active->idle && standby->current)
+		return STR("its services are not started");
 	struct str other = pair_runs_other(a, standby, active);
 	if (other.n)
 		return str_c(arena_printf(a, "it runs %.*s, the active member '%.*s'", STR_ARG(other),

@@ -516,6 +516,12 @@ static int undo(const struct traffic_opts *o, struct arena *a, const struct traf
 	return r;
 }
 
+static bool sets(enum traffic_step_kind k)
+{
+	return (k >= TRAFFIC_SET_READY && k <= TRAFFIC_SET_MAINT) || k == TRAFFIC_WEIGHT_ACTIVE ||
+	       k == TRAFFIC_WEIGHT_STANDBY || k >= TRAFFIC_RUN_DRAIN;
+}
+
 int traffic_run(const struct traffic_opts *o, enum traffic_verb verb, uint32_t member, int64_t deadline_ms,
 		struct err *e)
 {
@@ -528,6 +534,8 @@ int traffic_run(const struct traffic_opts *o, enum traffic_verb verb, uint32_t m
 	traffic_plan(&a, o->config, verb, member, &step, &n);
 	for (size_t i = 0; i < n; i++) {
 		struct err why = ERR_INIT;
+		if (o->idle && !sets(step[i].kind))
+			continue;
 		if (o->event)
 			o->event(o->ctx, &step[i], false);
 		if (carry_out(o, &step[i], deadline_ms, &back[i], e) == 0)

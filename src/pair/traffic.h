@@ -90,6 +90,7 @@ struct traffic_opts {
 	/* Told before each step, undoing ones too; may be NULL. */
 	void (*event)(void *ctx, const struct traffic_step *s, bool undo);
 	void *ctx;
+	bool idle; /* nothing is to answer there: what it should be is set, and not waited for */
 };
 /* deadline_ms is on the clock. ERR_FAILED and others: undone; ERR_UNCERTAIN: not undone, the message says what is left. */
 int traffic_run(const struct traffic_opts *o, enum traffic_verb verb, uint32_t member, int64_t deadline_ms,

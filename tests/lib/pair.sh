@@ -15,6 +15,7 @@
 #	pair_versions ONE TWO              what each of them runs, at rest
 pair_net=slipway-pair-$$
 pair_front=${pair_front:-haproxy}
+pair_more_traffic=${pair_more_traffic:-} # another driver, a line of pair.yml
 pair_address=10.0.0.1:80
 [ "$pair_front" = haproxy ] || pair_address=10.0.0.100:8080
 pair_load_pid='' pair_agent1_pid='' pair_agent2_pid='' pair_haproxy_pid=''
@@ -229,7 +230,7 @@ pair_hosts()
 {
 	mkdir -p "$T/m1" "$T/m2"
 	for pair_n in 1 2; do
-		pair_traffic "$pair_n" >"$T/m$pair_n/pair.yml"
+		{ pair_traffic "$pair_n"; echo "$pair_more_traffic"; } >"$T/m$pair_n/pair.yml"
 		echo 'autostart: ignore' >"$T/m$pair_n/config.yml" # these hosts do not boot
 		pair_agent "$pair_n" || return 1
 	done

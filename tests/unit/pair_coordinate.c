@@ -879,3 +879,56 @@ TEST(all_findings_at_once)
 	CHECK_STR(w.log.p ? w.log.p : "", "");
 	world_close(&w);
 }
+
+/* -- a member that was taken out of the traffic ---------------------------------------------------------------------- */
+
+/* `ready` has nothing to do there, so that nothing is asked of this host. */
+static const struct traffic_driver an_address = {.kind = TRAFFIC_KEEPALIVED};
+static const struct traffic_config moved = {.driver = &an_address, .n = 1};
+
+static bool is_drained(const struct world *w, uint32_t n)
+{
+	return w->f[1].role.drained[n].n || w->f[2].role.drained[n].n;
+}
+
+static void settle_drained(struct world *w, bool reaches_other)
+{
+	struct coordinator k = coordinator_of(w, 1, reaches_other);
+	k.traffic = &moved;
+	CHECK_INT(coordinate_settle(&k, false, &w->err), 0);
+	coordinate_release(&k);
+}
+
+TEST(who_was_left_drained_is_put_in_again)
+{
+	static const enum phase rests[] = {PHASE_NONE, PHASE_ADDED, PHASE_ACTIVATED};
+	for (size_t i = 0; i < 3 * 4; i++) {
+		struct world w;
+		world_open(&w, rests[i / 4], 1);
+		w.f[1].role.drained[i % 2 + 1] = STR("e"); /* the other one did not hear of it */
+		w.f[i % 4 / 2 + 1].role.drained[i % 2 + 1] = STR("e");
+		settle_drained(&w, true);
+		CHECK_MSG(!is_drained(&w, 1) && !is_drained(&w, 2), "%zu: %s", i, w.told.p);
+		CHECK(strstr(w.told.p, "was taken out of the traffic, and nobody put it in again"));
+		world_close(&w);
+	}
+}
+
+TEST(who_cannot_answer_or_is_anothers_stays_drained)
+{
+	struct world w;
+	world_open(&w, PHASE_NONE, 1);
+	w.f[1].role.drained[1] = STR("e");
+	w.f[1].role.drained[2] = STR("other");
+	w.f[1].sick = true;
+	settle_drained(&w, true);
+	CHECK(is_drained(&w, 1) && is_drained(&w, 2));
+	CHECK(strstr(w.told.p, "it is not healthy: web: sick; it is put in when it is"));
+	w.f[1].sick = false;
+	settle_drained(&w, true);
+	CHECK(!is_drained(&w, 1) && str_eq(w.f[1].role.drained[2], STR("other")));
+	w.f[1].role.drained[2] = STR("e");
+	settle_drained(&w, false);
+	CHECK(is_drained(&w, 2)); /* nobody answers there */
+	world_close(&w);
+}

@@ -142,7 +142,7 @@ TEST(looks_and_roles_and_outcomes_come_back_whole)
 		.timer_left_ms = -1,
 		.traffic = STR("carries"),
 	};
-	s.far.role = (struct pair_role){4, 2, 17, STR("install activate"), 3, 1};
+	s.far.role = (struct pair_role){4, 2, 17, STR("install activate"), 3, 1, {STR_NONE, STR_NONE, STR("site")}};
 	sides_link(&s);
 	struct pair_member_status got;
 	struct pair_role role;
@@ -161,6 +161,7 @@ TEST(looks_and_roles_and_outcomes_come_back_whole)
 	OK(s.m->ops->role_get(s.m, &s.here.arena, &role, &e));
 	CHECK(role.epoch == 4 && role.active == 2 && role.since_ms == 17 && role.switch_overs == 3);
 	CHECK(str_eq(role.reason, STR("install activate")) && role.standby_failures == 1);
+	CHECK(!role.drained[1].n && str_eq(role.drained[2], STR("site")));
 	OK(s.m->ops->outcome(s.m, &s.here.arena, STR("web"), STR(ID), &outcome, &held, &e));
 	CHECK(held && str_eq(outcome, STR("committed")));
 	CHECK_STR(log_of(&s), "look web\nlook \noutcome web " ID "\n");
@@ -206,7 +207,7 @@ TEST(orders_arrive_whole_and_events_come_back)
 	OK(s.m->ops->traffic(s.m, &(struct traffic_step){.kind = TRAFFIC_WAIT_ADDRESS, .driver = 3, .member = 1}, 1500,
 			     &undo, &e));
 	CHECK_INT(undo, TRAFFIC_SET_READY);
-	OK(s.m->ops->role_set(s.m, &(struct pair_role){5, 1, 19, STR("abort"), 4, 2}, &e));
+	OK(s.m->ops->role_set(s.m, &(struct pair_role){5, 1, 19, STR("abort"), 4, 2, {STR_NONE}}, &e));
 	s.m->ops->release(s.m);
 	CHECK_STR(log_of(&s), arena_printf(&s.here.arena,
 					   "hold web\n"
