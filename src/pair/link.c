@@ -323,28 +323,52 @@ static struct str hello(struct buf *b)
 {
 	struct jw w = JW_INIT(b, 0);
 	jw_object(&w);
-	jw_kv_int(&w, "hello", LINK_PROTOCOL);
+	jw_kv_int(&w, "hello", LINK_PROTOCOL_OLDEST);
+	jw_kv_int(&w, "newest", LINK_PROTOCOL_NEWEST);
 	jw_kv_c(&w, "version", SLIPWAY_VERSION);
 	jw_kv_int(&w, "wall_ms", clock_wall_ms());
 	jw_object_end(&w);
 	return buf_str(b);
 }
 
+static void put_protocols(struct buf *b, struct str version, int64_t oldest, int64_t newest)
+{
+	buf_printf(b, "slipway %.*s speaks protocol %lld", STR_ARG(version), (long long)oldest);
+	if (newest != oldest)
+		buf_printf(b, " to %lld", (long long)newest);
+}
+
+/* Without "here" and "the other one": it is read on both. */
+static int no_protocol(struct str version, int64_t oldest, int64_t newest, struct err *e)
+{
+	auto_buf b = BUF_INIT(1024);
+	struct str newer = newest > LINK_PROTOCOL_NEWEST ? version : STR(SLIPWAY_VERSION);
+	put_protocols(&b, version, oldest, newest);
+	buf_put_c(&b, " between members, ");
+	put_protocols(&b, STR(SLIPWAY_VERSION), LINK_PROTOCOL_OLDEST, LINK_PROTOCOL_NEWEST);
+	return err_new(e, ERR_UNSUPPORTED, "%s: they do not understand each other; install slipway %.*s on both", b.p,
+		       STR_ARG(newer));
+}
+
 /* It may be of a slipway that is older or newer than this one: what it says besides is left to later versions. */
 static int read_hello(struct link *l, const struct json *j, struct err *e)
 {
-	int64_t protocol = 0;
-	struct str version = STR_NONE;
-	if (json_get_int(j, "hello", &protocol, e) < 0)
+	int64_t oldest = 0, newest = 0;
+	struct str version = STR("of another version");
+	if (json_get_int(j, "hello", &oldest, e) < 0)
 		return -1;
-	if (protocol != LINK_PROTOCOL)
-		return err_new(e, ERR_UNSUPPORTED,
-			       "the other member speaks protocol %lld, this one %d; install the same slipway on both",
-			       (long long)protocol, LINK_PROTOCOL);
+	newest = oldest;
+	if (json_opt_int(j, "newest", &newest, e) < 0 ||
+	    (json_get(j, "version") && message_get_text(j, "version", &version, e) < 0))
+		return -1;
+	version = str_head(version, 100);
+	if (newest < LINK_PROTOCOL_OLDEST || oldest > LINK_PROTOCOL_NEWEST || newest < oldest)
+		return no_protocol(version, oldest, newest, e);
 	if (message_get_text(j, "version", &version, e) < 0 ||
 	    message_get_number(j, "wall_ms", 0, INT64_MAX, &l->peer.wall_ms, e) < 0)
 		return -1;
 	l->peer.version = arena_str(&l->arena, str_head(version, 100));
+	l->peer.protocol = newest < LINK_PROTOCOL_NEWEST ? newest : LINK_PROTOCOL_NEWEST;
 	return 0;
 }
 

@@ -18,7 +18,7 @@
  * nothing else was said for LINK_ALIVE_MS, whatever its owner is busy with; link_take and link_call do not show these.
  *
  * ERR_NETWORK: nobody there, cut off, no message within wait_ms, or nothing at all for LINK_SILENT_MS (whoever waits for what takes long
- * gives a long wait_ms; that the other side is gone shows all the same). ERR_VERIFY: not the certificate that is pinned. ERR_INPUT, ERR_LIMIT: it does not keep to the format.
+ * gives a long wait_ms; that the other side is gone shows all the same). ERR_VERIFY: not the certificate that is pinned. ERR_UNSUPPORTED: no protocol that both speak. ERR_INPUT, ERR_LIMIT: it does not keep to the format.
  */
 #include "base/wire.h"
 #include "pair/pair.h"
@@ -28,8 +28,13 @@ enum {
 	LINK_ALIVE_MS = 2000,
 	LINK_SILENT_MS = 10000,
 	LINK_MESSAGE_MS = 30000, /* for a message that has begun to become whole */
-	LINK_PROTOCOL = 1,	 /* both must speak the same */
 };
+/* The protocols that this slipway speaks; two members use the newest that both do. What an older one leaves unread is no new protocol.
+ * Tests are built with others, too. */
+#ifndef LINK_PROTOCOL_OLDEST
+#define LINK_PROTOCOL_OLDEST 1
+#define LINK_PROTOCOL_NEWEST 1
+#endif
 
 struct link;
 typedef void link_event_fn(void *ctx, const struct json *event);
@@ -49,6 +54,7 @@ int link_call(struct link *l, struct str json, struct str bytes, int64_t wait_ms
 /* What the other side said of itself when the link was made; nothing with link_over. */
 struct link_peer {
 	struct str version;    /* of its slipway */
+	int64_t protocol;      /* that both speak */
 	int64_t wall_ms;       /* its clock then */
 	int64_t round_trip_us; /* link_connect alone: of one question */
 };

@@ -7,7 +7,7 @@
 #	                     the link alone. 1 where that is forbidden here
 #	pair_hosts           roots $T/m1, $T/m2, agents, `pair init` and `pair join`, the servers in HAProxy
 #	pair_server V [OPT]  a package web V of the example server, in the channel $T/ch
-#	m N WORDS...         slipway on member N
+#	m N WORDS...         slipway on member N: $pair_programN, where it is set
 #	pair_load, pair_unload             constant load on what is in front; what it came to is in $T/load.out
 #	pair_cut, pair_mend                the link between the agents
 #	pair_keep_old                      with keepalived: what a member does with packets of connections that the other one has (doc/formats/pair.md)
@@ -43,7 +43,9 @@ m()
 {
 	m_n=$1
 	shift
-	ip netns exec "$pair_net-$m_n" env SLIPWAY_ROOT="$T/m$m_n" "$SLIPWAY" "$@"
+	eval "m_program=\${pair_program$m_n:-\$SLIPWAY}"
+	# shellcheck disable=SC2154 # the line above
+	ip netns exec "$pair_net-$m_n" env SLIPWAY_ROOT="$T/m$m_n" "$m_program" "$@"
 }
 
 pair_nets()
@@ -123,7 +125,8 @@ pair_server()
 # The process itself, so that it can be killed.
 pair_agent()
 {
-	(exec ip netns exec "$pair_net-$1" env SLIPWAY_ROOT="$T/m$1" "$SLIPWAY" agent) >>"$T/agent$1.log" 2>&1 &
+	eval "m_program=\${pair_program$1:-\$SLIPWAY}"
+	(exec ip netns exec "$pair_net-$1" env SLIPWAY_ROOT="$T/m$1" "$m_program" agent) >>"$T/agent$1.log" 2>&1 &
 	eval "pair_agent$1_pid=$!"
 	await m "$1" status
 }

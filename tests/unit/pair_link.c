@@ -460,7 +460,12 @@ TEST(a_hello_that_is_none)
 	static const char clock[] = "\0\0\0\56\0\0\0\0{\"hello\":1,\"version\":\"1\",\"wall_ms\":-123456789}";
 	after_tls(escapes, sizeof(escapes) - 1, ERR_INPUT, "'version' holds a control character");
 	after_tls(clock, sizeof(clock) - 1, ERR_INPUT, "'wall_ms' is -123456789");
-	after_tls("\0\0\0\14\0\0\0\0{\"hello\":99}", 20, ERR_UNSUPPORTED, "install the same slipway");
+	static const char range[] =
+		"\0\0\0\73\0\0\0\0{\"hello\":2,\"newest\":7,\"version\":\"9.1\",\"wall_ms\":1234567890}";
+	after_tls(range, sizeof(range) - 1, ERR_UNSUPPORTED, "slipway 9.1 speaks protocol 2 to 7 between members");
+	after_tls(range, sizeof(range) - 1, ERR_UNSUPPORTED, "install slipway 9.1 on both");
+	after_tls("\0\0\0\14\0\0\0\0{\"hello\":99}", 20, ERR_UNSUPPORTED,
+		  "slipway of another version speaks protocol 99");
 }
 
 TEST(nobody_is_there)
