@@ -64,25 +64,6 @@ static bool is_own(struct str key)
 	return false;
 }
 
-static void put_extra(struct jw *w, struct str extra)
-{
-	auto_arena a = ARENA_INIT;
-	auto_buf text = BUF_INIT(BUF_MAX);
-	struct err ignored = ERR_INIT;
-	if (extra.n == 0)
-		return;
-	buf_printf(&text, "{");
-	buf_put_str(&text, extra);
-	buf_put_char(&text, '}');
-	const struct json *j = json_parse(&a, buf_str(&text), "record", &ignored);
-	for (uint32_t i = 0; j && j->type == JSON_OBJECT && i < j->n; i++) {
-		if (is_own(j->member[i].key))
-			continue;
-		jw_key_str(w, j->member[i].key);
-		jw_value(w, &j->member[i].value);
-	}
-}
-
 /* Readers refuse what is not an absolute URL. */
 static void put_url(struct jw *w, const struct pkg_record *r)
 {
@@ -123,7 +104,7 @@ static void put_repodata(struct jw *w, const struct pkg_record *r)
 	jw_kv_opt(w, "license", r->license);
 	jw_kv_opt(w, "license_family", r->license_family);
 	jw_kv_opt(w, "python_site_packages_path", r->python_site_packages_path);
-	put_extra(w, r->extra_json);
+	pkg_record_put_extra(w, r->extra_json, is_own);
 }
 
 static const char *type_name(enum path_type t)

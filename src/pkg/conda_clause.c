@@ -9,25 +9,9 @@
  */
 #include "pkg/conda_spec.h"
 
-static bool is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 static bool is_operator(char c)
 {
 	return c == '=' || c == '<' || c == '>' || c == '!' || c == '~';
-}
-
-struct scan {
-	const char *p, *end;
-};
-
-static char peek(struct scan *s)
-{
-	while (s->p < s->end && is_space(*s->p))
-		s->p++;
-	return s->p < s->end ? *s->p : '\0';
 }
 
 static int too_many(struct spec_reader *r, const char *at)
@@ -190,7 +174,7 @@ static int read_clause_text(struct spec_reader *r, struct str text, struct vexpr
 
 static int read_clause(struct spec_reader *r, struct scan *s, struct vexpr *x)
 {
-	if (peek(s) == '^') {
+	if (scan_peek(s) == '^') {
 		const char *end = memchr(s->p, '$', (size_t)(s->end - s->p));
 		if (end) {
 			struct str text = str_of(s->p, (size_t)(end + 1 - s->p));
@@ -203,9 +187,9 @@ static int read_clause(struct spec_reader *r, struct scan *s, struct vexpr *x)
 	const char *op_at = s->p;
 	if (read_operator(r, s, &x->op) < 0)
 		return -1;
-	peek(s);
+	scan_peek(s);
 	struct str text = str_of(s->p, 0);
-	while (s->p < s->end && !is_space(*s->p) && !strchr(",|()", *s->p) && *s->p != '\0' &&
+	while (s->p < s->end && !spec_is_space(*s->p) && !strchr(",|()", *s->p) && *s->p != '\0' &&
 	       !(is_operator(*s->p) && *s->p != '!'))
 		s->p++;
 	text.n = (size_t)(s->p - text.p);
@@ -221,7 +205,7 @@ static struct vexpr *read_or(struct spec_reader *r, struct scan *s);
 
 static struct vexpr *read_term(struct spec_reader *r, struct scan *s)
 {
-	if (peek(s) == '(') {
+	if (scan_peek(s) == '(') {
 		const char *open = s->p++;
 		if (++r->depth > SPEC_DEPTH_MAX) {
 			spec_bad(r, open, "parentheses nested more than %d deep", SPEC_DEPTH_MAX);
@@ -230,7 +214,7 @@ static struct vexpr *read_term(struct spec_reader *r, struct scan *s)
 		}
 		struct vexpr *x = read_or(r, s);
 		r->depth--;
-		if (x && peek(s) != ')') {
+		if (x && scan_peek(s) != ')') {
 			spec_bad(r, s->p, "expected ')' for the '(' in column %zu", (size_t)(open - r->text.p) + 1);
 			return NULL;
 		}
@@ -251,9 +235,9 @@ static struct vexpr *read_list(struct spec_reader *r, struct scan *s, char separ
 {
 	struct vexpr *first = read(r, s), *last = first;
 	struct vexpr *list = NULL;
-	while (last && peek(s) == separator) {
+	while (last && scan_peek(s) == separator) {
 		s->p++;
-		char next = peek(s);
+		char next = scan_peek(s);
 		/* old packages end a list, or double a separator, by accident */
 		if (!spec_strict(r) && separator == ',' && (next == '\0' || next == ',' || next == '|' || next == ')'))
 			continue;
@@ -280,12 +264,12 @@ static struct vexpr *read_or(struct spec_reader *r, struct scan *s)
 int spec_read_version(struct spec_reader *r, struct str text, const struct vexpr **ret)
 {
 	struct scan s = {text.p, text.p + text.n};
-	if (peek(&s) == '\0')
+	if (scan_peek(&s) == '\0')
 		return spec_bad(r, text.p, "expected a version");
 	const struct vexpr *x = read_or(r, &s);
 	if (!x)
 		return -1;
-	char c = peek(&s);
+	char c = scan_peek(&s);
 	if (s.p < s.end && is_operator(c))
 		return spec_bad(r, s.p, "two conditions without ',' (and) or '|' (or) between them");
 	if (s.p < s.end && c == ')')

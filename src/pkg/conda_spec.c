@@ -39,11 +39,6 @@ const char *const spec_key_names[KEY_COUNT] = {
 	[KEY_WHEN] = "when",
 };
 
-static bool is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 static bool is_name_char(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
@@ -81,17 +76,6 @@ struct value {
 	uint32_t list_n;
 	bool quoted;
 };
-
-struct scan {
-	const char *p, *end;
-};
-
-static char peek(struct scan *s)
-{
-	while (s->p < s->end && is_space(*s->p))
-		s->p++;
-	return s->p < s->end ? *s->p : '\0';
-}
 
 /* `digits` hex digits at p; -1 where they are not. */
 static int64_t take_hex(const char *p, const char *end, int digits)
@@ -197,7 +181,7 @@ static bool at_quote(const struct scan *s)
 static int read_bare(struct spec_reader *r, struct scan *s, const char *stops, struct str *ret)
 {
 	const char *from = s->p;
-	while (s->p < s->end && !is_space(*s->p) && !one_of(*s->p, stops)) {
+	while (s->p < s->end && !spec_is_space(*s->p) && !one_of(*s->p, stops)) {
 		if (one_of(*s->p, "=[]'\"") && spec_strict(r))
 			return spec_bad(r, s->p, "a value with '%c' must be quoted, such as version='>=1.8,<2'", *s->p);
 		s->p++;
@@ -212,7 +196,7 @@ static int read_list(struct spec_reader *r, struct scan *s, struct value *v)
 	struct str items[SPEC_KEYS_MAX];
 	uint32_t n = 0;
 	const char *open = s->p++;
-	while (peek(s) != ']') {
+	while (scan_peek(s) != ']') {
 		if (s->p >= s->end)
 			return spec_bad(r, open, "'[' without ']'");
 		if (n == SPEC_KEYS_MAX)
@@ -222,7 +206,7 @@ static int read_list(struct spec_reader *r, struct scan *s, struct value *v)
 			return -1;
 		items[n] = str_trim(items[n]);
 		n++;
-		if (peek(s) == ',')
+		if (scan_peek(s) == ',')
 			s->p++;
 		else if (s->p < s->end && *s->p != ']')
 			return spec_bad(r, s->p, "expected ',' or ']' in the list");
@@ -238,7 +222,7 @@ static int read_list(struct spec_reader *r, struct scan *s, struct value *v)
 
 static int read_value(struct spec_reader *r, struct scan *s, struct value *v)
 {
-	char c = peek(s);
+	char c = scan_peek(s);
 	*v = (struct value){.at = s->p};
 	if (s->p >= s->end)
 		return spec_bad(r, s->p, "expected a value after '='");
@@ -474,13 +458,13 @@ static int unknown_key(struct spec_reader *r, struct str key)
 static struct str without_spaces(struct arena *a, struct str s)
 {
 	size_t i = 0, n = 0;
-	while (i < s.n && !is_space(s.p[i]))
+	while (i < s.n && !spec_is_space(s.p[i]))
 		i++;
 	if (i == s.n || memchr(s.p, '^', s.n))
 		return s;
 	char *out = arena_alloc(a, s.n + 1);
 	for (i = 0; i < s.n; i++)
-		if (!is_space(s.p[i]))
+		if (!spec_is_space(s.p[i]))
 			out[n++] = s.p[i];
 	return str_of(out, n);
 }
@@ -524,7 +508,7 @@ static int read_key(struct spec_reader *r, struct scan *s, enum spec_key *ret)
 	key.n = (size_t)(s->p - key.p);
 	if (key.n == 0)
 		return spec_bad(r, s->p, "expected a key, such as version='>=1.8'");
-	if (peek(s) != '=')
+	if (scan_peek(s) != '=')
 		return spec_bad(r, key.p, "'%.*s' has no value; keys are written [key=value]%s", STR_ARG(key),
 				", extras [extras=[a, b]]");
 	s->p++;
@@ -562,7 +546,7 @@ static int read_pair(struct spec_reader *r, struct scan *s, struct spec *spec, u
 static int read_keys(struct spec_reader *r, struct str text, struct spec *spec, uint64_t *seen)
 {
 	struct scan s = {text.p, text.p + text.n};
-	while (peek(&s), s.p < s.end) {
+	while (scan_peek(&s), s.p < s.end) {
 		if (*s.p == ',') {
 			if (spec_strict(r))
 				return spec_bad(r, s.p, "',' without a key before it");
@@ -572,12 +556,12 @@ static int read_keys(struct spec_reader *r, struct str text, struct spec *spec, 
 		if (read_pair(r, &s, spec, seen) < 0)
 			return -1;
 		const char *after = s.p;
-		char c = peek(&s);
+		char c = scan_peek(&s);
 		if (s.p >= s.end)
 			break;
 		if (c == ',') {
 			const char *comma = s.p++;
-			peek(&s);
+			scan_peek(&s);
 			if (s.p >= s.end && spec_strict(r))
 				return spec_bad(r, comma, "',' without a key after it");
 		} else if (after == s.p) {
@@ -648,7 +632,7 @@ static int read_name(struct spec_reader *r, struct spec *s, struct str *rest)
 	s->name = str_of(rest->p, (size_t)(p - rest->p));
 	if (s->name.n == 0 && one_of(*p, "=<>!~ "))
 		return spec_bad(r, p, "no package name before '%c'; '*' stands for any", *p);
-	if (s->name.n == 0 || (p < end && !is_space(*p) && !one_of(*p, "=<>!~")))
+	if (s->name.n == 0 || (p < end && !spec_is_space(*p) && !one_of(*p, "=<>!~")))
 		return bad_name_end(r, p);
 	*rest = str_skip(*rest, s->name.n);
 	if (*s->name.p != '^')
@@ -669,12 +653,12 @@ static size_t version_length(struct str s)
 			begin = false;
 			continue;
 		}
-		if (!is_space(s.p[i])) {
+		if (!spec_is_space(s.p[i])) {
 			begin = one_of(s.p[i], ",|(=");
 			continue;
 		}
 		size_t j = i;
-		while (j < s.n && is_space(s.p[j]))
+		while (j < s.n && spec_is_space(s.p[j]))
 			j++;
 		bool joined = i == 0 || one_of(s.p[i - 1], ",|(<>=!~") || (j < s.n && one_of(s.p[j], ",|)"));
 		if (!joined)
@@ -693,7 +677,7 @@ static size_t build_separator(struct str s)
 		if (one_of(s.p[i], ",|<>~()"))
 			return 0;
 		if (s.p[i] == '=')
-			return one_of(s.p[i - 1], "=!|,<>~(") || is_space(s.p[i - 1]) ? 0 : i;
+			return one_of(s.p[i - 1], "=!|,<>~(") || spec_is_space(s.p[i - 1]) ? 0 : i;
 	}
 	return 0;
 }
@@ -732,7 +716,7 @@ static int split_build_by_equal(struct spec_reader *r, struct str *version, stru
 /* What follows the name. Keys that the brackets gave already win. */
 static int read_version_and_build(struct spec_reader *r, struct spec *s, struct str rest, uint64_t seen)
 {
-	bool spaced = rest.n > 0 && is_space(rest.p[0]);
+	bool spaced = rest.n > 0 && spec_is_space(rest.p[0]);
 	rest = str_trim(rest);
 	if (rest.n == 0)
 		return 0;
@@ -745,7 +729,7 @@ static int read_version_and_build(struct spec_reader *r, struct spec *s, struct 
 			return -1;
 	} else {
 		for (size_t i = 0; i < build.n && build.p[0] != '^'; i++)
-			if (is_space(build.p[i]))
+			if (spec_is_space(build.p[i]))
 				return spec_bad(r, build.p + i + 1,
 						one_of(build.p[0], "<>=!~")
 							? "conditions are joined with ',' (and) or '|' (or)"
@@ -768,7 +752,7 @@ static int read_version_and_build(struct spec_reader *r, struct spec *s, struct 
 static int read_channel(struct spec_reader *r, struct spec *s, struct str *text, uint64_t seen)
 {
 	size_t limit = 0; /* a ':' in a regular expression or after the name separates nothing */
-	while (limit < text->n && !is_space(text->p[limit]) && text->p[limit] != '^')
+	while (limit < text->n && !spec_is_space(text->p[limit]) && text->p[limit] != '^')
 		limit++;
 	const char *last = memrchr(text->p, ':', limit);
 	if (!last)
@@ -806,7 +790,7 @@ static const char *find_keys(struct str t)
 			p = open;
 		else if (*p == '[')
 			return p;
-		begin = is_space(*p) || one_of(*p, ":,|(=");
+		begin = spec_is_space(*p) || one_of(*p, ":,|(=");
 	}
 	return NULL;
 }
@@ -841,7 +825,7 @@ static int read_bracketed(struct spec_reader *r, struct spec *s, struct str *tex
 		return read_keys(r, inside, s, seen) < 0 ? -1 : spec_bad(r, open, "'[' without ']'");
 	}
 	const char *p = close + 1;
-	while (p < end && is_space(*p))
+	while (p < end && spec_is_space(*p))
 		p++;
 	if (p < end && !(*p == '#' && p > close + 1))
 		return spec_bad(r, p,
@@ -859,7 +843,7 @@ static void drop_comment(struct str *text)
 {
 	const char *p = text->p, *end = text->p + text->n;
 	while ((p = memchr(p, '#', (size_t)(end - p)))) {
-		if (p > text->p && is_space(p[-1])) {
+		if (p > text->p && spec_is_space(p[-1])) {
 			text->n = (size_t)(p - text->p);
 			return;
 		}
@@ -934,7 +918,7 @@ static int read_spec(struct spec_reader *r, struct spec *s)
 static int check_bytes(struct spec_reader *r)
 {
 	for (size_t i = 0; i < r->text.n; i++)
-		if ((unsigned char)r->text.p[i] < ' ' && !is_space(r->text.p[i]))
+		if ((unsigned char)r->text.p[i] < ' ' && !spec_is_space(r->text.p[i]))
 			return spec_bad(r, r->text.p + i, "control character");
 	return 0;
 }

@@ -127,3 +127,21 @@ int spec_read_condition(struct spec_reader *r, struct str text, const struct spe
 
 const struct spec *conda_spec_parse(struct arena *a, struct str text, enum spec_flags flags, struct err *e);
 int spec_read_at_depth(struct spec_reader *outer, struct str text, const struct spec **ret);
+
+/* -- text that is read character by character; white space between what is read says nothing ---------------------- */
+static inline bool spec_is_space(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+struct scan {
+	const char *p, *end;
+};
+
+/* The next character that is no white space, which becomes the first; 0: there is none. */
+static inline char scan_peek(struct scan *s)
+{
+	while (s->p < s->end && spec_is_space(*s->p))
+		s->p++;
+	return s->p < s->end ? *s->p : '\0';
+}

@@ -7,27 +7,11 @@
  */
 #include "pkg/conda_spec.h"
 
-struct scan {
-	const char *p, *end;
-};
-
-static bool is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static char peek(struct scan *s)
-{
-	while (s->p < s->end && is_space(*s->p))
-		s->p++;
-	return s->p < s->end ? *s->p : '\0';
-}
-
 /* The next word: up to a space or parenthesis outside brackets and quotes. Not consumed. */
 static struct str word(struct scan *s)
 {
 	int brackets = 0;
-	peek(s);
+	scan_peek(s);
 	const char *p = s->p, *after;
 	for (; p < s->end; p++) {
 		if (brackets && (*p == '\'' || *p == '"') && (after = spec_skip_quoted(p, s->end)))
@@ -36,7 +20,7 @@ static struct str word(struct scan *s)
 			brackets++;
 		else if (*p == ']')
 			brackets -= brackets > 0;
-		else if (!brackets && (is_space(*p) || *p == '(' || *p == ')'))
+		else if (!brackets && (spec_is_space(*p) || *p == '(' || *p == ')'))
 			break;
 	}
 	return str_of(s->p, (size_t)(p - s->p));
@@ -55,7 +39,7 @@ static const struct spec_condition *read_or(struct spec_reader *r, struct scan *
 
 static const struct spec_condition *read_term(struct spec_reader *r, struct scan *s)
 {
-	if (peek(s) == '(') {
+	if (scan_peek(s) == '(') {
 		const char *open = s->p++;
 		if (++r->depth > SPEC_DEPTH_MAX) {
 			spec_bad(r, open, "parentheses nested more than %d deep", SPEC_DEPTH_MAX);
@@ -64,7 +48,7 @@ static const struct spec_condition *read_term(struct spec_reader *r, struct scan
 		}
 		const struct spec_condition *c = read_or(r, s);
 		r->depth--;
-		if (c && peek(s) != ')') {
+		if (c && scan_peek(s) != ')') {
 			spec_bad(r, s->p, "'(' without ')' in the condition");
 			return NULL;
 		}
@@ -119,7 +103,7 @@ int spec_read_condition(struct spec_reader *r, struct str text, const struct spe
 	*ret = read_or(r, &s);
 	if (!*ret)
 		return -1;
-	if (peek(&s) == ')')
+	if (scan_peek(&s) == ')')
 		return spec_bad(r, s.p, "')' without '(' in the condition");
 	return s.p < s.end ? spec_bad(r, s.p, "expected 'and' or 'or' in the condition") : 0;
 }

@@ -50,6 +50,8 @@ struct pkg_record {
  * Reading wants name, version and build (fn and url fill in for each other); it is strict about types and bounds and keeps unknown members in
  * extra_json. Views point into j's arena or into a. */
 void pkg_record_write(struct jw *w, const struct pkg_record *r);
+/* What a record says besides, but for the keys that its writer has said already. */
+void pkg_record_put_extra(struct jw *w, struct str extra, bool (*is_said)(struct str key));
 int pkg_record_read(struct arena *a, const struct json *j, struct pkg_record *ret, struct err *e);
 /* Same package: digest where both have one, else channel-independent name, version, build and subdir. */
 bool pkg_record_same(const struct pkg_record *x, const struct pkg_record *y);

@@ -34,7 +34,7 @@ static bool is_known(struct str key)
 
 /* Written anew: a channel's text may have line ends between its tokens, and say with an escape in a key ("n\u0061me")
  * what the record says already. */
-static void put_extra(struct jw *w, struct str extra)
+void pkg_record_put_extra(struct jw *w, struct str extra, bool (*is_said)(struct str key))
 {
 	auto_arena a = ARENA_INIT;
 	auto_buf text = BUF_INIT(BUF_MAX);
@@ -46,7 +46,7 @@ static void put_extra(struct jw *w, struct str extra)
 	buf_put_char(&text, '}');
 	const struct json *j = json_parse(&a, buf_str(&text), "record", &ignored);
 	for (uint32_t i = 0; j && j->type == JSON_OBJECT && i < j->n; i++) {
-		if (is_known(j->member[i].key))
+		if (is_said(j->member[i].key))
 			continue;
 		jw_key_str(w, j->member[i].key);
 		jw_value(w, &j->member[i].value);
@@ -81,7 +81,7 @@ void pkg_record_write(struct jw *w, const struct pkg_record *r)
 		jw_kv_int(w, "timestamp", (int64_t)r->timestamp_ms);
 	if (r->is_v3)
 		jw_kv_bool(w, "v3", true);
-	put_extra(w, r->extra_json);
+	pkg_record_put_extra(w, r->extra_json, is_known);
 }
 
 static int bad(const struct json *j, struct err *e, const char *key, const char *want)
