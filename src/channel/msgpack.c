@@ -150,6 +150,14 @@ int mp_map(struct mp *m, uint32_t *n, struct err *e)
 	return 0;
 }
 
+int mp_key(struct mp *m, uint32_t *n, struct str *ret, struct err *e)
+{
+	if (*n == 0)
+		return 0;
+	--*n;
+	return mp_str(m, ret, e) < 0 ? -1 : 1;
+}
+
 int mp_array(struct mp *m, uint32_t *n, struct err *e)
 {
 	struct mp_token t;

@@ -29,6 +29,8 @@ struct mp mp_of(struct str bytes, const char *where);
 int mp_read(struct mp *m, struct mp_token *ret, struct err *e);
 int mp_skip(struct mp *m, struct err *e);
 int mp_map(struct mp *m, uint32_t *n, struct err *e); /* nil is an empty map */
+/* while ((rc = mp_key(m, &n, &key, e)) > 0) … goes through the pairs of a map: the next key, whose value is next; 0: there are no more. */
+int mp_key(struct mp *m, uint32_t *n, struct str *ret, struct err *e);
 int mp_array(struct mp *m, uint32_t *n, struct err *e);
 int mp_str(struct mp *m, struct str *ret, struct err *e); /* nil is STR_NONE */
 /* The value as JSON text, appended. */

@@ -86,10 +86,11 @@ static int shard_groups(struct index_builder *b, struct mp m, struct err *e)
 	struct str group;
 	if (mp_map(&m, &n, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < n; i++)
-		if (mp_str(&m, &group, e) < 0 || shard_list(b, &m, true, &ignored, e) < 0)
+	int rc;
+	while ((rc = mp_key(&m, &n, &group, e)) > 0)
+		if (shard_list(b, &m, true, &ignored, e) < 0)
 			return -1;
-	return 0;
+	return rc;
 }
 
 static int shard_member(struct index_builder *b, struct mp *m, struct str key, struct build_record *r, struct err *e)
@@ -136,11 +137,13 @@ static int take_record(struct index_builder *b, struct mp *m, struct str name, s
 	buf_put_char(&b->extra, '{');
 	if (mp_map(m, &n, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		struct str key;
-		if (mp_str(m, &key, e) < 0 || shard_member(b, m, key, &r, e) < 0)
+	struct str key;
+	int rc;
+	while ((rc = mp_key(m, &n, &key, e)) > 0)
+		if (shard_member(b, m, key, &r, e) < 0)
 			return -1;
-	}
+	if (rc < 0)
+		return -1;
 	if (r.timestamp > 0 && r.timestamp <= TIMESTAMP_SECONDS_MAX) {
 		r.timestamp *= 1000;
 		r.flags |= IX_SECONDS;
@@ -167,11 +170,10 @@ static int shard_records(struct index_builder *b, struct mp *m, struct str name,
 	uint32_t n;
 	if (mp_map(m, &n, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		struct str fn;
+	struct str fn;
+	int rc;
+	while ((rc = mp_key(m, &n, &fn, e)) > 0) {
 		auto_buf full = BUF_INIT(1 << 20);
-		if (mp_str(m, &fn, e) < 0)
-			return -1;
 		if (v3_ext.n) {
 			buf_put_str(&full, fn);
 			buf_put_char(&full, '.');
@@ -181,7 +183,7 @@ static int shard_records(struct index_builder *b, struct mp *m, struct str name,
 		if (shard_record(b, m, name, fn, v3_ext.n ? IX_V3 : 0, e) < 0)
 			return err_ctx(e, "'%.*s'", STR_ARG(fn));
 	}
-	return 0;
+	return rc;
 }
 
 static int shard_v3(struct index_builder *b, struct mp *m, struct str name, struct err *e)
@@ -190,14 +192,13 @@ static int shard_v3(struct index_builder *b, struct mp *m, struct str name, stru
 	struct str ext;
 	if (mp_map(m, &n, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		if (mp_str(m, &ext, e) < 0)
-			return -1;
+	int rc;
+	while ((rc = mp_key(m, &n, &ext, e)) > 0) {
 		bool known = str_eq(ext, STR("conda")) || str_eq(ext, STR("tar.bz2"));
 		if ((known ? shard_records(b, m, name, ext, e) : mp_skip(m, e)) < 0)
 			return -1;
 	}
-	return 0;
+	return rc;
 }
 
 static int shard_removed(struct index_builder *b, struct mp *m, struct err *e)
@@ -217,11 +218,10 @@ static int shard_document(struct index_builder *b, struct mp *m, struct str name
 	uint32_t n;
 	if (mp_map(m, &n, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		struct str key;
+	struct str key;
+	int more;
+	while ((more = mp_key(m, &n, &key, e)) > 0) {
 		int rc;
-		if (mp_str(m, &key, e) < 0)
-			return -1;
 		if (str_eq(key, STR("packages")) || str_eq(key, STR("packages.conda")))
 			rc = shard_records(b, m, name, STR_NONE, e);
 		else if (str_eq(key, STR("v3")))
@@ -233,6 +233,8 @@ static int shard_document(struct index_builder *b, struct mp *m, struct str name
 		if (rc < 0)
 			return -1;
 	}
+	if (more < 0)
+		return -1;
 	return m->p == m->end ? 0 : mp_bad(m, "more bytes after the end of the shard", e);
 }
 

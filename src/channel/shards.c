@@ -52,17 +52,16 @@ static int read_relations(struct shard_index *x, struct mp *m, struct err *e)
 	uint32_t n;
 	if (mp_map(m, &n, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		struct str key;
-		if (mp_str(m, &key, e) < 0)
-			return -1;
+	struct str key;
+	int more;
+	while ((more = mp_key(m, &n, &key, e)) > 0) {
 		struct str *to = str_eq(key, STR("base"))	 ? &x->relation_base
 				 : str_eq(key, STR("overrides")) ? &x->relation_overrides
 								 : NULL;
 		if ((to ? mp_str(m, to, e) : mp_skip(m, e)) < 0)
 			return -1;
 	}
-	return 0;
+	return more;
 }
 
 static int read_info(struct shard_index *x, struct mp *m, struct err *e)
@@ -70,11 +69,10 @@ static int read_info(struct shard_index *x, struct mp *m, struct err *e)
 	uint32_t n;
 	if (mp_map(m, &n, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		struct str key;
+	struct str key;
+	int more;
+	while ((more = mp_key(m, &n, &key, e)) > 0) {
 		int rc;
-		if (mp_str(m, &key, e) < 0)
-			return -1;
 		if (str_eq(key, STR("base_url")))
 			rc = mp_str(m, &x->base_url, e);
 		else if (str_eq(key, STR("shards_base_url")))
@@ -86,7 +84,7 @@ static int read_info(struct shard_index *x, struct mp *m, struct err *e)
 		if (rc < 0)
 			return -1;
 	}
-	return 0;
+	return more;
 }
 
 static int read_names(struct shard_index *x, struct mp *m, struct err *e)
@@ -94,10 +92,11 @@ static int read_names(struct shard_index *x, struct mp *m, struct err *e)
 	uint32_t n;
 	if (mp_map(m, &n, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		struct str name;
+	struct str name;
+	int more;
+	while ((more = mp_key(m, &n, &name, e)) > 0) {
 		struct mp_token t;
-		if (mp_str(m, &name, e) < 0 || mp_read(m, &t, e) < 0)
+		if (mp_read(m, &t, e) < 0)
 			return -1;
 		if (t.type == MP_NIL)
 			continue;
@@ -105,7 +104,7 @@ static int read_names(struct shard_index *x, struct mp *m, struct err *e)
 			return mp_bad(m, "expected a digest of 32 bytes", e);
 		*map_put(&x->names, name) = (uint64_t)(uintptr_t)t.bytes.p;
 	}
-	return 0;
+	return more;
 }
 
 static int read_shard_index(struct shard_index *x, const char *where, struct err *e)
@@ -114,11 +113,10 @@ static int read_shard_index(struct shard_index *x, const char *where, struct err
 	uint32_t n;
 	if (mp_map(&m, &n, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		struct str key;
+	struct str key;
+	int more;
+	while ((more = mp_key(&m, &n, &key, e)) > 0) {
 		int rc;
-		if (mp_str(&m, &key, e) < 0)
-			return -1;
 		if (str_eq(key, STR("info")))
 			rc = read_info(x, &m, e);
 		else if (str_eq(key, STR("shards")))
@@ -128,7 +126,7 @@ static int read_shard_index(struct shard_index *x, const char *where, struct err
 		if (rc < 0)
 			return -1;
 	}
-	return 0;
+	return more;
 }
 
 static int unpack(struct str packed, const char *name, struct buf *to, struct err *e)
