@@ -19,23 +19,31 @@ static bool is_there(const struct look *l, const char *path)
 	return fstatat(l->host_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* -- systemd -------------------------------------------------------------------------------------------------------- */
-
-static bool unit_in(const struct look *l, const char *folder)
+static bool any_in(const struct look *l, const char *folder,
+		   bool (*is_ours)(const struct look *l, const char *folder, struct str name))
 {
 	auto_fs_list list = {0};
 	struct err ignored = ERR_INIT;
 	if (fs_list(l->host_fd, folder, FOLDER_MAX, &list, &ignored) < 0)
 		return false;
-	for (size_t i = 0; i < list.n; i++) {
-		struct str s = str_c(list.name[i]);
-		if (!str_ends(s, STR(".wants")) && !str_ends(s, STR(".requires")))
-			continue;
-		if (is_there(l, arena_printf(l->a, "%s/%s/slipway.service", folder, list.name[i])) ||
-		    is_there(l, arena_printf(l->a, "%s/%s/slipway-agent.service", folder, list.name[i])))
+	for (size_t i = 0; i < list.n; i++)
+		if (is_ours(l, folder, str_c(list.name[i])))
 			return true;
-	}
 	return false;
+}
+
+/* -- systemd -------------------------------------------------------------------------------------------------------- */
+
+static bool wants_it(const struct look *l, const char *folder, struct str name)
+{
+	return (str_ends(name, STR(".wants")) || str_ends(name, STR(".requires"))) &&
+	       (is_there(l, arena_printf(l->a, "%s/%.*s/slipway.service", folder, STR_ARG(name))) ||
+		is_there(l, arena_printf(l->a, "%s/%.*s/slipway-agent.service", folder, STR_ARG(name))));
+}
+
+static bool unit_in(const struct look *l, const char *folder)
+{
+	return any_in(l, folder, wants_it);
 }
 
 static bool by_systemd(const struct look *l)
@@ -47,21 +55,16 @@ static bool by_systemd(const struct look *l)
 /* -- init, OpenRC --------------------------------------------------------------------------------------------------- */
 
 /* "S20slipway" */
+static bool starts_it(const struct look *l, const char *folder, struct str name)
+{
+	(void)l, (void)folder;
+	struct str s = name.n >= 3 && name.p[0] == 'S' ? str_skip(name, 3) : STR_NONE;
+	return str_eq(s, STR("slipway")) || str_eq(s, STR("slipway-agent"));
+}
+
 static bool link_in(const struct look *l, const char *folder)
 {
-	auto_fs_list list = {0};
-	struct err ignored = ERR_INIT;
-	if (fs_list(l->host_fd, folder, FOLDER_MAX, &list, &ignored) < 0)
-		return false;
-	for (size_t i = 0; i < list.n; i++) {
-		struct str s = str_c(list.name[i]);
-		if (s.n < 3 || s.p[0] != 'S')
-			continue;
-		s = str_skip(s, 3);
-		if (str_eq(s, STR("slipway")) || str_eq(s, STR("slipway-agent")))
-			return true;
-	}
-	return false;
+	return any_in(l, folder, starts_it);
 }
 
 static bool by_init(const struct look *l)
