@@ -311,67 +311,47 @@ static int has_address(struct doing *w, bool wanted, struct err *e)
 	return r < 0 ? -1 : (r == 1) == wanted;
 }
 
-static int probe(struct doing *w, struct err *e)
+static int is_fit(struct doing *w, struct err *e)
 {
-	switch (w->s->kind) {
-	case TRAFFIC_WAIT_UP:
-		return is_up(w, false, e);
-	case TRAFFIC_WAIT_FIT:
-		return is_up(w, true, e);
-	case TRAFFIC_WAIT_POOL:
-		return is_pool_empty(w, e);
-	case TRAFFIC_WAIT_IDLE:
-		return is_idle(w, e);
-	case TRAFFIC_WAIT_ADDRESS:
-	case TRAFFIC_WAIT_NO_ADDRESS:
-		return has_address(w, w->s->kind == TRAFFIC_WAIT_ADDRESS, e);
-	case TRAFFIC_NOTHING:
-	case TRAFFIC_CHECK_OTHER:
-	case TRAFFIC_SET_READY:
-	case TRAFFIC_SET_DRAIN:
-	case TRAFFIC_SET_MAINT:
-	case TRAFFIC_WEIGHT_ACTIVE:
-	case TRAFFIC_WEIGHT_STANDBY:
-	case TRAFFIC_RUN_DRAIN:
-	case TRAFFIC_RUN_READY:
-	case TRAFFIC_RUN_ACTIVE:
-		break;
-	}
-	return 1;
+	return is_up(w, true, e);
 }
 
-static const char *cure(enum traffic_step_kind k)
+static int takes_requests(struct doing *w, struct err *e)
 {
-	switch (k) {
-	case TRAFFIC_WAIT_UP:
-	case TRAFFIC_WAIT_FIT:
-	case TRAFFIC_WAIT_POOL:
-		return "see whether the service answers HAProxy's health check";
-	case TRAFFIC_WAIT_IDLE:
-		return "give it more time, or end what runs so long ('shutdown sessions server')";
-	case TRAFFIC_WAIT_ADDRESS:
-	case TRAFFIC_WAIT_NO_ADDRESS:
-		return "see whether keepalived runs on both members, tracks this file with weight 1, and preempts";
-	case TRAFFIC_NOTHING:
-	case TRAFFIC_CHECK_OTHER:
-	case TRAFFIC_SET_READY:
-	case TRAFFIC_SET_DRAIN:
-	case TRAFFIC_SET_MAINT:
-	case TRAFFIC_WEIGHT_ACTIVE:
-	case TRAFFIC_WEIGHT_STANDBY:
-	case TRAFFIC_RUN_DRAIN:
-	case TRAFFIC_RUN_READY:
-	case TRAFFIC_RUN_ACTIVE:
-		break;
-	}
-	return "try again";
+	return is_up(w, false, e);
 }
+
+static int address_is_here(struct doing *w, struct err *e)
+{
+	return has_address(w, true, e);
+}
+
+static int address_is_not_here(struct doing *w, struct err *e)
+{
+	return has_address(w, false, e);
+}
+
+#define ASKS_HAPROXY "see whether the service answers HAProxy's health check"
+#define ASKS_KEEPALIVED "see whether keepalived runs on both members, tracks this file with weight 1, and preempts"
+/* What is waited for: whether it is so (1, 0), and what helps where it does not get so. */
+static const struct wait {
+	int (*is_so)(struct doing *w, struct err *e);
+	const char *cure;
+} waits[] = {
+	[TRAFFIC_WAIT_UP] = {takes_requests, ASKS_HAPROXY},
+	[TRAFFIC_WAIT_FIT] = {is_fit, ASKS_HAPROXY},
+	[TRAFFIC_WAIT_POOL] = {is_pool_empty, ASKS_HAPROXY},
+	[TRAFFIC_WAIT_IDLE] = {is_idle, "give it more time, or end what runs so long ('shutdown sessions server')"},
+	[TRAFFIC_WAIT_ADDRESS] = {address_is_here, ASKS_KEEPALIVED},
+	[TRAFFIC_WAIT_NO_ADDRESS] = {address_is_not_here, ASKS_KEEPALIVED},
+};
 
 static int wait_until(struct doing *w, struct err *e)
 {
+	const struct wait *x = &waits[w->s->kind];
 	for (;;) {
 		struct err why = ERR_INIT;
-		int r = probe(w, &why);
+		int r = x->is_so(w, &why);
 		int64_t left = w->deadline_ms - now_ms(w);
 		if (r > 0)
 			return 0;
@@ -381,7 +361,7 @@ static int wait_until(struct doing *w, struct err *e)
 			return -1;
 		}
 		if (left <= 0)
-			return err_new(e, ERR_FAILED, "not in time (%.*s); %s", STR_ARG(w->seen), cure(w->s->kind));
+			return err_new(e, ERR_FAILED, "not in time (%.*s); %s", STR_ARG(w->seen), x->cure);
 		(void)poll(NULL, 0, left < POLL_MS ? (int)left : POLL_MS);
 		if (w->arena.total_bytes > 1 << 16) {
 			char seen[100];
