@@ -328,40 +328,6 @@ int cmd_clear_install(struct cmd_context *c, int argc, char **argv)
 
 /* -- rollback ------------------------------------------------------------------------------------------------------- */
 
-/* From which generation a change made `of`; 0 none. Going back makes nothing. */
-static uint32_t made_from(const struct env_history_entry *h, size_t n, uint32_t of)
-{
-	for (size_t i = n; i-- > 0;)
-		if (h[i].to == of && h[i].from && h[i].from < of && str_eq(h[i].result, STR("done")) &&
-		    !str_eq(h[i].operation, STR("rollback")) && !str_eq(h[i].operation, STR("abort")) &&
-		    !str_eq(h[i].operation, STR("auto-abort")) && !str_eq(h[i].operation, STR("switch")))
-			return h[i].from;
-	return 0;
-}
-
-/* Without a number: one change back. What the current one was made from, or where that was removed, what that one was made
- * from. */
-static int one_change_back(struct install *in, uint32_t *ret, struct err *e)
-{
-	struct cmd_context *c = in->c;
-	struct env_history_entry *h;
-	size_t n;
-	if (env_history(c->state, &c->arena, in->name, &h, &n, e) < 0)
-		return -1;
-	for (uint32_t from = made_from(h, n, in->info.current); from; from = made_from(h, n, from)) {
-		struct env_spec_file lock;
-		struct err gone = ERR_INIT;
-		if (env_generation_lock(c->state, &c->arena, in->name, from, &lock, &gone) < 0)
-			continue;
-		*ret = from;
-		return 0;
-	}
-	return err_new(e, ERR_NOT_FOUND,
-		       "environment '%.*s' has nothing to go back to from generation %u; 'slipway env history -n %.*s' "
-		       "lists what is kept, 'slipway install rollback -n %.*s to N' goes to any of it",
-		       STR_ARG(in->name), in->info.current, STR_ARG(in->name), STR_ARG(in->name));
-}
-
 /* A number, a label or "committed". */
 static int read_generation(struct install *in, const char *word, uint32_t *ret, struct err *e)
 {
@@ -390,7 +356,7 @@ static int wanted_generation(struct install *in, const struct upgrade_status *s,
 		*ret = s->from;
 		return 0;
 	}
-	return one_change_back(in, ret, e);
+	return env_generation_before(in->c->state, in->name, in->info.current, ret, e);
 }
 
 /* Nothing without --json. */

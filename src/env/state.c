@@ -613,6 +613,37 @@ int env_history(struct env_state *st, struct arena *a, struct str name, struct e
 	return rc;
 }
 
+/* From which generation a change made `of`; 0 none. Going back makes nothing. */
+static uint32_t made_from(const struct env_history_entry *h, size_t n, uint32_t of)
+{
+	for (size_t i = n; i-- > 0;)
+		if (h[i].to == of && h[i].from && h[i].from < of && str_eq(h[i].result, STR("done")) &&
+		    !str_eq(h[i].operation, STR("rollback")) && !str_eq(h[i].operation, STR("abort")) &&
+		    !str_eq(h[i].operation, STR("auto-abort")) && !str_eq(h[i].operation, STR("switch")))
+			return h[i].from;
+	return 0;
+}
+
+int env_generation_before(struct env_state *st, struct str env, uint32_t number, uint32_t *ret, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct env_history_entry *h;
+	struct env_generation_info *g;
+	size_t h_n, g_n;
+	if (env_history(st, &a, env, &h, &h_n, e) < 0 || env_generations(st, &a, env, &g, &g_n, e) < 0)
+		return -1;
+	for (uint32_t from = made_from(h, h_n, number); from; from = made_from(h, h_n, from))
+		for (size_t i = 0; i < g_n; i++)
+			if (g[i].number == from) {
+				*ret = from;
+				return 0;
+			}
+	return err_new(e, ERR_NOT_FOUND,
+		       "environment '%.*s' has nothing to go back to from generation %u; 'slipway env history -n %.*s' "
+		       "lists what is kept, 'slipway install rollback -n %.*s to N' goes to any of it",
+		       STR_ARG(env), number, STR_ARG(env), STR_ARG(env));
+}
+
 int env_digests_in_use(struct env_state *st, struct arena *a, uint8_t (**ret)[SHA256_SIZE], size_t *ret_n,
 		       struct err *e)
 {

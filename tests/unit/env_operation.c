@@ -206,6 +206,29 @@ TEST(too_much_detail_is_refused)
 	CHECK_INT(w.err.code, ERR_LIMIT);
 }
 
+TEST(one_change_back_goes_to_what_a_generation_was_made_from)
+{
+	static const struct env_history_entry made[] = {
+		{.operation = STR("update"), .result = STR("failed: no"), .from = 2, .to = 7},
+		{.operation = STR("update"), .result = STR("done"), .from = 2, .to = 7},
+		{.operation = STR("rollback"), .result = STR("done"), .from = 5, .to = 7}, /* makes nothing */
+		{.operation = STR("update"), .result = STR("done"), .from = 7, .to = 8},   /* 7 is no longer there */
+	};
+	auto_envs w = {0};
+	uint32_t before = 0;
+	two_generations(&w);
+	auto_ptr(env_hold) h = envs_hold(&w, "e");
+	for (size_t i = 0; i < sizeof(made) / sizeof(*made); i++)
+		CHECK_INT(env_history_add(h, &made[i], &w.err), 0);
+	CHECK_MSG(env_generation_before(w.st, STR("e"), 7, &before, &w.err) == 0, "%s", w.err.msg);
+	CHECK_INT(before, 2);
+	CHECK_INT(env_generation_before(w.st, STR("e"), 8, &before, &w.err), 0);
+	CHECK_INT(before, 2);
+	CHECK_INT(env_generation_before(w.st, STR("e"), 1, &before, &w.err), -1);
+	CHECK_MSG(w.err.code == ERR_NOT_FOUND && strstr(w.err.msg, "nothing to go back to from generation 1"), "%s",
+		  w.err.msg);
+}
+
 /* A database of the first schema: what was current is what was committed. */
 TEST(an_older_state_is_brought_up_to_date)
 {
