@@ -96,6 +96,8 @@ int cmd_need_store_to_read(struct cmd_context *c, struct err *e); /* for whoever
 /* True where e says that this user, or this file system, cannot be written: what changes nothing goes on without. */
 bool cmd_may_not_write(const struct err *e);
 int cmd_need_state(struct cmd_context *c, bool read_only, struct err *e);
+/* The environment that -n names, for commands that take none by themselves. */
+int cmd_need_name(const char *name, struct str *ret, struct err *e);
 int cmd_need_transfer(struct cmd_context *c, struct err *e);
 int cmd_need_cache(struct cmd_context *c, struct err *e);
 

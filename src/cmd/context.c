@@ -91,6 +91,14 @@ int cmd_need_store_to_read(struct cmd_context *c, struct err *e)
 	return -1;
 }
 
+int cmd_need_name(const char *name, struct str *ret, struct err *e)
+{
+	if (!name)
+		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
+	*ret = str_c(name);
+	return env_name_check(*ret, e);
+}
+
 int cmd_need_state(struct cmd_context *c, bool read_only, struct err *e)
 {
 	if (c->state)

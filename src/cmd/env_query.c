@@ -25,14 +25,6 @@ static void put_json_time(struct jw *w, const char *key, int64_t ms)
 	jw_kv_c(w, key, b.p);
 }
 
-static int need_name(const struct query_args *a, struct str *ret, struct err *e)
-{
-	if (!a->name)
-		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
-	*ret = str_c(a->name);
-	return env_name_check(*ret, e);
-}
-
 /* Parses the options of one of these commands; 0 to go on, else *code is the exit code. */
 static int begin(struct cmd_context *c, const struct cmd_option *options, int argc, char **argv, struct query_args *a,
 		 int *code)
@@ -189,7 +181,7 @@ int cmd_env_history(struct cmd_context *c, int argc, char **argv)
 	auto_answer answer = {0};
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
-	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0 ||
+	if (cmd_need_name(a.name, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0 ||
 	    env_history(c->state, &c->arena, name, &h, &hn, &e) < 0)
 		return cmd_fail(c, &e);
 	/* A removed environment has a history still. */
@@ -210,7 +202,7 @@ int cmd_env_history(struct cmd_context *c, int argc, char **argv)
 static int read_lock(struct cmd_context *c, const struct query_args *a, struct env_spec_file *ret, struct err *e)
 {
 	struct str name;
-	return need_name(a, &name, e) < 0 || cmd_need_state(c, true, e) < 0
+	return cmd_need_name(a->name, &name, e) < 0 || cmd_need_state(c, true, e) < 0
 		       ? -1
 		       : env_generation_lock(c->state, &c->arena, name, (uint32_t)a->generation, ret, e);
 }
@@ -364,7 +356,7 @@ int cmd_env_check(struct cmd_context *c, int argc, char **argv)
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
 	struct check k = {.c = c, .table = {.titles = titles, .columns = 4, .whole = 1 | 1 << 1}};
-	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0)
+	if (cmd_need_name(a.name, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0)
 		return cmd_fail(c, &e);
 	if (c->json) {
 		k.w = cmd_answer(&answer);

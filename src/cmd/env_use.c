@@ -12,14 +12,6 @@ struct use_args {
 	struct cmd_list words;
 };
 
-static int need_name(const struct use_args *a, struct str *ret, struct err *e)
-{
-	if (!a->name)
-		return err_new(e, ERR_USAGE, "which environment? name it with -n NAME; 'slipway env list' shows them");
-	*ret = str_c(a->name);
-	return env_name_check(*ret, e);
-}
-
 static int would_run(struct cmd_context *c, struct str name, const struct cmd_list *words, struct err *e)
 {
 	auto_answer a = {0};
@@ -50,7 +42,7 @@ int cmd_env_run(struct cmd_context *c, int argc, char **argv)
 		vec_release(&a.words);
 		return e.code != ERR_NONE ? cmd_fail(c, &e) : cmd_help(c);
 	}
-	if (need_name(&a, &name, &e) == 0 && !a.words.n)
+	if (cmd_need_name(a.name, &name, &e) == 0 && !a.words.n)
 		err_new(&e, ERR_USAGE, "run what? as in: slipway env run -n %s -- python -V", a.name);
 	if (e.code == ERR_NONE && c->dry_run) {
 		int rc = would_run(c, name, &a.words, &e);
@@ -84,7 +76,7 @@ int cmd_env_activate(struct cmd_context *c, int argc, char **argv)
 		return cmd_fail(c, &e);
 	if (c->help)
 		return cmd_help(c);
-	if (need_name(&a, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0 ||
+	if (cmd_need_name(a.name, &name, &e) < 0 || cmd_need_state(c, true, &e) < 0 ||
 	    env_activate_text(c->state, name, a.shell, a.deactivate, &b, &e) < 0)
 		return cmd_fail(c, &e);
 	if (!c->json)
@@ -115,7 +107,7 @@ static int wrap(struct cmd_context *c, const struct use_args *a, struct err *e)
 {
 	struct str name;
 	struct env_info info;
-	if (need_name(a, &name, e) < 0)
+	if (cmd_need_name(a->name, &name, e) < 0)
 		return -1;
 	if (!a->words.n)
 		return err_new(e, ERR_USAGE, "wrap which programs? as in: slipway env wrap -n %s python ipython",
