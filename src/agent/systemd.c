@@ -326,7 +326,14 @@ static void pause_ms(int64_t ms)
 	(void)poll(NULL, 0, (int)ms);
 }
 
-/* Whether this version runs, whatever else does. */
+static int not_running(const struct systemd *s, const char *unit, const struct service_status *now, struct err *e)
+{
+	return err_new(e, ERR_FAILED, "unit '%s' is %s%s%.*s; 'journalctl %s-u %s' shows what it said", unit,
+		       service_state_name(now->state), now->why.n ? ": " : "", STR_ARG(now->why),
+		       s->of_user ? "--user " : "", unit);
+}
+
+/* Whether this version runs, whatever else does. Where a socket could not be opened, it is that which is told of. */
 static int is_running(struct systemd *s, const struct unit_list *units, const struct service_ref *r, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
@@ -344,11 +351,14 @@ static int is_running(struct systemd *s, const struct unit_list *units, const st
 		if (now.state == SERVICE_RUNNING && now.generation == r->generation)
 			return 0;
 	}
-	if (!of)
-		return err_new(e, ERR_NOT_FOUND, "generation %u of it has no unit", r->generation);
-	return err_new(e, ERR_FAILED, "unit '%s' is %s%s%.*s; 'journalctl %s-u %s' shows what it said", of->name,
-		       service_state_name(now.state), now.why.n ? ": " : "", STR_ARG(now.why),
-		       s->of_user ? "--user " : "", of->name);
+	for (size_t i = 0; of && now.state == SERVICE_STOPPED && i < units->n; i++)
+		if (units_is_socket(&units->v[i]) && str_eq_c(x[i].active, "failed")) {
+			now.state = SERVICE_FAILED;
+			now.why = x[i].result;
+			of = &units->v[i];
+		}
+	return of ? not_running(s, of->name, &now, e)
+		  : err_new(e, ERR_NOT_FOUND, "generation %u of it has no unit", r->generation);
 }
 
 /* It runs as this version, and its checks pass as often as declared; what has said that it is ready may fail no oftener than declared. */

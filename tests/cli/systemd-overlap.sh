@@ -32,7 +32,7 @@ free_port()
 }
 port=$(free_port) other=$(free_port) units=$HOME/.config/systemd/user
 
-# server VERSION SOCKETS [OPTION]: a package with the example server
+# server VERSION SOCKETS [OPTION] [PROBE]: a package with the example server
 server()
 {
 	mkdir -p stage/bin stage/share/slipway/component
@@ -46,7 +46,7 @@ server()
 		    sockets: {$2, health: private}
 		    health:
 		      interval: 200ms
-		      probes: [{http: {address: health, path: /health}}, {http: {address: '127.0.0.1:$port', path: /health}}]
+		      probes: [{http: {address: health, path: /health}}, {http: {address: '127.0.0.1:$port', path: /health}}${4:+, $4}]
 	X
 	package stage web "$1"
 }
@@ -137,12 +137,21 @@ server 12 "$http" "--slow-start, '2000'"
 server 3 "$http, more: '127.0.0.1:$other'"
 server 4 "www: '127.0.0.1:$port'"
 server 5 "$http" --fail-health
+server 6 "$http" '' '{command: [/bin/false]}'
 job 1
 job 2
 mkdir -p "$SLIPWAY_ROOT"
 echo 'services: systemd-user' >"$SLIPWAY_ROOT/config.yml"
 t 'a channel' runs sw channel publish ch ./*.tar.bz2
 t 'an environment' sw env create -n e -c ch web=1
+python3 -c "import socket, time; s = socket.create_server(('127.0.0.1', $port)); print(flush=True); time.sleep(600)" >taken &
+taken_pid=$!
+for _ in $(seq 50); do [ -s taken ] || sleep 0.1; done
+t 'a port that is taken' must_fail 1 sw start e
+t 'is told of' has "unit 'slipway-e-web-http.socket' is failed: resources; 'journalctl --user -u slipway-e-web-http.socket'" err
+t 'and no unit is left' test -z "$(find "$units" -name 'slipway-e-*')"
+kill "$taken_pid"
+wait "$taken_pid" 2>/dev/null
 t 'its service' runs sw start e
 t 'one unit' alone e web slipway-e-web@1.service
 
@@ -190,6 +199,12 @@ t 'leaves the old one running' has 'runs on' err
 t 'which is the one that ran' alone e web "$last"
 t 'and is asked all the time' end_load 'a version that is not healthy' 1000
 t 'nothing is left of it' no_leftovers "$last"
+
+begin_load
+t 'what is found to be ill when it serves alone' must_fail 4 sw install add web=6 -n e -c ch activate issu
+t 'gives way to the old one' has 'the old version was started again' err
+t 'which runs alone' alone e web "$last"
+t 'and nobody noticed' end_load 'back when the old one had gone' 1000
 
 begin_load
 t 'another socket' runs sw install add web=3 -n e -c ch activate issu
