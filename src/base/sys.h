@@ -11,9 +11,10 @@
  *	FAULT=count:FILE       appends the number of calls made to FILE at exit
  *	FAULT=nosync           nothing is ever synced: a program that trusts the disk to do it
  *	FAULT=torn             what has a name loses it before another file is renamed to it
+ *	FAULT=deaf             a disk that is full or broken is not noticed: what fails with ENOSPC or EIO is taken for done
  *
- * The last two are mistakes: tests/fault/powercut.sh shows with them that it would find such ones.
- * which is what lets tests/fault sweep a whole operation: fail and stop at each call in turn, and check each time that
+ * The last three are mistakes: tests/fault/powercut.sh and pair-fails.sh show with them that they would find such ones. All this
+ * is what lets tests/fault sweep a whole operation: fail and stop at each call in turn, and check each time that
  * the old state still runs and the next command works. Calls made by child processes count in the child.
  * Writes that do not matter to the state (standard output, a socket) do not belong here.
  */

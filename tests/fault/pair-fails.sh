@@ -41,11 +41,26 @@ means()
 	[ -s said ] || { echo 'ends without a word'; return 1; }
 }
 
+# mend: a message that says which command brings both to one version is followed; in full, every other time, else the agents do it by themselves
+mend()
+{
+	[ "$rc" = 5 ] || return 0
+	[ -z "$full" ] || [ $((points % 2)) = 0 ] || return 0
+	come_back
+	mending=$(sed -n "s/.*'slipway \([^']*\)' \(brings both to one version\|does what is left of it\).*/\1/p" said | tail -n 1)
+	[ -n "$mending" ] || { echo 'no command is named'; return 1; }
+	await linked || return 1
+	# shellcheck disable=SC2086 # a list of words
+	member 1 tool $mending >said.mend 2>&1 || cat said.mend # an agent may have been faster
+	patience=25
+}
+
 # judge HOW
 judge()
 {
+	patience=150
 	[ "$1:$victim" != full:other ] || agent_down 2 kill
-	settle_down && means && both_whole || return 1
+	mend && settle_down && means && both_whole || return 1
 	[ "$2:$rc" != remove:0 ] || { member 1 one_generation && member 2 one_generation; } || return 1
 	[ $((points % 4)) != 0 ] || go_on || { echo "from $now it does not go on"; return 1; }
 }
@@ -82,6 +97,30 @@ one_sweep()
 	return $sweep_rc
 }
 
+# finds: a command that does not notice that a rename failed is found
+finds()
+{
+	case_of activate
+	name=activate victim=command points=0
+	back_to added
+	agents_up || return 1
+	member 1 "$killat" -v 0 EIO env FAULT=deaf "$SLIPWAY" install activate issu -n e >said 2>listed
+	agents_down
+	awk '$3 ~ /^renameat/ { print $1 }' listed >renames
+	while read -r k; do
+		back_to added
+		cut_command "$k" EIO env FAULT=deaf "$SLIPWAY" install activate issu -n e </dev/null || return 1
+		points=$((points + 1))
+		judge EIO activate >damage 2>&1 </dev/null
+		found=$?
+		[ "$found" = 0 ] || has 'litter\|says done\|its link leads to\|web.conf says\|generations with a row' damage || return 1
+		agents_down
+		[ "$found" = 0 ] || return 0
+	done <renames
+	echo "not found at $points points"
+	return 1
+}
+
 main()
 {
 	members_begin
@@ -95,6 +134,12 @@ main()
 			t "$name, calls fail: $victim" one_sweep "$victim" "$name"
 		done
 	done
+	case ${PAIR-} in
+	full:*) ;;
+	*)
+		t 'a command that does not look whether it could rename is found' finds
+		;;
+	esac
 	echo "# points: $(awk '{ n[$1] += $2; all += $2 } END { for (v in n) printf "%s %d, ", v, n[v]; print "all", all + 0 }' points)"
 	done_testing
 }

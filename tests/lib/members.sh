@@ -268,7 +268,7 @@ settle_down()
 		come_back
 		now=$(member 1 state) other=$(member 2 state)
 		case $now in
-		*' none' | *' added' | *' activated') [ "$now" != "$other" ] || return 0 ;;
+		"$was" | "$becomes" | *' none' | *' activated') [ "$now" != "$other" ] || return 0 ;; # what a one-shot has added is no rest
 		esac
 		settle_n=$((settle_n + 1))
 		[ "$settle_n" -lt "$patience" ] || { echo "after all this time member 1 is at '$now', member 2 at '$other'"; tail -n 20 agent?.log; return 1; }
