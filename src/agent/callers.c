@@ -140,7 +140,7 @@ static void on_child(void *ctx, pid_t pid, int status)
 	struct agent *g = c->agent;
 	(void)pid;
 	c->child = NULL;
-	bool killed = WIFSIGNALED(status) && !c->displaced;
+	bool killed = WIFSIGNALED(status) && !c->displaced, failed = c->report->seat.failed;
 	if (c->displaced)
 		agent_say(g->o, "pair: from %s: closed, it was idle and another one came", c->from);
 	else if (killed)
@@ -150,8 +150,9 @@ static void on_child(void *ctx, pid_t pid, int status)
 	forget(c);
 	(void)!callers_look(g, &(struct err){0}); /* somebody may have joined */
 	/* An environment whose services or timer it touched was named over its own connection to the agent, and is looked after when that
-	 * ends. Not so after each connection: settling asks the other member, whose agent would ask this one. */
-	if (killed)
+	 * ends. Not so after each connection: settling asks the other member, whose agent would ask this one. What it was ordered and could
+	 * not do is tried again at once, and then less and less often. */
+	if (killed || failed)
 		watch_look_all(g);
 }
 

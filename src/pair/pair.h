@@ -157,6 +157,7 @@ enum pair_seat_state {
 struct pair_seat {
 	_Atomic int state;
 	_Atomic int64_t since_ms; /* idle: on CLOCK_MONOTONIC */
+	_Atomic bool failed;	  /* an order was not carried out to its end: something may be left in the middle */
 	int wake_fd;		  /* an eventfd, which is told when the other member is there; -1: none */
 };
 /* True: it was idle, and takes no order any more; its process can be killed. */

@@ -358,7 +358,10 @@ static int answer_run(const struct asked *q, struct err *e)
 	if (r.verb == UPGRADE_ROLLBACK || (r.verb == UPGRADE_ADD && (!r.paired || !r.operation_id)))
 		return err_new(e, ERR_INPUT, "this is no order to one of a pair: it would change member %u alone",
 			       q->s->m->number);
-	return q->s->m->ops->run(q->s->m, &r, e);
+	int rc = q->s->m->ops->run(q->s->m, &r, e);
+	if (rc < 0 && q->s->o->seat)
+		q->s->o->seat->failed = true;
+	return rc;
 }
 
 static int answer_settle(const struct asked *q, struct err *e)
