@@ -163,6 +163,38 @@ static int undo_switch(struct env_hold *h, const struct switch_row *s, struct er
 	return -1;
 }
 
+/* 1: the rows say that it has switched. A transaction that ended with an error may be on disk all the same: SQLite says so of one whose journal
+ * it has removed, which is what commits, when it cannot sync the folder of that. */
+static int stands(struct env_hold *h, const struct switch_row *s, struct err *e)
+{
+	auto_ptr(db_query) q = NULL;
+	if (db_prepare(h->st,
+		       "SELECT 1 FROM environment WHERE name = ?1 AND current = ?2"
+		       " AND NOT EXISTS (SELECT 1 FROM journal WHERE env = ?1)",
+		       &q, e) < 0)
+		return -1;
+	db_bind_str(q, 1, hold_name(h));
+	db_bind_int(q, 2, s->to);
+	return db_step(q, e);
+}
+
+/* The link is where the journal says it is to be: whatever becomes of the rows, the next hold makes them follow. */
+static int finish_or_undo(struct env_hold *h, const struct switch_row *s, struct err *e)
+{
+	struct err why = ERR_INIT, second = ERR_INIT;
+	if (finish_switch(h, s, &why) == 0)
+		return 0;
+	int rc = stands(h, s, &second);
+	if (rc > 0)
+		return 0;
+	*e = why;
+	if (rc == 0)
+		return undo_switch(h, s, e);
+	err_ctx(e, "environment '%s' is at generation %u, or goes there with the next command", h->name, s->to);
+	e->code = ERR_UNCERTAIN;
+	return -1;
+}
+
 static int generation_exists(struct env_hold *h, uint32_t generation, struct err *e)
 {
 	auto_ptr(db_query) q = NULL;
@@ -201,7 +233,7 @@ int env_switch(struct env_hold *h, uint32_t generation, const char *operation, c
 		err_sys(e, "sync '%s'", h->name);
 		return undo_switch(h, &s, e);
 	}
-	return finish_switch(h, &s, e) < 0 ? undo_switch(h, &s, e) : 0;
+	return finish_or_undo(h, &s, e);
 }
 
 /* -- keeping ----------------------------------------------------------------------------------------------------- */

@@ -6,7 +6,8 @@
 # A command that had ended well has done it for good. Where the power went the host comes up in another boot, with an id of its own.
 #
 #	killed     the whole tree of processes, at each system call that changes something (tests/lib/killat.c)
-#	plain      the same, and with them an ext4 file system, with what its disk had (tests/lib/fsdown.c)
+#	failed     at each of them the call fails, and everything goes on: once, or as on a disk that has filled up
+#	plain      killed, and with them an ext4 file system, with what its disk had (tests/lib/fsdown.c)
 #	logflush   the same, its journal written: names are there, data that nobody synced are not
 #	replayed   the command runs to its end on a disk that logs; then that disk as it was after each write, and with only some of
 #	           the writes since its last flush (tests/lib/blocklog.c)
@@ -98,6 +99,7 @@ judge()
 {
 	now=$(at)
 	[ -z "$1" ] || [ "$now" = "$becomes" ] || { echo "it had ended well, and is: $now"; return 1; }
+	[ "$recipe:$rc" != failed:4 ] || [ "$now" = "$back" ] || { echo "it had gone back, it said, and is: $now"; return 1; }
 	"$SLIPWAY" install label committed x -n e >said.settled 2>&1 || : # the least that changes something
 	now=$(at)
 	case $now in
@@ -117,7 +119,7 @@ judge()
 # It leaves 0 in $rc where the command had ended well.
 begin()
 {
-	if [ "$recipe" != killed ]; then
+	if on_disk; then
 		umount "$M" 2>/dev/null || :
 		cp --sparse=always "$kind-$from.img" disk.img && mount -o loop,noatime disk.img "$M"
 	else
@@ -126,17 +128,24 @@ begin()
 	fi
 }
 
+# on_disk: the recipe wants one
+on_disk()
+{
+	[ "$recipe" != killed ] && [ "$recipe" != failed ]
+}
+
 cut_at()
 {
 	n=$1 side=$2
 	shift 2
 	"$killat" "$n" "$side" env FAULT="$mistake" "$@" >said 2>&1
 	rc=$?
-	case $rc in
-	0 | 137) ;;
+	case $recipe:$rc in
+	*:0 | *:137) ;;
+	failed:1 | failed:4 | failed:5) ;;
 	*) echo "exit status $rc:"; cat said; return 1 ;;
 	esac
-	[ "$recipe" = killed ] && return
+	on_disk || return 0
 	"$fsdown" "$M" "$recipe" && umount "$M" && mount -o loop,noatime disk.img "$M" && another_boot
 }
 
@@ -150,7 +159,7 @@ another_boot()
 swept()
 {
 	begin || return 2
-	"$killat" -c made 0 before "$@" >said 2>&1 || { echo 'fails without a cut:'; cat said; return 1; }
+	"$killat" -c made 0 "${sides%% *}" "$@" >said 2>&1 || { echo 'fails without a cut:'; cat said; return 1; }
 	now=$(at)
 	[ "$now" = "$becomes" ] || { echo "without a cut: $now"; return 1; }
 	calls=$(cat made)
@@ -291,10 +300,12 @@ set_steps()
 	if [ -n "$full" ]; then
 		step=1 flush_step=1 seeds='1 2 3'
 		[ "$1" != killed ] || sides='before after'
+		[ "$1" != failed ] || sides='EIO ENOSPC full'
 		return
 	fi
 	case $1 in
 	killed) step=4 ;;
+	failed) step=6 sides='EIO full' ;;
 	plain | logflush) step=13 ;;
 	replayed) step=17 flush_step=7 ;;
 	esac
@@ -308,7 +319,7 @@ sweep_kind()
 	cases='add activate commit abort rollback remove'
 	[ -z "$full" ] || cases="$cases one-shot first update"
 	for recipe in $recipes; do
-		[ "$recipe" = killed ] || make_images || { fail "$kind: make disks"; return; }
+		! on_disk || make_images || { fail "$kind: make disks"; return; }
 		for name in $cases; do
 			wanted "$kind: $name, $recipe" || continue
 			set_steps "$recipe"
@@ -333,7 +344,7 @@ can_cut()
 {
 	recipes=''
 	if "$killat" 1 before mkdir x; [ $? = 137 ] && [ ! -e x ]; then
-		recipes=killed
+		recipes='killed failed'
 	else
 		skip 'processes are killed at each call' 'kernel does not let us trace'
 		return
@@ -484,8 +495,10 @@ catches()
 	for recipe in $recipes; do
 		sides=before first=1 step=20 flush_step=1 seeds='1 2'
 		[ "$recipe" != killed ] || step=1
+		[ "$recipe" != failed ] || step=1 sides=EIO
 		case $recipe in
 		killed) t 'killed: a rename in two steps is found' finds killed activate torn ;;
+		failed) t 'failed: a program that takes what failed for done is found' finds failed activate deaf ;;
 		*) t "$recipe: a program that does not sync is found" finds "$recipe" add nosync ;;
 		esac
 	done
@@ -501,12 +514,12 @@ main()
 	sweep_kind component
 	sweep_kind no-component
 	for recipe in $recipes; do
-		[ "$recipe" = replayed ] || ! wanted "timer, $recipe" || t "a timer that ends without power, $recipe" rings "$recipe"
+		[ "$recipe" = replayed ] || [ "$recipe" = failed ] || ! wanted "timer, $recipe" || t "a timer that ends without power, $recipe" rings "$recipe"
 	done
 	for recipe in $recipes; do
 		wanted "timer, $recipe" || continue
 		case $recipe in
-		replayed) ;;
+		replayed | failed) ;;
 		killed) t 'a timer counts from the boot, whatever the clock on the wall says' boots killed in_one_boot ;;
 		*)
 			for which in in_another_boot in_the_past too_late too_late_for_the_agent; do
