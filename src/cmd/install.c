@@ -536,8 +536,8 @@ static int add_size(void *ctx, int dirfd, const char *name, const char *rel, con
 }
 
 struct removal {
-	struct env_generation_info *v;
-	size_t n;
+	struct env_generation_info *v, *kept; /* kept: by their labels */
+	size_t n, kept_n;
 	uint64_t freed;
 };
 
@@ -549,9 +549,14 @@ static int choose_removals(struct install *in, uint32_t number, struct removal *
 	if (env_generations(c->state, &c->arena, in->name, &all, &n, e) < 0)
 		return -1;
 	r->v = arena_array(&c->arena, struct env_generation_info, n);
+	r->kept = arena_array(&c->arena, struct env_generation_info, n);
 	for (size_t i = 0; i < n; i++) {
 		if (number ? all[i].number != number : all[i].state != ENV_INACTIVE)
 			continue;
+		if (!number && all[i].label.n) {
+			r->kept[r->kept_n++] = all[i];
+			continue;
+		}
 		const char *dir = arena_printf(&c->arena, "env/%.*s/%u", STR_ARG(in->name), all[i].number);
 		if (fs_walk(c->root_fd, dir, add_size, &r->freed, e) < 0)
 			return -1;
@@ -574,6 +579,11 @@ static int removed_answer(struct install *in, const struct removal *r)
 	for (size_t i = 0; i < r->n; i++)
 		jw_int(w, r->v[i].number);
 	jw_array_end(w);
+	jw_key(w, "kept_by_label");
+	jw_array(w);
+	for (size_t i = 0; i < r->kept_n; i++)
+		jw_int(w, r->kept[i].number);
+	jw_array_end(w);
 	jw_kv_int(w, "freed_bytes", (int64_t)r->freed);
 	return cmd_answer_print(c, &a);
 }
@@ -587,6 +597,10 @@ static void say_removed(struct install *in, const struct removal *r)
 	cmd_say(c, "%s of '%.*s': %s; generation %u stays current",
 		c->dry_run ? "would remove generations" : "removed generations", STR_ARG(in->name),
 		r->n ? list.p : "none", in->info.current);
+	for (size_t i = 0; i < r->kept_n; i++)
+		cmd_say(c,
+			"kept: generation %u, whose label is '%.*s'; 'slipway install remove inactive %u -n %.*s' removes it",
+			r->kept[i].number, STR_ARG(r->kept[i].label), r->kept[i].number, STR_ARG(in->name));
 	out_put_size(&size, r->freed);
 	if (r->n)
 		cmd_say(c, "%s: %s; packages that nothing uses any more stay in the store until 'slipway store gc'",

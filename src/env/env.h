@@ -274,7 +274,8 @@ int env_owner(struct env_state *st, struct arena *a, struct str env, uint32_t ge
 int env_find_generation(struct env_state *st, struct str env, struct str text, uint32_t *ret, struct err *e);
 /* One change back: what the generation was made from, or where that was removed, what that one was made from. ERR_NOT_FOUND. */
 int env_generation_before(struct env_state *st, struct str env, uint32_t number, uint32_t *ret, struct err *e);
-/* Removes a generation that is neither current nor committed (its files, its row); 0: all such. */
+/* Removes a generation that is neither current nor committed (its files, its row); 0: all such but those with a label, which a person
+ * means to go back to. */
 int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e);
 /* Removes the environment with all its generations; its history stays. */
 int env_remove(struct env_hold *h, const struct env_opts *o, struct err *e);

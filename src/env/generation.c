@@ -745,10 +745,13 @@ int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e
 	}
 	if (db_begin(h->st, e) < 0)
 		return -1;
-	if (remove_rows(h,
-			generation ? "number = ?2"
-				   : "number <> ?2 AND number <> (SELECT committed FROM environment WHERE name = ?1)",
-			generation ? generation : current, e) < 0) {
+	if (remove_rows(
+		    h,
+		    generation
+			    ? "number = ?2"
+			    : "number <> ?2 AND number NOT IN (SELECT number FROM generation WHERE env = ?1 AND label <> '') AND"
+			      " number <> (SELECT committed FROM environment WHERE name = ?1)",
+		    generation ? generation : current, e) < 0) {
 		db_rollback(h->st);
 		return -1;
 	}

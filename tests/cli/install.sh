@@ -221,8 +221,17 @@ t 'a label is taken away' runs sw install label first ''
 t 'a dry run of remove' runs sw install remove inactive --dry-run
 t 'names them' has "would remove generations of 'web': 5, 6, 7, 8; generation 3 stays current" err
 t 'not the committed one' must_fail 2 sw install remove inactive 3
+sw -q install label 7 good -n web
+t 'a label keeps a generation' runs sw install remove inactive --dry-run --json
+t 'a dry run says so' python3 -c 'import json; x = json.load(open("out")); assert x["removed"] == [5, 6, 8] and x["kept_by_label"] == [7], x'
 t 'remove inactive' runs sw install remove inactive
+t 'tells what it removes' has "^removed generations of 'web': 5, 6, 8; generation 3 stays current$" err
+t 'what it keeps, and how that goes' has "^kept: generation 7, whose label is 'good'; 'slipway install remove inactive 7 -n web' removes it$" err
 t 'says how much' has '^freed: [0-9.]* [kM]*B' err
+t 'back to it' runs sw install rollback to good
+t 'there' state none 7 7
+sw -q install rollback to 3
+t 'by its label it goes' runs sw install remove inactive good
 t 'one is left' runs sw show install summary --json
 t 'as JSON' python3 -c 'import json; assert [g["state"] for g in json.load(open("out"))["environments"][0]["generations"]] == ["C"]'
 sw -q install add web=1.1
