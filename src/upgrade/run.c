@@ -88,7 +88,7 @@ static int lay_out(struct run *r, struct err *e)
 	if (look_again(r, e) < 0 || run_save(r, e) < 0)
 		return -1;
 	o = run_switch_opts(r, false);
-	return r->plain ? 0 : env_keep(r->o->hold, r->op.to, operation_word(r, "add"), &o, e);
+	return r->plain ? 0 : env_keep(r->o->hold, r->op.to, "add", &o, e);
 }
 
 static int add(struct run *r, struct err *e)
