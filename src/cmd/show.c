@@ -191,6 +191,14 @@ struct log {
 	size_t n;
 };
 
+static int by_start(const void *x, const void *y)
+{
+	const struct env_operation_step *a = x, *b = y;
+	return a->started_ms != b->started_ms ? (a->started_ms < b->started_ms ? -1 : 1)
+	       : a->ended_ms != b->ended_ms   ? (a->ended_ms > b->ended_ms ? -1 : 1)
+					      : str_cmp(a->name, b->name);
+}
+
 /* The steps of an operation are shown with the last line of its history. */
 static int read_log(struct cmd_context *c, struct str name, struct log *l, struct err *e)
 {
@@ -206,6 +214,8 @@ static int read_log(struct cmd_context *c, struct str name, struct log *l, struc
 		if (last &&
 		    env_operation_steps(c->state, &c->arena, l->h[i].operation_id, &l->steps[i], &l->steps_n[i], e) < 0)
 			return -1;
+		if (l->steps_n[i]) /* a stage is written at its end */
+			qsort(l->steps[i], l->steps_n[i], sizeof(**l->steps), by_start);
 	}
 	return 0;
 }
@@ -238,6 +248,7 @@ static void put_step(struct jw *w, const void *ctx, size_t i)
 	jw_kv_str(w, "result", s[i].result);
 	put_time(w, "started", s[i].started_ms);
 	put_time(w, "ended", s[i].ended_ms);
+	jw_kv_int(w, "took_ms", s[i].ended_ms - s[i].started_ms);
 }
 
 static void put_entry(struct jw *w, const void *ctx, size_t i)

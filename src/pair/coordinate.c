@@ -7,14 +7,29 @@
 
 #include "pair/reconcile.h"
 
+static int64_t now_ms(const struct coordinator *k)
+{
+	const struct clock *c = k->clock ? k->clock : &clock_system;
+	return c->wall_ms(c);
+}
+
 static void begin_part(struct coordinator *k, const char *name)
 {
+	k->part_started_ms = now_ms(k);
 	coordinate_tell(k, UPGRADE_EVENT_BEGIN, 0, 0, false, name, NULL);
 }
 
 static int end_part(struct coordinator *k, const char *name, int rc, const struct err *e)
 {
 	coordinate_tell(k, UPGRADE_EVENT_FINISH, 0, 0, true, name, rc < 0 ? e : NULL);
+	const struct env_operation_step s = {
+		.name = str_c(arena_printf(&k->arena, "STAGE %d: %s", (int)k->stage, name)),
+		.result = rc < 0 ? str_c(e->msg) : STR("passed"),
+		.started_ms = k->part_started_ms,
+		.ended_ms = now_ms(k),
+	};
+	if (k->id && k->stage >= 0)
+		coordinate_log(k, &s);
 	return rc;
 }
 
@@ -31,6 +46,7 @@ static int end_on(struct coordinator *k, uint32_t n, const char *name, int rc, c
 
 static void stage(struct coordinator *k, int64_t number, const char *title)
 {
+	k->stage = number;
 	coordinate_tell(k, UPGRADE_EVENT_STAGE, 0, number, false, title, NULL);
 }
 
@@ -51,6 +67,7 @@ static int failed(struct coordinator *k, const struct upgrade_request *q, struct
 	static const char name[] = "install_abort";
 	const struct coordinate_back b = {.keep_state = q->keep_state, .step = name};
 	struct err second = ERR_INIT;
+	k->stage = -1;
 	begin_part(k, name);
 	int rc = coordinate_go_back(k, &b, &second);
 	end_part(k, name, rc, &second);
@@ -274,6 +291,7 @@ static int commit(struct coordinator *k, const struct upgrade_request *q, struct
 	struct upgrade_request r = *q;
 	uint32_t active = k->role.active, standby = coordinate_standby(k);
 	r.verb = UPGRADE_COMMIT;
+	k->stage = 0;
 	if (coordinate_sanity(k, &r, e) < 0)
 		return -1;
 	k->id = arena_strdup(&k->arena, k->st[1].operation_id);
@@ -470,6 +488,7 @@ int coordinate_run(struct coordinator *k, const struct upgrade_request *q, struc
 	if (q->verb >= sizeof(verbs) / sizeof(*verbs))
 		return err_new(e, ERR_USAGE, "this is an order to one member, and no request to a pair");
 	const struct verb *v = &verbs[q->verb];
+	k->stage = -1;
 	coordinate_tell(k, UPGRADE_EVENT_START, 0, 0, false, title_of(q), NULL);
 	int rc = coordinate_begin(k, e) < 0 || refuse_alone(k, v, e) < 0 ||
 				 (will_move_traffic(q) && coordinate_hold_roles(k, k->role_wait_ms, e) < 0)

@@ -34,7 +34,8 @@ struct coordinator {
 	bool looked[PAIR_MEMBERS + 1], lost[PAIR_MEMBERS + 1];
 	bool said_no_traffic, moves_traffic;
 	bool holds_roles;
-	const char *id;	   /* of the operation */
+	const char *id;			/* of the operation */
+	int64_t stage, part_started_ms; /* of the part under way; stage -1: it has none, and is not logged */
 	const char *again; /* the command that finishes what is done on one of them; NULL: as their states say */
 };
 enum { COORDINATE_WAIT_MS = 60 * 1000, COORDINATE_LATER_MS = 30 * 1000 };
@@ -62,6 +63,8 @@ int coordinate_begin(struct coordinator *k, struct err *e);
 /* Fills in st[n]; what it was last where the member does not answer any more. */
 int coordinate_look(struct coordinator *k, uint32_t n, struct err *e);
 int coordinate_order(struct coordinator *k, uint32_t n, const struct upgrade_request *q, struct err *e);
+/* In the logs of both, as far as they can be reached: what cannot be kept hinders nothing. */
+void coordinate_log(struct coordinator *k, const struct env_operation_step *s);
 int coordinate_step(struct coordinator *k, uint32_t n, enum upgrade_verb verb, struct err *e);
 int coordinate_wait_healthy(struct coordinator *k, uint32_t n, struct err *e);
 int coordinate_traffic(struct coordinator *k, enum traffic_verb verb, uint32_t n, struct err *e);

@@ -18,8 +18,9 @@ struct local {
 	struct upgrade_opts o; /* hold and env: of what is held */
 	char *env;
 	struct env_hold *hold;
-	int role_fd;		 /* its lock; -1: not held */
-	struct store *own_store; /* where the caller has none: the agent serves many who need none */
+	int role_fd;			   /* its lock; -1: not held */
+	const char *own_who, *own_command; /* where nobody else asks */
+	struct store *own_store;	   /* where the caller has none: the agent serves many who need none */
 	/* What was laid out is compared once for a generation: whoever waits for health looks often. */
 	struct {
 		uint32_t generation;
@@ -250,6 +251,8 @@ static int local_hold(struct member *m, struct str env, int64_t wait_ms, struct 
 		return err_new(e, ERR_USAGE, "member %u holds environment '%s' already", m->number, l->env);
 	if (env_hold(l->o.state, env, wait_ms, &l->hold, e) < 0)
 		return -1;
+	l->o.env_opts.who = m->who ? m->who : l->own_who;
+	l->o.env_opts.command = m->command ? m->command : l->own_command;
 	l->env = str_dup(env);
 	l->o.env = str_c(l->env);
 	l->o.hold = l->hold;
@@ -348,6 +351,12 @@ static int local_role_set(struct member *m, const struct pair_role *r, struct er
 	return role_write(of(m)->o.root_fd, r, e);
 }
 
+static int local_log(struct member *m, struct str id, const struct env_operation_step *s, struct err *e)
+{
+	struct local *l = of(m);
+	return need_hold(l, e) < 0 ? -1 : env_operation_log(l->hold, id, s, e);
+}
+
 static void local_free(struct member *m)
 {
 	local_release(m);
@@ -371,11 +380,14 @@ int member_local(const struct pair_opts *o, uint32_t number, struct member **ret
 		.role_get = local_role_get,
 		.role_set = local_role_set,
 		.free = local_free,
+		.log = local_log,
 	};
 	if (number < 1 || number > PAIR_MEMBERS)
 		return err_new(e, ERR_USAGE, "there is no member %u; members are 1 and 2", number);
 	struct local *l = xcalloc(1, sizeof(*l));
 	*l = (struct local){.m = {.ops = &ops, .number = number, .local = true}, .o = o->local, .role_fd = -1};
+	l->own_who = o->local.env_opts.who;
+	l->own_command = o->local.env_opts.command;
 	l->o.hold = NULL;
 	l->o.event = on_event;
 	l->o.ctx = l;

@@ -44,6 +44,8 @@ struct member_ops {
 	int (*role_get)(struct member *m, struct arena *a, struct pair_role *ret, struct err *e);
 	int (*role_set)(struct member *m, const struct pair_role *r, struct err *e);
 	void (*free)(struct member *m);
+	/* A stage of the operation, for the log that stays with the history. NULL: it is not kept. */
+	int (*log)(struct member *m, struct str id, const struct env_operation_step *s, struct err *e);
 };
 struct member {
 	const struct member_ops *ops;
@@ -51,6 +53,8 @@ struct member {
 	bool local;
 	upgrade_event_fn *event; /* may be NULL; member is filled in */
 	void *ctx;
+	const char *who,
+		*command; /* whose request it is, for histories; set before hold. NULL: as the member itself says */
 };
 void member_free(struct member *m);
 /* Puts "member 2: " before a message that does not begin with the member's name already. -1. */

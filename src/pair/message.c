@@ -379,6 +379,53 @@ int message_read_checks(const struct json *j, struct arena *a, struct upgrade_ch
 	return 0;
 }
 
+/* -- histories ------------------------------------------------------------------------------------------------------ */
+
+enum { PERSON_MAX = 256, COMMAND_MAX = 4096, STAGE_MAX = 128 };
+
+void message_put_person(struct jw *w, const char *who, const char *command)
+{
+	if (who)
+		put_text(w, "who", str_head(str_c(who), PERSON_MAX));
+	if (command)
+		put_text(w, "command", str_head(str_c(command), COMMAND_MAX));
+}
+
+int message_read_person(const struct json *j, struct arena *a, uint32_t member, const char **ret_who,
+			const char **ret_command, struct err *e)
+{
+	struct str who = STR_NONE, command = STR_NONE;
+	if (opt_text(j, "who", &who, e) < 0 || opt_text(j, "command", &command, e) < 0)
+		return -1;
+	if (who.n > PERSON_MAX || command.n > COMMAND_MAX)
+		return err_new(e, ERR_LIMIT, "message: who asks, or by which command, is too long");
+	if (who.n)
+		*ret_who = arena_printf(a, "%.*s (member %u)", STR_ARG(who), member);
+	if (command.n)
+		*ret_command = arena_strdup(a, command);
+	return 0;
+}
+
+void message_put_log(struct jw *w, const struct env_operation_step *s)
+{
+	put_text(w, "name", s->name);
+	put_text(w, "result", s->result);
+	jw_kv_int(w, "started_ms", s->started_ms);
+	jw_kv_int(w, "ended_ms", s->ended_ms);
+}
+
+int message_read_log(const struct json *j, struct env_operation_step *ret, struct err *e)
+{
+	*ret = (struct env_operation_step){0};
+	if (opt_text(j, "name", &ret->name, e) < 0 || opt_text(j, "result", &ret->result, e) < 0 ||
+	    message_get_number(j, "started_ms", 0, INT64_MAX, &ret->started_ms, e) < 0 ||
+	    message_get_number(j, "ended_ms", 0, INT64_MAX, &ret->ended_ms, e) < 0)
+		return -1;
+	if (!str_starts(ret->name, STR("STAGE ")) || ret->name.n > STAGE_MAX || ret->result.n > ERR_MSG_SIZE)
+		return err_new(e, ERR_INPUT, "message: this is no stage of an operation");
+	return 0;
+}
+
 /* -- steps of traffic ----------------------------------------------------------------------------------------------- */
 
 const char *message_step_word(enum traffic_step_kind k)

@@ -30,6 +30,13 @@ int message_read_status(const struct json *j, struct pair_member_status *ret, st
 void message_put_role(struct jw *w, const struct pair_role *r);
 int message_read_role(const struct json *j, struct pair_role *ret, struct err *e);
 
+/* Who asks, and by which command, for histories: "root (member 2)" there. Left out: *ret is not changed. */
+void message_put_person(struct jw *w, const char *who, const char *command);
+int message_read_person(const struct json *j, struct arena *a, uint32_t member, const char **ret_who,
+			const char **ret_command, struct err *e);
+/* A stage of an operation, for the log. */
+void message_put_log(struct jw *w, const struct env_operation_step *s);
+int message_read_log(const struct json *j, struct env_operation_step *ret, struct err *e);
 void message_put_checks(struct jw *w, const struct upgrade_check *v, size_t n);
 int message_read_checks(const struct json *j, struct arena *a, struct upgrade_check **ret, size_t *ret_n,
 			struct err *e);

@@ -194,6 +194,15 @@ int coordinate_step(struct coordinator *k, uint32_t n, enum upgrade_verb verb, s
 	return coordinate_order(k, n, &q, e);
 }
 
+void coordinate_log(struct coordinator *k, const struct env_operation_step *s)
+{
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		struct err missed = ERR_INIT;
+		if (coordinate_reaches(k, n) && k->m[n]->ops->log)
+			(void)came_back(k, n, k->m[n]->ops->log(k->m[n], str_c(k->id), s, &missed), &missed);
+	}
+}
+
 static int64_t wait_of(int64_t ms)
 {
 	return ms ? ms : COORDINATE_WAIT_MS;

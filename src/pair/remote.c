@@ -154,6 +154,7 @@ static int remote_hold(struct member *m, struct str env, int64_t wait_ms, struct
 	struct jw *w = begin(&q, "hold");
 	jw_kv_str(w, "env", env);
 	jw_kv_int(w, "wait_ms", wait_ms < MESSAGE_WAIT_MAX_MS ? wait_ms : MESSAGE_WAIT_MAX_MS);
+	message_put_person(w, m->who, m->command);
 	if (ask_plain(r, &q, e) < 0)
 		return -1;
 	r->held = true;
@@ -258,6 +259,16 @@ static int remote_preflight(struct member *m, const struct upgrade_request *requ
 	return failed;
 }
 
+static int remote_log(struct member *m, struct str id, const struct env_operation_step *s, struct err *e)
+{
+	struct remote *r = remote_of(m);
+	auto_question q = {0};
+	struct jw *w = begin(&q, "log");
+	jw_kv_str(w, "id", id);
+	message_put_log(w, s);
+	return ask_plain(r, &q, e);
+}
+
 static int remote_run(struct member *m, const struct upgrade_request *request, struct err *e)
 {
 	struct remote *r = remote_of(m);
@@ -325,6 +336,7 @@ struct member *member_remote(struct link *l, uint32_t number)
 		.hold = remote_hold,
 		.release = remote_release,
 		.preflight = remote_preflight,
+		.log = remote_log,
 		.copy = remote_copy,
 		.run = remote_run,
 		.settle = remote_settle,

@@ -53,10 +53,14 @@ static void open_other(struct pairing *p)
 {
 	struct link *l;
 	struct err why = ERR_INIT;
-	if (link_connect(p->o->local.root_fd, &p->pair, LINK_CONNECT_MS, &l, &why) < 0)
+	if (link_connect(p->o->local.root_fd, &p->pair, LINK_CONNECT_MS, &l, &why) < 0) {
 		lose_other(p, &why);
-	else
-		p->m[other_of(p)] = member_remote(l, other_of(p));
+		return;
+	}
+	struct member *m = member_remote(l, other_of(p));
+	m->who = p->o->local.env_opts.who;
+	m->command = p->o->local.env_opts.command;
+	p->m[other_of(p)] = m;
 }
 
 /* The link is made when it is needed: who waits here for somebody else's end is no idle guest there. */

@@ -30,7 +30,8 @@ struct session {
 	struct arena recipe_arena;
 	struct env_spec_file recipe;
 	bool has_recipe;
-	struct buf coming; /* of a recipe that is not whole yet */
+	struct arena person_arena; /* whoever asks, as the other member names them */
+	struct buf coming;	   /* of a recipe that is not whole yet */
 	size_t coming_size;
 };
 
@@ -182,6 +183,10 @@ static int answer_hold(const struct asked *q, struct err *e)
 		return -1;
 	if (s->held)
 		return err_new(e, ERR_FAILED, "'%s' is held already over this link", s->env);
+	arena_release(&s->person_arena);
+	s->m->who = s->m->command = NULL;
+	if (message_read_person(q->m->json, &s->person_arena, 3 - s->m->number, &s->m->who, &s->m->command, e) < 0)
+		return -1;
 	if (hold(s, hold_env, env, wait_ms, e) < 0)
 		return -1;
 	s->held = true;
@@ -397,6 +402,15 @@ static int answer_set_role(const struct asked *q, struct err *e)
 	return q->s->m->ops->role_set(q->s->m, &role, e);
 }
 
+static int answer_log(const struct asked *q, struct err *e)
+{
+	struct str id;
+	struct env_operation_step step;
+	if (message_get_id(q->m->json, "id", &id, e) < 0 || message_read_log(q->m->json, &step, e) < 0)
+		return -1;
+	return q->s->m->ops->log ? q->s->m->ops->log(q->s->m, id, &step, e) : 0;
+}
+
 /* ------------------------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -404,19 +418,13 @@ static const struct {
 	bool needs_hold;
 	int (*answer)(const struct asked *q, struct err *e);
 } questions[] = {
-	{"hold-role", true, answer_hold_role},
-	{"have", true, answer_have},
-	{"hold", false, answer_hold},
-	{"look", false, answer_look},
-	{"outcome", false, answer_outcome},
-	{"preflight", true, answer_preflight},
-	{"put", true, answer_put},
-	{"recipe", true, answer_recipe},
-	{"release", false, answer_release},
-	{"role", false, answer_role},
-	{"run", true, answer_run},
-	{"set-role", true, answer_set_role},
-	{"settle", true, answer_settle},
+	{"hold-role", true, answer_hold_role}, {"have", true, answer_have},
+	{"hold", false, answer_hold},	       {"log", true, answer_log},
+	{"look", false, answer_look},	       {"outcome", false, answer_outcome},
+	{"preflight", true, answer_preflight}, {"put", true, answer_put},
+	{"recipe", true, answer_recipe},       {"release", false, answer_release},
+	{"role", false, answer_role},	       {"run", true, answer_run},
+	{"set-role", true, answer_set_role},   {"settle", true, answer_settle},
 	{"traffic", true, answer_traffic},
 };
 
@@ -525,6 +533,8 @@ int session_serve(struct link *l, struct member *m, const struct pair_opts *o, s
 	release(&s);
 	copy_release(&s.copying);
 	forget_recipe(&s);
+	m->who = m->command = NULL;
+	arena_release(&s.person_arena);
 	buf_release(&s.coming);
 	store_free(s.own_store);
 	return rc;

@@ -50,6 +50,16 @@ static int version_of(struct env_state *st, struct arena *a, struct str env, uin
 	return 0;
 }
 
+/* The stages of a pair are for the log: what this host did is in its own steps. */
+static size_t without_stages(struct env_operation_step *v, size_t n)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < n; i++)
+		if (!str_starts(v[i].name, STR("STAGE ")))
+			v[kept++] = v[i];
+	return kept;
+}
+
 static int fill_operation(struct env_state *st, struct arena *a, const struct env_operation *op,
 			  struct upgrade_status *ret, struct err *e)
 {
@@ -64,6 +74,7 @@ static int fill_operation(struct env_state *st, struct arena *a, const struct en
 	ret->title = str_c(op_state_title(s));
 	ret->in_progress = true;
 	ret->one_shot = op->one_shot;
+	ret->steps_n = without_stages(steps, ret->steps_n);
 	ret->steps = steps;
 	if (ret->steps_n)
 		ret->last_operation = steps[ret->steps_n - 1].name;

@@ -201,6 +201,26 @@ committed()
 		'install_commit_remote: Passed on [1]' 'SUCCESS: install_commit'
 }
 t 'commit on both' committed
+# Either has the stages with their times, and who asked where.
+logged()
+{
+	for m in 1 2; do
+		on "$m" show install log -n web --json >log.json || return 1
+		python3 -c '
+import json, sys
+log = json.load(open("log.json"))["environments"][0]["log"]
+who = {x["operation"]: x["who"] for x in log if x["to"] == 2}
+other = " (member %d)" % (3 - int(sys.argv[1]))
+assert [who[k].endswith(other) for k in ("add", "activate", "commit")] == ([True, False, False] if sys.argv[1] == "1" else [False, True, True]), who
+assert not any(x["command"].endswith("slipway agent") for x in log), log
+steps = [s for s in log[-1]["steps"] if s["name"].startswith("STAGE")]
+assert [s["name"] for s in steps] == ["STAGE 1: install_remote", "STAGE 2: standby reload",
+    "STAGE 2: wait for Standby to reach terminal redundancy state", "STAGE 3: install_active", "STAGE 4: active reload",
+    "STAGE 0: install_commit_2", "STAGE 1: install_commit_remote"], steps
+assert all(s["result"] == "passed" and s["took_ms"] >= 0 for s in steps) and sum(s["took_ms"] for s in steps) > 0, steps' "$m" || return 1
+	done
+}
+t 'the log on both has who and how long' logged
 aborted()
 {
 	on 1 -q install add web=1.4 && on 1 -q install activate issu && are activated 1.4 && on 2 install abort issu >out && are none 1.1

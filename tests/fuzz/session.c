@@ -127,6 +127,13 @@ static int on_role_set(struct member *m, const struct pair_role *r, struct err *
 	return 0;
 }
 
+static int on_log(struct member *m, struct str id, const struct env_operation_step *s, struct err *e)
+{
+	(void)m, (void)e;
+	must(far.held && id.n == MESSAGE_ID_HEX && str_starts(s->name, STR("STAGE ")) && s->ended_ms >= 0, "no stage");
+	return 0;
+}
+
 static const struct member_ops ops = {
 	.look = on_look,
 	.outcome = on_outcome,
@@ -139,6 +146,7 @@ static const struct member_ops ops = {
 	.hold_role = on_hold_role,
 	.role_get = on_role_get,
 	.role_set = on_role_set,
+	.log = on_log,
 };
 
 static void check_answers(struct link *l, unsigned asked)

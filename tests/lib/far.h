@@ -66,7 +66,8 @@ static int far_hold(struct member *m, struct str env, int64_t wait_ms, struct er
 		(void)poll(NULL, 0, (int)wait_ms);
 		return err_new(e, ERR_BUSY, "held by somebody else");
 	}
-	far_log(f, "hold %.*s\n", STR_ARG(env));
+	far_log(f, "hold %.*s%s%s%s%s\n", STR_ARG(env), m->who ? " by " : "", m->who ? m->who : "",
+		m->command ? ": " : "", m->command ? m->command : "");
 	return 0;
 }
 
@@ -154,6 +155,14 @@ static int far_role_set(struct member *m, const struct pair_role *r, struct err 
 	return 0;
 }
 
+static int far_stage(struct member *m, struct str id, const struct env_operation_step *s, struct err *e)
+{
+	(void)e;
+	far_log((struct far *)m, "log %.*s %.*s: %.*s %lld %lld\n", STR_ARG(id), STR_ARG(s->name), STR_ARG(s->result),
+		(long long)s->started_ms, (long long)s->ended_ms);
+	return 0;
+}
+
 static void far_free(struct member *m)
 {
 	(void)m;
@@ -174,6 +183,7 @@ static void far_member(struct far *f)
 		.role_get = far_role_get,
 		.role_set = far_role_set,
 		.free = far_free,
+		.log = far_stage,
 	};
 	f->m.ops = &ops;
 	f->m.number = 2;

@@ -218,6 +218,31 @@ TEST(orders_arrive_whole_and_events_come_back)
 	CHECK_STR(s.told.p, "[2] 3 begun\n[2] 3 done ended\n[2] 3 begun\n[2] 3 done ended\n");
 }
 
+TEST(who_asks_and_the_stages_are_told)
+{
+	auto_sides s = {0};
+	const struct env_operation_step stage = {
+		.name = STR("STAGE 2: standby reload"), .result = STR("passed"), .started_ms = 5, .ended_ms = 17};
+	struct env_operation_step other = stage;
+	sides_open(&s);
+	sides_link(&s);
+	s.m->who = "ann";
+	s.m->command = "slipway install commit";
+	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
+	OK(s.m->ops->log(s.m, STR(ID), &stage, &e));
+	other.name = STR("Commit"); /* a step of its own is nobody else's */
+	CHECK_INT(s.m->ops->log(s.m, STR(ID), &other, &e), -1);
+	CHECK_INT(e.code, ERR_INPUT);
+	s.m->ops->release(s.m);
+	e = ERR_INIT;
+	CHECK_INT(s.m->ops->log(s.m, STR(ID), &stage, &e), -1);
+	s.m->who = s.m->command = NULL;
+	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
+	s.m->ops->release(s.m);
+	CHECK_STR(log_of(&s), "hold web by ann (member 1): slipway install commit\n"
+			      "log " ID " STAGE 2: standby reload: passed 5 17\nrelease\nhold web\nrelease\n");
+}
+
 TEST(every_verb_and_step_has_its_word)
 {
 	auto_arena a = ARENA_INIT;
