@@ -136,12 +136,14 @@ static int plan(struct install *in, const struct upgrade_request *q, struct err 
 	struct cmd_context *c = in->c;
 	struct upgrade_status s;
 	if (upgrade_may(&in->u.o, q, e) < 0 || upgrade_status(c->state, &c->arena, in->name, &s, e) < 0 ||
-	    (q->verb == UPGRADE_ACTIVATE && cmd_upgrade_checks(&in->u, q, e) < 0))
+	    ((q->verb == UPGRADE_ACTIVATE || q->verb == UPGRADE_COMMIT) && cmd_upgrade_checks(&in->u, q, e) < 0))
 		return -1;
 	if (q->verb == UPGRADE_ACTIVATE)
 		cmd_say(c, "generation %u becomes current, uncommitted, in place of %u", s.to, s.from);
 	else if (q->verb == UPGRADE_COMMIT)
 		cmd_say(c, "generation %u becomes the committed one, in place of %u", s.to, s.from);
+	else if (q->verb == UPGRADE_STOP_TIMER)
+		cmd_say(c, "the auto-abort timer stops: generation %u may run uncommitted for as long as wanted", s.to);
 	else if (s.in_progress)
 		cmd_say(c, "from state '%.*s' back to generation %u", STR_ARG(s.state), s.from);
 	else

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cmd/change.h"
+#include "cmd/show_pair.h"
 #include "cmd/upgrade_show.h"
 
 /* Whether it is systemd where no agent runs: as configured, or because it runs this host and there is a manager for this user. What
@@ -232,27 +233,60 @@ int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, stru
 
 static const char *check_text(struct cmd_context *c, const struct upgrade_check *k)
 {
-	return k->finding.n ? arena_printf(&c->arena, "%.*s: %s%.*s; %.*s", STR_ARG(k->name),
+	const char *who = k->member ? arena_printf(&c->arena, "member %u: ", k->member) : "";
+	return k->finding.n ? arena_printf(&c->arena, "%s%.*s: %s%.*s; %.*s", who, STR_ARG(k->name),
 					   k->advice ? "advice: " : "", STR_ARG(k->finding), STR_ARG(k->cure))
 			    : arena_printf(&c->arena, "%.*s: passed", STR_ARG(k->name));
+}
+
+/* Of a pair: those that both are asked for, in place of this host's own of that name. */
+static int check_pair(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e)
+{
+	struct cmd_context *c = u->c;
+	struct pair_status p;
+	struct upgrade_check *v, *all;
+	size_t n, all_n = 0;
+	bool hot = (q->issu && q->verb != UPGRADE_ADD) || q->verb == UPGRADE_COMMIT;
+	int paired = cmd_pair_members(c, u->o.env, &p, e);
+	if (paired <= 0)
+		return paired;
+	(void)pair_checks(&p, u->o.env, &c->arena, &v, &n);
+	all = arena_array(&c->arena, struct upgrade_check, n + u->checks_n);
+	bool both = p.member[1].reachable && p.member[2].reachable; /* else nobody knows the rest */
+	for (size_t i = 0; i < n; i++)
+		if (v[i].finding.n || both)
+			if (hot || !str_eq(v[i].name, STR(PAIR_CHECK_HOT)))
+				all[all_n++] = v[i];
+	for (size_t i = 0; i < u->checks_n; i++)
+		if (!str_eq(u->checks[i].name, STR(PAIR_CHECK_MEDIA)) &&
+		    !str_eq(u->checks[i].name, STR(PAIR_CHECK_AUTOBOOT)))
+			all[all_n++] = u->checks[i];
+	u->checks = all;
+	u->checks_n = all_n;
+	return 0;
 }
 
 int cmd_upgrade_checks(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e)
 {
 	struct cmd_context *c = u->c;
 	auto_buf b = BUF_INIT(ERR_MSG_SIZE);
-	struct upgrade_check *v;
-	size_t n;
-	int failed = upgrade_preflight(&u->o, q, &c->arena, &v, &n, e);
-	if (failed < 0)
+	struct upgrade_check *v = NULL;
+	int failed = 0;
+	if (!u->o.services) /* who would be asked, without telling that something changes */
+		u->o.services = cmd_services(c, STR_NONE);
+	if (q->verb != UPGRADE_COMMIT && upgrade_preflight(&u->o, q, &c->arena, &v, &u->checks_n, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++) {
-		cmd_say(c, "check %s", check_text(c, &v[i]));
-		if (v[i].finding.n && !v[i].advice)
-			buf_printf(&b, "\n  %s", check_text(c, &v[i]));
-	}
 	u->checks = v;
-	u->checks_n = n;
+	if (check_pair(u, q, e) < 0)
+		return -1;
+	for (size_t i = 0; i < u->checks_n; i++) {
+		const struct upgrade_check *k = &u->checks[i];
+		cmd_say(c, "check %s", check_text(c, k));
+		if (!k->finding.n || k->advice)
+			continue;
+		buf_printf(&b, "\n  %s", check_text(c, k));
+		failed++;
+	}
 	return failed ? err_new(e, ERR_FAILED, "%d check%s failed, nothing changed%s", failed, failed == 1 ? "" : "s",
 				c->json || c->quiet ? b.p : " (see above)")
 		      : 0;
@@ -261,6 +295,8 @@ int cmd_upgrade_checks(struct cmd_upgrade *u, const struct upgrade_request *q, s
 static void put_check(struct jw *w, const void *ctx, size_t i)
 {
 	const struct upgrade_check *k = ctx;
+	if (k[i].member)
+		jw_kv_int(w, "member", k[i].member);
 	jw_kv_str(w, "name", k[i].name);
 	jw_kv_bool(w, "passed", !k[i].finding.n);
 	jw_kv_bool(w, "advice", k[i].advice);

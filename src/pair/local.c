@@ -42,6 +42,22 @@ int member_err(uint32_t number, struct err *e)
 	return named ? -1 : err_ctx(e, "%s", own);
 }
 
+struct str member_why(struct arena *a, uint32_t number, const struct err *e)
+{
+	char own[16];
+	int n = snprintf(own, sizeof(own), "member %u", number);
+	const char *rest = e->msg + n, *end;
+	if (strncmp(e->msg, own, (size_t)n) != 0)
+		rest = e->msg;
+	else if (strncmp(rest, ": ", 2) == 0)
+		rest += 2;
+	else if (strncmp(rest, " (", 2) == 0 && (end = strstr(rest, "') at ")))
+		return str_c(arena_printf(a, "%.*s%s", (int)(end - rest - 1), rest + 2, end + 2));
+	else
+		rest = e->msg;
+	return str_c(arena_strdup(a, str_c(rest)));
+}
+
 static struct local *of(struct member *m)
 {
 	return (struct local *)m;

@@ -59,6 +59,8 @@ struct member {
 void member_free(struct member *m);
 /* Puts "member 2: " before a message that does not begin with the member's name already. -1. */
 int member_err(uint32_t number, struct err *e);
+/* Why it does not answer, to stand behind its name: "member 2: no room" is "no room", "member 2 ('two') at …" is "'two' at …". */
+struct str member_why(struct arena *a, uint32_t number, const struct err *e);
 DEFINE_AUTO(struct member *, member, member_free);
 
 int member_local(const struct pair_opts *o, uint32_t number, struct member **ret, struct err *e);

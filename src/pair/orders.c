@@ -84,7 +84,7 @@ void coordinate_unname(uint32_t n, struct err *e)
 void coordinate_lose(struct coordinator *k, uint32_t n, const struct err *e)
 {
 	k->lost[n] = true;
-	k->why[n] = str_c(arena_strdup(&k->arena, str_c(cause(e, n))));
+	k->why[n] = member_why(&k->arena, n, e);
 }
 
 /* After a call: one that broke off says nothing of what was done. */

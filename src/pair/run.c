@@ -34,7 +34,7 @@ static uint32_t other_of(const struct pairing *p)
 
 static void lose_other(struct pairing *p, const struct err *why)
 {
-	p->why = str_c(arena_strdup(&p->arena, str_c(why->msg)));
+	p->why = member_why(&p->arena, other_of(p), why);
 	member_free(steal_ptr(&p->m[other_of(p)]));
 }
 

@@ -6,11 +6,6 @@
 
 #include "pair/link.h"
 
-static struct str text_of(struct arena *a, const struct err *e)
-{
-	return arena_str(a, str_c(e->msg));
-}
-
 /* Looks at the other one. What it fails with is what keeps it from being reached. */
 static struct str look_there(struct member *there, struct arena *a, struct str env, struct pair_status *ret)
 {
@@ -18,7 +13,7 @@ static struct str look_there(struct member *there, struct arena *a, struct str e
 	struct pair_role role = {0};
 	struct err why = ERR_INIT;
 	if (there->ops->look(there, a, env, &s, &why) < 0 || there->ops->role_get(there, a, &role, &why) < 0)
-		return text_of(a, &why);
+		return member_why(a, there->number, &why);
 	s.number = there->number;
 	s.reachable = true;
 	ret->member[there->number] = s;
@@ -103,7 +98,7 @@ int pair_status(const struct pair_opts *o, struct arena *a, struct str env, stru
 		return -1;
 	if (s.pair.joined && link_connect(o->local.root_fd, &s.pair, LINK_CONNECT_MS, &l, &why) == 0)
 		there = member_remote(steal_ptr(&l), 3 - s.pair.self);
-	if (status_gather(here, there, text_of(a, &why), a, env, &s, e) < 0)
+	if (status_gather(here, there, member_why(a, 3 - s.pair.self, &why), a, env, &s, e) < 0)
 		return -1;
 	if (s.pair.joined && !s.role.since_ms) /* no switch-over yet: as since they are two */
 		s.role.since_ms = joined_ms(o->local.root_fd);

@@ -82,7 +82,7 @@ two=127.0.0.2:$(free_port 127.0.0.2)
 three=127.0.0.3:$(free_port 127.0.0.3)
 
 t 'no pair' must_fail 1 on 1 pair show
-t 'says what begins one' has "this host is in no pair; 'slipway pair init' begins one" err
+t 'says what begins one' has "this host is in no pair; 'slipway --root [^']* pair init' begins one" err
 t 'its agent' begin_agent 1
 t 'listens for nobody' on 1 status
 t 'a dry run' runs on 1 pair init --name one --listen "$one" --dry-run
@@ -109,7 +109,7 @@ t 'join, dry' runs on 2 pair join "$invitation" --name two --listen "$two" --dry
 t 'does nothing' test ! -e h2/pair
 t 'join' runs on 2 pair join "$invitation" --name two --listen "$two"
 t 'tells who the other one is' has "^member 1 is 'one' at $one$" err
-t 'and that no agent runs' has "start 'slipway agent'" err
+t 'and that no agent runs' has "start 'slipway --root [^']* agent'" err
 t 'the agent of member 1 tells' soon has "pair: 'two' at $two has joined" log1
 t 'the link is down without it' link_is False 1
 t 'and why' has 'Connection refused' shown
@@ -246,8 +246,8 @@ mkdir -p st/share && echo x >st/share/x
 t 'a channel' runs "$SLIPWAY" channel publish ch pk/*.conda
 t 'add on both' runs on 1 install add -n prod -c ./ch x
 t 'leave is refused' must_fail 1 on 2 pair leave
-t 'with what goes on' has "'slipway install abort issu -n prod' first" err
-t 'with the way out' has "'slipway pair leave --force' on both" err
+t 'with what goes on' has "'slipway --root [^']* install abort issu -n prod' first" err
+t 'with the way out' has "'slipway --root [^']* pair leave --force' on both" err
 t 'also dry' must_fail 1 on 2 pair leave --dry-run
 t 'by force, dry' runs on 2 pair leave --force --dry-run
 t 'nothing is forgotten' link_is True 2

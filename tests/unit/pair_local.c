@@ -232,10 +232,14 @@ TEST(a_member_is_named_once)
 		CHECK_INT(member_err(2, &e), -1);
 		CHECK_STR(e.msg, once[i]);
 	}
+	auto_arena arena = ARENA_INIT;
 	struct err e = ERR_INIT;
 	err_new(&e, ERR_FAILED, "member 21: no room");
 	CHECK_INT(member_err(2, &e), -1);
 	CHECK_STR(e.msg, "member 2: member 21: no room");
+	CHECK_STR(member_why(&arena, 2, &e).p, "member 21: no room");
+	err_new(&e, ERR_FAILED, "member 2 ('two') at 10.0.0.2:8479: connect: refused");
+	CHECK_STR(member_why(&arena, 2, &e).p, "'two' at 10.0.0.2:8479: connect: refused");
 }
 
 TEST(nothing_without_holding)
