@@ -6,7 +6,7 @@
 #	balanced [EXTRA LINE FOR THE BACKEND]     HAProxy on 127.0.0.1:$front, its socket at $T/h.sock, servers web1 and web2 (version 1)
 #	upgrade MEMBER VERSION                    drain, stop, start, ready
 #	move VERB MEMBER MS                       tests/lib/traffic.c with $T/pair.yml
-front=$((20000 + $$ % 5000 * 3))
+front=$((14000 + $$ % 5000 * 3)) # below those that connections are made from
 load="$BUILD_ROOT/tests/load"
 haproxy_pid='' web1_pid='' web2_pid='' # also read by eval below
 
