@@ -801,11 +801,34 @@ static int call_timer_changed(void *ctx, struct str env, struct err *e)
 	return put_settle_unit(s, e) < 0 ? -1 : run_timer(s, env, left_ms, e);
 }
 
+static int call_starts_at_boot(void *ctx, struct arena *a, struct str env, struct str service, struct str *ret_finding,
+			       struct str *ret_cure, struct err *e)
+{
+	struct systemd *s = ctx;
+	auto_units units = {0};
+	const struct unit *is = NULL;
+	if (units_list(s, a, env, service, &units, e) < 0)
+		return -1;
+	vec_foreach(u, &units) {
+		if (!units_is_service(u))
+			continue;
+		if (units_starts_at_boot(s, u))
+			return 1;
+		is = u;
+	}
+	*ret_finding = str_c(arena_printf(a, "service '%.*s' of '%.*s' is to run, and systemd has %s", STR_ARG(service),
+					  STR_ARG(env), is ? "its unit disabled" : "no unit of it"));
+	*ret_cure =
+		is ? str_c(arena_printf(a, "'systemctl %senable %s' enables it", s->of_user ? "--user " : "", is->name))
+		   : str_c(arena_printf(a, "'slipway start %.*s' makes one, and enables it", STR_ARG(env)));
+	return 0;
+}
+
 struct upgrade_services systemd_services(struct systemd *s)
 {
 	return (struct upgrade_services){
 		.name = "systemd",
-		.starts_at_boot = true,
+		.starts_at_boot = call_starts_at_boot,
 		.start = call_start,
 		.hand_over = call_hand_over,
 		.stop = call_stop,

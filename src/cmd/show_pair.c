@@ -272,6 +272,8 @@ static void put_member(struct jw *w, const void *ctx, size_t i)
 	jw_kv_str(w, "slipway", m->agent_version);
 	jw_kv_bool(w, "managed", m->managed);
 	jw_kv_bool(w, "autostart", m->autostart);
+	jw_kv_str(w, "not_started", m->not_started);
+	jw_kv_str(w, "autostart_cure", m->autostart_cure);
 	jw_kv_int(w, "uptime_ms", m->uptime_ms);
 	jw_kv_int(w, "timer_left_ms", m->timer_left_ms);
 	jw_kv_int(w, "free_bytes", (int64_t)m->free_bytes);
@@ -323,8 +325,23 @@ static int redundancy_json(struct cmd_context *c, const struct pair_shown *x)
 
 /* -- show boot system ----------------------------------------------------------------------------------------------- */
 
-#define BOOT_CURE                                                                                                      \
-	"'slipway agent --print-unit' prints a unit for systemd; 'systemctl enable slipway' starts it at each boot"
+/* The first environment whose services do not start there; else the first one that was asked for. */
+static const struct pair_member_status *at_boot(const struct pair_shown *x, uint32_t number)
+{
+	for (size_t k = 0; k < x->n; k++)
+		if (!x->status[k].member[number].autostart)
+			return &x->status[k].member[number];
+	return &x->status[0].member[number];
+}
+
+static void manual_boot(struct cmd_context *c, const struct pair_shown *x, uint32_t number)
+{
+	const struct pair_member_status *m = at_boot(x, number);
+	out_line(&c->out, "Manual Boot = %s", m->autostart ? "no" : "yes");
+	if (!m->autostart && m->not_started.n)
+		out_line(&c->out, "    %.*s; %s", STR_ARG(m->not_started),
+			 cmd_typed(c, arena_strdup(&c->arena, m->autostart_cure)));
+}
 
 static void not_committed(struct cmd_context *c, struct str env, uint32_t committed)
 {
@@ -354,9 +371,7 @@ static void boot_text(struct cmd_context *c, const struct pair_shown *x)
 				out_line(&c->out, "BOOT variable = %.*s, generation %u;", STR_ARG(x->env[k]),
 					 x->status[k].member[number].current);
 		out_line(&c->out, "%s", "");
-		out_line(&c->out, "Manual Boot = %s", m->autostart ? "no" : "yes");
-		if (!m->autostart)
-			out_line(&c->out, "    %s", BOOT_CURE);
+		manual_boot(c, x, number);
 		for (size_t k = 0; k < x->n; k++) {
 			const struct pair_member_status *v = &x->status[k].member[number];
 			if (v->current && v->current != v->committed)
@@ -372,7 +387,7 @@ static int boot_json(struct cmd_context *c, const struct pair_shown *x)
 	auto_answer a = {0};
 	struct jw *w = cmd_answer(&a);
 	jw_kv_c(w, "slipway", SLIPWAY_VERSION);
-	jw_kv_c(w, "cure", BOOT_CURE);
+	jw_kv_str(w, "cure", at_boot(x, x->status[0].pair.self)->autostart_cure);
 	jw_kv_objects(w, "environments", x->n, put_environment, &all);
 	return cmd_answer_print(c, &a);
 }

@@ -113,15 +113,24 @@ static void check_media(struct checking *c)
 	end(c, PAIR_CHECK_MEDIA, before);
 }
 
+static const char *text_or(struct checking *c, struct str said, const char *other)
+{
+	return said.n ? arena_strdup(c->a, said) : other;
+}
+
 static void check_autoboot(struct checking *c)
 {
 	size_t before = c->failed;
-	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
-		if (c->s->member[n].reachable && !c->s->member[n].autostart)
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		const struct pair_member_status *m = &c->s->member[n];
+		if (m->reachable && !m->autostart)
 			found(c, n, PAIR_CHECK_AUTOBOOT,
-			      "nothing starts the agent and its services when the host boots",
-			      "'slipway agent --print-unit' there makes a unit for systemd; where something else starts it, "
-			      "say 'autostart: ignore' in config.yml there");
+			      text_or(c, m->not_started,
+				      "nothing starts the agent and its services when the host boots"),
+			      text_or(c, m->autostart_cure,
+				      "'slipway agent --print-unit' there makes a unit for systemd; where something else "
+				      "starts it, say 'autostart: ignore' in config.yml there"));
+	}
 	end(c, PAIR_CHECK_AUTOBOOT, before);
 }
 

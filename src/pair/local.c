@@ -230,8 +230,7 @@ static int local_look(struct member *m, struct arena *a, struct str env, struct 
 		.healthy = true,
 		.timer_left_ms = -1,
 	};
-	struct str finding, cure;
-	int starts = upgrade_autostart(&l->o, a, &finding, &cure, e);
+	int starts = upgrade_autostart(&l->o, a, &ret->not_started, &ret->autostart_cure, e);
 	ret->autostart = starts > 0;
 	if (starts < 0 || look_at_host(l, ret, e) < 0 || look_at_traffic(l, a, &ret->traffic, e) < 0)
 		return -1;

@@ -263,6 +263,8 @@ void message_put_status(struct jw *w, const struct pair_member_status *s)
 	jw_kv_int(w, "committed", s->committed);
 	jw_kv_bool(w, "managed", s->managed);
 	jw_kv_bool(w, "autostart", s->autostart);
+	put_text_opt(w, "not_started", s->not_started);
+	put_text_opt(w, "autostart_cure", s->autostart_cure);
 	jw_kv_bool(w, "healthy", s->healthy);
 	put_text_opt(w, "unhealthy", s->unhealthy);
 	put_flag(w, "idle", s->idle);
@@ -282,7 +284,8 @@ static int read_texts(const struct json *j, struct pair_member_status *s, struct
 	if (opt_text(j, "agent_version", &s->agent_version, e) < 0 ||
 	    opt_text(j, "running_version", &s->running_version, e) < 0 || opt_text(j, "state", &s->state, e) < 0 ||
 	    opt_text(j, "operation_id", &s->operation_id, e) < 0 || opt_text(j, "unhealthy", &s->unhealthy, e) < 0 ||
-	    opt_text(j, "traffic", &s->traffic, e) < 0)
+	    opt_text(j, "not_started", &s->not_started, e) < 0 ||
+	    opt_text(j, "autostart_cure", &s->autostart_cure, e) < 0 || opt_text(j, "traffic", &s->traffic, e) < 0)
 		return -1;
 	uint8_t digest[SHA256_SIZE];
 	if (json_get(j, "recipe") &&

@@ -105,10 +105,12 @@ struct pair_member_status {
 		recipe; /* hexadecimal: the same where the running version consists of the same (env_lock_digest); empty: nothing runs */
 	uint32_t current, committed;
 	bool managed, autostart; /* files as laid out; agent and services start at boot */
-	bool healthy;		 /* every service that should run does, and is healthy */
-	struct str unhealthy;	 /* the first that is not, and why */
-	bool idle;		 /* nothing of it is to run: it has no version, or services that were not started */
-	uint32_t leaving;	 /* processes of its services that were told to stop and have not ended */
+	/* They do not: what was found, what to do. Empty where it does not say. */
+	struct str not_started, autostart_cure;
+	bool healthy;	      /* every service that should run does, and is healthy */
+	struct str unhealthy; /* the first that is not, and why */
+	bool idle;	      /* nothing of it is to run: it has no version, or services that were not started */
+	uint32_t leaving;     /* processes of its services that were told to stop and have not ended */
 	uint64_t free_bytes, total_bytes, free_inodes;
 	int64_t wall_ms, uptime_ms, timer_left_ms;
 	struct str traffic; /* "carries", "standby", …: doc/formats/pair.md; empty: no driver says */

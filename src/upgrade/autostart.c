@@ -155,11 +155,36 @@ static void describe(const struct look *l, struct str *ret_finding, struct str *
 	}
 }
 
+/* Of what the environment runs: the first that does not start. */
+static int services_start(const struct upgrade_opts *o, struct arena *a, struct str *ret_finding, struct str *ret_cure,
+			  struct err *e)
+{
+	struct env_info info;
+	struct component *c;
+	const struct service_decl **v;
+	size_t c_n, n;
+	int rc = 1;
+	if (!o->env.n)
+		return 1;
+	if (env_get(o->state, a, o->env, &info, e) < 0)
+		return -1;
+	if (!info.started || !info.current)
+		return 1;
+	const char *prefix = arena_printf(a, "%s/env/%.*s/%u", o->root_path, STR_ARG(o->env), info.current);
+	if (component_read_all(a, prefix, &c, &c_n, e) < 0 || component_services(a, c, c_n, &v, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; rc == 1 && i < n; i++)
+		rc = o->services->starts_at_boot(o->services->ctx, a, o->env, v[i]->name, ret_finding, ret_cure, e);
+	return rc;
+}
+
 int upgrade_autostart(const struct upgrade_opts *o, struct arena *a, struct str *ret_finding, struct str *ret_cure,
 		      struct err *e)
 {
-	if (o->autostart_elsewhere || (o->services && o->services->starts_at_boot))
+	if (o->autostart_elsewhere)
 		return 1;
+	if (o->services && o->services->starts_at_boot)
+		return services_start(o, a, ret_finding, ret_cure, e);
 	auto_fd host = fs_open_dir(AT_FDCWD, o->host_root ? o->host_root : "/", e);
 	if (host < 0)
 		return -1;

@@ -23,8 +23,11 @@
 /* Each call returns when the service is where it should be, or says why not. `ctx` first; any may take as long as the declaration's
  * own limits allow. */
 struct upgrade_services {
-	const char *name;    /* "agent", "systemd" */
-	bool starts_at_boot; /* the host starts what it runs: no agent is needed for that */
+	const char *name; /* "agent", "systemd" */
+	/* 1: the host starts this service when it boots, no agent is needed for that; 0: it does not, why, and what to do. NULL: what
+	 * starts an agent starts its services. */
+	int (*starts_at_boot)(void *ctx, struct arena *a, struct str env, struct str service, struct str *ret_finding,
+			      struct str *ret_cure, struct err *e);
 	int (*start)(void *ctx, const struct service_ref *r, struct err *e);
 	int (*hand_over)(void *ctx, const struct service_ref *r, struct err *e);
 	int (*stop)(void *ctx, struct str env, struct str service, struct err *e);
@@ -151,8 +154,8 @@ struct upgrade_check {
 int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request *q, struct arena *a,
 		      struct upgrade_check **ret, size_t *ret_n, struct err *e);
 
-/* Whether something starts the agent when the host boots: 1; or 0, with what was found and what to do about it. What is looked for: an
- * enabled unit slipway.service or slipway-agent.service, where systemd runs the host; else a script of that name in the run levels of
+/* Whether something starts the environment's services when the host boots: 1; or 0, with what was found and what to do about it. Where
+ * they are an agent's (or no environment is named), whether something starts that. What is looked for: an enabled unit slipway.service or slipway-agent.service, where systemd runs the host; else a script of that name in the run levels of
  * init or of OpenRC; else "slipway" with "agent" in rc.local or behind @reboot in a table of cron. */
 int upgrade_autostart(const struct upgrade_opts *o, struct arena *a, struct str *ret_finding, struct str *ret_cure,
 		      struct err *e);

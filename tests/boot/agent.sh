@@ -35,19 +35,20 @@ guest_clock $((noon + 600))
 t 'it comes up' boot
 t 'with what was started' guest 'answers 1.0 60'
 t 'add' guest 'slipway install add web=1.1 -n e -c /srv/ch'
-t 'activate' guest 'slipway install activate issu -n e --auto-abort 60s'
+t 'activate' guest 'slipway install activate issu -n e --auto-abort 5m'
 at=$(guest 'date +%s')
+t 'the timer runs' left_between 100 299
 t 'this boot has an id' guest 'cat /proc/sys/kernel/random/boot_id >/srv/boot_id; sync'
 t 'the power fails' power_cut
 
-guest_clock $((at + 3))
+guest_clock $((at + left - 70)) # so many seconds are left
 t 'it comes up' boot
 t 'as another boot' guest '! grep -qf /srv/boot_id /proc/sys/kernel/random/boot_id'
 t 'with the new version, which has its time yet' guest 'answers 1.1 30'
-t 'as much as the clock says' left_between 1 56
+t 'as much as the clock says' left_between 1 72
 t 'the agent will ring' guest_says "^operation of 'e': activated; auto-abort timer: 00:00:" 'slipway status'
-t 'with nobody there it goes back' guest 'answers 1.0 70'
-t 'to rest' guest 'at-rest 20'
+t 'with nobody there it goes back' guest 'answers 1.0 90'
+t 'to rest' guest 'at-rest 90'
 t 'as history says' guest_says auto-abort 'slipway env history -n e'
 t 'add' guest 'slipway install add web=1.1 -n e -c /srv/ch'
 t 'activate' guest 'slipway install activate issu -n e --auto-abort 10m'
@@ -67,14 +68,14 @@ t 'the power fails' power_cut
 guest_clock $((at + 3600))
 t 'it comes up when the timer has ended' boot
 t 'and goes back' guest 'answers 1.0 60'
-t 'to rest' guest 'at-rest 20'
+t 'to rest' guest 'at-rest 90'
 t 'add what starts slowly' guest 'slipway install add web=1.2 -n e -c /srv/ch'
-t 'activate' guest '{ slipway install activate issu -n e & } >/dev/null 2>&1; sleep 3; slipway show issu state detail -n e | grep Activating'
+t 'activate' guest '{ slipway install activate issu -n e & } >/dev/null 2>&1; until ps axww | grep -q "[-]-slow-start"; do sleep 0.2; done; slipway show issu state detail -n e | grep Activating'
 t 'the power fails in the middle' power_cut
 
 t 'it comes up' boot
 t 'with the old version' guest 'answers 1.0 60'
-t 'at rest' guest 'at-rest 20'
+t 'at rest' guest 'at-rest 90'
 t 'add' guest 'slipway install add web=1.1 -n e -c /srv/ch'
 t 'activate' guest 'slipway install activate issu -n e'
 t 'commit' guest 'slipway install commit -n e'
@@ -86,7 +87,7 @@ guest_init=/lib/systemd/systemd
 guest_clock $((at + 7200))
 t 'it comes up with systemd' boot
 t 'and what was committed' guest 'answers 1.1 60'
-t 'at rest' guest 'at-rest'
+t 'at rest' guest 'at-rest 30'
 t 'whole' guest 'systemctl is-system-running --wait && systemctl is-active slipway'
 t 'which starts it at boot' guest_says 'Manual Boot = no' 'slipway show boot system'
 t 'add' guest 'slipway install add web=1.0 -n e -c /srv/ch'
@@ -104,6 +105,6 @@ t 'the power fails' power_cut
 guest_clock $((at + 400))
 t 'it comes up when the timer has ended' boot
 t 'and goes back' guest 'answers 1.1 60'
-t 'to rest' guest 'at-rest 20'
+t 'to rest' guest 'at-rest 90'
 
 done_testing

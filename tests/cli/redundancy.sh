@@ -42,6 +42,7 @@ t 'as JSON' json
 t 'what starts at boot' runs "$SLIPWAY" show boot system -n site
 t 'names the environment' has 'BOOT variable = site, generation 1;' out
 t 'and whether somebody has to start it' has 'Manual Boot = ' out
+t 'with why, and what this host needs' sh -c '! grep -q "Manual Boot = yes" out || grep -A1 "Manual Boot = yes" out | grep -q "^    .*boot.*; .*slipway agent"'
 t 'show boot wants its word' must_fail 2 "$SLIPWAY" show boot
 t 'show redundancy takes none' must_fail 2 "$SLIPWAY" show redundancy now
 t 'an environment that is none' must_fail 1 "$SLIPWAY" show redundancy -n nowhere

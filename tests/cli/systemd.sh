@@ -128,6 +128,16 @@ t 'finds nothing wrong with it' hasnt 'Health = ' out
 pid=$(show slipway-e-web@1.service MainPID)
 t 'an agent has no place here' must_fail 1 sw agent
 t 'which says who has' has "systemd runs service 'web' of environment 'e' here (slipway-e-web@1.service): 'slipway stop e' first" err
+t 'show boot system' runs sw show boot system -n e
+t 'finds it started at boot' has '^Manual Boot = no$' out
+systemctl --user disable --quiet slipway-e-web@1.service
+t 'show boot system' runs sw show boot system
+t 'sees a unit that somebody disabled' has "^    service 'web' of 'e' is to run, and systemd has its unit disabled; 'systemctl --user enable slipway-e-web@1.service' enables it$" out
+mv "$HOME/.config/systemd/user/slipway-e-web@1.service" kept
+t 'show boot system' runs sw show boot system
+t 'sees that there is none' has "^    service 'web' of 'e' is to run, and systemd has no unit of it; .*start e' makes one" out
+mv kept "$HOME/.config/systemd/user/slipway-e-web@1.service"
+systemctl --user enable --quiet slipway-e-web@1.service
 t 'starting twice is fine' runs sw start e
 t 'and changes nothing' prints "$pid" show slipway-e-web@1.service MainPID
 

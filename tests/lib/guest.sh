@@ -13,7 +13,7 @@
 guest_init=/lib/systemd/systemd
 GUEST_MEMORY=384
 GUEST_BOOT_SECONDS=150 # on a busy machine
-GUEST_COMMAND_SECONDS=120
+GUEST_COMMAND_SECONDS=240
 BUILD_ROOT=${BUILD_ROOT:-$SOURCE_ROOT/build}
 guest_pid=
 guest_n=0

@@ -90,6 +90,9 @@ TEST(each_finding)
 	s.member[2].autostart = false;
 	finds(&s, PAIR_CHECK_AUTOBOOT, 2, "nothing starts the agent and its services when the host boots",
 	      "'autostart: ignore'");
+	s.member[2].not_started = STR("nothing starts the agent");
+	s.member[2].autostart_cure = STR("write a script");
+	finds(&s, PAIR_CHECK_AUTOBOOT, 2, "nothing starts the agent", "write a script");
 }
 
 /* Nothing else is known of it: nothing else is found. */

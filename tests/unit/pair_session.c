@@ -131,7 +131,8 @@ TEST(looks_and_roles_and_outcomes_come_back_whole)
 		.current = 3,
 		.committed = 2,
 		.managed = true,
-		.autostart = true,
+		.not_started = STR("systemd has no enabled unit"),
+		.autostart_cure = STR("enable it"),
 		.unhealthy = STR("service 'web': GET /health answers 500"),
 		.leaving = 2,
 		.free_bytes = 5,
@@ -150,7 +151,8 @@ TEST(looks_and_roles_and_outcomes_come_back_whole)
 	bool held = false;
 	OK(s.m->ops->look(s.m, &s.here.arena, STR("web"), &got, &e));
 	CHECK(got.number == 2 && !got.local && got.reachable && got.current == 3 && got.committed == 2);
-	CHECK(got.managed && got.autostart && !got.healthy && got.free_bytes == 5 && got.free_inodes == 9);
+	CHECK(str_eq(got.not_started, s.far.status.not_started) && str_eq_c(got.autostart_cure, "enable it"));
+	CHECK(got.managed && !got.autostart && !got.healthy && got.free_bytes == 5 && got.free_inodes == 9);
 	CHECK(got.total_bytes == (uint64_t)7 << 40 && got.wall_ms == 11 && got.uptime_ms == 13);
 	CHECK_INT(got.timer_left_ms, -1);
 	CHECK(str_eq(got.running_version, STR("web 1.1")) && str_eq(got.state, STR("activated")));
