@@ -286,6 +286,31 @@ static int check_install(const struct cmd_install *in, struct cmd_upgrade *u, co
 	return cmd_upgrade_checks(u, &q, e);
 }
 
+/* What is to be on both members is here: the other one is asked, too. */
+static int is_same_there(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u, struct err *e)
+{
+	const struct pair_opts both = {.local = u->o};
+	struct pair_status s;
+	if (!ch->install || !u->paired)
+		return 0;
+	if (pair_status(&both, &c->arena, ch->name, &s, e) < 0)
+		return -1;
+	uint32_t self = s.pair.self, other = 3 - self;
+	if (!s.pair.joined)
+		return 0;
+	if (!s.member[other].reachable)
+		return err_new(
+			e, ERR_NETWORK,
+			"'%.*s' is like that already on member %u; member %u does not answer: %.*s; nothing changed",
+			STR_ARG(ch->name), self, other, STR_ARG(s.member[other].why));
+	struct str runs = pair_runs_other(&c->arena, &s.member[other], &s.member[self]);
+	return runs.n ? err_new(e, ERR_FAILED,
+				"'%.*s' is like that already on member %u, but member %u runs %.*s; nothing changed; 'slipway env "
+				"export -n %.*s' on member %u and 'slipway apply' on member %u bring it there",
+				STR_ARG(ch->name), self, other, STR_ARG(runs), STR_ARG(ch->name), self, other)
+		      : 0;
+}
+
 static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u,
 		     struct change_differences *found, struct err *e)
 {
@@ -303,8 +328,11 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 		change_show_plan(c, &plan);
 	bool same = ch->before && !plan.added_n && !plan.removed_n && !plan.changed_n && !found->found.n &&
 		    env_same_settings(ch->before, &plan.target);
+	if (same && is_same_there(c, ch, u, e) < 0)
+		return cmd_fail(c, e);
 	if (same)
-		cmd_say(c, "'%.*s' is like that already: nothing to do", STR_ARG(ch->name));
+		cmd_say(c, "'%.*s' is like that already%s: nothing to do", STR_ARG(ch->name),
+			ch->install && u->paired ? " on both members" : "");
 	if (!same && ch->given && !plan.target.is_url_list && check_given(c, ch, &plan.target, e) < 0)
 		return cmd_fail(c, e);
 	if (!same && c->dry_run && ch->install && check_install(ch->install, u, &plan, e) < 0)

@@ -168,7 +168,7 @@ int coordinate_go_back(struct coordinator *k, const struct coordinate_back *b, s
 
 struct settling {
 	struct coordinator *k;
-	bool whole_or_not;
+	struct coordinate_one_shot one_shot;
 	enum reconcile_act act[PAIR_MEMBERS + 1];
 	enum phase phase[PAIR_MEMBERS + 1], other[PAIR_MEMBERS + 1];
 	bool rung;
@@ -204,7 +204,8 @@ static int judge(struct settling *s, uint32_t n, struct err *e)
 		.other = s->other[n],
 		.reachable = coordinate_reaches(k, 3 - n),
 		.timer_rung = k->st[n].timer_left_ms == 0,
-		.whole_or_not = s->whole_or_not && s->phase[n] == PHASE_ADDED,
+		.whole_or_not = (s->one_shot.activate && s->phase[n] == PHASE_ADDED) ||
+				(s->one_shot.commit && s->phase[n] == PHASE_ACTIVATED),
 	};
 	/* what is the other member's alone is its own to settle */
 	bool stranger = n != k->self && s->other[n] == PHASE_UNKNOWN;
@@ -369,10 +370,10 @@ static void bring_both_in(struct settling *s)
 	k->moves_traffic = moves;
 }
 
-int coordinate_settle(struct coordinator *k, bool whole_or_not, struct err *e)
+int coordinate_settle(struct coordinator *k, struct coordinate_one_shot one_shot, struct err *e)
 {
 	enum { ROUNDS = 8 }; /* no order of steps needs more than three */
-	struct settling s = {.k = k, .whole_or_not = whole_or_not};
+	struct settling s = {.k = k, .one_shot = one_shot};
 	int done = 0;
 	if (coordinate_begin(k, e) < 0)
 		return -1;

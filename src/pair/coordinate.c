@@ -358,14 +358,27 @@ static bool is_at_rest(struct coordinator *k)
 	return rest;
 }
 
+/* An operation that is over on one member is brought to its end on the other by the agent there, which asks what became of it. */
+static int tell_nothing(struct coordinator *k)
+{
+	uint32_t other = 3 - k->self;
+	if (coordinate_reaches(k, other))
+		coordinate_note(k, "no install operation is in progress on either member: nothing to abort");
+	else
+		coordinate_note(
+			k,
+			"no install operation is in progress on member %u: nothing to abort; member %u could not be "
+			"asked (%.*s): if it is in the middle of one, it goes back when it reaches this one",
+			k->self, other, STR_ARG(k->why[other]));
+	return 0;
+}
+
 static int run_abort(struct coordinator *k, const struct upgrade_request *q, struct err *e)
 {
 	static const char name[] = "install_abort";
 	const struct coordinate_back b = {.keep_state = q->keep_state, .by_timer = q->by_timer, .step = name};
-	if (is_at_rest(k) && coordinate_reaches(k, 1) && coordinate_reaches(k, 2)) {
-		coordinate_note(k, "no install operation is in progress on either member: nothing to abort");
-		return 0;
-	}
+	if (is_at_rest(k))
+		return tell_nothing(k);
 	coordinate_note(k, "Going to start Abort ISSU install process");
 	begin_part(k, name);
 	int rc = coordinate_go_back(k, &b, e);
@@ -424,7 +437,9 @@ static int run_remove(struct coordinator *k, const struct upgrade_request *q, st
 		return on_both(k, q, "install_remove", "install remove inactive", e);
 	coordinate_note(k, "generation %u is one of member %u alone: each member numbers its own", q->generation,
 			k->self);
-	return coordinate_order(k, k->self, q, e) < 0 || coordinate_settle(k, false, e) < 0 ? -1 : 0;
+	return coordinate_order(k, k->self, q, e) < 0 || coordinate_settle(k, (struct coordinate_one_shot){0}, e) < 0
+		       ? -1
+		       : 0;
 }
 
 /* With nothing under way it is a version like any other, by its recipe. */

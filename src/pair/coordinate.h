@@ -43,8 +43,11 @@ enum { COORDINATE_WAIT_MS = 60 * 1000, COORDINATE_LATER_MS = 30 * 1000 };
 void coordinate_release(struct coordinator *k);
 /* As pair_run. */
 int coordinate_run(struct coordinator *k, const struct upgrade_request *q, struct err *e);
-/* As pair_settle. `whole_or_not`: the operation here is a one-shot. */
-int coordinate_settle(struct coordinator *k, bool whole_or_not, struct err *e);
+/* As pair_settle. */
+struct coordinate_one_shot { /* what the operation here was to come to in one go */
+	bool activate, commit;
+};
+int coordinate_settle(struct coordinator *k, struct coordinate_one_shot s, struct err *e);
 
 /* -- what its parts share --------------------------------------------------------------------------------------------- */
 

@@ -111,7 +111,7 @@ static int settle_pair(struct pairing *p, struct err *e)
 	struct coordinator k = coordinator_of(p);
 	int rc = status_of(p->o, &p->arena, &s, e);
 	if (rc == 0)
-		rc = coordinate_settle(&k, s.one_shot, e);
+		rc = coordinate_settle(&k, (struct coordinate_one_shot){s.one_shot, s.will_commit}, e);
 	coordinate_release(&k);
 	return rc;
 }

@@ -89,7 +89,8 @@ static int fill_operation(struct env_state *st, struct arena *a, const struct en
 	bool held = false;
 	const struct json *j = json_parse(a, op->detail, "state.db: operation", e);
 	if (!j || json_opt_str(j, "transition", &ret->transition, e) < 0 ||
-	    json_opt_bool(j, "paired", &ret->paired, e) < 0 || json_opt_bool(j, "timer_held", &held, e) < 0)
+	    json_opt_bool(j, "paired", &ret->paired, e) < 0 ||
+	    json_opt_bool(j, "will_commit", &ret->will_commit, e) < 0 || json_opt_bool(j, "timer_held", &held, e) < 0)
 		return -1;
 	ret->timer_stopped &= !held;
 	return 0;

@@ -166,6 +166,7 @@ struct upgrade_status {
 	struct str id;		      /* of the operation; empty: none */
 	bool paired;		      /* one of two members does it */
 	bool in_progress, one_shot;
+	bool will_commit;		       /* a one-shot that commits by itself */
 	struct str last_operation, transition; /* "Activate location standby", "Added -> Standby activated" */
 	const struct env_operation_step *steps;
 	size_t steps_n;

@@ -120,6 +120,41 @@ dies_before()
 	return "$dies_code"
 }
 
+# A one-shot whose command dies when both run the new version, and before it is committed: whole or not at all.
+one_shot_dies()
+{
+	one_shot_active=$(m 1 show redundancy --json | sed -n 's/.*"active": \([12]\),.*/\1/p')
+	pair_load
+	touch "$T/die-before-$one_shot_active"
+	m "$1" install add web=1.1 -n site -c "$T/ch" activate issu commit >out 2>&1
+	one_shot_code=$?
+	[ "$one_shot_code" = 137 ] && [ ! -e "$T/die-before-$one_shot_active" ] || { echo "exit code $one_shot_code"; cat out; return 1; }
+	await pair_versions 'web 1.0' 'web 1.0' && await pair_both_up && not_drained
+	one_shot_code=$?
+	pair_unload || { cat load.out; return 1; }
+	return "$one_shot_code"
+}
+
+# Nothing is to be done here: what of the other one?
+other_is_down()
+{
+	m 1 install add web=1.0 -n site >out 2>&1 && has "'site' is like that already on both members: nothing to do" out &&
+		m 1 install abort issu -n site >out 2>&1 && has 'no install operation is in progress on either member: nothing to abort' out || return 1
+	pair_cut
+	must_fail 1 m 1 install add web=1.0 -n site && has "'site' is like that already on member 1; member 2 does not answer: .*; nothing changed" err &&
+		m 1 install abort issu -n site >out 2>&1 && has 'no install operation is in progress on member 1: nothing to abort; member 2 could not be asked (.*): if it' out
+	other_code=$?
+	pair_mend
+	return "$other_code"
+}
+
+other_has_another()
+{
+	m 2 env update -n site web=1.2 -c "$T/ch" >out 2>&1 || { cat out; return 1; }
+	must_fail 1 m 1 install add web=1.0 -n site && has "'site' is like that already on member 1, but member 2 runs 'web 1.2'; nothing changed; 'slipway env export" err &&
+		m 2 env update -n site web=1.0 -c "$T/ch" && pair_versions 'web 1.0' 'web 1.0'
+}
+
 t 'two hosts' hosts
 [ "$test_failed" = 0 ] || { cat "$T"/*.log | tail -n 40 | diag; done_testing; exit; }
 t 'a first version, with issu' with_issu
@@ -134,5 +169,9 @@ t 'and upgraded, nothing lost' next_version 1.1
 t 'and back, nothing lost' next_version 1.0
 t 'who aborts dies before member 1 is ready again' dies_before 1
 t 'who aborts dies before member 2 is ready again' dies_before 2
+t 'a one-shot dies before it is committed' one_shot_dies 1
+t 'and begun on the other member' one_shot_dies 2
+t 'nothing is to be done, and the other one does not answer' other_is_down
+t 'or runs something else' other_has_another
 tail -n 30 "$T"/agent?.log | grep -e 'out of the traffic' | diag
 done_testing

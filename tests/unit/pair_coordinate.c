@@ -198,6 +198,7 @@ static int carry_out(struct fake *f, const struct upgrade_request *q, bool half,
 	if (q->verb == UPGRADE_ADD) {
 		CHECK(q->paired && q->operation_id);
 		snprintf(f->id, sizeof(f->id), "%s", q->operation_id);
+		f->one_shot = q->then_commit;
 	} else if (q->operation_id && f->phase != PHASE_NONE) {
 		CHECK_STR(q->operation_id, f->id);
 	}
@@ -468,7 +469,8 @@ static int ask(struct world *w, const struct upgrade_request *q, uint32_t home, 
 static int settle(struct world *w, uint32_t home, bool reaches_other)
 {
 	struct coordinator k = coordinator_of(w, home, reaches_other);
-	int rc = coordinate_settle(&k, w->f[home].one_shot, &w->err);
+	bool one_shot = w->f[home].one_shot && w->f[home].phase != PHASE_NONE;
+	int rc = coordinate_settle(&k, (struct coordinate_one_shot){one_shot, one_shot}, &w->err);
 	coordinate_release(&k);
 	return rc;
 }
@@ -547,6 +549,7 @@ static void sweep_one(enum request r, enum fault fault, unsigned at, uint32_t ho
 	CHECK_MSG(p == PHASE_NONE || p == PHASE_ADDED || (p == PHASE_ACTIVATED && !timer_ends) ||
 			  (p == PHASE_ACTIVATED && r == DO_STOP),
 		  "%s: no rest: %s", what, text(&w));
+	CHECK_MSG(p == PHASE_NONE || !w.f[1].one_shot, "%s: a one-shot rests: %s", what, text(&w));
 	CHECK_INT(settle(&w, home, true), 0);
 	CHECK_MSG(w.f[1].role.active == w.f[2].role.active && w.f[1].role.epoch == w.f[2].role.epoch, "%s: two actives",
 		  what);
@@ -895,7 +898,7 @@ static void settle_drained(struct world *w, bool reaches_other)
 {
 	struct coordinator k = coordinator_of(w, 1, reaches_other);
 	k.traffic = &moved;
-	CHECK_INT(coordinate_settle(&k, false, &w->err), 0);
+	CHECK_INT(coordinate_settle(&k, (struct coordinate_one_shot){0}, &w->err), 0);
 	coordinate_release(&k);
 }
 

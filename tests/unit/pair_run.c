@@ -209,7 +209,8 @@ static int ask(struct two *w, struct upgrade_request q, uint32_t home)
 static int settle(struct two *w, uint32_t home, bool reaches_other)
 {
 	struct coordinator k = coordinator_of(w, home, reaches_other);
-	int rc = coordinate_settle(&k, false, &w->err);
+	struct upgrade_status s = status_of(&w->h[home]);
+	int rc = coordinate_settle(&k, (struct coordinate_one_shot){s.one_shot, s.will_commit}, &w->err);
 	end(w, &k);
 	return rc;
 }
