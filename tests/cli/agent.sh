@@ -2,6 +2,7 @@
 # The agent and the services that it runs, from the command line.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
+. "$SOURCE_ROOT/tests/lib/wait.sh"
 need tar bzip2 python3
 
 sw()
@@ -9,7 +10,7 @@ sw()
 	"$SLIPWAY" "$@"
 }
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(free_port)
 
 # server VERSION [OPTION]: a package with the example server
 server()
@@ -34,12 +35,7 @@ begin_agent()
 {
 	"$SLIPWAY" agent >>log 2>&1 &
 	agent=$!
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		sw status >/dev/null 2>&1 && return
-		sleep 0.2
-	done
-	cat log
-	return 1
+	await sw status || { cat log; return 1; }
 }
 
 # ended PID: within 10 s
@@ -66,16 +62,6 @@ answers()
 {
 	got=$(python3 -c "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:$port/').read().decode().split()[0])")
 	[ "$got" = "$1" ] || { echo "'$got' serves, not '$1'"; return 1; }
-}
-
-# answers_soon VERSION: within 10 s
-answers_soon()
-{
-	for _ in $(seq 100); do
-		answers "$1" >/dev/null && return
-		sleep 0.1
-	done
-	answers "$1"
 }
 
 server 1.0
@@ -210,7 +196,7 @@ t 'serves the old version' answers 1.0
 t 'add once more' runs sw install add web=1.1 -n e
 t 'with a short timer' runs sw install activate issu --auto-abort 3s -n e
 t 'it serves' answers 1.1
-t 'until nobody came' answers_soon 1.0
+t 'until nobody came' await answers 1.0
 t 'history says who it was' sh -c '"$1" show install log -n e 2>&1 | grep timer' sh "$SLIPWAY"
 kill -TERM "$load"
 t 'no request was lost' wait "$load"

@@ -2,6 +2,7 @@
 # Every command answers --json with one object, on standard output alone, and its page says what is in it. A command that is
 # new in the table fails here until it is in call() too.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/wait.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
 need bzip2 python3
 
@@ -103,11 +104,7 @@ mv "$SLIPWAY_ROOT" kept
 with_agent()
 {
 	timeout 20 "$SLIPWAY" -q agent &
-	for _ in $(seq 100); do
-		"$SLIPWAY" status >/dev/null 2>&1 && return
-		sleep 0.1
-	done
-	return 1
+	await "$SLIPWAY" status
 }
 
 answers()

@@ -2,45 +2,9 @@
 # Two hosts and their agents, on two addresses of the loopback interface: how they come to know each other, and who else does not.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
+. "$SOURCE_ROOT/tests/lib/wait.sh"
+. "$SOURCE_ROOT/tests/lib/hosts.sh"
 need python3 openssl bzip2
-
-# on N COMMAND...: on host N
-on()
-{
-	host=$1
-	shift
-	"$SLIPWAY" --root "$T/h$host" "$@"
-}
-
-free_port()
-{
-	python3 -c 'import socket, sys; s = socket.socket(); s.bind((sys.argv[1], 0)); print(s.getsockname()[1])' "$1"
-}
-
-# begin_agent N: until it answers; its process in agentN, what it says in logN. What starts it at boot is not to be looked for.
-begin_agent()
-{
-	mkdir -p "h$1"
-	echo "autostart: ignore" >"h$1/config.yml"
-	"$SLIPWAY" --root "$T/h$1" agent 2>>"log$1" &
-	eval "agent$1=$!"
-	for _ in $(seq 100); do
-		on "$1" status >/dev/null 2>&1 && return
-		sleep 0.1
-	done
-	cat "log$1"
-	return 1
-}
-
-# soon COMMAND...: within 15 s
-soon()
-{
-	for _ in $(seq 150); do
-		"$@" >/dev/null 2>&1 && return
-		sleep 0.1
-	done
-	"$@"
-}
 
 # invite N [OPTION...]: a new invitation of host N, in $invitation
 invite()
@@ -110,7 +74,7 @@ t 'does nothing' test ! -e h2/pair
 t 'join' runs on 2 pair join "$invitation" --name two --listen "$two"
 t 'tells who the other one is' has "^member 1 is 'one' at $one$" err
 t 'and that no agent runs' has "start 'slipway --root [^']* agent'" err
-t 'the agent of member 1 tells' soon has "pair: 'two' at $two has joined" log1
+t 'the agent of member 1 tells' await has "pair: 'two' at $two has joined" log1
 t 'the link is down without it' link_is False 1
 t 'and why' has 'Connection refused' shown
 t 'the other way it is up' link_is True 2
@@ -124,7 +88,7 @@ t 'by standard input' sh -c "echo '$invitation' | '$SLIPWAY' --root h2 pair join
 t 'a third one is refused' must_fail 1 on 3 pair join "$invitation" --name three --listen "$three"
 t 'which says why' has 'member 1 takes in nobody new' err
 t 'and leaves nothing' must_fail 1 test -e h3/pair/self
-t 'the agent tells of the stranger' soon has 'it is somebody else' log1
+t 'the agent tells of the stranger' await has 'it is somebody else' log1
 t 'init is refused' must_fail 1 on 1 pair init --name one --listen "$one"
 t 'on member 2, too' must_fail 1 on 2 pair init --name one --listen "$two"
 t 'the third one makes a pair of its own' invite 3 --name three --listen "$three"
@@ -141,7 +105,7 @@ s_client()
 # refused: it did not get as far as a question
 refused()
 {
-	soon has "$1" log1
+	await has "$1" log1
 }
 t 'TLS 1.2' s_client -tls1_2
 t 'is refused' has 'alert protocol version' tls
@@ -182,7 +146,7 @@ no_connections()
 {
 	on 1 status | grep -q '; 0 connections$'
 }
-t 'soon they are gone' soon no_connections
+t 'soon they are gone' await no_connections
 
 # Nor does whoever has the other member's key: its connections beyond some take the place of those that are idle.
 cat >idle.py <<'X'
@@ -203,22 +167,22 @@ time.sleep(int(sys.argv[4]))
 X
 python3 idle.py "$one" 127.0.0.2 8 4 >idle &
 holder=$!
-t 'eight idle connections of the other member' soon has connected idle
+t 'eight idle connections of the other member' await has connected idle
 t 'keep nobody out' link_is True 2
-t 'the one that was idle longest goes' soon has 'closed, it was idle and another one came' log1
+t 'the one that was idle longest goes' await has 'closed, it was idle and another one came' log1
 wait "$holder"
-t 'soon they are gone' soon no_connections
+t 'soon they are gone' await no_connections
 python3 idle.py "$one" 127.0.0.9 20 4 >idle &
 holder=$!
-t 'twenty, one after the other' soon has connected idle
+t 'twenty, one after the other' await has connected idle
 few_connections()
 {
 	on 1 status >idle.status && has '; [1-8] connections$' idle.status
 }
-t 'are no more than eight' soon few_connections
+t 'are no more than eight' await few_connections
 t 'and a link can be had' link_is True 2
 wait "$holder"
-t 'soon they are gone' soon no_connections
+t 'soon they are gone' await no_connections
 
 # Where a process cannot be watched, it is not left behind either.
 free=0
@@ -227,10 +191,10 @@ while [ -e "/proc/$agent1/fd/$free" ]; do
 done
 prlimit --pid "$agent1" --nofile="$((free + 1)):" # for the connection and nothing else
 link_is True 2 >/dev/null 2>&1
-t 'no descriptor for it' soon has 'watch child' log1
+t 'no descriptor for it' await has 'watch child' log1
 prlimit --pid "$agent1" --nofile=1024:
 t 'no dead process is left' no_dead_children "$agent1"
-t 'the link is up again' soon link_is True 2
+t 'the link is up again' await link_is True 2
 
 # The processes of connections end with the agent; the next one listens.
 kill -9 "$agent1"
@@ -262,9 +226,9 @@ print("connected", flush=True)
 time.sleep(4)' "$two" >caller &
 caller=$!
 has_a_caller() { on 2 status --json >s.json && [ "$(json "['pair']['connections']" s.json)" = 1 ]; }
-t 'somebody is connected' soon has_a_caller
+t 'somebody is connected' await has_a_caller
 t 'leave' runs on 2 pair leave
-t 'who was connected is cut off' soon no_dead_children "$agent2"
+t 'who was connected is cut off' await no_dead_children "$agent2"
 kill "$caller" 2>/dev/null || :
 t 'says what is left to do' has "'one' at $one still knows this host" err
 t 'the agent no longer listens' has 'this host is in no pair any more' log2
@@ -288,7 +252,7 @@ X
 }
 t 'a wrong secret' must_fail 1 on 2 pair join "$(wrong)" --name two --listen "$two"
 t 'says so' has 'a wrong secret; 4 more' err
-t 'the agent tells' soon has 'somebody wants to join: a wrong secret; 4 more and the invitation is spent' log1
+t 'the agent tells' await has 'somebody wants to join: a wrong secret; 4 more and the invitation is spent' log1
 t 'it is counted' has '"tries_left": 4' h1/pair/invitation
 sed -i 's/"until_ms": [0-9]*/"until_ms": 1000/' h1/pair/invitation
 t 'an old invitation' must_fail 1 on 2 pair join "$good" --name two --listen "$two"
@@ -308,15 +272,16 @@ s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind((sys.argv[1].split(":")[0], int(sys.argv[1].split(":")[1])))
 s.listen()
-time.sleep(3)' "$one" &
+print("listens", flush=True)
+time.sleep(5)' "$one" >holder &
 holder=$!
-sleep 0.5
+t 'somebody else has the address' await has listens holder
 t 'the agent begins all the same' begin_agent 1
-t 'says that it does not listen' has "pair: listen on '$one': Address already in use" log1
+t 'says that it does not listen' await has "pair: listen on '$one': Address already in use" log1
 t 'status says so' runs on 1 status
 t 'and why' has '^pair: does not listen: .*Address already in use' out
 wait "$holder"
-t 'and listens when it can' soon link_is True 2
+t 'and listens when it can' await link_is True 2
 
 # What is uncommitted is nothing that the two agents talk about without end.
 small_package x 1

@@ -2,6 +2,8 @@
 # An upgrade on two members: two agents on two addresses of the loopback interface, each with services of its own, from either of them.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
+. "$SOURCE_ROOT/tests/lib/wait.sh"
+. "$SOURCE_ROOT/tests/lib/hosts.sh"
 need bzip2 python3
 
 # web VERSION [PROBE]: a package with a service, whose health is asked of PROBE
@@ -31,39 +33,6 @@ web 1.2 'case $0 in */h1/*) exit 1;; esac'
 web 1.3 "until test -e $T/go; do sleep 0.1; done"
 web 1.4
 "$SLIPWAY" -q channel publish ch ./*.tar.bz2
-
-on()
-{
-	host=$1
-	shift
-	"$SLIPWAY" --root "$T/h$host" "$@"
-}
-
-free_port()
-{
-	python3 -c 'import socket, sys; s = socket.socket(); s.bind((sys.argv[1], 0)); print(s.getsockname()[1])' "$1"
-}
-
-begin_agent()
-{
-	setsid "$SLIPWAY" --root "$T/h$1" agent 2>>"log$1" &
-	eval "agent$1=$!"
-	for _ in $(seq 100); do
-		on "$1" status >/dev/null 2>&1 && return
-		sleep 0.1
-	done
-	cat "log$1"
-	return 1
-}
-
-soon()
-{
-	for _ in $(seq 60); do
-		"$@" >/dev/null 2>&1 && return
-		sleep 0.1
-	done
-	"$@"
-}
 
 # are STATE VERSION: both members, and what each runs
 are()
@@ -263,7 +232,7 @@ hang()
 	on 1 -q install add web=1.3 -n web || return 1
 	setsid "$SLIPWAY" --root "$T/h$1" install activate issu -n web --wait 30 >out 2>err &
 	command=$!
-	soon state_is 1 activating
+	await state_is 1 activating
 	sleep 0.3
 }
 killed()
@@ -272,7 +241,7 @@ killed()
 	kill -9 "$command"
 	wait "$command" 2>/dev/null
 	touch go
-	soon are none 1.1
+	await are none 1.1
 }
 t 'the command is killed in the middle: the agents take both back' killed
 agent_dies()
@@ -281,7 +250,7 @@ agent_dies()
 	kill -9 "$agent2"
 	touch go
 	wait "$command" && return 1
-	has 'member 2' err && begin_agent 2 && soon are none 1.1
+	has 'member 2' err && begin_agent 2 && await are none 1.1
 }
 t 'the agent of the other member dies in the middle: both go back' agent_dies
 alone()
@@ -290,12 +259,12 @@ alone()
 	kill -9 "$agent2"
 	must_fail 1 on 1 install commit -n web && has 'member 2 does not answer' err || return 1
 	must_fail 5 on 1 install abort issu -n web && has "member 1 runs 'web 1.1'" err && has 'member 2 does not answer' err || return 1
-	state_is 1 none && begin_agent 2 && soon are none 1.1
+	state_is 1 none && begin_agent 2 && await are none 1.1
 }
 t 'without the other one only abort is possible, and the other one follows' alone
 rings()
 {
-	on 1 -q install add web=1.4 -n web && on 2 -q install activate issu -n web --auto-abort 2s && soon are none 1.1 &&
+	on 1 -q install add web=1.4 -n web && on 2 -q install activate issu -n web --auto-abort 2s && await are none 1.1 &&
 		on 1 show install log -n web >out && grep -q 'auto-abort' out
 }
 t 'the timer takes both back' rings

@@ -7,23 +7,13 @@
 #	upgrade MEMBER VERSION                    drain, stop, start, ready
 #	move VERB MEMBER MS                       tests/lib/traffic.c with $T/pair.yml
 front=$((14000 + $$ % 5000 * 3)) # below those that connections are made from
+. "$SOURCE_ROOT/tests/lib/wait.sh"
 load="$BUILD_ROOT/tests/load"
 haproxy_pid='' web1_pid='' web2_pid='' # also read by eval below
 
 move()
 {
 	"$BUILD_ROOT/tests/traffic" "$T/pair.yml" 1 "$@"
-}
-
-# await COMMAND...: until it succeeds, at most 20 seconds
-await()
-{
-	await_n=0
-	until "$@" >/dev/null 2>&1; do
-		await_n=$((await_n + 1))
-		[ "$await_n" -lt 400 ] || { echo "waited in vain for: $*"; return 1; }
-		sleep 0.05
-	done
 }
 
 answers()

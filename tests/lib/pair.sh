@@ -13,6 +13,7 @@
 #	pair_keep_old                      with keepalived: what a member does with packets of connections that the other one has (doc/formats/pair.md)
 #	pair_both_up                       both take requests, as HAProxy sees it; with keepalived, one has the address and the other one has not
 #	pair_versions ONE TWO              what each of them runs, at rest
+. "$SOURCE_ROOT/tests/lib/wait.sh"
 pair_net=slipway-pair-$$
 pair_front=${pair_front:-haproxy}
 pair_more_traffic=${pair_more_traffic:-} # another driver, a line of pair.yml
@@ -20,17 +21,6 @@ pair_address=10.0.0.1:80
 [ "$pair_front" = haproxy ] || pair_address=10.0.0.100:8080
 pair_load_pid='' pair_agent1_pid='' pair_agent2_pid='' pair_haproxy_pid=''
 PATH=$PATH:/usr/sbin:/sbin
-
-# await COMMAND...: until it succeeds, at most 30 seconds
-await()
-{
-	await_n=0
-	until "$@" >/dev/null 2>&1; do
-		await_n=$((await_n + 1))
-		[ "$await_n" -lt 600 ] || { echo "waited in vain for: $*"; return 1; }
-		sleep 0.05
-	done
-}
 
 in_net()
 {
