@@ -108,12 +108,19 @@ first_without()
 # dies_before N: an abort whose command dies when all that is left is to make member N ready
 dies_before()
 {
-	m 1 install add web=1.1 -n site >out 2>&1 && m 1 install activate issu -n site >>out 2>&1 || { cat out; return 1; }
+	if ! m 1 install add web=1.1 -n site >out 2>&1 || ! m 1 install activate issu -n site >>out 2>&1; then
+		cat out
+		return 1
+	fi
 	pair_load
 	touch "$T/die-before-$1"
 	m 1 install abort issu -n site >out 2>&1
 	dies_code=$?
-	[ "$dies_code" = 137 ] && [ ! -e "$T/die-before-$1" ] || { echo "exit code $dies_code"; cat out; return 1; }
+	if [ "$dies_code" != 137 ] || [ -e "$T/die-before-$1" ]; then
+		echo "exit code $dies_code"
+		cat out
+		return 1
+	fi
 	await pair_both_up && await pair_versions 'web 1.0' 'web 1.0' && not_drained && hasnt drained_ "$T/m1/pair/role" "$T/m2/pair/role"
 	dies_code=$?
 	pair_unload || { cat load.out; return 1; }
