@@ -135,7 +135,11 @@ one_shot_dies()
 	touch "$T/die-before-$one_shot_active"
 	m "$1" install add web=1.1 -n site -c "$T/ch" activate issu commit >out 2>&1
 	one_shot_code=$?
-	[ "$one_shot_code" = 137 ] && [ ! -e "$T/die-before-$one_shot_active" ] || { echo "exit code $one_shot_code"; cat out; return 1; }
+	if [ "$one_shot_code" != 137 ] || [ -e "$T/die-before-$one_shot_active" ]; then
+		echo "exit code $one_shot_code"
+		cat out
+		return 1
+	fi
 	await pair_versions 'web 1.0' 'web 1.0' && await pair_both_up && not_drained
 	one_shot_code=$?
 	pair_unload || { cat load.out; return 1; }
