@@ -127,7 +127,7 @@ one_shot()
 away()
 {
 	pair_cut
-	m 1 show redundancy -n site >out && in_order out 'Communications = Down ('two' at' 'Standby Location = member 2' \
+	m 1 show redundancy -n site >out && in_order out "Communications = Down ('two' at" 'Standby Location = member 2' \
 		'Current Software state = unknown (' || return 1
 	must_fail 1 m 1 install add web=1.1 -n site || return 1
 	grep -q 'member 2' err || return 1
