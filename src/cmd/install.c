@@ -484,7 +484,8 @@ static int label(struct install *in, struct err *e)
 			       "label which generation, and how? as in: slipway install label 3 stable; an empty name "
 			       "takes a label away");
 	in->own = true;
-	if (begin(in, e) < 0 || read_generation(in, words->v[0], &number, e) < 0)
+	if (env_label_check(str_c(words->v[1]), e) < 0 || begin(in, e) < 0 ||
+	    read_generation(in, words->v[0], &number, e) < 0)
 		return -1;
 	const struct env_history_entry x = {
 		.at_ms = clock_wall_ms(),
@@ -543,19 +544,22 @@ struct removal {
 	uint64_t freed;
 };
 
+/* What was added and is not active goes with the operation, whatever its label: nobody can go back to what never ran. */
 static int choose_removals(struct install *in, uint32_t number, struct removal *r, struct err *e)
 {
 	struct cmd_context *c = in->c;
 	struct env_generation_info *all;
+	struct upgrade_status s;
 	size_t n;
-	if (env_generations(c->state, &c->arena, in->name, &all, &n, e) < 0)
+	if (env_generations(c->state, &c->arena, in->name, &all, &n, e) < 0 ||
+	    upgrade_status(c->state, &c->arena, in->name, &s, e) < 0)
 		return -1;
 	r->v = arena_array(&c->arena, struct env_generation_info, n);
 	r->kept = arena_array(&c->arena, struct env_generation_info, n);
 	for (size_t i = 0; i < n; i++) {
 		if (number ? all[i].number != number : all[i].state != ENV_INACTIVE)
 			continue;
-		if (!number && all[i].label.n) {
+		if (!number && all[i].label.n && !(s.in_progress && all[i].number == s.to)) {
 			r->kept[r->kept_n++] = all[i];
 			continue;
 		}
@@ -626,6 +630,11 @@ static int remove_inactive(struct install *in, struct err *e)
 		return err_new(e, ERR_USAGE,
 			       "generation %u of '%.*s' is the current one; roll back to another one first",
 			       in->info.current, STR_ARG(in->name));
+	if (q.generation && q.generation == in->info.committed)
+		return err_new(e, ERR_USAGE,
+			       "generation %u of '%.*s' is the committed one, which 'slipway install abort issu -n %.*s' goes "
+			       "back to; 'slipway install commit -n %.*s' lets go of it",
+			       in->info.committed, STR_ARG(in->name), STR_ARG(in->name), STR_ARG(in->name));
 	if (choose_removals(in, q.generation, &r, e) < 0)
 		return -1;
 	if (!c->dry_run)

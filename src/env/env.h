@@ -265,6 +265,8 @@ int env_commit(struct env_hold *h, const struct env_opts *o, struct err *e);
 /* A name to find a generation by: as env_name_check wants it, and not a number. It leaves the generation that had it; empty
  * takes the label away. */
 int env_label(struct env_hold *h, uint32_t generation, struct str label, struct err *e);
+/* Whether it may be one. ERR_USAGE. */
+int env_label_check(struct str label, struct err *e);
 /* Whether the environment's services are to run: what `slipway start` and `slipway stop` say. */
 int env_set_started(struct env_hold *h, bool started, struct err *e);
 /* The package that brought a file of a generation (0: the current one); *ret is empty where it is nobody's. */

@@ -275,16 +275,28 @@ int env_set_started(struct env_hold *h, bool started, struct err *e)
 	return db_end(h->st, rc, e);
 }
 
-int env_label(struct env_hold *h, uint32_t generation, struct str label, struct err *e)
+static bool is_digits(struct str s)
 {
-	uint64_t number;
-	struct str name = hold_name(h);
-	if (label.n && (env_name_check(label, e) < 0 || str_to_u64(label, &number) || str_eq(label, STR("committed"))))
+	size_t n = 0;
+	while (n < s.n && s.p[n] >= '0' && s.p[n] <= '9')
+		n++;
+	return n == s.n;
+}
+
+int env_label_check(struct str label, struct err *e)
+{
+	if (label.n && (env_name_check(label, e) < 0 || is_digits(label) || str_eq(label, STR("committed"))))
 		return err_new(
 			e, ERR_USAGE,
 			"'%.*s' is not a label (letters, digits, '.', '_', '-'; at most 64; not a number, not 'committed')",
-			STR_ARG(label));
-	if (need_generation(h, generation, e) < 0 || db_begin(h->st, e) < 0)
+			STR_ARG(str_head(label, 200)));
+	return 0;
+}
+
+int env_label(struct env_hold *h, uint32_t generation, struct str label, struct err *e)
+{
+	struct str name = hold_name(h);
+	if (env_label_check(label, e) < 0 || need_generation(h, generation, e) < 0 || db_begin(h->st, e) < 0)
 		return -1;
 	int rc = db_run(h->st, e, "UPDATE generation SET label = '' WHERE env = ?1 AND label = ?2", "ss", name, label);
 	if (rc == 0)

@@ -210,7 +210,8 @@ int run_abort_operation(struct run *r, enum op_event v, struct err *e)
 /* With an operation under way it is an abort, and goes where that goes. */
 static int refuse_other_rollback(const struct run *r, struct err *e)
 {
-	if (r->state == OP_NONE || !r->q->generation || r->q->generation == r->op.from)
+	bool is_rollback = r->q->verb == UPGRADE_ROLLBACK;
+	if (!is_rollback || r->state == OP_NONE || !r->q->generation || r->q->generation == r->op.from)
 		return 0;
 	return err_new(e, ERR_FAILED,
 		       "install rollback to %u is not possible in state '%s': abort or commit it first; "

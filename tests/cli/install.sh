@@ -209,6 +209,7 @@ t 'rollback to committed is where it is' runs sw install rollback to committed
 t 'rollback, one change' runs sw install rollback
 t 'is what it was made from' state none 3 3
 sw -q install add web=1.1 activate
+t 'a dry run keeps the committed one, too' must_fail 2 sw install remove inactive 3 --dry-run
 t 'while one is activated' runs sw install rollback
 t 'it is an abort' last abort "done"
 t 'state formats' must_fail 1 sw install add web=1.2 activate commit
@@ -235,8 +236,14 @@ t 'by its label it goes' runs sw install remove inactive good
 t 'one is left' runs sw show install summary --json
 t 'as JSON' python3 -c 'import json; assert [g["state"] for g in json.load(open("out"))["environments"][0]["generations"]] == ["C"]'
 sw -q install add web=1.1
+added=$(ls root/env/web | grep '^[0-9]*$' | sort -n | tail -n 1)
+t 'a dry run checks a label' must_fail 2 sw install label "$added" 'a b' --dry-run
+sw -q install label "$added" soon -n web
+t 'what was added is inactive, dry' runs sw install remove inactive "$added" --dry-run
 t 'what was added is inactive' runs sw install remove inactive
-t 'and goes' state none 3 3
+t 'and goes, whatever its label' state none 3 3
+t 'and is told as gone' has "^removed generations of 'web': $added; generation 3 stays current$" err
+t 'not as kept' must_fail 1 grep kept err
 
 # -- deprecated parameters, hand-made changes -----------------------------------------------------------------------------
 echo 'threads: 4' >>etc/web.conf

@@ -113,7 +113,7 @@ TEST(an_uncommitted_switch_is_recovered_as_one)
 
 TEST(labels)
 {
-	static const char *const bad[] = {"7", "committed", "a b", ".x"};
+	static const char *const bad[] = {"7", "committed", "a b", ".x", "99999999999999999999999"};
 	auto_envs w = {0};
 	struct env_generation_info *g;
 	uint32_t found = 0;
