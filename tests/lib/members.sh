@@ -310,6 +310,9 @@ go_on()
 	*' added') member 1 tool -q install activate issu -n e && member 1 tool -q install commit -n e ;;
 	*' activated') member 1 tool -q install commit -n e ;;
 	esac >said.on 2>&1 || { cat said.on; return 1; }
+	for n in 1 2; do
+		member "$n" tool -q install label committed x -n e || return 1 # what has a label is kept
+	done
 	member 1 tool -q install remove inactive -n e >said.on 2>&1 || { cat said.on; return 1; }
 	go_from=$from from=empty # of its state as it was at first nothing is known here
 	settle_down && [ "$now" = '2/2 none' ] && both_whole
