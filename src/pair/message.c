@@ -120,13 +120,20 @@ int message_get_text(const struct json *j, const char *key, struct str *ret, str
 	return json_get_str(j, key, ret, e) < 0 ? -1 : opt_text(j, key, ret, e);
 }
 
-/* The longest part that is whole characters; '?' for what whoever reads it refuses: a service may say anything. */
+/* The longest part, of at most `max` bytes, that is whole characters. */
+static struct str cut_to(struct str s, size_t max)
+{
+	struct str cut = str_head(s, max);
+	while (cut.n < s.n && cut.n && ((unsigned char)s.p[cut.n] & 0xc0) == 0x80)
+		cut.n--;
+	return cut;
+}
+
+/* '?' for what whoever reads it refuses: a service may say anything. */
 static void put_text(struct jw *w, const char *key, struct str s)
 {
 	auto_buf clean = BUF_INIT(2 * MESSAGE_TEXT_MAX);
-	struct str cut = str_head(s, MESSAGE_TEXT_MAX);
-	while (cut.n < s.n && cut.n && ((unsigned char)s.p[cut.n] & 0xc0) == 0x80)
-		cut.n--;
+	struct str cut = cut_to(s, MESSAGE_TEXT_MAX);
 	for (size_t i = 0; i < cut.n; i++)
 		buf_put_char(&clean, is_control(cut.p[i]) ? '?' : cut.p[i]);
 	jw_kv_str(w, key, buf_str(&clean));
@@ -389,23 +396,22 @@ enum { PERSON_MAX = 256, COMMAND_MAX = 4096, STAGE_MAX = 128 };
 void message_put_person(struct jw *w, const char *who, const char *command)
 {
 	if (who)
-		put_text(w, "who", str_head(str_c(who), PERSON_MAX));
+		put_text(w, "who", cut_to(str_c(who), PERSON_MAX));
 	if (command)
-		put_text(w, "command", str_head(str_c(command), COMMAND_MAX));
+		put_text(w, "command", cut_to(str_c(command), COMMAND_MAX));
 }
 
+/* Cut, and not refused: what is only for a history keeps nobody from working, and bytes that are no UTF-8 get longer on their way. */
 int message_read_person(const struct json *j, struct arena *a, uint32_t member, const char **ret_who,
 			const char **ret_command, struct err *e)
 {
 	struct str who = STR_NONE, command = STR_NONE;
 	if (opt_text(j, "who", &who, e) < 0 || opt_text(j, "command", &command, e) < 0)
 		return -1;
-	if (who.n > PERSON_MAX || command.n > COMMAND_MAX)
-		return err_new(e, ERR_LIMIT, "message: who asks, or by which command, is too long");
 	if (who.n)
-		*ret_who = arena_printf(a, "%.*s (member %u)", STR_ARG(who), member);
+		*ret_who = arena_printf(a, "%.*s (member %u)", STR_ARG(cut_to(who, PERSON_MAX)), member);
 	if (command.n)
-		*ret_command = arena_strdup(a, command);
+		*ret_command = arena_strdup(a, cut_to(command, COMMAND_MAX));
 	return 0;
 }
 
@@ -424,7 +430,8 @@ int message_read_log(const struct json *j, struct env_operation_step *ret, struc
 	    message_get_number(j, "started_ms", 0, INT64_MAX, &ret->started_ms, e) < 0 ||
 	    message_get_number(j, "ended_ms", 0, INT64_MAX, &ret->ended_ms, e) < 0)
 		return -1;
-	if (!str_starts(ret->name, STR("STAGE ")) || ret->name.n > STAGE_MAX || ret->result.n > ERR_MSG_SIZE)
+	ret->result = cut_to(ret->result, ERR_MSG_SIZE);
+	if (!str_starts(ret->name, STR("STAGE ")) || ret->name.n > STAGE_MAX)
 		return err_new(e, ERR_INPUT, "message: this is no stage of an operation");
 	return 0;
 }

@@ -29,7 +29,7 @@ struct far {
 
 __attribute__((format(printf, 2, 3))) static void far_log(struct far *f, const char *fmt, ...)
 {
-	char line[4096];
+	char line[16384];
 	va_list ap;
 	va_start(ap, fmt);
 	int n = vsnprintf(line, sizeof(line), fmt, ap);

@@ -245,6 +245,33 @@ TEST(who_asks_and_the_stages_are_told)
 			      "log " ID " STAGE 2: standby reload: passed 5 17\nrelease\nhold web\nrelease\n");
 }
 
+/* On a command line there may be anything, of any length: none of it keeps an environment from being held. */
+TEST(a_long_command_of_any_bytes_is_cut)
+{
+	enum { LONG = 6000 };
+	auto_sides s = {0};
+	char two[LONG], none[LONG];
+	for (size_t i = 0; i < LONG; i++) {
+		two[i] = i % 2 ? '\xc3' : '\xa4'; /* "ä" is cut in two at each even number */
+		none[i] = '\xff';
+	}
+	two[0] = none[0] = 'x';
+	two[LONG - 1] = none[LONG - 1] = '\0';
+	sides_open(&s);
+	sides_link(&s);
+	s.m->command = two;
+	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
+	s.m->ops->release(s.m);
+	s.m->who = s.m->command = none;
+	OK(s.m->ops->hold(s.m, STR("web"), 0, &e));
+	struct env_operation_step stage = {.name = STR("STAGE 1: copy"), .result = str_of(none, ERR_MSG_SIZE - 1)};
+	OK(s.m->ops->log(s.m, STR(ID), &stage, &e));
+	s.m->ops->release(s.m);
+	const char *log = log_of(&s);
+	CHECK(str_starts(str_c(log), STR("hold web: x\xc3\xa4")) && strstr(log, "\xc3\xa4\nrelease\n"));
+	CHECK(strstr(log, "hold web by x\xef\xbf\xbd") && strstr(log, "log " ID " STAGE 1: copy: x\xef\xbf\xbd"));
+}
+
 TEST(every_verb_and_step_has_its_word)
 {
 	auto_arena a = ARENA_INIT;
