@@ -166,9 +166,9 @@ static int services_start(const struct upgrade_opts *o, struct arena *a, struct 
 	int rc = 1;
 	if (!o->env.n)
 		return 1;
-	if (env_get(o->state, a, o->env, &info, e) < 0)
+	if (env_find(o->state, a, o->env, &info, e) < 0)
 		return -1;
-	if (!info.started || !info.current)
+	if (!info.started || !info.current) /* its first version may not be active yet */
 		return 1;
 	const char *prefix = arena_printf(a, "%s/env/%.*s/%u", o->root_path, STR_ARG(o->env), info.current);
 	if (component_read_all(a, prefix, &c, &c_n, e) < 0 || component_services(a, c, c_n, &v, &n, e) < 0)

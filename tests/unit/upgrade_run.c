@@ -263,6 +263,35 @@ TEST(nothing_starts_at_boot_is_advice_on_a_host_of_its_own)
 	CHECK_STR(status_of(&h).state.p, "activated");
 }
 
+static int says_no(void *ctx, struct arena *a, struct str env, struct str service, struct str *ret_finding,
+		   struct str *ret_cure, struct err *e)
+{
+	(void)ctx, (void)a, (void)env, (void)service, (void)e;
+	*ret_finding = STR("no unit");
+	*ret_cure = STR("start it");
+	return 0;
+}
+
+/* Before it is active there is nothing that should start. */
+TEST(a_first_version_is_activated_where_whoever_runs_services_starts_them_at_boot)
+{
+	auto_host h = {0};
+	struct str finding, cure;
+	host_open(&h);
+	h.opts.autostart_elsewhere = false;
+	h.services.starts_at_boot = says_no;
+	CHECK_INT(upgrade_autostart(&h.opts, &h.w.arena, &finding, &cure, &h.w.err), 1);
+	struct env_lock_package p[] = {web(&h, "1.0", ""), envs_simple(&h.w, "lib", "1")};
+	host_hold(&h);
+	struct upgrade_request q = add_of(&h, p, 2);
+	must(&h, q);
+	must(&h, (struct upgrade_request){.verb = UPGRADE_ACTIVATE});
+	CHECK(info_of(&h).current == 1);
+	CHECK_INT(env_set_started(h.hold, true, &h.w.err), 0);
+	CHECK_INT(upgrade_autostart(&h.opts, &h.w.arena, &finding, &cure, &h.w.err), 0);
+	CHECK_STR(finding.p, "no unit");
+}
+
 /* -- what is in one go is whole or not at all ---------------------------------------------------------------------- */
 static const struct env_history_entry *last_of_history(struct host *h)
 {
