@@ -248,15 +248,17 @@ int units_add(struct systemd *s, struct arena *a, const struct unit_list *l, str
 	return units_open(s, e) < 0 || write_units(s, a, l, e) < 0 ? -1 : ctl(s, RELOAD_MS, e, "daemon-reload");
 }
 
-/* systemctl makes and removes links in the *.wants folders, and syncs nothing. */
+/* systemctl makes and removes links, and folders for them, and syncs nothing. */
 static int sync_folders(const struct systemd *s, struct err *e)
 {
-	auto_fs_list names = {0};
-	if (fs_list(s->unit_fd, ".", UNITS_MAX, &names, e) < 0)
-		return -1;
-	for (size_t i = 0; i < names.n; i++)
-		if (str_ends(str_c(names.name[i]), STR(".wants")) && fs_sync_dir(s->unit_fd, names.name[i], e) < 0)
+	static const char *const ours[] = {"default.target.wants", "multi-user.target.wants", "sockets.target.wants"};
+	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
+		struct err why = ERR_INIT;
+		if (fs_sync_dir(s->unit_fd, ours[i], &why) < 0 && why.code != ERR_NOT_FOUND) {
+			*e = why;
 			return -1;
+		}
+	}
 	return fs_sync_dir(s->unit_fd, ".", e);
 }
 

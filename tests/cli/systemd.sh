@@ -113,6 +113,7 @@ echo 'services: sometimes' >"$SLIPWAY_ROOT/config.yml"
 t 'no such runner' must_fail 1 sw start e
 t 'says which there are' has "config.yml:1: 'services' must be auto, agent, systemd or systemd-user" err
 echo 'services: systemd-user' >"$SLIPWAY_ROOT/config.yml"
+ln -s gone "$HOME/.config/systemd/user/other.target.wants" # somebody else's, which is none of our business
 t 'systemd starts it' runs sw start e
 t 'it answers' answers 1.0
 t 'as a unit' prints active show slipway-e-web@1.service ActiveState
