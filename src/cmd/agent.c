@@ -373,7 +373,8 @@ static int take_first_timers(struct cmd_context *c, struct agent_status *s, stru
 		struct upgrade_status u;
 		if (s->timers[i].left_ms < 0)
 			continue;
-		if (cmd_need_state(c, true, e) < 0 || upgrade_status(c->state, &c->arena, s->timers[i].env, &u, e) < 0)
+		if (cmd_need_state(c, true, e) < 0 || /* it may have ended meanwhile */
+		    upgrade_find_status(c->state, &c->arena, s->timers[i].env, &u, e) < 0)
 			return -1;
 		int paired = u.paired ? cmd_pair_members(c, s->timers[i].env, &p, e) : 0;
 		if (paired < 0)
