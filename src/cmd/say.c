@@ -2,6 +2,7 @@
 /* What every command says in the same way: errors, remarks, help, progress. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -37,6 +38,16 @@ static int exit_code_of(enum err_code code)
 	return CMD_FAILED;
 }
 
+/* The environment that was named, where it is there: one that is being created has nothing to remove. */
+static const char *env_there(const struct cmd_context *c)
+{
+	char path[PATH_MAX];
+	if (!c->env_asked || c->root_fd < 0 ||
+	    snprintf(path, sizeof(path), "env/%s/current", c->env_asked) >= (int)sizeof(path))
+		return "NAME";
+	return faccessat(c->root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? c->env_asked : "NAME";
+}
+
 /* The next step where the message cannot know it: a disk that is full; a root that is another user's, who may. */
 static const struct err *with_cure(const struct cmd_context *c, const struct err *e, struct err *ret)
 {
@@ -44,7 +55,7 @@ static const struct err *with_cure(const struct cmd_context *c, const struct err
 	if ((e->sys == ENOSPC || e->sys == EDQUOT) && !strstr(e->msg, "make room")) {
 		*ret = *e;
 		err_new(ret, e->code, "%s; 'slipway install remove inactive -n %s' and 'slipway store gc' make room",
-			e->msg, c->env_asked ? c->env_asked : "NAME");
+			e->msg, env_there(c));
 		return ret;
 	}
 	if ((e->sys != EACCES && e->sys != EPERM) || c->root_fd < 0 || fstat(c->root_fd, &st) < 0 ||

@@ -102,7 +102,7 @@ if unshare -rm mount -t tmpfs none ro 2>/dev/null; then # a user may have a name
 		unshare -rm sh -c 'mount -t tmpfs -o size=64k none ro && "$@"' - "$@"
 	}
 	t 'a full disk' must_fail 1 full "$SLIPWAY" --root ro/root env create -n y -c ch aa
-	t 'says what makes room' has "'slipway install remove inactive -n NAME' and 'slipway store gc' make room" err
+	t 'says what makes room' has "'slipway --root ro/root install remove inactive -n NAME' and 'slipway --root ro/root store gc' make room" err
 	t 'a change is refused' must_fail 1 read_only "$SLIPWAY" --root ro/root env create -n y -c ch aa
 	t 'with the reason' has 'Read-only file system' err
 	t 'channel add fails' must_fail 1 read_only "$SLIPWAY" --root ro/root channel add ch
