@@ -631,10 +631,11 @@ static int remove_inactive(struct install *in, struct err *e)
 			       "generation %u of '%.*s' is the current one; roll back to another one first",
 			       in->info.current, STR_ARG(in->name));
 	if (q.generation && q.generation == in->info.committed)
-		return err_new(e, ERR_USAGE,
-			       "generation %u of '%.*s' is the committed one, which 'slipway install abort issu -n %.*s' goes "
-			       "back to; 'slipway install commit -n %.*s' lets go of it",
-			       in->info.committed, STR_ARG(in->name), STR_ARG(in->name), STR_ARG(in->name));
+		return err_new(
+			e, ERR_USAGE,
+			"generation %u of '%.*s' is the committed one, which 'slipway install abort issu -n %.*s' goes "
+			"back to; 'slipway install commit -n %.*s' lets go of it",
+			in->info.committed, STR_ARG(in->name), STR_ARG(in->name), STR_ARG(in->name));
 	if (choose_removals(in, q.generation, &r, e) < 0)
 		return -1;
 	if (!c->dry_run)

@@ -5,7 +5,8 @@
 #include "base/json.h"
 #include "pair/trust.h"
 
-enum { MAX_FILE = 64 << 10, MAX_REASON = 1024 };
+enum { MAX_FILE = 64 << 10, MAX_REASON = 1024, MAX_AHEAD = 1 << 20 };
+#define MAX_EPOCH ((uint64_t)1 << 53) /* there is always a next one */
 const char *const role_drained_keys[PAIR_MEMBERS + 1] = {NULL, "drained_1", "drained_2"};
 #define FILE_NAME "pair/role"
 
@@ -31,6 +32,15 @@ static int read_count(const struct json *j, const char *key, uint64_t *ret, stru
 	return 0;
 }
 
+static int read_epoch(const struct json *j, uint64_t *ret, struct err *e)
+{
+	if (read_count(j, "epoch", ret, e) < 0)
+		return -1;
+	return *ret <= MAX_EPOCH
+		       ? 0
+		       : err_new(e, ERR_INPUT, "%s: 'epoch' is more than there can be switch-overs", j->where);
+}
+
 static int read_drained(const struct json *j, struct pair_role *ret, struct err *e)
 {
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
@@ -45,14 +55,12 @@ static int read_drained(const struct json *j, struct pair_role *ret, struct err 
 static int parse(struct arena *a, struct str text, struct pair_role *ret, struct err *e)
 {
 	const struct json *j = json_parse(a, text, FILE_NAME, e);
-	if (!j || read_member(j, &ret->active, e) < 0 || read_count(j, "epoch", &ret->epoch, e) < 0 ||
+	if (!j || read_member(j, &ret->active, e) < 0 || read_epoch(j, &ret->epoch, e) < 0 ||
 	    read_count(j, "switch_overs", &ret->switch_overs, e) < 0 ||
 	    read_count(j, "standby_failures", &ret->standby_failures, e) < 0 ||
 	    json_opt_int(j, "since_ms", &ret->since_ms, e) < 0 || json_opt_str(j, "reason", &ret->reason, e) < 0 ||
 	    read_drained(j, ret, e) < 0)
-		return err_ctx(e,
-			       "what this member knows of who carries the traffic cannot be read; the other member's "
-			       "copy of the file mends it");
+		return -1;
 	return 0;
 }
 
@@ -61,16 +69,23 @@ int role_read(int root_fd, struct arena *a, struct pair_role *ret, struct err *e
 	auto_buf b = BUF_INIT(MAX_FILE);
 	struct err gone = ERR_INIT;
 	*ret = (struct pair_role){.active = 1};
-	if (fs_read(root_fd, FILE_NAME, &b, &gone) < 0)
-		return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
-	return parse(a, arena_str(a, buf_str(&b)), ret, e);
+	int rc = fs_read(root_fd, FILE_NAME, &b, &gone);
+	if (rc < 0 && gone.code == ERR_NOT_FOUND)
+		return 0;
+	if (rc < 0)
+		*e = gone;
+	if (rc == 0 && parse(a, arena_str(a, buf_str(&b)), ret, e) == 0)
+		return 0;
+	return err_ctx(e,
+		       "what this member knows of who carries the traffic cannot be read; the other member's copy of "
+		       "the file mends it");
 }
 
 static int check(int root_fd, const struct pair_role *r, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	struct pair_role before;
-	if (r->active < 1 || r->active > PAIR_MEMBERS || r->epoch > INT64_MAX || r->switch_overs > INT64_MAX ||
+	if (r->active < 1 || r->active > PAIR_MEMBERS || r->epoch > MAX_EPOCH || r->switch_overs > INT64_MAX ||
 	    r->standby_failures > INT64_MAX || r->reason.n > MAX_REASON)
 		return err_new(e, ERR_INPUT, "this is no role of a member");
 	if (role_read(root_fd, &a, &before, e) < 0)
@@ -81,6 +96,13 @@ static int check(int root_fd, const struct pair_role *r, struct err *e)
 			"member %u carries the traffic since switch-over %llu, which this member knows of; %llu is "
 			"older",
 			before.active, (unsigned long long)before.epoch, (unsigned long long)r->epoch);
+	/* Each switch-over is one more: what is this far ahead would leave no room for those to come. */
+	if (r->epoch > before.epoch + MAX_AHEAD)
+		return err_new(
+			e, ERR_INPUT,
+			"switch-over %llu is too far ahead of %llu, which this member knows of; who is right, by "
+			"'slipway show redundancy' on both, keeps ROOT/pair/role, and its copy mends the other one",
+			(unsigned long long)r->epoch, (unsigned long long)before.epoch);
 	return 0;
 }
 

@@ -236,7 +236,7 @@ t 'by its label it goes' runs sw install remove inactive good
 t 'one is left' runs sw show install summary --json
 t 'as JSON' python3 -c 'import json; assert [g["state"] for g in json.load(open("out"))["environments"][0]["generations"]] == ["C"]'
 sw -q install add web=1.1
-added=$(ls root/env/web | grep '^[0-9]*$' | sort -n | tail -n 1)
+added=$(sw show issu state detail --json | sed -n 's/^ *"to": \([0-9]*\).*/\1/p')
 t 'a dry run checks a label' must_fail 2 sw install label "$added" 'a b' --dry-run
 sw -q install label "$added" soon -n web
 t 'what was added is inactive, dry' runs sw install remove inactive "$added" --dry-run

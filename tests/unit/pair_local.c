@@ -298,6 +298,28 @@ TEST(the_role_is_on_disk)
 	CHECK_INT(x.m->ops->role_set(x.m, &back, &x.h.w.err), -1);
 }
 
+/* Once it stood at the largest number there is, no switch-over could ever follow. */
+TEST(an_epoch_leaves_room_for_those_to_come)
+{
+	static const uint64_t bad[] = {INT64_MAX, UINT64_MAX, (uint64_t)1 << 40, 8 + (1 << 20)};
+	auto_one x = {0};
+	struct pair_role r = {.epoch = 7, .active = 2}, back;
+	struct err *e = &x.h.w.err;
+	member_open(&x, 2);
+	CHECK_INT(x.m->ops->role_set(x.m, &r, e), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		r.epoch = bad[i];
+		CHECK_INT(x.m->ops->role_set(x.m, &r, e), -1);
+		CHECK_INT(e->code, ERR_INPUT);
+	}
+	r.epoch = 7 + (1 << 20);
+	CHECK_INT(x.m->ops->role_set(x.m, &r, e), 0);
+	static const char damaged[] = "{\"epoch\":9223372036854775807,\"active\":1}\n";
+	CHECK_INT(fs_replace(x.h.w.root_fd, "pair/role", damaged, sizeof(damaged) - 1, 0, e), 0);
+	CHECK_INT(x.m->ops->role_get(x.m, &x.h.w.arena, &back, e), -1);
+	CHECK_MSG(strstr(e->msg, "the other member's copy of the file mends it"), "%s", e->msg);
+}
+
 TEST(the_role_is_held_by_one)
 {
 	auto_one x = {0};
