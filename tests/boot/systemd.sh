@@ -39,7 +39,7 @@ t 'show boot system' guest 'slipway show boot system -n e | grep "Manual Boot = 
 t 'add' guest 'slipway install add web=1.1 -n e -c /srv/ch'
 t 'activate' guest 'slipway install activate issu -n e --auto-abort 5m'
 at=$(guest 'date +%s')
-t 'the timer runs' left_between 100 299
+t 'the timer runs' left_between 100 300
 t 'the power fails' power_cut
 
 guest_clock $((at + left - 90)) # so many seconds are left

@@ -193,7 +193,7 @@ guest_wait()
 	guest_i=0
 	while [ "$guest_i" -lt $(($1 * 10)) ]; do
 		! grep -q "^$2" "$T/said" || return 0
-		kill -0 "$guest_pid" 2>/dev/null || return 1
+		grep -qs '^State:.[^Z]' "/proc/$guest_pid/status" || return 1 # QEMU has ended: the kernel panicked
 		sleep 0.1
 		guest_i=$((guest_i + 1))
 	done
