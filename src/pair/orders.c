@@ -99,11 +99,11 @@ static int came_back(struct coordinator *k, uint32_t n, int rc, struct err *e)
 	return member_err(n, e);
 }
 
-/* The higher epoch is right, and told to who did not hear of it. */
-static int agree_on_roles(struct coordinator *k, const uint64_t *epoch, struct err *e)
+/* The higher epoch is right, and told to who did not hear of it, or cannot read what it knew. */
+static int agree_on_roles(struct coordinator *k, const uint64_t *epoch, const bool *damaged, struct err *e)
 {
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
-		if (coordinate_reaches(k, n) && epoch[n] < k->role.epoch &&
+		if (coordinate_reaches(k, n) && (epoch[n] < k->role.epoch || damaged[n]) &&
 		    came_back(k, n, k->m[n]->ops->role_set(k->m[n], &k->role, e), e) < 0) {
 			if (!k->lost[n])
 				return -1;
@@ -116,27 +116,38 @@ static int read_roles(struct coordinator *k, struct err *e)
 {
 	uint64_t epoch[PAIR_MEMBERS + 1] = {0};
 	struct str drained[PAIR_MEMBERS + 1] = {STR_NONE};
+	bool damaged[PAIR_MEMBERS + 1] = {false}, any = false;
+	struct err why = ERR_INIT;
 	k->role = (struct pair_role){.active = 1};
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
 		struct pair_role r = {0};
 		if (!coordinate_reaches(k, n))
 			continue;
 		if (came_back(k, n, k->m[n]->ops->role_get(k->m[n], &k->arena, &r, e), e) < 0) {
-			if (!k->lost[n])
+			if (!k->lost[n] && e->code != ERR_INPUT)
 				return -1;
+			damaged[n] = !k->lost[n];
+			why = damaged[n] ? *e : why;
 			*e = ERR_INIT;
 			continue;
 		}
+		any = true;
 		epoch[n] = r.epoch;
 		for (uint32_t i = 1; i <= PAIR_MEMBERS; i++) /* who missed that one was put in again does no harm */
 			drained[i] = r.drained[i].n ? r.drained[i] : drained[i];
 		if (r.active && r.epoch >= k->role.epoch)
 			k->role = r;
 	}
+	if (why.code != ERR_NONE && !any) {
+		*e = why;
+		return -1;
+	}
+	if (why.code != ERR_NONE)
+		coordinate_note(k, "%s: it is written anew from the other one's", why.msg);
 	memcpy(k->role.drained, drained, sizeof(drained));
 	if (k->role.active > PAIR_MEMBERS)
 		return err_new(e, ERR_INPUT, "member %u is said to be active; members are 1 and 2", k->role.active);
-	return agree_on_roles(k, epoch, e);
+	return agree_on_roles(k, epoch, damaged, e);
 }
 
 int coordinate_begin(struct coordinator *k, struct err *e)

@@ -88,8 +88,14 @@ static int check(int root_fd, const struct pair_role *r, struct err *e)
 	if (r->active < 1 || r->active > PAIR_MEMBERS || r->epoch > MAX_EPOCH || r->switch_overs > INT64_MAX ||
 	    r->standby_failures > INT64_MAX || r->reason.n > MAX_REASON)
 		return err_new(e, ERR_INPUT, "this is no role of a member");
-	if (role_read(root_fd, &a, &before, e) < 0)
-		return -1;
+	struct err damaged = ERR_INIT;
+	if (role_read(root_fd, &a, &before, &damaged) < 0) {
+		if (damaged.code != ERR_INPUT) {
+			*e = damaged;
+			return -1;
+		}
+		return 0; /* it says nothing that this could be older than */
+	}
 	if (r->epoch < before.epoch || (r->epoch == before.epoch && r->active != before.active))
 		return err_new(
 			e, ERR_FAILED,

@@ -31,9 +31,10 @@ struct world {
 	struct err err;
 	unsigned sick_version;
 	bool role_busy;
-	uint32_t active_when_held; /* moved meanwhile, for another environment */
-	bool keeps_decision;	   /* an order to decide fails, and is on disk */
-	bool leaves_files;	   /* one to remove, on member 1 */
+	bool role_damaged[PAIR_MEMBERS + 1]; /* until it is written */
+	uint32_t active_when_held;	     /* moved meanwhile, for another environment */
+	bool keeps_decision;		     /* an order to decide fails, and is on disk */
+	bool leaves_files;		     /* one to remove, on member 1 */
 };
 
 enum gate { GO, REFUSE, HALF, GO_AND_LOSE, VANISH };
@@ -317,6 +318,8 @@ static int fake_role_get(struct member *m, struct arena *a, struct pair_role *re
 	(void)a;
 	if (gate((struct fake *)m, e) != GO)
 		return -1;
+	if (((struct fake *)m)->w->role_damaged[m->number])
+		return err_new(e, ERR_INPUT, "the role cannot be read");
 	*ret = ((struct fake *)m)->role;
 	return 0;
 }
@@ -324,6 +327,7 @@ static int fake_role_get(struct member *m, struct arena *a, struct pair_role *re
 static int fake_role_set(struct member *m, const struct pair_role *r, struct err *e)
 {
 	struct fake *f = (struct fake *)m;
+	f->w->role_damaged[m->number] = false;
 	switch (gate(f, e)) {
 	case GO:
 		break;
@@ -657,6 +661,25 @@ TEST(who_is_active_is_read_when_nobody_else_can_move_it)
 	CHECK_MSG(ask(&w, &requests[DO_ACTIVATE].q, 1, true) == 0, "%s", w.err.msg);
 	CHECK_STR(w.log.p, "arm 2;arm 1;activate 1;standby-done 2;role 1 at 1;role 1 at 2;activate 2;");
 	CHECK(w.f[1].role.epoch == 3 && w.f[2].role.epoch == 3);
+	world_close(&w);
+}
+
+TEST(a_damaged_role_is_written_anew_from_the_other_one)
+{
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		struct world w;
+		world_open(&w, PHASE_ACTIVATED, 2);
+		w.role_damaged[n] = true;
+		CHECK_MSG(ask(&w, &requests[DO_ABORT].q, 2, true) == 0, "%s", w.err.msg);
+		CHECK(!w.role_damaged[n]);
+		CHECK(w.f[1].role.epoch == w.f[2].role.epoch && w.f[1].role.active == w.f[2].role.active);
+		world_close(&w);
+	}
+	struct world w;
+	world_open(&w, PHASE_ACTIVATED, 2);
+	w.role_damaged[1] = w.role_damaged[2] = true; /* nobody knows */
+	CHECK_INT(ask(&w, &requests[DO_ABORT].q, 2, true), -1);
+	CHECK_MSG(strstr(w.err.msg, "the role cannot be read"), "%s", w.err.msg);
 	world_close(&w);
 }
 

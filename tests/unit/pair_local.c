@@ -318,6 +318,9 @@ TEST(an_epoch_leaves_room_for_those_to_come)
 	CHECK_INT(fs_replace(x.h.w.root_fd, "pair/role", damaged, sizeof(damaged) - 1, 0, e), 0);
 	CHECK_INT(x.m->ops->role_get(x.m, &x.h.w.arena, &back, e), -1);
 	CHECK_MSG(strstr(e->msg, "the other member's copy of the file mends it"), "%s", e->msg);
+	r.epoch = 3;
+	CHECK_MSG(x.m->ops->role_set(x.m, &r, e) == 0, "%s", e->msg); /* which is what the other member's is for */
+	CHECK(x.m->ops->role_get(x.m, &x.h.w.arena, &back, e) == 0 && back.epoch == 3);
 }
 
 TEST(the_role_is_held_by_one)
