@@ -50,7 +50,8 @@ int cmd_upgrade_unchanged(const struct cmd_upgrade *u, struct err *e);
 int cmd_upgrade_pair(struct cmd_upgrade *u, int64_t wait_ms, struct err *e);
 /* What a crash or a timer that ended left is brought to rest, and told. Nothing for a dry run. */
 int cmd_upgrade_settle(struct cmd_upgrade *u, struct err *e);
-/* For a dry run: the checks on this host, on a pair those of both, too; told one by one; ERR_FAILED where one fails, with those in it that nothing tells. */
+/* For a dry run: the checks on this host, on a pair those of both, too; told one by one; ERR_FAILED where one fails, with those in
+ * it that nothing tells. */
 int cmd_upgrade_checks(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e);
 void cmd_put_checks(struct jw *w, const struct cmd_upgrade *u); /* nothing without them */
 int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, struct err *e);

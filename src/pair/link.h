@@ -18,7 +18,8 @@
  * nothing else was said for LINK_ALIVE_MS, whatever its owner is busy with; link_take and link_call do not show these.
  *
  * ERR_NETWORK: nobody there, cut off, no message within wait_ms, or nothing at all for LINK_SILENT_MS (whoever waits for what takes long
- * gives a long wait_ms; that the other side is gone shows all the same). ERR_VERIFY: not the certificate that is pinned. ERR_UNSUPPORTED: no protocol that both speak. ERR_INPUT, ERR_LIMIT: it does not keep to the format.
+ * gives a long wait_ms; that the other side is gone shows all the same). ERR_VERIFY: not the certificate that is pinned.
+ * ERR_UNSUPPORTED: no protocol that both speak. ERR_INPUT, ERR_LIMIT: it does not keep to the format.
  */
 #include "base/wire.h"
 #include "pair/pair.h"

@@ -154,8 +154,9 @@ struct upgrade_check {
 int upgrade_preflight(const struct upgrade_opts *o, const struct upgrade_request *q, struct arena *a,
 		      struct upgrade_check **ret, size_t *ret_n, struct err *e);
 
-/* Whether something starts the environment's services when the host boots: 1; or 0, with what was found and what to do about it. Where
- * they are an agent's (or no environment is named), whether something starts that. What is looked for: an enabled unit slipway.service or slipway-agent.service, where systemd runs the host; else a script of that name in the run levels of
+/* Whether something starts the environment's services when the host boots: 1; or 0, with what was found and what to do about it. Nothing
+ * of it that is to run: 1. Where they are an agent's (or no environment is named), whether something starts that. What is looked for: an
+ * enabled unit slipway.service or slipway-agent.service, where systemd runs the host; else a script of that name in the run levels of
  * init or of OpenRC; else "slipway" with "agent" in rc.local or behind @reboot in a table of cron. */
 int upgrade_autostart(const struct upgrade_opts *o, struct arena *a, struct str *ret_finding, struct str *ret_cure,
 		      struct err *e);
