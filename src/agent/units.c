@@ -274,12 +274,12 @@ int units_enable(struct systemd *s, const char *name, struct err *e)
 	return ctl(s, RELOAD_MS, e, "enable", "--quiet", "--no-reload", name) < 0 ? -1 : end_change(s, e);
 }
 
-/* What starts at a boot is for a moment both, never none. */
+/* What starts at a boot is for a moment both, never none: on the disk, too. */
 int units_put(struct systemd *s, struct arena *a, const struct unit_list *have, const struct unit_list *want,
 	      struct err *e)
 {
 	return units_open(s, e) < 0 || write_units(s, a, want, e) < 0 || enable(s, true, want, NULL, e) < 0 ||
-			       remove_units(s, have, want, e) < 0
+			       sync_folders(s, e) < 0 || remove_units(s, have, want, e) < 0
 		       ? -1
 		       : end_change(s, e);
 }
