@@ -30,7 +30,7 @@ int message_read_status(const struct json *j, struct pair_member_status *ret, st
 void message_put_role(struct jw *w, const struct pair_role *r);
 int message_read_role(const struct json *j, struct pair_role *ret, struct err *e);
 
-/* Who asks, and by which command, for histories: "root (member 2)" there. Left out: *ret is not changed. */
+/* Who asks, and by which command, for histories: "root (member 2)" there; what is too long is cut. Left out: *ret is not changed. */
 void message_put_person(struct jw *w, const char *who, const char *command);
 int message_read_person(const struct json *j, struct arena *a, uint32_t member, const char **ret_who,
 			const char **ret_command, struct err *e);
