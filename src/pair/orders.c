@@ -5,6 +5,7 @@
 
 #include "pair/coordinate.h"
 #include "pair/reconcile.h"
+#include "pair/role.h"
 
 enum { LOOK_EVERY_MS = 200 };
 
@@ -116,7 +117,8 @@ static int read_roles(struct coordinator *k, struct err *e)
 {
 	uint64_t epoch[PAIR_MEMBERS + 1] = {0};
 	struct str drained[PAIR_MEMBERS + 1] = {STR_NONE};
-	bool damaged[PAIR_MEMBERS + 1] = {false}, any = false;
+	struct pair_role roles[PAIR_MEMBERS + 1] = {{0}};
+	bool damaged[PAIR_MEMBERS + 1] = {false}, known[PAIR_MEMBERS + 1] = {false}, any = false;
 	struct err why = ERR_INIT;
 	k->role = (struct pair_role){.active = 1};
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
@@ -131,13 +133,21 @@ static int read_roles(struct coordinator *k, struct err *e)
 			*e = ERR_INIT;
 			continue;
 		}
-		any = true;
+		any = known[n] = true;
+		roles[n] = r;
 		epoch[n] = r.epoch;
 		for (uint32_t i = 1; i <= PAIR_MEMBERS; i++) /* who missed that one was put in again does no harm */
 			drained[i] = r.drained[i].n ? r.drained[i] : drained[i];
 		if (r.active && r.epoch >= k->role.epoch)
 			k->role = r;
 	}
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		if (known[n] && known[3 - n] && role_is_beyond(epoch[n], epoch[3 - n])) {
+			damaged[n] = true;
+			k->role = roles[3 - n];
+			(void)err_new(&why, ERR_INPUT, "member %u: switch-over %llu cannot be", n,
+				      (unsigned long long)epoch[n]);
+		}
 	if (why.code != ERR_NONE && !any) {
 		*e = why;
 		return -1;

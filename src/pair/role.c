@@ -81,6 +81,11 @@ int role_read(int root_fd, struct arena *a, struct pair_role *ret, struct err *e
 		       "the file mends it");
 }
 
+bool role_is_beyond(uint64_t epoch, uint64_t other)
+{
+	return epoch > other && epoch - other > MAX_AHEAD;
+}
+
 static int check(int root_fd, const struct pair_role *r, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
@@ -96,19 +101,19 @@ static int check(int root_fd, const struct pair_role *r, struct err *e)
 		}
 		return 0; /* it says nothing that this could be older than */
 	}
+	/* Each switch-over is one more: what is too far ahead cannot be, and would leave no room for those to come. */
+	if (role_is_beyond(before.epoch, r->epoch))
+		return 0;
 	if (r->epoch < before.epoch || (r->epoch == before.epoch && r->active != before.active))
 		return err_new(
 			e, ERR_FAILED,
 			"member %u carries the traffic since switch-over %llu, which this member knows of; %llu is "
 			"older",
 			before.active, (unsigned long long)before.epoch, (unsigned long long)r->epoch);
-	/* Each switch-over is one more: what is this far ahead would leave no room for those to come. */
-	if (r->epoch > before.epoch + MAX_AHEAD)
-		return err_new(
-			e, ERR_INPUT,
-			"switch-over %llu is too far ahead of %llu, which this member knows of; who is right, by "
-			"'slipway show redundancy' on both, keeps ROOT/pair/role, and its copy mends the other one",
-			(unsigned long long)r->epoch, (unsigned long long)before.epoch);
+	if (role_is_beyond(r->epoch, before.epoch))
+		return err_new(e, ERR_INPUT,
+			       "switch-over %llu cannot be: the last one that this member knows of is %llu",
+			       (unsigned long long)r->epoch, (unsigned long long)before.epoch);
 	return 0;
 }
 

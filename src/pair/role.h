@@ -14,5 +14,7 @@
 /* Members of the JSON object, here and over the link: role.drained, by member. */
 extern const char *const role_drained_keys[PAIR_MEMBERS + 1];
 int role_read(int root_fd, struct arena *a, struct pair_role *ret, struct err *e);
+/* Too far ahead of the other one to be true, since each switch-over is one more: it is the lower one that is right. */
+bool role_is_beyond(uint64_t epoch, uint64_t other);
 int role_write(int root_fd, const struct pair_role *r, struct err *e);
 int role_lock(int root_fd, int64_t wait_ms, struct err *e); /* a descriptor; ERR_BUSY */

@@ -675,6 +675,15 @@ TEST(a_damaged_role_is_written_anew_from_the_other_one)
 		CHECK(w.f[1].role.epoch == w.f[2].role.epoch && w.f[1].role.active == w.f[2].role.active);
 		world_close(&w);
 	}
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++) {
+		struct world w;
+		world_open(&w, PHASE_ACTIVATED, 2);
+		uint32_t right = w.f[n].role.active;
+		w.f[n].role = (struct pair_role){.epoch = (uint64_t)1 << 52, .active = 3 - right};
+		CHECK_MSG(ask(&w, &requests[DO_ABORT].q, 2, true) == 0, "%s", w.err.msg);
+		CHECK(w.f[1].role.epoch == w.f[2].role.epoch && w.f[1].role.epoch < 100);
+		world_close(&w);
+	}
 	struct world w;
 	world_open(&w, PHASE_ACTIVATED, 2);
 	w.role_damaged[1] = w.role_damaged[2] = true; /* nobody knows */

@@ -314,6 +314,8 @@ TEST(an_epoch_leaves_room_for_those_to_come)
 	}
 	r.epoch = 7 + (1 << 20);
 	CHECK_INT(x.m->ops->role_set(x.m, &r, e), 0);
+	CHECK_INT(fs_replace(x.h.w.root_fd, "pair/role", "{\"epoch\":30000000,\"active\":1}", 29, 0, e), 0);
+	CHECK_MSG(x.m->ops->role_set(x.m, &r, e) == 0, "%s", e->msg); /* that cannot be, and is not kept */
 	static const char damaged[] = "{\"epoch\":9223372036854775807,\"active\":1}\n";
 	CHECK_INT(fs_replace(x.h.w.root_fd, "pair/role", damaged, sizeof(damaged) - 1, 0, e), 0);
 	CHECK_INT(x.m->ops->role_get(x.m, &x.h.w.arena, &back, e), -1);
