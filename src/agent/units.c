@@ -173,12 +173,12 @@ void units_make(const struct systemd *s, struct arena *a, const struct service_r
 /* Of the same name, but not of this ROOT's service. */
 static int refuse_foreign(const struct systemd *s, struct arena *a, const struct unit *mine, struct err *e)
 {
-	struct unit there;
+	struct unit there = {0};
+	struct err other = ERR_INIT; /* a folder, a pipe, a link to nothing: nobody's, and in the way */
 	if (!fs_exists(s->unit_fd, mine->name))
 		return 0;
-	if (read_unit(s, a, mine->name, &there, e) < 0)
-		return -1;
-	if (str_eq(there.root, mine->root) && str_eq(there.env, mine->env) && str_eq(there.service, mine->service))
+	if (read_unit(s, a, mine->name, &there, &other) == 0 && str_eq(there.root, mine->root) &&
+	    str_eq(there.env, mine->env) && str_eq(there.service, mine->service))
 		return 0;
 	return there.root.n
 		       ? err_new(e, ERR_EXISTS,

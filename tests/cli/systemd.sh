@@ -225,6 +225,11 @@ sed -i 's/^Root=.*/Root=\/elsewhere/' "$HOME/.config/systemd/user/slipway-e-web@
 t 'the unit of another root' must_fail 1 sw start e
 t 'is left alone' has "is the unit of service 'web' of environment 'e' in '/elsewhere': give one of them another name" err
 sed -i "s,^Root=.*,Root=$SLIPWAY_ROOT," "$HOME/.config/systemd/user/slipway-e-web@2.service"
+mv "$HOME/.config/systemd/user/slipway-e-web@2.service" kept
+mkfifo "$HOME/.config/systemd/user/slipway-e-web@2.service"
+t 'what is no file in its place' must_fail 1 sw start e
+t 'is told with its cure' has "slipway-e-web@2.service' was not written by slipway; move it away" err
+mv kept "$HOME/.config/systemd/user/slipway-e-web@2.service"
 
 t 'stop' runs sw stop e
 t 'nothing answers' must_fail 1 answers 1.1
