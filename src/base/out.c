@@ -243,11 +243,11 @@ void out_line(struct out *o, const char *fmt, ...)
 	out_put(o, buf_str(&b));
 }
 
-static void put_remark(struct out *o, const struct buf *b)
+void out_put_remark(struct out *o, struct str s)
 {
 	out_bars_pause(o->bars);
 	out_flush(o); /* in the order in which they were said, where both go to one place */
-	fwrite(b->p, 1, b->n, o->err);
+	fwrite(s.p ? s.p : "", 1, s.n, o->err);
 	fflush(o->err);
 	out_bars_resume(o->bars);
 }
@@ -262,7 +262,7 @@ void out_say(struct out *o, const char *fmt, ...)
 	put_shown(&b, fmt, ap);
 	va_end(ap);
 	buf_put_char(&b, '\n');
-	put_remark(o, &b);
+	out_put_remark(o, buf_str(&b));
 }
 
 void out_warn(struct out *o, const char *fmt, ...)
@@ -274,7 +274,7 @@ void out_warn(struct out *o, const char *fmt, ...)
 	put_shown(&b, fmt, ap);
 	va_end(ap);
 	buf_put_char(&b, '\n');
-	put_remark(o, &b);
+	out_put_remark(o, buf_str(&b));
 }
 
 /* -- tables -------------------------------------------------------------------------------------------------------- */

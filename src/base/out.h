@@ -75,6 +75,8 @@ void out_flush(struct out *o);
 void out_put(struct out *o, struct str s);
 /* A line on standard output, controls shown as '?'. */
 void out_line(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same to standard error, where it takes the place of the bars. */
+void out_put_remark(struct out *o, struct str s);
 /* A remark on standard error; silent with quiet or json. */
 void out_say(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "slipway: ..." on standard error, always. */

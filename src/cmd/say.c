@@ -131,9 +131,10 @@ static void put_line(struct cmd_context *c, const char *start, const char *fmt, 
 	auto_buf shown = BUF_INIT(1 << 22);
 	struct str rest, line;
 	buf_vprintf(&b, fmt, ap);
+	buf_put_c(&shown, start);
 	for (rest = str_c(cmd_typed(c, b.p)); str_take_line(&rest, &line); buf_put_char(&shown, '\n'))
 		out_put_cut(&shown, line, SIZE_MAX); /* controls that came from outside cannot steer the terminal */
-	fprintf(c->out.err, "%s%s", start, shown.p);
+	out_put_remark(&c->out, buf_str(&shown));
 }
 
 void cmd_say(struct cmd_context *c, const char *fmt, ...)

@@ -87,7 +87,7 @@ static int give_help(struct cmd_context *c, const struct buf *b, bool asked)
 {
 	if (asked)
 		return cmd_print(c, b);
-	fputs(b->p, c->out.err);
+	out_put_remark(&c->out, buf_str(b));
 	return CMD_USAGE;
 }
 

@@ -2,7 +2,7 @@
 # What is printed on a terminal fits it, and keeps what one needs.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
-need bzip2 script stty
+need bzip2 python3 script stty
 
 # on_terminal COLUMNS WORDS...: what slipway prints on a terminal that wide, as lines in ./out
 on_terminal()
@@ -47,5 +47,43 @@ t '80 columns: has the build' on_terminal 80 env packages -n tools
 t 'of each package' has "^$name  *1.2.3  *0 " out
 t 'narrow: it is left out rather than the name' on_terminal 34 env packages -n tools
 t 'the name is there' has "^$name  1.2.3\$" out
+
+# seen COLUMNS WORDS...: what the terminal shows when the command is over, as lines in ./out
+seen()
+{
+	on_terminal "$@" && screen <raw >out
+}
+screen()
+{
+	python3 -c '
+import re, sys
+rows, row, column = [""], 0, 0
+for part in re.findall(r"\x1b\[\d*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", sys.stdin.buffer.read().decode()):
+    if part == "\r":
+        column = 0
+    elif part == "\n":
+        row += 1
+        rows += [""] * (row == len(rows))
+    elif part[0] != "\x1b":
+        rows[row] = rows[row][:column].ljust(column) + part + rows[row][column + len(part):]
+        column += len(part)
+    elif part[-1] == "A":
+        row -= int(part[2:-1] or 1)
+    elif part[-1] in "JK":
+        rows[row] = rows[row][:column]
+        if part[-1] == "J":
+            del rows[row + 1:]
+print("\n".join(rows))'
+}
+
+mkdir -p stage/share/slipway/component
+printf 'services:\n  web: {command: [sleep, "1000"]}\n' >stage/share/slipway/component/web.yml
+package stage web 1.0
+"$SLIPWAY" channel publish a-channel-with-a-long-name web-1.0-0.tar.bz2 2>/dev/null
+t 'a note while bars are shown' seen 100 env create -n noted -c ./a-channel-with-a-long-name web
+t 'there were bars' has 'unpack .*of' raw
+t 'it is left on the screen' has "^note: nothing runs the services of 'noted' here" out
+t 'the end, too' has "^'noted' is now at generation 1" out
+t 'the bars are not' hasnt '^unpack' out
 
 done_testing

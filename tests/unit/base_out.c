@@ -553,10 +553,12 @@ TEST(lines_between_the_bars_stay)
 	CHECK_STR(line(&s, 1), "slipway: the reason");
 	CHECK_STR(line(&s, 2), "an answer");
 	CHECK(strstr(line(&s, 3), "60 B of 100 B"));
+	out_put_remark(&o, STR("as it is\n"));
 	out_progress_end(&o);
 	screen_read(&s);
 	CHECK_STR(line(&s, 2), "an answer");
-	CHECK_STR(line(&s, 3), "");
+	CHECK_STR(line(&s, 3), "as it is");
+	CHECK_STR(line(&s, 4), "");
 	screen_close(&s);
 }
 
