@@ -25,6 +25,14 @@ static void put_json_time(struct jw *w, const char *key, int64_t ms)
 	jw_kv_c(w, key, b.p);
 }
 
+static bool takes_name(const struct cmd_option *options)
+{
+	for (; options->name; options++)
+		if (options->letter == 'n')
+			return true;
+	return false;
+}
+
 /* Parses the options of one of these commands; 0 to go on, else *code is the exit code. */
 static int begin(struct cmd_context *c, const struct cmd_option *options, int argc, char **argv, struct query_args *a,
 		 int *code)
@@ -36,6 +44,9 @@ static int begin(struct cmd_context *c, const struct cmd_option *options, int ar
 		*code = cmd_help(c);
 	else if (a->words.n) {
 		err_new(&e, ERR_USAGE, "unexpected word '%s'", a->words.v[0]);
+		if (takes_name(options) && !a->name)
+			err_new(&e, ERR_USAGE, "unexpected word '%s'; as in: slipway %s %s -n %s", a->words.v[0],
+				c->cmd->noun, c->cmd->verb, a->words.v[0]);
 		*code = cmd_fail(c, &e);
 	} else if (a->generation < 0 || a->generation >= UINT32_MAX) {
 		err_new(&e, ERR_USAGE, "--generation is a number from 1");

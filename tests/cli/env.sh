@@ -308,6 +308,8 @@ killed()
 t 'killed in the middle' killed
 
 # -- removal
+t 'a name alone' must_fail 2 sw env remove e
+t 'is answered with where it goes' has "unexpected word 'e'; as in: slipway env remove -n e$" err
 t 'remove' runs sw env remove -n e
 t 'leaves no files' [ ! -e "$SLIPWAY_ROOT/env/e" ]
 t 'but its history' runs sw env history -n e
