@@ -165,7 +165,12 @@ int cmd_agent(struct cmd_context *c, int argc, char **argv)
 static void on_service(void *ctx, struct str service)
 {
 	struct cmd_context *c = ctx;
-	cmd_say(c, "%s service '%.*s'", strcmp(c->cmd->noun, "start") == 0 ? "starting" : "stopping", STR_ARG(service));
+	bool start = strcmp(c->cmd->noun, "start") == 0;
+	cmd_say(c, "%s service '%.*s'",
+		c->dry_run ? start ? "would start" : "would stop"
+		: start	   ? "starting"
+			   : "stopping",
+		STR_ARG(service));
 }
 
 static int set_started_json(struct cmd_context *c, struct str env, bool start)
@@ -180,6 +185,44 @@ static int set_started_json(struct cmd_context *c, struct str env, bool start)
 	return cmd_answer_print(c, &answer);
 }
 
+static int start_none(void *ctx, const struct service_ref *r, struct err *e)
+{
+	(void)ctx, (void)r, (void)e;
+	return 0;
+}
+
+static int stop_none(void *ctx, struct str env, struct str service, struct err *e)
+{
+	(void)ctx, (void)env, (void)service, (void)e;
+	return 0;
+}
+
+static int none_run(void *ctx, struct arena *a, struct service_status **ret, size_t *ret_n, struct err *e)
+{
+	(void)ctx, (void)a, (void)e;
+	*ret = NULL;
+	*ret_n = 0;
+	return 0;
+}
+
+/* What would be started or stopped: services that nobody runs do not. */
+static int would_set_started(struct cmd_context *c, struct str env, bool start, struct err *e)
+{
+	const struct upgrade_services *now;
+	struct upgrade_services s = {.status = none_run};
+	struct err nobody = ERR_INIT;
+	if (cmd_need_services(c, STR_NONE, &now, &nobody) == 0)
+		s = *now;
+	s.start = start_none;
+	s.stop = stop_none;
+	int rc = start ? agent_start_env(c->state, &s, c->root_path, env, on_service, c, e)
+		       : agent_stop_env(c->state, &s, c->root_path, env, on_service, c, e);
+	if (rc < 0)
+		return -1;
+	cmd_say(c, "'%.*s' would be %s", STR_ARG(env), start ? "started; after a boot, too" : "stopped");
+	return set_started_json(c, env, start);
+}
+
 static int set_started(struct cmd_context *c, const char *name, int64_t wait_s, bool start, struct err *e)
 {
 	auto_ptr(env_hold) hold = NULL;
@@ -192,7 +235,7 @@ static int set_started(struct cmd_context *c, const char *name, int64_t wait_s, 
 	if (cmd_hold(c, name, wait_s, &info, &hold, e) < 0)
 		return -1;
 	if (c->dry_run)
-		return set_started_json(c, info.name, start);
+		return would_set_started(c, info.name, start, e);
 	if (env_set_started(hold, start, e) < 0)
 		return -1;
 	cmd_changed(c);
@@ -330,6 +373,7 @@ static void status_text(struct buf *b, const char *by, const struct agent_status
 		buf_printf(b, "operation of '%.*s': %.*s; auto-abort timer: ", STR_ARG(t->env), STR_ARG(t->state));
 		if (t->left_ms < 0)
 			buf_put_c(b, "inactive");
+								     : "inactive"); /* who stops it is a person */
 		else
 			put_left(b, t->left_ms);
 		buf_put_char(b, '\n');

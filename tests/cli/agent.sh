@@ -81,6 +81,7 @@ t 'options go with stop' must_fail 2 sw agent --services
 t 'of which environment?' must_fail 2 sw start
 t 'no such environment' must_fail 1 sw start none
 t 'a dry run starts nothing' runs sw start e --dry-run
+t 'and tells what it would start' has "^would start service 'web'$" err
 t 'so nothing runs' runs sw status
 t 'which is said' has '^no services run$' out
 t 'start' runs sw start e
@@ -88,6 +89,11 @@ t 'tells each service' has "^starting service 'web'$" err
 t 'status shows it' runs sw status
 t 'as running' has '^e  *web  *running  *1 ' out
 web=$(pid_of_web)
+t 'a dry run of stop' runs sw stop e --dry-run
+t 'tells what it would stop' has "^would stop service 'web'$" err
+t 'and a dry run of start' runs sw start e --dry-run
+t 'what runs is not to start' hasnt 'would start service' err
+t 'it runs on' test "$(pid_of_web)" = "$web"
 t 'starting twice is fine' runs sw start -n e
 t 'and starts nothing' test "$(pid_of_web)" = "$web"
 t 'stop' runs sw stop e
