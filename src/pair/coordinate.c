@@ -171,7 +171,8 @@ static int arm(struct coordinator *k, const struct upgrade_request *q, struct er
 	r.timer_ms = length_ms;
 	if (coordinate_order(k, coordinate_standby(k), &r, e) < 0)
 		return -1;
-	coordinate_tell(k, UPGRADE_EVENT_TIMER, 0, length_ms, false, "auto abort timer", NULL);
+	if (!k->rolls_back)
+		coordinate_tell(k, UPGRADE_EVENT_TIMER, 0, length_ms, false, "auto abort timer", NULL);
 	return 0;
 }
 
@@ -450,6 +451,7 @@ static int run_rollback(struct coordinator *k, const struct upgrade_request *q, 
 		return run_abort(k, q, e);
 	if (!q->plan)
 		return err_new(e, ERR_USAGE, "rollback to generation %u: its recipe is needed", q->generation);
+	k->rolls_back = true;
 	r.verb = UPGRADE_ADD;
 	r.then_activate = r.then_commit = true;
 	return run_add(k, &r, e);

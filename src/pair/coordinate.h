@@ -33,6 +33,7 @@ struct coordinator {
 	struct arena st_arena[PAIR_MEMBERS + 1];
 	bool looked[PAIR_MEMBERS + 1], lost[PAIR_MEMBERS + 1];
 	bool said_no_traffic, moves_traffic;
+	bool rolls_back; /* to a version like any other: committed at once */
 	bool holds_roles;
 	const char *id;			/* of the operation */
 	int64_t stage, part_started_ms; /* of the part under way; stage -1: it has none, and is not logged */

@@ -206,7 +206,8 @@ int run_arm_timer(struct run *r, struct err *e)
 	if (timer_read(&now, e) < 0)
 		return -1;
 	r->op.timer = timer_arm(length, &now);
-	run_tell(r, UPGRADE_EVENT_TIMER, length, false, "auto abort timer", NULL);
+	if (r->q->verb != UPGRADE_ROLLBACK) /* that commits at once: it is for a crash */
+		run_tell(r, UPGRADE_EVENT_TIMER, length, false, "auto abort timer", NULL);
 	if (!r->o->services && !r->will_commit)
 		run_note(
 			r,

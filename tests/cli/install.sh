@@ -207,6 +207,7 @@ t 'there' state none 3 3
 t 'rollback to a number' runs sw install rollback 7
 t 'rollback to committed is where it is' runs sw install rollback to committed
 t 'rollback, one change' runs sw install rollback
+t 'is committed at once: no timer is told of' hasnt 'will expire' out
 t 'is what it was made from' state none 3 3
 sw -q install add web=1.1 activate
 t 'a dry run keeps the committed one, too' must_fail 2 sw install remove inactive 3 --dry-run

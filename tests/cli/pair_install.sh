@@ -209,7 +209,8 @@ timer_stops()
 t 'the timer is stopped on both' timer_stops
 rolled_back()
 {
-	on 1 -q install add web=1.4 activate issu commit && are none 1.4 && on 2 install rollback to 2 >out && are none 1.1
+	on 1 -q install add web=1.4 activate issu commit && are none 1.4 && on 2 install rollback to 2 >out && are none 1.1 &&
+		! grep 'will expire' out
 }
 t 'back to an earlier generation by its recipe, on both' rolled_back
 t 'an environment is changed on one member alone, and that is said' sh -c '"$0" --root "$1/h1" env create -n own 2>&1 | grep "on this member of the pair alone"' "$SLIPWAY" "$T"
