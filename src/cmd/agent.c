@@ -372,7 +372,7 @@ static void status_text(struct buf *b, const char *by, const struct agent_status
 		const struct agent_timer *t = &s->timers[i];
 		buf_printf(b, "operation of '%.*s': %.*s; auto-abort timer: ", STR_ARG(t->env), STR_ARG(t->state));
 		if (t->left_ms < 0)
-			buf_put_c(b, "inactive");
+			buf_put_c(b, str_eq_c(t->state, "activated") ? "stopped"
 								     : "inactive"); /* who stops it is a person */
 		else
 			put_left(b, t->left_ms);

@@ -142,6 +142,8 @@ static int plan(struct install *in, const struct upgrade_request *q, struct err 
 		cmd_say(c, "generation %u becomes current, uncommitted, in place of %u", s.to, s.from);
 	else if (q->verb == UPGRADE_COMMIT)
 		cmd_say(c, "generation %u becomes the committed one, in place of %u", s.to, s.from);
+	else if (q->verb == UPGRADE_STOP_TIMER && s.timer_stopped)
+		cmd_say(c, "the auto-abort timer is stopped already");
 	else if (q->verb == UPGRADE_STOP_TIMER)
 		cmd_say(c, "the auto-abort timer stops: generation %u may run uncommitted for as long as wanted", s.to);
 	else if (s.in_progress)

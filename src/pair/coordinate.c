@@ -429,6 +429,17 @@ static int run_clear(struct coordinator *k, const struct upgrade_request *q, str
 
 static int run_stop_timer(struct coordinator *k, const struct upgrade_request *q, struct err *e)
 {
+	bool both = true;
+	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
+		both = is_done_on(k, n, q) && both;
+	if (both) {
+		coordinate_note(
+			k,
+			"the auto-abort timer is stopped already on both members; 'slipway install commit -n %.*s' keeps "
+			"the new version",
+			STR_ARG(k->env));
+		return 0;
+	}
 	return on_both(k, q, "auto_abort_timer_stop", "install auto-abort-timer stop", e);
 }
 

@@ -238,11 +238,13 @@ static int stop_timer(struct run *r, struct err *e)
 {
 	if (machine_next(r->state, OP_DO_STOP_TIMER, r->o->env, &r->state, e) < 0)
 		return -1;
-	if (r->op.timer.stopped)
-		return err_new(
-			e, ERR_FAILED,
+	if (r->op.timer.stopped) {
+		run_note(
+			r,
 			"the auto-abort timer is stopped already; 'slipway install commit -n %.*s' keeps the new version",
 			STR_ARG(r->o->env));
+		return 0;
+	}
 	r->op.timer.stopped = true;
 	if (run_save(r, e) < 0)
 		return -1;

@@ -172,7 +172,11 @@ t 'activated: rollback elsewhere' refused 'slipway install abort issu.* goes bac
 t 'activated: env update' refused "in state 'activated'" env update -n web web=1.2
 t 'the committed one is not removed' must_fail 2 sw install remove inactive 3
 t 'stop the timer' runs sw install auto-abort-timer stop
-t 'twice is refused' refused 'stopped already' install auto-abort-timer stop
+t 'twice is fine' runs sw install auto-abort-timer stop
+t 'and told' has '^NOTE: the auto-abort timer is stopped already' out
+t 'a dry run' runs sw install auto-abort-timer stop --dry-run
+t 'tells the same' has '^the auto-abort timer is stopped already' err
+t 'the state is what it was' state activated
 t 'stopped' runs sw show install summary
 t 'in the summary' has '^Auto abort timer: stopped$' out
 echo two >data/db

@@ -203,8 +203,10 @@ timer_stops()
 	on 1 -q install add web=1.4 && on 1 -q install activate issu && on 1 -q install auto-abort-timer stop || return 1
 	for m in 1 2; do
 		on "$m" show install summary -n web | grep -q 'timer: stopped' || return 1
+		on "$m" status >out && say 'auto-abort timer: stopped' || return 1
 	done
-	on 1 -q install abort issu && are none 1.1
+	on 2 install auto-abort-timer stop >out && say 'stopped already on both members' 'SUCCESS: auto_abort' || return 1
+	! grep 'Failed' out && on 1 -q install abort issu && are none 1.1
 }
 t 'the timer is stopped on both' timer_stops
 rolled_back()

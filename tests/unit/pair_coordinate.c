@@ -194,7 +194,7 @@ static int carry_out(struct fake *f, const struct upgrade_request *q, bool half,
 		[UPGRADE_REMOVE_INACTIVE] = {1 << PHASE_NONE, PHASE_NONE, PHASE_NONE},
 	};
 	enum phase before = f->phase;
-	if (!is_in(f->phase, steps[q->verb].from) || (q->verb == UPGRADE_STOP_TIMER && !f->timer))
+	if (!is_in(f->phase, steps[q->verb].from))
 		return refused(f, q, e);
 	if (q->verb == UPGRADE_ADD) {
 		CHECK(q->paired && q->operation_id);
