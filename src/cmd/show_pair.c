@@ -422,9 +422,9 @@ int cmd_show_space(struct cmd_context *c, struct jw *w, struct err *e)
 	for (size_t i = 0; i < members_n(&s); i++) {
 		uint32_t number = number_of(&s, i);
 		const struct pair_member_status *m = &s.member[number];
-		const char *where = m->local ? c->root_path : "its root";
+		struct str where = m->root.n ? m->root : STR("its root");
 		if (m->reachable)
-			out_line(&c->out, "[%u] %s: %llu bytes total (%llu bytes free)", number, where,
+			out_line(&c->out, "[%u] %.*s: %llu bytes total (%llu bytes free)", number, STR_ARG(where),
 				 (unsigned long long)m->total_bytes, (unsigned long long)m->free_bytes);
 		else
 			out_line(&c->out, "[%u] not reachable: %.*s", number, STR_ARG(m->why));

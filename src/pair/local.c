@@ -183,7 +183,7 @@ static int look_at_environment(struct local *l, struct arena *a, struct str env,
 	return 0;
 }
 
-static int look_at_host(struct local *l, struct pair_member_status *ret, struct err *e)
+static int look_at_host(struct local *l, struct arena *a, struct pair_member_status *ret, struct err *e)
 {
 	struct statvfs v;
 	struct timespec up;
@@ -192,6 +192,7 @@ static int look_at_host(struct local *l, struct pair_member_status *ret, struct 
 	if (clock_gettime(CLOCK_BOOTTIME, &up) < 0)
 		return err_sys(e, "read the clock");
 	const struct clock *c = l->o.env_opts.clock ? l->o.env_opts.clock : &clock_system;
+	ret->root = arena_str(a, str_c(l->o.root_path));
 	ret->free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
 	ret->total_bytes = (uint64_t)v.f_blocks * v.f_frsize;
 	ret->free_inodes = v.f_files ? v.f_favail : UINT64_MAX;
@@ -232,7 +233,7 @@ static int local_look(struct member *m, struct arena *a, struct str env, struct 
 	};
 	int starts = upgrade_autostart(&l->o, a, &ret->not_started, &ret->autostart_cure, e);
 	ret->autostart = starts > 0;
-	if (starts < 0 || look_at_host(l, ret, e) < 0 || look_at_traffic(l, a, &ret->traffic, e) < 0)
+	if (starts < 0 || look_at_host(l, a, ret, e) < 0 || look_at_traffic(l, a, &ret->traffic, e) < 0)
 		return -1;
 	return env.n ? look_at_environment(l, a, env, ret, e) : 0;
 }

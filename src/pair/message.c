@@ -284,6 +284,7 @@ void message_put_status(struct jw *w, const struct pair_member_status *s)
 	jw_kv_int(w, "uptime_ms", s->uptime_ms);
 	jw_kv_int(w, "timer_left_ms", s->timer_left_ms);
 	put_text_opt(w, "traffic", s->traffic);
+	put_text_opt(w, "root", s->root);
 }
 
 static int read_texts(const struct json *j, struct pair_member_status *s, struct err *e)
@@ -292,7 +293,8 @@ static int read_texts(const struct json *j, struct pair_member_status *s, struct
 	    opt_text(j, "running_version", &s->running_version, e) < 0 || opt_text(j, "state", &s->state, e) < 0 ||
 	    opt_text(j, "operation_id", &s->operation_id, e) < 0 || opt_text(j, "unhealthy", &s->unhealthy, e) < 0 ||
 	    opt_text(j, "not_started", &s->not_started, e) < 0 ||
-	    opt_text(j, "autostart_cure", &s->autostart_cure, e) < 0 || opt_text(j, "traffic", &s->traffic, e) < 0)
+	    opt_text(j, "autostart_cure", &s->autostart_cure, e) < 0 || opt_text(j, "traffic", &s->traffic, e) < 0 ||
+	    opt_text(j, "root", &s->root, e) < 0)
 		return -1;
 	uint8_t digest[SHA256_SIZE];
 	if (json_get(j, "recipe") &&

@@ -112,6 +112,7 @@ struct pair_member_status {
 	bool idle;	      /* nothing of it is to run: it has no version, or services that were not started */
 	uint32_t leaving;     /* processes of its services that were told to stop and have not ended */
 	uint64_t free_bytes, total_bytes, free_inodes;
+	struct str root; /* the path there; empty where it does not say */
 	int64_t wall_ms, uptime_ms, timer_left_ms;
 	struct str traffic; /* "carries", "standby", …: doc/formats/pair.md; empty: no driver says */
 };

@@ -109,6 +109,11 @@ added()
 	on 2 install add web=1.1 >out && are added 1.0
 }
 t 'add on one of them is add on both' added
+roots()
+{
+	on 2 show version -n web >out && say "[1] $T/h1: " "[2] $T/h2: "
+}
+t 'show version has the root of each' roots
 activated()
 {
 	on 1 install activate issu --progress-fd 3 3>events >out && sleep 1.1 && are activated 1.1

@@ -142,6 +142,7 @@ TEST(looks_and_roles_and_outcomes_come_back_whole)
 		.uptime_ms = 13,
 		.timer_left_ms = -1,
 		.traffic = STR("carries"),
+		.root = STR("/var/lib/slipway"),
 	};
 	s.far.role = (struct pair_role){4, 2, 17, STR("install activate"), 3, 1, {STR_NONE, STR_NONE, STR("site")}};
 	sides_link(&s);
@@ -152,6 +153,7 @@ TEST(looks_and_roles_and_outcomes_come_back_whole)
 	OK(s.m->ops->look(s.m, &s.here.arena, STR("web"), &got, &e));
 	CHECK(got.number == 2 && !got.local && got.reachable && got.current == 3 && got.committed == 2);
 	CHECK(str_eq(got.not_started, s.far.status.not_started) && str_eq_c(got.autostart_cure, "enable it"));
+	CHECK(str_eq_c(got.root, "/var/lib/slipway"));
 	CHECK(got.managed && !got.autostart && !got.healthy && got.free_bytes == 5 && got.free_inodes == 9);
 	CHECK(got.total_bytes == (uint64_t)7 << 40 && got.wall_ms == 11 && got.uptime_ms == 13);
 	CHECK_INT(got.timer_left_ms, -1);
