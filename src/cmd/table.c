@@ -103,6 +103,14 @@ static int usage(struct cmd_context *c, bool asked)
 	return give_help(c, &b, asked);
 }
 
+static bool have_own_pages(const char *noun)
+{
+	for (const struct cmd *k = table; k->noun; k++)
+		if (strcmp(k->noun, noun) == 0 && k->verb && help_text(noun, k->verb) != help_text(noun, NULL))
+			return true;
+	return false;
+}
+
 static int verbs_of(struct cmd_context *c, const char *noun, bool asked)
 {
 	auto_buf b = BUF_INIT(1 << 20);
@@ -110,7 +118,8 @@ static int verbs_of(struct cmd_context *c, const char *noun, bool asked)
 	for (const struct cmd *k = table; k->noun; k++)
 		if (strcmp(k->noun, noun) == 0)
 			buf_printf(&b, "  %-17s %s\n", k->verb ? k->verb : "", k->summary);
-	buf_printf(&b, "'slipway %s VERB --help' tells more of one.\n", noun);
+	buf_printf(&b, "'slipway %s VERB --help' tells more of %s.\n", noun,
+		   have_own_pages(noun) ? "one" : "all of them");
 	return give_help(c, &b, asked);
 }
 

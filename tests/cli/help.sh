@@ -19,6 +19,9 @@ done <commands
 t 'help COMMAND' runs "$SLIPWAY" help env create
 t 'is the same page' diff page out
 t 'help NOUN lists verbs' runs "$SLIPWAY" help env
+t 'a page for each of some' has "'slipway env VERB --help' tells more of one" out
+t 'help of verbs' runs "$SLIPWAY" help install
+t 'that share a page' has "'slipway install VERB --help' tells more of all of them" out
 t 'help of nothing known' must_fail 2 "$SLIPWAY" help frob
 t 'help of no verb' must_fail 2 "$SLIPWAY" help env frob
 t 'a noun alone lists its verbs' "$SLIPWAY" env --help
