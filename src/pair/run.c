@@ -190,7 +190,8 @@ static int mend(const struct pair_opts *o, const struct broken *b, struct err *e
 static int run_on_both(struct pairing *p, const struct upgrade_request *q, struct broken *ret, struct err *e)
 {
 	struct upgrade_status s;
-	if (hold_both(p, e) < 0 || settle_pair(p, e) < 0 || status_of(p->o, &p->arena, &s, e) < 0)
+	int settled = hold_both(p, e) < 0 ? -1 : settle_pair(p, e);
+	if (settled < 0 || status_of(p->o, &p->arena, &s, e) < 0)
 		return -1;
 	if (s.in_progress && !s.paired)
 		return err_new(
@@ -198,8 +199,12 @@ static int run_on_both(struct pairing *p, const struct upgrade_request *q, struc
 			"'%.*s' is in the middle of an upgrade of this host alone, from before it was a member, in state "
 			"'%.*s'; 'slipway pair leave', then '%.*s' goes on with it",
 			STR_ARG(p->o->local.env), STR_ARG(s.state), STR_ARG(s.next));
-	if (upgrade_may(&p->o->local, q, e) < 0)
+	if (upgrade_may(&p->o->local, q, e) < 0) {
+		if (settled && q->verb == UPGRADE_COMMIT &&
+		    !s.in_progress) /* what it was to keep was undone just now */
+			e->code = ERR_ROLLED_BACK;
 		return -1;
+	}
 	bool answered = p->m[other_of(p)] != NULL;
 	struct coordinator k = coordinator_of(p);
 	int rc = coordinate_run(&k, q, e);
