@@ -93,6 +93,17 @@ static void show_left(struct cmd_context *c, const struct env_report *r)
 		cmd_warn(c, "%zu more files are not taken over (--verbose lists all)", r->left_n - n);
 }
 
+/* Whoever mistyped -n did not want it. */
+static void show_new(struct cmd_context *c, const struct cmd_change *ch)
+{
+	if (ch->install->commit)
+		cmd_say(c, "'%.*s' is a new environment; 'slipway env remove -n %.*s' takes it away", STR_ARG(ch->name),
+			STR_ARG(ch->name));
+	else
+		cmd_say(c, "'%.*s' is a new environment; 'slipway install abort -n %.*s' takes it away",
+			STR_ARG(ch->name), STR_ARG(ch->name));
+}
+
 void change_show_result(struct cmd_context *c, const struct cmd_change *ch, const struct env_report *r)
 {
 	for (size_t i = 0; i < r->notes_n; i++)
@@ -105,12 +116,16 @@ void change_show_result(struct cmd_context *c, const struct cmd_change *ch, cons
 			"generation %u of '%.*s' is added, and nothing that runs has changed; 'slipway install activate "
 			"issu -n %.*s' goes on with it",
 			r->generation, STR_ARG(ch->name), STR_ARG(ch->name));
+		if (!ch->before)
+			show_new(c, ch);
 		return;
 	}
 	cmd_say(c,
 		"'%.*s' is now at generation %u: %llu file%s (%llu linked, %llu copied, %llu with the prefix put in)",
 		STR_ARG(ch->name), r->generation, (unsigned long long)r->files, r->files == 1 ? "" : "s",
 		(unsigned long long)r->linked, (unsigned long long)r->copied, (unsigned long long)r->patched);
+	if (ch->install && !ch->before)
+		show_new(c, ch);
 }
 
 /* -- as JSON ------------------------------------------------------------------------------------------------------- */

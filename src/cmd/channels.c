@@ -183,8 +183,17 @@ static int choose_channels(struct cmd_context *c, const struct cmd_solve_options
 	return 0;
 }
 
-static int no_channel(struct err *e)
+/* A name that was mistyped has no channels of its own to look in. */
+static int no_channel(struct cmd_context *c, struct err *e)
 {
+	struct env_info info;
+	if (c->env_asked && c->state && strcmp(c->cmd->noun, "install") == 0 &&
+	    env_find(c->state, &c->arena, str_c(c->env_asked), &info, e) == 0)
+		return err_new(
+			e, ERR_USAGE,
+			"there is no environment '%s' yet ('slipway env list' shows what there is), and no channel to "
+			"look in for a new one; name one with -c URL-or-folder, or keep one with 'slipway channel add'",
+			c->env_asked);
 	return err_new(e, ERR_USAGE,
 		       "no channel to look in; name one with -c URL-or-folder, or keep one with 'slipway channel add'");
 }
@@ -324,7 +333,7 @@ int cmd_open_channels(struct cmd_context *c, const struct cmd_solve_options *o, 
 			STR_ARG(ret->subdir));
 	else if (choose_rules(c, o, ret, e) == 0 && choose_channels(c, o, fallback, fallback_n, &list, e) == 0 &&
 		 add_channels_of_specs(c, &list, specs, specs_n, e) == 0 &&
-		 (list.n || is_nothing_wanted || no_channel(e) == 0)) {
+		 (list.n || is_nothing_wanted || no_channel(c, e) == 0)) {
 		for (size_t i = 0; i < specs_n; i++)
 			specs[i] = lasting_spec(c, &list, specs[i]);
 		rc = open_list(c, o, &list, specs, specs_n, ret, e);

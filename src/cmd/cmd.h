@@ -66,8 +66,9 @@ struct cmd_context {
 	const char *root_option;
 	const char *env_asked; /* -n NAME, or the only environment there is; NULL: none yet */
 	bool json, dry_run, quiet, verbose, offline, help, no_colour;
-	bool changed;	     /* something was changed, whatever becomes of the answer */
-	int64_t progress_fd; /* -1: none */
+	const char *last_line_of; /* "install_add": how it ended is its last line, a signal's too; NULL: it has none */
+	bool changed;		  /* something was changed, whatever becomes of the answer */
+	int64_t progress_fd;	  /* -1: none */
 	struct out out;
 	struct config config;
 	bool config_loaded;

@@ -141,6 +141,22 @@ static int begin_upgrade(struct cmd_context *c, const struct cmd_change_args *a,
 	return cmd_upgrade_settle(u, e) < 0 ? -1 : upgrade_may(&u->o, &q, e);
 }
 
+/* Whoever mistypes -n shall see it. */
+static int tell_new(struct cmd_context *c, struct str name, struct err *e)
+{
+	enum { MAX_SHOWN = 10 };
+	struct env_info *v;
+	size_t n;
+	auto_buf b = BUF_INIT(4096);
+	if (env_list(c->state, &c->arena, &v, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n && i < MAX_SHOWN; i++)
+		buf_printf(&b, "%s'%.*s'", i ? ", " : "", STR_ARG(v[i].name));
+	cmd_say(c, "note: '%.*s' is a new environment%s%s%s", STR_ARG(name), n ? ", beside " : "", n ? b.p : "",
+		n > MAX_SHOWN ? ", ..." : "");
+	return 0;
+}
+
 /* install add makes and changes; create only makes, update only changes. */
 static int change_by_specs(struct cmd_context *c, const struct cmd_change_args *a, const char *operation,
 			   const struct cmd_install *in)
@@ -159,6 +175,8 @@ static int change_by_specs(struct cmd_context *c, const struct cmd_change_args *
 	int there = read_before(c, name, &before, &e);
 	if (there < 0 || (!in && check_presence(name, there, strcmp(operation, "update") == 0, &e) < 0) ||
 	    (there && !a->options.override_frozen && env_refuse_frozen(c->state, name, &e) < 0))
+		return cmd_fail(c, &e);
+	if (in && !there && tell_new(c, name, &e) < 0)
 		return cmd_fail(c, &e);
 	struct cmd_change ch = {
 		.name = name,

@@ -72,6 +72,26 @@ static void put_environment(struct jw *w, const void *ctx, size_t i)
 	jw_kv_str(w, "prefix", v[i].prefix);
 }
 
+/* What `install add` begins is there, and is no environment before its first version is active. */
+static int beginnings(struct cmd_context *c, const struct env_info *v, size_t n, struct str **ret, size_t *ret_n,
+		      struct err *e)
+{
+	struct str *all;
+	size_t all_n;
+	*ret_n = 0;
+	if (cmd_all_environments(c, &all, &all_n, e) < 0)
+		return -1;
+	*ret = arena_array(&c->arena, struct str, all_n);
+	for (size_t i = 0; i < all_n; i++) {
+		bool listed = false;
+		for (size_t k = 0; k < n; k++)
+			listed |= str_eq(v[k].name, all[i]);
+		if (!listed)
+			(*ret)[(*ret_n)++] = all[i];
+	}
+	return 0;
+}
+
 static void list_table(struct cmd_context *c, const struct env_info *v, size_t n)
 {
 	static const char *const titles[] = {"Name", "Generation", "Packages", "Changed", "Prefix"};
@@ -92,7 +112,8 @@ int cmd_env_list(struct cmd_context *c, int argc, char **argv)
 	struct query_args a = {0};
 	struct err e = ERR_INIT;
 	struct env_info *v;
-	size_t n;
+	struct str *begun;
+	size_t n, begun_n;
 	int code;
 	auto_answer answer = {0};
 	if (begin(c, NULL, argc, argv, &a, &code) < 0)
@@ -103,9 +124,16 @@ int cmd_env_list(struct cmd_context *c, int argc, char **argv)
 		jw_kv_objects(cmd_answer(&answer), "environments", n, put_environment, v);
 		return cmd_answer_print(c, &answer);
 	}
+	if (beginnings(c, v, n, &begun, &begun_n, &e) < 0)
+		return cmd_fail(c, &e);
 	if (n)
 		list_table(c, v, n);
-	else
+	for (size_t i = 0; i < begun_n; i++)
+		cmd_say(c,
+			"'%.*s' is added, and has no version yet: 'slipway install activate issu -n %.*s' goes on with it, "
+			"'slipway install abort -n %.*s' takes it away",
+			STR_ARG(begun[i]), STR_ARG(begun[i]), STR_ARG(begun[i]));
+	if (!n && !begun_n)
 		cmd_say(c, "no environments in '%s' yet; make one with: slipway env create -n NAME -c CHANNEL SPEC...",
 			c->root_path);
 	return CMD_OK;
@@ -407,6 +435,23 @@ static int removed_answer(struct cmd_context *c, const struct env_info *info)
 	return cmd_answer_print(c, &answer);
 }
 
+static int refuse_beginning(struct cmd_context *c, const char *name, struct err *e)
+{
+	struct env_info info;
+	struct upgrade_status s;
+	if (!name || env_name_check(str_c(name), e) < 0 || cmd_need_state(c, c->dry_run, e) < 0)
+		return name ? -1 : 0; /* cmd_hold asks for a name */
+	int there = env_find(c->state, &c->arena, str_c(name), &info, e);
+	if (there || upgrade_find_status(c->state, &c->arena, str_c(name), &s, e) < 0)
+		return there < 0 || !there ? -1 : 0;
+	return s.in_progress
+		       ? err_new(e, ERR_FAILED,
+				 "'%s' has no version yet: its first one is in state '%.*s'; 'slipway install abort -n "
+				 "%s' takes it away",
+				 name, STR_ARG(s.state), name)
+		       : 0;
+}
+
 int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 {
 	struct query_args a = {.wait_s = CMD_DEFAULT_WAIT_S};
@@ -423,7 +468,8 @@ int cmd_env_remove(struct cmd_context *c, int argc, char **argv)
 	int code;
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
-	if (cmd_hold(c, a.name, a.wait_s, &info, &hold, &e) < 0 || cmd_refuse_in_progress(c, info.name, hold, &e) < 0 ||
+	if (refuse_beginning(c, a.name, &e) < 0 || cmd_hold(c, a.name, a.wait_s, &info, &hold, &e) < 0 ||
+	    cmd_refuse_in_progress(c, info.name, hold, &e) < 0 ||
 	    (!a.override_frozen && env_refuse_frozen(c->state, info.name, &e) < 0))
 		return cmd_fail(c, &e);
 	cmd_say(c, "'%.*s': %u generation%s, %u packages in the current one, in %.*s", STR_ARG(info.name),

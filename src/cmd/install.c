@@ -48,6 +48,8 @@ static void show_start(struct cmd_context *c, const char *title, const char *doi
 		out_line(&c->out, "%s: START %s", title, date.p);
 	if (is_shown(c) && doing)
 		out_line(&c->out, "%s: %s", title, doing);
+	if (is_shown(c))
+		c->last_line_of = title;
 	out_flush(&c->out);
 }
 
@@ -251,11 +253,48 @@ int cmd_install_activate(struct cmd_context *c, int argc, char **argv)
 	return run(c, options, argc, argv, &a, "install_activate", activate);
 }
 
+/* Nothing is uncommitted, because the timer was there first: says so. */
+static int tell_timer(struct install *in, struct err *e)
+{
+	struct cmd_context *c = in->c;
+	struct err ignored = ERR_INIT;
+	struct upgrade_status s;
+	struct env_history_entry *h;
+	size_t n;
+	auto_buf date = BUF_INIT(100);
+	if (upgrade_find_status(c->state, &c->arena, in->name, &s, &ignored) < 0 || s.in_progress ||
+	    env_history(c->state, &c->arena, in->name, &h, &n, &ignored) < 0)
+		return -1;
+	while (n && str_starts(h[n - 1].result, STR("refused")))
+		n--;
+	if (!n || !str_eq(h[n - 1].operation, STR("auto-abort")))
+		return -1;
+	clock_put_date(&date, h[n - 1].at_ms);
+	auto_free char *refusal = xstrdup(e->msg);
+	return err_new(e, e->code, "%s; the auto-abort timer ended before: back on generation %u since %s", refusal,
+		       h[n - 1].to, date.p);
+}
+
+static bool is_in_progress(const struct install *in)
+{
+	struct err ignored = ERR_INIT;
+	struct upgrade_status s;
+	return upgrade_find_status(in->c->state, &in->c->arena, in->name, &s, &ignored) < 0 || s.in_progress;
+}
+
 static int commit(struct install *in, struct err *e)
 {
 	const struct upgrade_request q = {.verb = UPGRADE_COMMIT};
 	in->doing = "Committing ISSU";
-	return no_more_words(in, 0, e) < 0 || begin(in, e) < 0 ? -1 : run_verb(in, &q, "commit", e);
+	if (no_more_words(in, 0, e) < 0 || begin(in, e) < 0)
+		return -1;
+	if (run_verb(in, &q, "commit", e) == 0)
+		return 0;
+	bool refused = e->code == ERR_FAILED;
+	(void)tell_timer(in, e);
+	if (refused && in->u.settled && !is_in_progress(in)) /* by this very command */
+		e->code = ERR_ROLLED_BACK;
+	return -1;
 }
 
 int cmd_install_commit(struct cmd_context *c, int argc, char **argv)
@@ -678,11 +717,28 @@ static int take_keywords(struct cmd_list *words, struct cmd_install *in, struct 
 	in->commit = take_last(words, "commit");
 	in->issu = take_last(words, "issu");
 	in->activate = take_last(words, "activate");
+	for (size_t i = 1; i + 1 < words->n; i++)
+		if (strcmp(words->v[i], "activate") == 0)
+			return err_new(
+				e, ERR_USAGE,
+				"'%s' is no word that comes behind 'activate': what does is 'issu', 'commit' or 'issu "
+				"commit', at the end; a package of the name 'activate' is asked for as 'activate=*'",
+				words->v[words->n - 1]);
 	if (!in->activate && (in->commit || in->issu))
 		return err_new(e, ERR_USAGE,
 			       "'%s' comes behind 'activate', as in: slipway install add FILE activate issu commit",
 			       in->commit ? "commit" : "issu");
 	return 0;
+}
+
+static int read_auto_abort(const char *text, struct cmd_install *in, struct err *e)
+{
+	if (text && !in->activate)
+		return err_new(e, ERR_USAGE,
+			       "--auto-abort is for what is activated, and this only adds: give it to 'slipway install "
+			       "activate', or as in: slipway install add FILE activate issu --auto-abort %s",
+			       text);
+	return text ? cmd_parse_duration(text, "--auto-abort", &in->timer_ms, e) : 0;
 }
 
 static bool ends_in(const char *word, const char *end)
@@ -721,7 +777,7 @@ static int add(struct cmd_context *c, struct cmd_change_args *a, const char *aut
 	       struct err *e)
 {
 	if (take_keywords(&a->words, in, e) < 0 || take_recipe(a, e) < 0 || cmd_change_check(c, &a->options, e) < 0 ||
-	    (auto_abort && cmd_parse_duration(auto_abort, "--auto-abort", &in->timer_ms, e) < 0))
+	    read_auto_abort(auto_abort, in, e) < 0)
 		return cmd_fail(c, e);
 	if (cmd_need_state(c, c->dry_run, e) < 0)
 		return cmd_fail(c, e);

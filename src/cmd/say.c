@@ -160,18 +160,21 @@ void cmd_warn(struct cmd_context *c, const char *fmt, ...)
 void cmd_if_interrupted(struct cmd_context *c, const char *fmt, ...)
 {
 	auto_buf b = BUF_INIT(1 << 16), shown = BUF_INIT(1 << 18);
+	const char *title = c->last_line_of;
 	va_list ap;
 	va_start(ap, fmt);
 	buf_vprintf(&b, fmt, ap);
 	va_end(ap);
 	out_put_cut(&shown, buf_str(&b), SIZE_MAX);
-	out_closing_words(&c->out,
-			  arena_printf(&c->arena, "%sslipway: interrupted; %s\n", c->out.err_tty ? "\r" : "", shown.p));
+	out_closing_words(&c->out, arena_printf(&c->arena, "%sslipway: interrupted; %s\n%s%s%s",
+						c->out.err_tty ? "\r" : "", shown.p, title ? "FAILED: " : "",
+						title ? title : "", title ? " interrupted\n" : ""));
 }
 
 void cmd_changed(struct cmd_context *c)
 {
 	c->changed = true;
+	c->last_line_of = NULL; /* it has not failed */
 	cmd_if_interrupted(c, "what was asked for was done");
 }
 

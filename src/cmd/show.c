@@ -49,6 +49,8 @@ static const char *timer_text(struct cmd_context *c, const struct upgrade_status
 		return "stopped";
 	if (s->timer_left_ms < 0)
 		return "inactive";
+	if (s->timer_left_ms == 0)
+		return "ended: the next command, or the agent, goes back";
 	cmd_put_countdown(&b, s->timer_left_ms);
 	return arena_printf(&c->arena, "automatic, remaining time before rollback: %s", b.p);
 }
@@ -351,6 +353,13 @@ static void member_lines(struct cmd_context *c, const struct pair_status *p)
 	}
 }
 
+/* The other member is in the middle of what this one has no part of any more: settled by whatever command comes next. */
+static bool is_left_over_there(const struct pair_status *p)
+{
+	const struct pair_member_status *m = &p->member[3 - p->pair.self];
+	return m->reachable && m->state.n && !str_eq(m->state, STR("none"));
+}
+
 /* `p` NULL: this host is no member of a pair. */
 static void detail_text(struct cmd_context *c, const struct upgrade_status *s, const struct pair_status *p)
 {
@@ -359,6 +368,10 @@ static void detail_text(struct cmd_context *c, const struct upgrade_status *s, c
 		out_line(o, "%.*s: No ISSU operation is in progress", STR_ARG(s->env));
 		if (p && !p->hot) /* here, that is */
 			member_lines(c, p);
+		if (p && is_left_over_there(p))
+			out_line(o, "Next: %s",
+				 cmd_typed(c, arena_printf(&c->arena, "slipway install abort issu -n %.*s",
+							   STR_ARG(s->env))));
 		return;
 	}
 	out_line(o, "Operation type: %s ISSU", s->one_shot ? "One-shot" : "Step-by-step");
@@ -424,12 +437,33 @@ static int show_detail(struct cmd_context *c, struct str name, struct jw *w, str
 
 /* -- show version --------------------------------------------------------------------------------------------------- */
 
+/* Of an environment whose first version is not active yet. */
+static int version_added(struct cmd_context *c, const struct upgrade_status *s, struct str *ret, struct err *e)
+{
+	struct env_generation_info *g;
+	size_t n;
+	if (generations_of(c, s->env, &g, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (g[i].number == s->to)
+			*ret = g[i].version;
+	return 0;
+}
+
 static int show_one_version(struct cmd_context *c, struct str name, struct jw *w, struct err *e)
 {
 	struct upgrade_status s;
 	struct env_info info;
 	if (upgrade_status(c->state, &c->arena, name, &s, e) < 0 || env_find(c->state, &c->arena, name, &info, e) < 0)
 		return -1;
+	if (!w && !info.current) {
+		struct str added = STR_NONE;
+		if (version_added(c, &s, &added, e) < 0)
+			return -1;
+		out_line(&c->out, "%.*s: no version yet (%.*s%s%.*s)", STR_ARG(name), STR_ARG(s.state),
+			 added.n ? ": " : "", STR_ARG(added));
+		return 0;
+	}
 	if (!w) {
 		out_line(&c->out, "%.*s: generation %u%s: %.*s", STR_ARG(name), info.current,
 			 info.current == info.committed ? "" : " (uncommitted)", STR_ARG(s.running_version));

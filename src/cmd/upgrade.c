@@ -214,6 +214,7 @@ int cmd_upgrade_settle(struct cmd_upgrade *u, struct err *e)
 	int rc = u->paired ? pair_settle(&both, e) : upgrade_settle(&u->o, e);
 	u->show = shown;
 	u->seen = current_of(u);
+	u->settled = rc > 0;
 	let_signals_go_on(u);
 	return rc < 0 ? -1 : 0;
 }
@@ -225,6 +226,9 @@ int cmd_upgrade_run(struct cmd_upgrade *u, const struct upgrade_request *q, stru
 	u->o.autostart_elsewhere = u->c->config.autostart_ignored;
 	const struct pair_opts both = {.local = u->o, .wait_ms = u->wait_ms};
 	int rc = u->paired ? pair_run(&both, q, e) : upgrade_run(&u->o, q, e);
+	if (rc < 0 && u->signals_wait) /* what one of them finds, when it may come */
+		cmd_if_interrupted(u->c, "it did not come to its end: %s; 'slipway show install log -n %.*s' tells it",
+				   e->msg, STR_ARG(u->o.env));
 	let_signals_go_on(u);
 	return rc;
 }

@@ -32,9 +32,10 @@ struct cmd_upgrade {
 	struct {
 		bool named, failed;
 	} members[PAIR_MEMBERS + 1];
-	bool paired;			    /* this host is one of two: requests are carried out on both */
-	int64_t wait_ms;		    /* then: for whoever holds the environment, here or there */
-	uint32_t seen;			    /* then: the current generation, when it was settled */
+	bool settled;	 /* something was, before this command's own work: it had not come to its end */
+	bool paired;	 /* this host is one of two: requests are carried out on both */
+	int64_t wait_ms; /* then: for whoever holds the environment, here or there */
+	uint32_t seen;	 /* then: the current generation, when it was settled */
 	const struct upgrade_check *checks; /* of a dry run */
 	size_t checks_n;
 	sigset_t signals;

@@ -84,6 +84,11 @@ static int fill_operation(struct env_state *st, struct arena *a, const struct en
 	ret->to = op->to;
 	ret->next = next_for(a, s, ret->env);
 	ret->back = back_from(a, s, ret->env);
+	if (s == OP_ACTIVATED &&
+	    ret->timer_left_ms == 0) { /* too late to commit: whatever comes next goes back first */
+		ret->next = ret->back;
+		ret->back = STR_NONE;
+	}
 	if (!op->detail.n)
 		return 0;
 	bool held = false;

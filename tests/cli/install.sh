@@ -265,7 +265,7 @@ t 'which works' sh -c '"$SLIPWAY" env export -n web | "$SLIPWAY" apply - -n web 
 sw -q install add web=1.1
 t 'a short timer' runs sw install activate --auto-abort 1s
 sleep 1.2
-t 'the next command finds that it has ended' must_fail 1 sw install commit
+t 'the next command finds that it has ended' must_fail 4 sw install commit
 t 'says so' has 'the auto-abort timer has ended' err
 t 'and refuses' has "not possible in state 'none'" err
 sw show install log -n web >said.log

@@ -270,6 +270,29 @@ alone()
 	state_is 1 none && begin_agent 2 && await are none 1.1
 }
 t 'without the other one only abort is possible, and the other one follows' alone
+# Member 2 is held, so that its agent cannot settle it at once.
+left_over()
+{
+	on 1 -q install add web=1.4 -n web && on 1 -q install activate issu -n web && are activated 1.4 || return 1
+	kill -9 "$agent2"
+	must_fail 5 on 1 install abort issu -n web || return 1
+	python3 -c 'import fcntl, time
+f = open("h2/env/.web.lock", "a")
+fcntl.flock(f, fcntl.LOCK_EX)
+open("locked", "w").close()
+time.sleep(60)' &
+	holder=$!
+	await test -e locked && begin_agent 2 && await left_over_is_told
+	told=$?
+	kill "$holder"
+	[ "$told" = 0 ] && await are none 1.1
+}
+left_over_is_told()
+{
+	on 1 show issu state detail -n web >out && has 'No ISSU operation is in progress' out && has '^Member 2: activated state' out &&
+		has '^Next: .*install abort issu -n web$' out
+}
+t 'what is left over on the other member is told with the command that goes on' left_over
 rings()
 {
 	on 1 -q install add web=1.4 -n web && on 2 -q install activate issu -n web --auto-abort 2s && await are none 1.1 &&
