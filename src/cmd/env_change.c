@@ -127,6 +127,7 @@ static int begin_upgrade(struct cmd_context *c, const struct cmd_change_args *a,
 			 const char *operation, struct cmd_upgrade *u, struct err *e)
 {
 	const struct upgrade_request q = {.verb = UPGRADE_ADD, .operation = operation};
+	cmd_want_config(c);
 	cmd_upgrade_begin(u, c, name, hold, operation == NULL);
 	if (!c->dry_run && !hold && cmd_upgrade_pair(u, cmd_wait_ms(a->options.wait_s), e) < 0)
 		return -1;
