@@ -272,6 +272,7 @@ static void put_member(struct jw *w, const void *ctx, size_t i)
 	jw_kv_str(w, "slipway", m->agent_version);
 	jw_kv_bool(w, "managed", m->managed);
 	jw_kv_bool(w, "autostart", m->autostart);
+	jw_kv_bool(w, "stopped", m->current && m->idle);
 	jw_kv_str(w, "not_started", m->not_started);
 	jw_kv_str(w, "autostart_cure", m->autostart_cure);
 	jw_kv_int(w, "uptime_ms", m->uptime_ms);
@@ -352,6 +353,22 @@ static void not_committed(struct cmd_context *c, struct str env, uint32_t commit
 	out_line(&c->out, "    %s", cmd_typed(c, text));
 }
 
+/* After 'stop', and until 'start', a boot brings nothing of it up either. */
+static bool is_stopped(const struct pair_member_status *m)
+{
+	return m->reachable && m->current && m->idle;
+}
+
+static void not_started(struct cmd_context *c, struct str env)
+{
+	const char *text =
+		arena_printf(&c->arena,
+			     "%.*s: its services are stopped, none of them starts at boot; 'slipway start %.*s' "
+			     "starts them, then and at boot",
+			     STR_ARG(env), STR_ARG(env));
+	out_line(&c->out, "    %s", cmd_typed(c, text));
+}
+
 static void boot_text(struct cmd_context *c, const struct pair_shown *x)
 {
 	const struct pair_status *s = &x->status[0];
@@ -374,6 +391,8 @@ static void boot_text(struct cmd_context *c, const struct pair_shown *x)
 		manual_boot(c, x, number);
 		for (size_t k = 0; k < x->n; k++) {
 			const struct pair_member_status *v = &x->status[k].member[number];
+			if (is_stopped(v))
+				not_started(c, x->env[k]);
 			if (v->current && v->current != v->committed)
 				not_committed(c, x->env[k], v->committed);
 		}
