@@ -280,10 +280,23 @@ static int know_channels(struct cmd_context *c, const struct cmd_list *named, st
 static int check_install(const struct cmd_install *in, struct cmd_upgrade *u, const struct env_plan *plan,
 			 struct err *e)
 {
-	const struct upgrade_request q = {.verb = UPGRADE_ADD, .plan = plan, .then_activate = in->activate};
+	const struct upgrade_request q = {
+		.verb = UPGRADE_ADD,
+		.issu = in->issu,
+		.then_activate = in->activate,
+		.then_commit = in->commit,
+		.plan = plan,
+	};
 	u->o.reserve_bytes = u->c->config.reserve_bytes;
 	u->o.autostart_elsewhere = u->c->config.autostart_ignored;
-	return cmd_upgrade_checks(u, &q, e);
+	if (cmd_upgrade_checks(u, &q, e) < 0)
+		return -1;
+	if (in->activate)
+		cmd_say(u->c,
+			"when it is laid out it is checked by what it says of its own services and versions, and becomes "
+			"current%s",
+			in->commit ? " and committed" : ", uncommitted");
+	return 0;
 }
 
 /* What is to be on both members is here: the other one is asked, too. */

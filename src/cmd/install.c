@@ -497,6 +497,10 @@ static int rollback(struct install *in, struct err *e)
 		cmd_say(c, "'%.*s' is at generation %u already", STR_ARG(in->name), to);
 		return rollback_json(in, to, to, NULL);
 	}
+	if (c->dry_run && s.in_progress)
+		cmd_say(c,
+			"an install operation is in state '%.*s': to go back is to abort it, and is checked by nothing",
+			STR_ARG(s.state));
 	return rollback_to(in, to, s.in_progress, e);
 }
 

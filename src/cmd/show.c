@@ -307,6 +307,7 @@ static void complete_steps(struct cmd_context *c, struct upgrade_status *s, cons
 	for (size_t i = 0; i < s->steps_n; i++)
 		was_active |= is_step(&s->steps[i], "Activate location active");
 	bool switched = s->steps_n && p->role.since_ms >= s->steps[0].started_ms && p->role.switch_overs;
+	const char *last = switched ? "switched-over" : "activated";
 	const struct env_operation_step over = {.name = STR("Switchover"),
 						.result = STR("passed"),
 						.started_ms = p->role.since_ms,
@@ -324,7 +325,7 @@ static void complete_steps(struct cmd_context *c, struct upgrade_status *s, cons
 	for (uint32_t k = 1; k <= PAIR_MEMBERS; k++)
 		both &= p->member[k].reachable && str_eq(p->member[k].state, STR("activated"));
 	if (both)
-		s->transition = STR("Added -> Standby activated -> Active switched-over");
+		s->transition = str_c(arena_printf(&c->arena, "Added -> Standby activated -> Active %s", last));
 	s->steps = v;
 	s->steps_n = n;
 	if (n)

@@ -250,7 +250,6 @@ static int check_pair(struct cmd_upgrade *u, const struct upgrade_request *q, st
 	struct pair_status p;
 	struct upgrade_check *v, *all;
 	size_t n, all_n = 0;
-	bool hot = (q->issu && q->verb != UPGRADE_ADD) || q->verb == UPGRADE_COMMIT;
 	int paired = cmd_pair_members(c, u->o.env, &p, e);
 	if (paired <= 0)
 		return paired;
@@ -258,9 +257,8 @@ static int check_pair(struct cmd_upgrade *u, const struct upgrade_request *q, st
 	all = arena_array(&c->arena, struct upgrade_check, n + u->checks_n);
 	bool both = p.member[1].reachable && p.member[2].reachable; /* else nobody knows the rest */
 	for (size_t i = 0; i < n; i++)
-		if (v[i].finding.n || both)
-			if (hot || !str_eq(v[i].name, STR(PAIR_CHECK_HOT)))
-				all[all_n++] = v[i];
+		if ((v[i].finding.n || both) && pair_check_counts(&p, &v[i], q))
+			all[all_n++] = v[i];
 	for (size_t i = 0; i < u->checks_n; i++)
 		if (!str_eq(u->checks[i].name, STR(PAIR_CHECK_MEDIA)) &&
 		    !str_eq(u->checks[i].name, STR(PAIR_CHECK_AUTOBOOT)))

@@ -80,6 +80,24 @@ static void check_supported(struct checking *c)
 	end(c, PAIR_CHECK_SUPPORTED, before);
 }
 
+static bool one_is_stopped(const struct pair_status *s)
+{
+	const struct pair_member_status *x = &s->member[1], *y = &s->member[2];
+	return x->reachable && y->reachable && x->idle != y->idle && (x->idle ? x : y)->current;
+}
+
+/* One that answers nothing takes nothing over. Where neither does, there is no traffic to move. */
+static void check_started(struct checking *c)
+{
+	const struct pair_member_status *m = c->s->member;
+	uint32_t idle = m[1].idle ? 1 : 2;
+	if (one_is_stopped(c->s))
+		found(c, idle, PAIR_CHECK_HOT,
+		      idle == c->s->role.active ? "it is active, and its services are not started"
+						: "its services are not started",
+		      arena_printf(c->a, "'slipway start %.*s' there", STR_ARG(c->env)));
+}
+
 static void check_hot(struct checking *c)
 {
 	uint32_t active = c->s->role.active, standby = 3 - active;
@@ -90,6 +108,7 @@ static void check_hot(struct checking *c)
 			found(c, n, PAIR_CHECK_HOT,
 			      arena_printf(c->a, "not healthy: %.*s", STR_ARG(c->s->member[n].unhealthy)),
 			      arena_printf(c->a, "'slipway status' on member %u says more", n));
+	check_started(c);
 	struct str other = a->reachable && s->reachable ? pair_runs_other(c->a, s, a) : STR_NONE;
 	if (other.n)
 		found(c, standby, PAIR_CHECK_HOT,
@@ -146,4 +165,12 @@ size_t pair_checks(const struct pair_status *s, struct str env, struct arena *a,
 	*ret_n = c.found.n;
 	vec_release(&c.found);
 	return c.failed;
+}
+
+bool pair_check_counts(const struct pair_status *s, const struct upgrade_check *c, const struct upgrade_request *q)
+{
+	bool only_adds = q->verb == UPGRADE_ADD && !q->then_activate;
+	if (!str_eq(c->name, STR(PAIR_CHECK_HOT)) || q->verb == UPGRADE_COMMIT)
+		return true;
+	return !only_adds && (q->issu || (q->then_commit && one_is_stopped(s)));
 }

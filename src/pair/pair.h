@@ -132,12 +132,15 @@ int pair_status(const struct pair_opts *o, struct arena *a, struct str env, stru
  * with finding and cure, a name once for each finding; returns how many failed. Of a member that does not answer only that is told. */
 #define PAIR_CHECK_SUPPORTED                                                                                           \
 	"install_issu supported" /* reached, in one state, agents that understand each other, clocks */
-#define PAIR_CHECK_HOT "standby is in Standby Hot state" /* both healthy, of one version */
+#define PAIR_CHECK_HOT "standby is in Standby Hot state" /* both healthy, of one version, started or neither is */
 #define PAIR_CHECK_MEDIA UPGRADE_CHECK_MEDIA
 #define PAIR_CHECK_AUTOBOOT UPGRADE_CHECK_AUTOBOOT
 enum { PAIR_SKEW_MAX_MS = 10 * 1000 };
 size_t pair_checks(const struct pair_status *s, struct str env, struct arena *a, struct upgrade_check **ret,
 		   size_t *ret_n);
+/* Which of them a request needs. The standby is to be hot for what moves traffic to it and for a commit; one that is to be committed at once
+ * needs before it begins what it does not bring about itself: that both or neither are started. */
+bool pair_check_counts(const struct pair_status *s, const struct upgrade_check *c, const struct upgrade_request *q);
 
 /* == 5. the agent's part =========================================================================================== */
 /* The address to listen on; 1, or 0 where this host is no member. */

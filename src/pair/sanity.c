@@ -11,6 +11,7 @@ struct sanity {
 	struct check_vec found; /* findings alone */
 	VEC(struct str) names;	/* of the members' own checks, each once */
 	bool silent;		/* findings alone are told */
+	bool hot;		/* that the standby is, is asked, too */
 };
 
 static void verified(struct sanity *s, const char *name)
@@ -57,7 +58,7 @@ static int ask_member(struct sanity *s, uint32_t n, struct err *e)
 }
 
 /* Those that are made of what the members say of themselves. What they are asked for in full is left to their own answer. */
-static void compare_members(struct sanity *s, bool asked, bool hot)
+static void compare_members(struct sanity *s, bool asked)
 {
 	struct coordinator *k = s->k;
 	struct pair_status both = {.role = k->role};
@@ -70,24 +71,11 @@ static void compare_members(struct sanity *s, bool asked, bool hot)
 	}
 	(void)pair_checks(&both, k->env, &k->arena, &c, &n);
 	for (size_t i = 0; i < n; i++)
-		if (c[i].finding.n && (hot || !str_eq(c[i].name, STR(PAIR_CHECK_HOT))))
-			vec_push(&s->found, c[i]);
-}
-
-/* One that answers nothing takes nothing over. Where neither does, there is no traffic to move. */
-static void compare_services(struct sanity *s)
-{
-	struct coordinator *k = s->k;
-	uint32_t idle = k->st[1].idle ? 1 : 2;
-	struct upgrade_check c = {
-		.name = STR(PAIR_CHECK_HOT),
-		.finding = idle == coordinate_standby(k) ? STR("its services are not started")
-							 : STR("it is active, and its services are not started"),
-		.cure = str_c(arena_printf(&k->arena, "'slipway start %.*s' there", STR_ARG(k->env))),
-		.member = idle,
-	};
-	if (k->st[1].idle != k->st[2].idle && k->st[idle].current)
-		vec_push(&s->found, c);
+		if (pair_check_counts(&both, &c[i], s->q)) {
+			s->hot |= str_eq(c[i].name, STR(PAIR_CHECK_HOT));
+			if (c[i].finding.n)
+				vec_push(&s->found, c[i]);
+		}
 }
 
 /* -- all of them ------------------------------------------------------------------------------------------------------ */
@@ -109,19 +97,16 @@ static int refuse(struct sanity *s, struct err *e)
 static int check_all(struct sanity *s, struct err *e)
 {
 	struct coordinator *k = s->k;
-	bool hot = (s->q->issu && s->q->verb != UPGRADE_ADD) || s->q->verb == UPGRADE_COMMIT;
 	bool ask = s->q->verb == UPGRADE_ADD || s->q->verb == UPGRADE_ACTIVATE;
 	for (uint32_t n = 1; n <= PAIR_MEMBERS; n++)
 		if (coordinate_look(k, n, e) < 0)
 			return err_ctx(e, "nothing changed");
-	compare_members(s, ask, hot);
-	if (s->q->issu && s->q->verb == UPGRADE_ACTIVATE)
-		compare_services(s);
+	compare_members(s, ask);
 	for (uint32_t n = 1; ask && n <= PAIR_MEMBERS; n++)
 		if (ask_member(s, n, e) < 0)
 			return -1;
 	verified(s, PAIR_CHECK_SUPPORTED);
-	if (hot)
+	if (s->hot)
 		verified(s, PAIR_CHECK_HOT);
 	verified(s, PAIR_CHECK_MEDIA);
 	verified(s, PAIR_CHECK_AUTOBOOT);

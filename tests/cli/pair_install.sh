@@ -200,6 +200,73 @@ aborted()
 	on 1 -q install add web=1.4 && on 1 -q install activate issu && are activated 1.4 && on 2 install abort issu >out && are none 1.1
 }
 t 'abort on both' aborted
+
+# -- one of them stopped ----------------------------------------------------------------------------------------------
+cold='standby is in Standby Hot state'
+# refuses MEMBER WORDS...: for the standby's sake, dry and in earnest, with the command that mends it
+refuses()
+{
+	refuses_on=$1
+	shift
+	must_fail 1 on "$refuses_on" "$@" --dry-run --json && grep -q "$cold.*services are not started; 'slipway[^']* start web' there" out &&
+		must_fail 1 on "$refuses_on" "$@" --dry-run && grep -q "$cold: .*its services are not started" err && ! grep -q "$cold: passed" err &&
+		must_fail 1 on "$refuses_on" "$@" && grep -q "$cold: .*its services are not started" err
+}
+standby_stopped()
+{
+	on 1 show redundancy -n web --json >red &&
+		standby=$(python3 -c 'import json; print(3 - json.load(open("red"))["active"])') && on "$standby" stop web
+}
+cold_is_told()
+{
+	standby_stopped && on 1 -q install add web=1.4 && refuses 1 install activate issu && refuses 2 install activate commit
+}
+t 'a standby that is stopped is not hot, in a dry run neither' cold_is_told
+boot_told()
+{
+	on 1 show boot system -n web >out && say "Manual Boot = no" && [ "$(grep -c 'web: its services are stopped, none of them starts at boot' out)" = 1 ] &&
+		on 1 show boot system -n web --json >boots &&
+		python3 -c '
+import json, sys
+v = json.load(open("boots"))["environments"][0]["members"]
+assert [m["member"] for m in v if m["stopped"]] == [int(sys.argv[1])], v' "$standby"
+}
+t 'show boot system says what does not start' boot_told
+# A refusal for another reason complains of nothing else.
+only_the_reason()
+{
+	for m in 1 2; do
+		must_fail 1 on "$m" install add web=1.2 && ! grep -q AutoBoot err && must_fail 1 on "$m" install add web=1.2 --dry-run &&
+			! grep -q AutoBoot err || return 1
+	done
+}
+t 'a second add is refused for what it is' only_the_reason
+not_committed()
+{
+	on 1 install activate && on 1 show issu state detail -n web >out &&
+		say 'State transition: Added -> Standby activated -> Active activated' && refuses 1 install commit && refuses 2 install commit &&
+		state_is 1 activated && on 1 install rollback --dry-run >out 2>&1 &&
+		say "an install operation is in state 'activated': to go back is to abort it"
+}
+t 'nor for a commit, whose switch-over there was none' not_committed
+# By choice of whoever stopped both.
+both_stopped()
+{
+	on $((3 - standby)) stop web && on 1 install commit --dry-run >out 2>&1 && say "$cold: passed" && on 2 install commit >out &&
+		say "$cold" 'SUCCESS: install_commit' && state_is 1 none && state_is 2 none && on 1 start web && on 2 start web
+}
+t 'with both stopped it is committed' both_stopped
+one_shot_dry()
+{
+	on 1 install add web=1.1 activate issu commit --dry-run >out 2>&1 && say "check $cold: passed" 'becomes current and committed' && are none 1.4
+}
+t 'a dry run of one shot has the checks of activate' one_shot_dry
+one_shot_refused()
+{
+	on "$standby" stop web && refuses 1 install add web=1.1 activate issu && state_is 1 none && state_is 2 none && on "$standby" start web &&
+		on 1 -q install add web=1.1 activate issu commit && are none 1.1
+}
+t 'which refuse it before anything is added' one_shot_refused
 t 'with nothing under way abort says so' sh -c '"$0" --root "$1/h1" install abort issu | grep "nothing to abort"' "$SLIPWAY" "$T"
 t 'commit of nothing is refused' must_fail 1 on 1 install commit
 t 'with the reason' has 'nothing is uncommitted' err

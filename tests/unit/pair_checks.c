@@ -84,6 +84,14 @@ TEST(each_finding)
 	s.member[2].recipe = STR("ab");
 	finds(&s, PAIR_CHECK_HOT, 1, "it runs 'web 1.0' with other packages, the active member 'web 1.0'", "-n e' on");
 	s = healthy();
+	s.member[1].idle = true;
+	s.member[1].current = 1;
+	finds(&s, PAIR_CHECK_HOT, 1, "its services are not started", "'slipway start e' there");
+	s = healthy();
+	s.member[2].idle = true;
+	s.member[2].current = 1;
+	finds(&s, PAIR_CHECK_HOT, 2, "it is active, and its services are not started", "'slipway start e' there");
+	s = healthy();
 	s.member[1].managed = false;
 	finds(&s, PAIR_CHECK_MEDIA, 1, "files of the environment were changed by hand", "lays it out anew");
 	s = healthy();
@@ -93,6 +101,21 @@ TEST(each_finding)
 	s.member[2].not_started = STR("nothing starts the agent");
 	s.member[2].autostart_cure = STR("write a script");
 	finds(&s, PAIR_CHECK_AUTOBOOT, 2, "nothing starts the agent", "write a script");
+}
+
+/* By the user's choice, or a first version: nothing is to be taken over. */
+TEST(neither_is_started)
+{
+	struct pair_status s = healthy();
+	struct upgrade_check *c;
+	size_t n;
+	s.member[1].idle = s.member[2].idle = true;
+	s.member[1].current = s.member[2].current = 1;
+	CHECK_INT(pair_checks(&s, STR("e"), &arena, &c, &n), 0);
+	s.member[1].current = s.member[2].current = 0;
+	CHECK_INT(pair_checks(&s, STR("e"), &arena, &c, &n), 0);
+	s.member[1].idle = false; /* one of them has no version at all */
+	CHECK_INT(pair_checks(&s, STR("e"), &arena, &c, &n), 0);
 }
 
 /* Nothing else is known of it: nothing else is found. */
