@@ -274,7 +274,8 @@ int env_owner(struct env_state *st, struct arena *a, struct str env, uint32_t ge
 	      struct str *ret, struct err *e);
 /* A generation as a person writes it: its number, its label, or "committed". ERR_NOT_FOUND, ERR_USAGE. */
 int env_find_generation(struct env_state *st, struct str env, struct str text, uint32_t *ret, struct err *e);
-/* One change back: what the generation was made from, or where that was removed, what that one was made from. ERR_NOT_FOUND. */
+/* One change back: what the generation was made from, or where that was removed, what that one was made from. What a rollback laid out
+ * anew (env_keep as "rollback") counts as what it is a copy of. ERR_NOT_FOUND. */
 int env_generation_before(struct env_state *st, struct str env, uint32_t number, uint32_t *ret, struct err *e);
 /* Removes a generation that is neither current nor committed (its files, its row); 0: all such but those with a label, which a person
  * means to go back to. */

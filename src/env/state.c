@@ -624,20 +624,72 @@ static uint32_t made_from(const struct env_history_entry *h, size_t n, uint32_t 
 	return 0;
 }
 
+static int lock_digest_of(struct env_state *st, struct str env, uint32_t number, uint8_t ret[SHA256_SIZE],
+			  struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct env_spec_file lock;
+	if (env_generation_lock(st, &a, env, number, &lock, e) < 0)
+		return -1;
+	env_lock_digest(&lock, ret);
+	return 0;
+}
+
+/* The newest before generation i that consists of the same; n: none. */
+static int same_before(struct env_state *st, struct str env, const struct env_generation_info *g, size_t n, size_t i,
+		       size_t *ret, struct err *e)
+{
+	uint8_t wanted[SHA256_SIZE], digest[SHA256_SIZE];
+	if (lock_digest_of(st, env, g[i].number, wanted, e) < 0)
+		return -1;
+	for (*ret = n; i-- > 0;) {
+		if (lock_digest_of(st, env, g[i].number, digest, e) < 0)
+			return -1;
+		if (memcmp(digest, wanted, SHA256_SIZE) != 0)
+			continue;
+		*ret = i;
+		return 0;
+	}
+	return 0;
+}
+
+/* What going back laid out anew, as it does on a pair, stands for the one that it is a copy of; 0: that one is kept no longer. */
+static int stands_for(struct env_state *st, struct str env, const struct env_generation_info *g, size_t n,
+		      uint32_t number, uint32_t *ret, struct err *e)
+{
+	size_t i = 0;
+	*ret = number;
+	while (i < n && g[i].number != number)
+		i++;
+	while (i < n && str_eq(g[i].operation, STR("rollback"))) {
+		if (same_before(st, env, g, n, i, &i, e) < 0)
+			return -1;
+		*ret = i < n ? g[i].number : 0;
+	}
+	return 0;
+}
+
 int env_generation_before(struct env_state *st, struct str env, uint32_t number, uint32_t *ret, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	struct env_history_entry *h;
 	struct env_generation_info *g;
 	size_t h_n, g_n;
+	uint32_t original;
 	if (env_history(st, &a, env, &h, &h_n, e) < 0 || env_generations(st, &a, env, &g, &g_n, e) < 0)
 		return -1;
-	for (uint32_t from = made_from(h, h_n, number); from; from = made_from(h, h_n, from))
+	if (stands_for(st, env, g, g_n, number, &original, e) < 0)
+		return -1;
+	for (uint32_t from = made_from(h, h_n, original); from; from = made_from(h, h_n, from))
 		for (size_t i = 0; i < g_n; i++)
 			if (g[i].number == from) {
 				*ret = from;
 				return 0;
 			}
+	if (g_n == 1)
+		return err_new(e, ERR_NOT_FOUND,
+			       "environment '%.*s' has nothing to go back to from generation %u: no other is kept",
+			       STR_ARG(env), number);
 	return err_new(e, ERR_NOT_FOUND,
 		       "environment '%.*s' has nothing to go back to from generation %u; 'slipway env history -n %.*s' "
 		       "lists what is kept, 'slipway install rollback -n %.*s to N' goes to any of it",

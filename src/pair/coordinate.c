@@ -465,6 +465,7 @@ static int run_rollback(struct coordinator *k, const struct upgrade_request *q, 
 	k->rolls_back = true;
 	r.verb = UPGRADE_ADD;
 	r.then_activate = r.then_commit = true;
+	r.operation = "rollback"; /* so that the next one knows what this generation stands for */
 	return run_add(k, &r, e);
 }
 

@@ -88,7 +88,7 @@ static int lay_out(struct run *r, struct err *e)
 	if (look_again(r, e) < 0 || run_save(r, e) < 0)
 		return -1;
 	o = run_switch_opts(r, false);
-	return r->plain ? 0 : env_keep(r->o->hold, r->op.to, "add", &o, e);
+	return r->plain ? 0 : env_keep(r->o->hold, r->op.to, r->paired ? operation_word(r, "add") : "add", &o, e);
 }
 
 static int add(struct run *r, struct err *e)
@@ -211,7 +211,8 @@ int run_abort_operation(struct run *r, enum op_event v, struct err *e)
 static int refuse_other_rollback(const struct run *r, struct err *e)
 {
 	bool is_rollback = r->q->verb == UPGRADE_ROLLBACK;
-	if (!is_rollback || r->state == OP_NONE || !r->q->generation || r->q->generation == r->op.from)
+	if (!is_rollback || r->state == OP_NONE || !r->q->generation || r->q->generation == r->op.from ||
+	    !machine_allows(r->state, OP_DO_ROLLBACK)) /* which is refused with what is possible there */
 		return 0;
 	return err_new(e, ERR_FAILED,
 		       "install rollback to %u is not possible in state '%s': abort or commit it first; "
@@ -374,7 +375,8 @@ static const char *title_of(const struct upgrade_request *q)
 static int is_plain(const struct run *r, struct err *e)
 {
 	bool back = r->q->verb == UPGRADE_ROLLBACK;
-	if (!r->q->operation || r->state != OP_NONE || !(back || (r->q->verb == UPGRADE_ADD && r->q->then_commit)))
+	if (!r->q->operation || r->q->paired || r->state != OP_NONE ||
+	    !(back || (r->q->verb == UPGRADE_ADD && r->q->then_commit)))
 		return 0;
 	int any = components_any(r, r->info.current, back ? r->q->generation : 0, e);
 	return any < 0 ? -1 : !any;

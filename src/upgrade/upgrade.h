@@ -64,7 +64,8 @@ struct upgrade_request {
 	int (*prepare)(void *ctx, struct err *e); /* ADD: brings the plan into the store, when all checks have passed */
 	void *prepare_ctx;			  /* NULL: that was done (env_prepare) */
 	/* What history calls it where it is a change in one go of an environment that may have no component: "create", "update",
-	 * "apply", "rollback". Then it costs no more than the switch. NULL: an install command. */
+	 * "apply", "rollback". Then it costs no more than the switch. NULL: an install command. With paired: what history calls the
+	 * ADD, "rollback". */
 	const char *operation;
 	int64_t timer_ms;	 /* ACTIVATE: 0: the default */
 	uint32_t generation;	 /* ROLLBACK, REMOVE_INACTIVE: 0: to the one before; all inactive ones */

@@ -229,6 +229,52 @@ TEST(one_change_back_goes_to_what_a_generation_was_made_from)
 		  w.err.msg);
 }
 
+/* What generation `of` consists of, as a new one. */
+static uint32_t lay_out_again(struct envs *w, struct env_hold *h, uint32_t of)
+{
+	struct env_spec_file before, target;
+	struct env_plan plan;
+	struct env_report report;
+	CHECK_INT(env_generation_lock(w->st, &w->arena, STR("e"), 0, &before, &w->err), 0);
+	CHECK_INT(env_generation_lock(w->st, &w->arena, STR("e"), of, &target, &w->err), 0);
+	CHECK_INT(env_plan(&target, &before, w->store, &w->arena, &plan, &w->err), 0);
+	CHECK_MSG(env_prepare(w->store, NULL, &plan, &w->opts, &w->arena, &w->err) == 0, "%s", w->err.msg);
+	CHECK_MSG(env_lay_out(w->store, h, &plan, &w->opts, &w->arena, &report, &w->err) == 0, "%s", w->err.msg);
+	return report.generation;
+}
+
+static uint32_t one_back(struct envs *w, uint32_t number)
+{
+	uint32_t before = 0;
+	CHECK_MSG(env_generation_before(w->st, STR("e"), number, &before, &w->err) == 0, "%s", w->err.msg);
+	return before;
+}
+
+/* On a pair going back lays out anew: the copy stands for what it was taken from, else the next one would go forward again. */
+TEST(what_a_rollback_laid_out_stands_for_its_original)
+{
+	auto_envs w = {0};
+	uint32_t before = 0;
+	two_generations(&w);
+	auto_ptr(env_hold) h = envs_hold(&w, "e");
+	CHECK_INT(env_switch(h, 2, "activate", &w.opts, &w.err), 0);
+	CHECK_INT(lay_out_again(&w, h, 1), 3);
+	CHECK_INT(env_keep(h, 3, "add", &w.opts, &w.err), 0);
+	CHECK_INT(env_switch(h, 3, "activate", &w.opts, &w.err), 0);
+	CHECK_INT(one_back(&w, 3), 2);	       /* asked for as any other version */
+	CHECK_INT(lay_out_again(&w, h, 2), 4); /* and this goes back one */
+	CHECK_INT(env_keep(h, 4, "rollback", &w.opts, &w.err), 0);
+	CHECK_INT(env_switch(h, 4, "activate", &w.opts, &w.err), 0);
+	CHECK_INT(one_back(&w, 4), 1); /* as from 2, not to 3 again */
+	CHECK_INT(lay_out_again(&w, h, 4), 5);
+	CHECK_INT(env_keep(h, 5, "rollback", &w.opts, &w.err), 0);
+	CHECK_INT(env_switch(h, 5, "activate", &w.opts, &w.err), 0);
+	CHECK_INT(one_back(&w, 5), 1); /* a copy of a copy */
+	CHECK_INT(env_remove_generation(h, 0, &w.err), 0);
+	CHECK_INT(env_generation_before(w.st, STR("e"), 5, &before, &w.err), -1);
+	CHECK_MSG(w.err.code == ERR_NOT_FOUND && strstr(w.err.msg, "no other is kept"), "%s", w.err.msg);
+}
+
 /* A database of the first schema: what was current is what was committed. */
 TEST(an_older_state_is_brought_up_to_date)
 {
