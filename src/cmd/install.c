@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "cmd/change.h"
+#include "cmd/show_pair.h"
 
 struct install_args {
 	const char *name, *auto_abort;
@@ -26,7 +27,8 @@ struct install {
 	const char *title; /* "install_activate"; NULL: told in a line or two */
 	const char *doing; /* "Activating ISSU" */
 	bool started;
-	bool own; /* of this host alone, on a member of a pair too: each numbers and labels its own generations */
+	bool pair; /* this host is a member of one */
+	bool own;  /* of this host alone, on a member of a pair too: each numbers and labels its own generations */
 	struct str name;
 	struct env_info info; /* no name: its first version is being added */
 	struct env_hold *hold;
@@ -71,8 +73,10 @@ static int hold_here_or_on_both(struct install *in, struct err *e)
 	int64_t wait_ms = cmd_wait_ms(in->a->wait_s);
 	cmd_want_config(c);
 	cmd_upgrade_begin(&in->u, c, in->name, NULL, in->title != NULL);
-	if (c->dry_run)
-		return 0;
+	int pair = cmd_is_paired(c, e);
+	in->pair = pair > 0;
+	if (pair < 0 || c->dry_run)
+		return pair < 0 ? -1 : 0;
 	int both = in->own ? 0 : cmd_upgrade_pair(&in->u, wait_ms, e);
 	if (both < 0 || cmd_need_store(c, e) < 0)
 		return -1;
@@ -402,13 +406,16 @@ static int wanted_generation(struct install *in, const struct upgrade_status *s,
 	return env_generation_before(in->c->state, in->name, in->info.current, ret, e);
 }
 
-/* Nothing without --json. */
-static int rollback_json(struct install *in, uint32_t from, uint32_t to, const struct env_plan *p)
+/* Nothing without --json. On a pair what runs then has a number of its own: a copy of `to`. */
+static int rollback_json(struct install *in, uint32_t from, uint32_t to, const struct env_plan *p, struct err *e)
 {
 	struct cmd_context *c = in->c;
+	struct env_info info;
 	auto_answer a = {0};
 	if (!c->json)
 		return 0;
+	if (env_find(c->state, &c->arena, in->name, &info, e) < 0)
+		return -1;
 	struct jw *w = cmd_answer(&a);
 	jw_kv_str(w, "environment", in->name);
 	jw_kv_c(w, "operation", "rollback");
@@ -418,6 +425,7 @@ static int rollback_json(struct install *in, uint32_t from, uint32_t to, const s
 	jw_kv_int(w, "added", p ? (int64_t)p->added_n : 0);
 	jw_kv_int(w, "changed", p ? (int64_t)p->changed_n : 0);
 	jw_kv_int(w, "removed", p ? (int64_t)p->removed_n : 0);
+	jw_kv_int(w, "current", info.current);
 	cmd_put_checks(w, &in->u);
 	return cmd_answer_print(c, &a);
 }
@@ -457,24 +465,58 @@ static int run_rollback(struct install *in, uint32_t to, bool in_progress, struc
 	return upgrade_may(&in->u.o, &q, e) < 0 || (!in_progress && cmd_upgrade_checks(&in->u, &q, e) < 0) ? -1 : 0;
 }
 
+/* Both members run what that generation consists of: as a copy of it, perhaps. */
+static int runs_already(struct install *in, const struct env_plan *p, bool *ret, struct err *e)
+{
+	struct pair_status s;
+	*ret = false;
+	if (!in->pair || p->added_n || p->changed_n || p->removed_n)
+		return 0;
+	if (cmd_pair_members(in->c, in->name, &s, e) < 0)
+		return -1;
+	const struct pair_member_status *x = &s.member[1], *y = &s.member[2];
+	*ret = x->reachable && y->reachable && x->recipe.n && str_eq(x->recipe, y->recipe);
+	return 0;
+}
+
+static void say_rolled_back(struct install *in, uint32_t to, bool in_progress)
+{
+	struct cmd_context *c = in->c;
+	bool copies = in->pair && !in_progress;
+	struct err ignored = ERR_INIT;
+	struct env_info now = {0};
+	if (c->dry_run && copies)
+		cmd_say(c, "a new generation on each member, a copy of generation %u, becomes current and committed",
+			to);
+	else if (!c->dry_run && copies && env_find(c->state, &c->arena, in->name, &now, &ignored) > 0)
+		cmd_say(c, "'%.*s' runs the packages of generation %u again, on both members: here as generation %u",
+			STR_ARG(in->name), to, now.current);
+	else if (!c->dry_run)
+		cmd_say(c, "'%.*s' is at generation %u again", STR_ARG(in->name), to);
+}
+
 static int rollback_to(struct install *in, uint32_t to, bool in_progress, struct err *e)
 {
 	struct cmd_context *c = in->c;
 	struct env_spec_file before, target;
 	struct env_plan p;
+	bool runs = false;
 	if (env_generation_lock(c->state, &c->arena, in->name, 0, &before, e) < 0 ||
 	    env_generation_lock(c->state, &c->arena, in->name, to, &target, e) < 0 ||
-	    env_plan(&target, &before, in->u.paired ? c->store : NULL, &c->arena, &p, e) < 0)
+	    env_plan(&target, &before, in->u.paired ? c->store : NULL, &c->arena, &p, e) < 0 ||
+	    (!in_progress && runs_already(in, &p, &runs, e) < 0))
 		return -1;
+	if (runs) {
+		cmd_say(c, "nothing to do: '%.*s' runs the packages of generation %u already, as generation %u",
+			STR_ARG(in->name), to, in->info.current);
+		return rollback_json(in, in->info.current, to, &p, e);
+	}
 	cmd_say(c, "generation %u -> %u: %zu to add, %zu to change, %zu to remove", in->info.current, to, p.added_n,
 		p.changed_n, p.removed_n);
 	if (run_rollback(in, to, in_progress, &p, e) < 0)
 		return -1;
-	if (!c->dry_run && in->u.paired && !in_progress)
-		cmd_say(c, "'%.*s' runs the packages of generation %u again, on both members", STR_ARG(in->name), to);
-	else if (!c->dry_run)
-		cmd_say(c, "'%.*s' is at generation %u again", STR_ARG(in->name), to);
-	return rollback_json(in, in->info.current, to, &p);
+	say_rolled_back(in, to, in_progress);
+	return rollback_json(in, in->info.current, to, &p, e);
 }
 
 static int rollback(struct install *in, struct err *e)
@@ -493,9 +535,12 @@ static int rollback(struct install *in, struct err *e)
 	if ((!in->a->override_frozen && env_refuse_frozen(c->state, in->name, e) < 0) ||
 	    wanted_generation(in, &s, &to, e) < 0)
 		return -1;
+	const struct upgrade_request q = {.verb = UPGRADE_ROLLBACK, .generation = to};
+	if (s.in_progress && upgrade_may(&in->u.o, &q, e) < 0) /* before a plan is told */
+		return -1;
 	if (to == in->info.current && !s.in_progress) {
 		cmd_say(c, "'%.*s' is at generation %u already", STR_ARG(in->name), to);
-		return rollback_json(in, to, to, NULL);
+		return rollback_json(in, to, to, NULL, e);
 	}
 	if (c->dry_run && s.in_progress)
 		cmd_say(c,
@@ -548,6 +593,10 @@ static int label(struct install *in, struct err *e)
 		cmd_say(c, "generation %u of '%.*s' is '%s'", number, STR_ARG(in->name), words->v[1]);
 	else
 		cmd_say(c, "generation %u of '%.*s' has no label", number, STR_ARG(in->name));
+	if (in->pair)
+		cmd_say(c,
+			"on this member alone: the other one's 'remove inactive' and 'rollback to' know its own labels; "
+			"label it there too");
 	auto_answer a = {0};
 	if (!c->json)
 		return 0;
@@ -587,6 +636,8 @@ struct removal {
 	struct env_generation_info *v, *kept; /* kept: by their labels */
 	size_t n, kept_n;
 	uint64_t freed;
+	bool is_one;   /* by its number, which is this member's alone */
+	bool gives_up; /* the upgrade under way: what was added goes with it */
 };
 
 /* What was added and is not active goes with the operation, whatever its label: nobody can go back to what never ran. */
@@ -599,6 +650,7 @@ static int choose_removals(struct install *in, uint32_t number, struct removal *
 	if (env_generations(c->state, &c->arena, in->name, &all, &n, e) < 0 ||
 	    upgrade_status(c->state, &c->arena, in->name, &s, e) < 0)
 		return -1;
+	r->is_one = number;
 	r->v = arena_array(&c->arena, struct env_generation_info, n);
 	r->kept = arena_array(&c->arena, struct env_generation_info, n);
 	for (size_t i = 0; i < n; i++) {
@@ -609,6 +661,7 @@ static int choose_removals(struct install *in, uint32_t number, struct removal *
 			continue;
 		}
 		const char *dir = arena_printf(&c->arena, "env/%.*s/%u", STR_ARG(in->name), all[i].number);
+		r->gives_up |= s.in_progress && all[i].number == s.to;
 		if (fs_walk(c->root_fd, dir, add_size, &r->freed, e) < 0)
 			return -1;
 		r->v[r->n++] = all[i];
@@ -635,6 +688,7 @@ static int removed_answer(struct install *in, const struct removal *r)
 	for (size_t i = 0; i < r->kept_n; i++)
 		jw_int(w, r->kept[i].number);
 	jw_array_end(w);
+	jw_kv_bool(w, "gives_up", r->gives_up);
 	jw_kv_int(w, "freed_bytes", (int64_t)r->freed);
 	return cmd_answer_print(c, &a);
 }
@@ -643,19 +697,45 @@ static void say_removed(struct install *in, const struct removal *r)
 {
 	struct cmd_context *c = in->c;
 	auto_buf list = BUF_INIT(BUF_MAX), size = BUF_INIT(64);
+	bool joined;
 	for (size_t i = 0; i < r->n; i++)
 		buf_printf(&list, "%s%u", i ? ", " : "", r->v[i].number);
 	cmd_say(c, "%s of '%.*s': %s; generation %u stays current",
 		c->dry_run ? "would remove generations" : "removed generations", STR_ARG(in->name),
 		r->n ? list.p : "none", in->info.current);
+	if (r->gives_up)
+		cmd_say(c, "%s: what was added is among them",
+			c->dry_run ? "the upgrade under way would be given up" : "the upgrade under way is given up");
 	for (size_t i = 0; i < r->kept_n; i++)
 		cmd_say(c,
 			"kept: generation %u, whose label is '%.*s'; 'slipway install remove inactive %u -n %.*s' removes it",
 			r->kept[i].number, STR_ARG(r->kept[i].label), r->kept[i].number, STR_ARG(in->name));
+	if (in->pair && !r->is_one)
+		cmd_say(c,
+			"member %u: %s its own inactive ones, but for those with a label there: each member has its own labels",
+			3 - cmd_show_member(c, &joined), c->dry_run ? "would remove" : "removed");
 	out_put_size(&size, r->freed);
 	if (r->n)
 		cmd_say(c, "%s: %s; packages that nothing uses any more stay in the store until 'slipway store gc'",
 			c->dry_run ? "would be freed" : "freed", size.p);
+}
+
+static int refuse_in_use(struct install *in, uint32_t number, struct err *e)
+{
+	struct cmd_context *c = in->c;
+	struct env_generation_info *g;
+	size_t n;
+	if (!number || (number != in->info.current && number != in->info.committed))
+		return 0;
+	if (env_generations(c->state, &c->arena, in->name, &g, &n, e) < 0)
+		return -1;
+	if (number == in->info.current)
+		return err_new(e, ERR_FAILED, "generation %u of '%.*s' is the current one%s", number, STR_ARG(in->name),
+			       n > 1 ? "; roll back to another one first" : ", and the only one");
+	return err_new(e, ERR_FAILED,
+		       "generation %u of '%.*s' is the committed one, which 'slipway install abort issu -n %.*s' goes "
+		       "back to; 'slipway install commit -n %.*s' lets go of it",
+		       number, STR_ARG(in->name), STR_ARG(in->name), STR_ARG(in->name));
 }
 
 /* "remove inactive [N]" */
@@ -671,17 +751,7 @@ static int remove_inactive(struct install *in, struct err *e)
 			       "slipway install remove inactive 3 -n NAME");
 	if (begin(in, e) < 0 || (words->n == 2 && read_generation(in, words->v[1], &q.generation, e) < 0))
 		return -1;
-	if (q.generation && q.generation == in->info.current)
-		return err_new(e, ERR_USAGE,
-			       "generation %u of '%.*s' is the current one; roll back to another one first",
-			       in->info.current, STR_ARG(in->name));
-	if (q.generation && q.generation == in->info.committed)
-		return err_new(
-			e, ERR_USAGE,
-			"generation %u of '%.*s' is the committed one, which 'slipway install abort issu -n %.*s' goes "
-			"back to; 'slipway install commit -n %.*s' lets go of it",
-			in->info.committed, STR_ARG(in->name), STR_ARG(in->name), STR_ARG(in->name));
-	if (choose_removals(in, q.generation, &r, e) < 0)
+	if (refuse_in_use(in, q.generation, e) < 0 || choose_removals(in, q.generation, &r, e) < 0)
 		return -1;
 	if (!c->dry_run)
 		cmd_if_interrupted(c,

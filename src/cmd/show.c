@@ -121,8 +121,17 @@ static void put_members(struct jw *w, int paired, const struct pair_status *p)
 	jw_kv_objects(w, "members", PAIR_MEMBERS, put_member, p->member);
 }
 
+static bool has_its_own(const struct env_generation_info *g, size_t n)
+{
+	bool any = false;
+	for (size_t i = 0; i < n; i++)
+		any |= g[i].state == ENV_INACTIVE || g[i].label.n;
+	return any;
+}
+
+/* `self`: of the table of both members, whose numbers it has; else 0. */
 static void summary_table(struct cmd_context *c, struct str name, const struct upgrade_status *s,
-			  const struct env_generation_info *g, size_t n, const char *members)
+			  const struct env_generation_info *g, size_t n, const char *members, uint32_t self)
 {
 	struct out *o = &c->out;
 	out_line(o, "[ Member %s ] Installed Package(s) Information: %.*s", members, STR_ARG(name));
@@ -134,6 +143,8 @@ static void summary_table(struct cmd_context *c, struct str name, const struct u
 	for (size_t i = 0; i < n; i++)
 		out_line(o, "ENV   %c   %u%s%.*s%s  %.*s", (char)g[i].state, g[i].number, g[i].label.n ? " (" : "",
 			 STR_ARG(g[i].label), g[i].label.n ? ")" : "", STR_ARG(g[i].version));
+	if (self && has_its_own(g, n))
+		out_line(o, "Numbers, labels and inactive generations are those of member %u: each has its own", self);
 	out_line(o, RULE);
 	out_line(o, "Auto abort timer: %s", timer_text(c, s));
 	out_line(o, RULE);
@@ -171,7 +182,11 @@ static int show_summary(struct cmd_context *c, struct str name, struct jw *w, st
 		s.timer_left_ms = cmd_first_timer(&p, s.id, s.timer_left_ms);
 	if (!w) {
 		bool same = paired && is_same(&p);
-		summary_table(c, name, &s, g, n, same ? "1 2" : paired && p.pair.self == 2 ? "2" : "1");
+		summary_table(c, name, &s, g, n,
+			      same			   ? "1 2"
+			      : paired && p.pair.self == 2 ? "2"
+							   : "1",
+			      same ? p.pair.self : 0);
 		if (paired && !same)
 			other_member(c, &p);
 		return 0;
@@ -403,6 +418,15 @@ static void detail_text(struct cmd_context *c, const struct upgrade_status *s, c
 		out_line(o, "Back: %s", cmd_typed(c, s->back.p));
 }
 
+/* Without the other one only going back is possible. */
+static void only_back(struct upgrade_status *s, const struct pair_status *p)
+{
+	if (!s->paired || !s->back.n || p->member[3 - p->pair.self].reachable)
+		return;
+	s->next = s->back;
+	s->back = STR_NONE;
+}
+
 static int show_detail(struct cmd_context *c, struct str name, struct jw *w, struct err *e)
 {
 	struct upgrade_status s;
@@ -410,8 +434,10 @@ static int show_detail(struct cmd_context *c, struct str name, struct jw *w, str
 	int paired = cmd_pair_members(c, name, &p, e);
 	if (paired < 0 || upgrade_status(c->state, &c->arena, name, &s, e) < 0)
 		return -1;
-	if (paired)
+	if (paired) {
 		s.timer_left_ms = cmd_first_timer(&p, s.id, s.timer_left_ms);
+		only_back(&s, &p);
+	}
 	if (paired && s.in_progress && s.paired)
 		complete_steps(c, &s, &p);
 	if (!w) {

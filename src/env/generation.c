@@ -740,11 +740,12 @@ int env_remove_generation(struct env_hold *h, uint32_t generation, struct err *e
 	if (committed_generation(h, &committed, e) < 0)
 		return -1;
 	if (generation && generation == current)
-		return err_new(e, ERR_USAGE, "generation %u of '%s' is the current one; roll back to another one first",
-			       generation, h->name);
+		return err_new(e, ERR_FAILED,
+			       "generation %u of '%s' is the current one; roll back to another one first", generation,
+			       h->name);
 	if (generation && generation == committed)
 		return err_new(
-			e, ERR_USAGE,
+			e, ERR_FAILED,
 			"generation %u of '%s' is the committed one, which 'slipway install abort -n %s' goes back to; "
 			"'slipway install commit -n %s' lets go of it",
 			generation, h->name, h->name, h->name);

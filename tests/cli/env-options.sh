@@ -45,7 +45,7 @@ t 'by create too' must_fail 1 "$SLIPWAY" env create -f other.spr -n b
 t 'asked for, they are laid out' runs "$SLIPWAY" apply other.spr -n b --subdir osx-64
 t 'exact packages and a spec' must_fail 2 "$SLIPWAY" env create -n c -f a.spr lib
 
-t 'the current generation does not go' must_fail 2 "$SLIPWAY" install remove inactive 1 -n a
+t 'the current generation does not go' must_fail 1 "$SLIPWAY" install remove inactive 1 -n a
 t 'nothing is said to go' hasnt 'removed' err
 t 'one that is not there' must_fail 1 "$SLIPWAY" install remove inactive 7 -n a
 t 'a second generation' runs "$SLIPWAY" env update -n a --remove tool

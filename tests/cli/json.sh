@@ -37,7 +37,7 @@ call()
 	'show redundancy') words='show redundancy' has='slipway hardware_mode communications active environments' ;;
 	'show version') words='show version' has='slipway environments members' ;;
 	'clear install') words='clear install state -n e' has='environment operation state next' ;;
-	'install rollback') words='install rollback -n e' has='environment operation from to' ;;
+	'install rollback') words='install rollback -n e' has='environment operation from to current' ;;
 	'install remove') words='install remove inactive -n e' has='environment operation dry_run removed freed_bytes' ;;
 	start) words='start e --dry-run' has='environment operation dry_run' ;;
 	stop) words='stop e --dry-run' has='environment operation dry_run' ;;

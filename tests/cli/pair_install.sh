@@ -287,7 +287,32 @@ rolled_back()
 		! grep 'will expire' out
 }
 t 'back to an earlier generation by its recipe, on both' rolled_back
+again()
+{
+	on 1 install rollback to 2 2>err && has '^nothing to do: .* generation 2 already, as generation 6$' err &&
+		on 1 install rollback to 2 --json >out && has '"to": 2' out && has '"current": 6' out && are none 1.1
+}
+t 'what runs on both already is not made anew' again
+further()
+{
+	on 1 install rollback --dry-run 2>err >out && has 'generation 6 -> 1:' err && has 'a copy of generation 1, becomes current' err &&
+		on 1 install rollback --json >out 2>err && has '"to": 1' out && has '"current": 7' out &&
+		are none 1.0 || return 1
+	for m in 1 2; do
+		must_fail 1 on "$m" install rollback && has 'nothing to go back to' err || return 1
+	done
+	on 2 install rollback to 2 2>err && has 'generation 2 again, on both members: here as generation' err && are none 1.1
+}
+t 'one more goes one more back, and does not go forward again' further
 t 'an environment is changed on one member alone, and that is said' sh -c '"$0" --root "$1/h1" env create -n own 2>&1 | grep "on this member of the pair alone"' "$SLIPWAY" "$T"
+labelled()
+{
+	on 2 install label 4 keep 2>err && has 'on this member alone' err && on 2 show install summary >out &&
+		has '^Numbers, labels and inactive generations are those of member 2' out &&
+		on 1 install remove inactive -n web --dry-run 2>err && has '^member 2: would remove its own .* but for those with a label there' err &&
+		on 2 -q install label 4 ''
+}
+t 'a label is one member'"'"'s, which is said' labelled
 inactive()
 {
 	on 1 -q install remove inactive -n web && [ "$(find h1/env/web -maxdepth 1 -name '[0-9]*' | wc -l)" = 1 ] &&
@@ -332,6 +357,7 @@ alone()
 {
 	on 1 -q install add web=1.4 -n web && on 1 -q install activate issu -n web && are activated 1.4 || return 1
 	kill -9 "$agent2"
+	on 1 show issu state detail -n web >out && has '^Next: .*install abort issu' out && hasnt '^Back' out || return 1
 	must_fail 1 on 1 install commit -n web && has 'member 2 does not answer' err || return 1
 	must_fail 5 on 1 install abort issu -n web && has "member 1 runs 'web 1.1'" err && has 'member 2 does not answer' err || return 1
 	state_is 1 none && begin_agent 2 && await are none 1.1
