@@ -70,7 +70,8 @@ struct cell {
 
 #define ABORT_FIRST "slipway install abort issu"
 #define LOOK "slipway show install summary"
-#define ACTIVATE_OR_ABORT "slipway install activate' or abort"
+#define ACTIVATE "slipway install activate issu"
+#define ACTIVATE_OR_ABORT "slipway install activate issu' or abort"
 #define COMMIT_OR_ABORT "slipway install commit' or abort"
 
 static const struct cell table[OP_STATES][OP_EVENTS] =
@@ -103,11 +104,11 @@ static const struct cell table[OP_STATES][OP_EVENTS] =
 			{
 				[OP_DO_ADD] = NO("a version has been added already", ACTIVATE_OR_ABORT),
 				[OP_DO_ACTIVATE] = GO(OP_ACTIVATING),
-				[OP_DO_COMMIT] = NO("what was added is not active yet", "slipway install activate"),
+				[OP_DO_COMMIT] = NO("what was added is not active yet", ACTIVATE),
 				[OP_DO_ABORT] = GO(OP_ABORTING),
 				[OP_DO_ROLLBACK] = NO("a version has been added", ABORT_FIRST),
 				[OP_DO_REMOVE] = GO(OP_ABORTING), /* what was added is inactive */
-				[OP_DO_STOP_TIMER] = NO("the timer starts with activate", "slipway install activate"),
+				[OP_DO_STOP_TIMER] = NO("the timer starts with activate", ACTIVATE),
 				[OP_DO_CLEAR] = GO(OP_ABORTING),
 				[OP_DO_ARM] = GO(OP_ACTIVATING),
 			},

@@ -123,7 +123,7 @@ sw env export -n web >web.spr
 t 'add 1.1' runs sw install add 'web=1.1'
 t 'added' state added 3 3
 t 'nothing changed' has 'workers: 1.0' etc/web.conf
-t 'added: add' refused "in state 'added': a version has been added already; 'slipway install activate -n web' goes on with it, 'slipway install abort issu -n web' goes back" install add web=1.2
+t 'added: add' refused "in state 'added': a version has been added already; 'slipway install activate issu -n web' goes on with it, 'slipway install abort issu -n web' goes back" install add web=1.2
 t 'added: commit' refused "in state 'added': what was added is not active yet" install commit
 t 'added: the timer' refused "in state 'added': the timer starts with activate" install auto-abort-timer stop
 t 'added: rollback' refused "in state 'added'" install rollback

@@ -222,7 +222,7 @@ TEST(a_pending_operation_is_one_finding_among_others)
 	CHECK_STR(c[0].name.p, UPGRADE_CHECK_IDLE);
 	CHECK_STR(c[0].finding.p, "install add is not possible in state 'added': a version has been added already");
 	CHECK_STR(c[0].cure.p,
-		  "'slipway install activate -n e' goes on with it, 'slipway install abort issu -n e' goes back");
+		  "'slipway install activate issu -n e' goes on with it, 'slipway install abort issu -n e' goes back");
 	const struct upgrade_request activate = {.verb = UPGRADE_ACTIVATE};
 	CHECK_INT(upgrade_preflight(&h.opts, &activate, &h.w.arena, &c, &n, &h.w.err), 0);
 	CHECK_INT(run(&h, again), -1);
