@@ -7,18 +7,10 @@
 #
 #	PAIR=full       every point in place of some; takes half an hour of processor time
 #	PAIR=full:RE    those tests alone whose name matches
-if [ -d /dev/shm ] && [ -w /dev/shm ]; then
-	TMPDIR=/dev/shm
-	export TMPDIR
-fi
 . "${SOURCE_ROOT:-.}/tests/lib/members.sh"
 members_private "$0" "$@"
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 need tar bzip2
-case ${PAIR-} in
-full | full:*) full=1 ;;
-*) full='' ;;
-esac
 
 # judge ENDED: as powercut.sh does, on both
 judge()

@@ -12,18 +12,10 @@
 #	PAIR=full:RE    those tests alone whose name matches
 #	ERRORS          the order in which they take turns: 'ENOSPC EIO full'; with 'EIO full ENOSPC' and 'full ENOSPC EIO' too, each
 #	                point is swept with each
-if [ -d /dev/shm ] && [ -w /dev/shm ]; then
-	TMPDIR=/dev/shm
-	export TMPDIR
-fi
 . "${SOURCE_ROOT:-.}/tests/lib/members.sh"
 members_private "$0" "$@"
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 need tar bzip2
-case ${PAIR-} in
-full | full:*) full=1 ;;
-*) full='' ;;
-esac
 
 # means: what the exit status says of the state that both are at now
 means()

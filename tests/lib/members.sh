@@ -3,7 +3,8 @@
 # Two members of a pair on this host, each with the same paths, in mounts of its own; and what may be seen of both, whatever was done to them.
 # For sweeps (tests/fault/pair-deaths.sh, tests/fault/pair-fails.sh). No network is needed but their link over this host's loopback.
 #
-#	members_private "$0" "$@"    first of all: the caller again, with mounts of its own, where the kernel allows that
+#	members_private "$0" "$@"    first of all: the caller again, with mounts of its own, where the kernel allows that; in memory, where there
+#	                             is a place; sets $full where PAIR asks for every point
 #	members_begin                behind tests/lib/test.sh; 77: not on this machine
 #	make_states                  both at each of the states that case_of begins with
 #	member N FUNCTION...         a function of this file on that member, in a process of its own; `tool WORDS` is the program
@@ -102,6 +103,14 @@ member()
 
 members_private()
 {
+	if [ -d /dev/shm ] && [ -w /dev/shm ]; then
+		TMPDIR=/dev/shm
+		export TMPDIR
+	fi
+	case ${PAIR-} in
+	full | full:*) full=1 ;;
+	*) full='' ;;
+	esac
 	members_script=$1
 	case ${2-} in
 	--private) SOURCE_ROOT=$3 ;;
