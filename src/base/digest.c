@@ -32,17 +32,27 @@ struct digest {
 
 /* Fetched once, from a library context of our own: a fetch walks the providers under a lock, and the default context
  * would read the system's configuration file first. TLS keeps the default context and that file. */
-static EVP_MD *md[2];
+static EVP_MD *md[DIGEST_KINDS];
+static const struct {
+	const char *name;
+	size_t size;
+} kinds[DIGEST_KINDS] = {
+	[DIGEST_SHA256] = {"SHA256", SHA256_SIZE},
+	[DIGEST_MD5] = {"MD5", MD5_SIZE},
+	[DIGEST_SHA512] = {"SHA512", SHA512_SIZE},
+	[DIGEST_SHA1] = {"SHA1", SHA1_SIZE},
+};
 static pthread_once_t md_once = PTHREAD_ONCE_INIT;
 
 static void md_fetch(void)
 {
 	dl_need(&crypto_library);
 	OSSL_LIB_CTX *lib = crypto.OSSL_LIB_CTX_new();
-	md[DIGEST_SHA256] = crypto.EVP_MD_fetch(lib, "SHA256", NULL);
-	md[DIGEST_MD5] = crypto.EVP_MD_fetch(lib, "MD5", NULL);
-	if (!md[DIGEST_SHA256] || !md[DIGEST_MD5])
-		panic("libcrypto offers no SHA-256 or MD5");
+	for (size_t i = 0; i < DIGEST_KINDS; i++) {
+		md[i] = crypto.EVP_MD_fetch(lib, kinds[i].name, NULL);
+		if (!md[i])
+			panic("libcrypto offers no digest that is called '%s'", kinds[i].name);
+	}
 }
 
 struct digest *digest_new(enum digest_kind kind)
@@ -62,7 +72,7 @@ void digest_update(struct digest *d, const void *p, size_t n)
 		panic("libcrypto failed to digest");
 }
 
-size_t digest_final(struct digest *d, uint8_t out[DIGEST_MAX])
+size_t digest_final(struct digest *d, uint8_t *out)
 {
 	unsigned n = 0;
 	if (crypto.EVP_DigestFinal_ex(d->ctx, out, &n) != 1)
@@ -112,6 +122,20 @@ int sha256_fd(int fd, uint8_t out[SHA256_SIZE], struct err *e)
 	}
 	digest_final(d, out);
 	return 0;
+}
+
+size_t digest_size(enum digest_kind kind)
+{
+	return kinds[kind].size;
+}
+
+bool digest_parse(enum digest_kind kind, struct str hex, struct digest_value *ret)
+{
+	struct digest_value v = {.kind = kind, .known = true};
+	if (!str_unhex(hex, v.bytes, digest_size(kind)))
+		return false;
+	*ret = v;
+	return true;
 }
 
 void hex_encode(const uint8_t *p, size_t n, char *out)

@@ -7,12 +7,13 @@
  * through a fetcher that the caller supplies (transfer's, or a test's) and makes one mapped index for each subdir;
  * index_open maps it; solve reads it in place.
  *
- * Ecosystems are rows of a table, one file each: conda.c today.
+ * Kinds of channels are rows of a table, a file each (section 6); the mapped index is of conda alone today.
  */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/err.h"
 #include "base/progress.h"
 #include "base/stream.h"
@@ -240,3 +241,114 @@ struct channel_publish_opts {
  */
 int channel_publish(const char *folder, const char *const *files, size_t n, const struct channel_publish_opts *o,
 		    struct progress *p, struct err *e);
+
+/* == 6. kinds of channels ========================================================================================= */
+/*
+ * What must be known of a channel to serve it and to follow it, whatever its ecosystem: a channel is a tree of files below
+ * one root, which a plain web server could serve as it is. A kind is a row of a table (kind.h) with a file of its own:
+ * conda, deb, rpm, pypi, opam.
+ *
+ *	k = channel_kind(STR("deb"))				NULL: there is none of that name
+ *	channel_kind_file(k, path)				what a path can be, by its name alone
+ *	channel_walk_new(k, folder_fd, &opts, &w, e)		from the metadata of a tree to the list of its files
+ *	while ((rc = channel_walk_next(w, item_fn, ctx, e)) > 0)
+ *		... bring what was told into the folder ...
+ *	channel_kind_publish(k, folder, files, n, &opts, p, e)	own packages in, metadata made and signed
+ *	channel_kind_rewrite(k, from_fd, to_folder, &opts, keep, ctx, e)	metadata of some of the packages of another tree
+ *
+ * Paths are relative to the root, normal ("." and ".." never, no empty part), decoded, at most CHANNEL_PATH_MAX bytes.
+ */
+enum { CHANNEL_PATH_MAX = 1024 };
+struct channel_kind;
+const struct channel_kind *channel_kind(struct str name);
+const char *channel_kind_name(const struct channel_kind *k);
+/* By what stands in the folder (or in the metadata that it holds); NULL where it could be none or several. */
+const struct channel_kind *channel_kind_of(int folder_fd);
+bool channel_path_is_normal(struct str path);
+
+enum channel_file {
+	CHANNEL_FILE_NONE,    /* no channel of this kind has such a file: nobody need be asked for it */
+	CHANNEL_FILE_POINTER, /* changes in place: asked for again when it is stale, replaced after all that it names */
+	CHANNEL_FILE_NAMED,   /* metadata that a pointer names with size and digest; its own name may stay the same */
+	CHANNEL_FILE_PACKAGE, /* never changes under its name */
+};
+enum channel_file channel_kind_file(const struct channel_kind *k, struct str path);
+/* "application/json" and the like, for serving. */
+const char *channel_kind_type(const struct channel_kind *k, struct str path);
+
+/* A file that metadata tell of. Views are good in the call alone. */
+struct channel_item {
+	struct str path;
+	struct str url; /* where it lies, when that is outside the root (pypi's files, opam's archives); else STR_NONE */
+	uint64_t size;	/* 0: not told */
+	struct digest_value digest; /* the strongest that is told, or !known */
+	enum channel_file what;
+	bool optional;			    /* an upstream may lack it (another compression of the same) */
+	struct str name, version, platform; /* of a package; STR_NONE where it has none */
+	int64_t time_ms;		    /* wall: when it was released; 0: not told */
+};
+/* Returns -1 with *e to end the walk. */
+typedef int channel_item_fn(void *ctx, const struct channel_item *item, struct err *e);
+
+struct channel_walk_opts {
+	/* What is wanted; n 0: everything. */
+	const struct str
+		*platforms; /* conda subdirs ("linux-64"; noarch always comes with them), deb and rpm architectures */
+	size_t platforms_n;
+	const struct str *
+		suites; /* deb: folders of dists/ ("bookworm"); must be given there, since a server does not list them */
+	size_t suites_n;
+	const struct str *components; /* deb */
+	size_t components_n;
+	const struct str *
+		names; /* packages: names, or globs with * and ?; pypi: must be given where the index is too large to follow */
+	size_t names_n;
+	bool sources;	     /* deb and rpm sources as well */
+	const char *keyring; /* OpenPGP public keys (file) that must have signed the pointers; NULL: not checked */
+	struct progress *progress;
+};
+struct channel_walk;
+int channel_walk_new(const struct channel_kind *k, int folder_fd, const struct channel_walk_opts *o,
+		     struct channel_walk **ret, struct err *e);
+/*
+ * One stage. The first tells the pointers; each later one reads what was brought into the folder, verifies it (digest by the pointer;
+ * signature by the keyring: ERR_VERIFY) and tells what it names; the last tells the packages. 1: bring what was told (packages
+ * may be left for later), then call again. 0: there was nothing more to tell. An item that is not optional and could not be
+ * brought makes the next stage fail with ERR_NOT_FOUND and its path.
+ */
+int channel_walk_next(struct channel_walk *w, channel_item_fn *fn, void *ctx, struct err *e);
+void channel_walk_free(struct channel_walk *w);
+DEFINE_AUTO(struct channel_walk *, channel_walk, channel_walk_free);
+
+/* An OpenPGP key that signs: gpg's home folder (0700), and the key in it. */
+struct channel_signer {
+	const char *home, *key; /* key: fingerprint */
+};
+struct channel_make_opts {
+	bool dry_run, replace;
+	bool shards;			     /* conda: CEP 16 */
+	const struct channel_signer *signer; /* deb, rpm; NULL: unsigned */
+	struct str suite, component;	     /* deb: where to; "" : "stable", "main" */
+	struct str origin, label;	     /* deb: in Release */
+	int64_t now_ms;			     /* wall; dates in metadata */
+};
+/*
+ * Copies package files into the tree and makes its metadata, incrementally: packages first, then metadata named by digest,
+ * then pointers, each by rename, fsync before, under one lock of the tree (ERR_BUSY after a minute). The same packages give the
+ * same metadata but for dates and signatures. ERR_EXISTS: that name is there with other content, and `replace` is not said.
+ */
+int channel_kind_publish(const struct channel_kind *k, const char *folder, const char *const *files, size_t n,
+			 const struct channel_make_opts *o, struct progress *p, struct err *e);
+/*
+ * Metadata for those packages of the tree at from_fd for which keep says 1 (0: not; -1: *e), their records byte for byte as
+ * published there, into `folder`, where their files lie or will be fetched on demand; signed anew.
+ */
+typedef int channel_keep_fn(void *ctx, const struct channel_item *item, struct err *e);
+int channel_kind_rewrite(const struct channel_kind *k, int from_fd, const struct channel_walk_opts *from,
+			 const char *folder, const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx,
+			 struct err *e);
+/* Takes packages (by path) out of the metadata. CHANNEL_YANK leaves a mark where the ecosystem has one (conda "removed", pypi's
+ * data-yanked with `reason`), and the files; CHANNEL_DROP forgets them, and removes the files after the metadata. */
+enum channel_removal { CHANNEL_YANK, CHANNEL_DROP };
+int channel_kind_remove(const struct channel_kind *k, const char *folder, const struct str *paths, size_t n,
+			enum channel_removal how, struct str reason, const struct channel_make_opts *o, struct err *e);

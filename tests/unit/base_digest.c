@@ -47,6 +47,33 @@ TEST(md5_of_known_text)
 	CHECK_STR(hex(out, MD5_SIZE), "900150983cd24fb0d6963f7d28e17f72");
 }
 
+TEST(sha1_and_sha512_of_known_texts)
+{
+	uint8_t out[DIGEST_MAX];
+	auto_ptr(digest) sha1 = digest_new(DIGEST_SHA1);
+	digest_update(sha1, "abc", 3);
+	CHECK_INT(digest_final(sha1, out), SHA1_SIZE);
+	CHECK_STR(hex(out, SHA1_SIZE), "a9993e364706816aba3e25717850c26c9cd0d89d");
+	auto_ptr(digest) sha512 = digest_new(DIGEST_SHA512);
+	digest_update(sha512, "abc", 3);
+	CHECK_INT(digest_final(sha512, out), SHA512_SIZE);
+	CHECK_STR(hex(out, SHA512_SIZE), "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+					 "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f");
+}
+
+TEST(a_told_digest_is_exactly_its_kinds_hex)
+{
+	struct digest_value v;
+	CHECK(digest_parse(DIGEST_SHA256, str_c(sha_abc), &v));
+	CHECK(v.known);
+	CHECK_STR(hex(v.bytes, SHA256_SIZE), sha_abc);
+	CHECK(digest_parse(DIGEST_MD5, STR("900150983CD24FB0D6963F7D28E17F72"), &v));
+	CHECK_STR(hex(v.bytes, MD5_SIZE), "900150983cd24fb0d6963f7d28e17f72");
+	CHECK(!digest_parse(DIGEST_SHA256, STR("900150983cd24fb0d6963f7d28e17f72"), &v));
+	CHECK(!digest_parse(DIGEST_MD5, STR("g00150983cd24fb0d6963f7d28e17f72"), &v));
+	CHECK(!digest_parse(DIGEST_MD5, STR(""), &v));
+}
+
 TEST(file_is_read_from_its_start)
 {
 	uint8_t out[SHA256_SIZE];

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The kinds of channels, and what holds for all of them. */
+#include "channel/kind.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fs.h"
+
+static const struct channel_kind *const kinds[] = {&kind_conda};
+enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
+
+const struct channel_kind *channel_kind(struct str name)
+{
+	for (size_t i = 0; i < KINDS; i++)
+		if (str_eq(str_c(kinds[i]->name), name))
+			return kinds[i];
+	return NULL;
+}
+
+const char *channel_kind_name(const struct channel_kind *k)
+{
+	return k->name;
+}
+
+bool channel_path_is_normal(struct str path)
+{
+	return path.n <= CHANNEL_PATH_MAX && fs_path_is_inside(path);
+}
+
+enum channel_file channel_kind_file(const struct channel_kind *k, struct str path)
+{
+	return channel_path_is_normal(path) ? k->file(path) : CHANNEL_FILE_NONE;
+}
+
+const char *channel_kind_type(const struct channel_kind *k, struct str path)
+{
+	static const struct {
+		const char *end, *type;
+	} types[] = {
+		{".json", "application/json"},
+		{".html", "text/html; charset=utf-8"},
+		{".xml", "text/xml"},
+		{".gz", "application/gzip"},
+		{".zst", "application/zstd"},
+		{".xz", "application/x-xz"},
+		{".bz2", "application/x-bzip2"},
+		{".deb", "application/vnd.debian.binary-package"},
+		{".rpm", "application/x-rpm"},
+		{".whl", "application/zip"},
+		{".asc", "text/plain; charset=utf-8"},
+	};
+	const char *type = k->type ? k->type(path) : NULL;
+	for (size_t i = 0; !type && i < sizeof(types) / sizeof(*types); i++)
+		if (str_ends(path, str_c(types[i].end)))
+			type = types[i].type;
+	return type ? type : "application/octet-stream";
+}
+
+/* -- which one is it? ---------------------------------------------------------------------------------------------- */
+
+/* A part of the mark that holds '*' is looked for among the entries of its folder. */
+static bool has_mark(int dir_fd, struct str mark)
+{
+	enum { ENTRIES_MAX = 10000 };
+	struct err ignored = ERR_INIT;
+	struct str part, rest = mark;
+	bool last = !str_take_until(&rest, '/', &part);
+	char name[CHANNEL_PATH_MAX];
+	if (last)
+		part = mark;
+	if (str_find(part, '*') < 0) {
+		snprintf(name, sizeof(name), "%.*s", STR_ARG(part));
+		if (last)
+			return fs_exists(dir_fd, name);
+		auto_fd sub = fs_open_dir(dir_fd, name, &ignored);
+		return sub >= 0 && has_mark(sub, rest);
+	}
+	auto_fs_list list = {0};
+	bool found = false;
+	if (fs_list(dir_fd, ".", ENTRIES_MAX, &list, &ignored) < 0)
+		return false;
+	for (size_t i = 0; !found && i < list.n; i++) {
+		if (!str_glob(part, str_c(list.name[i])))
+			continue;
+		auto_fd sub = last ? -1 : fs_open_dir(dir_fd, list.name[i], &ignored);
+		found = last || (sub >= 0 && has_mark(sub, rest));
+	}
+	return found;
+}
+
+static bool is_marked(const struct channel_kind *k, int folder_fd)
+{
+	struct str marks = str_c(k->marks), mark;
+	while (str_take_word(&marks, &mark))
+		if (has_mark(folder_fd, mark))
+			return true;
+	return false;
+}
+
+const struct channel_kind *channel_kind_of(int folder_fd)
+{
+	const struct channel_kind *found = NULL;
+	for (size_t i = 0; i < KINDS; i++) {
+		if (!is_marked(kinds[i], folder_fd))
+			continue;
+		if (found)
+			return NULL;
+		found = kinds[i];
+	}
+	return found;
+}
+
+/* -- what is wanted ------------------------------------------------------------------------------------------------ */
+
+bool walk_wants(const struct str *wanted, size_t n, struct str what)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(wanted[i], what))
+			return true;
+	return n == 0;
+}
+
+bool walk_wants_name(const struct channel_walk_opts *o, struct str name)
+{
+	for (size_t i = 0; i < o->names_n; i++)
+		if (str_glob(o->names[i], name))
+			return true;
+	return o->names_n == 0;
+}
+
+/* -- the table ----------------------------------------------------------------------------------------------------- */
+
+static int cannot(const struct channel_kind *k, const char *what, struct err *e)
+{
+	return err_new(e, ERR_USAGE, "a %s channel cannot be %s", k->name, what);
+}
+
+int channel_walk_new(const struct channel_kind *k, int folder_fd, const struct channel_walk_opts *o,
+		     struct channel_walk **ret, struct err *e)
+{
+	if (!k->walk_new)
+		return cannot(k, "followed yet", e);
+	if (k->walk_new(folder_fd, o, ret, e) < 0)
+		return -1;
+	(*ret)->kind = k;
+	return 0;
+}
+
+int channel_walk_next(struct channel_walk *w, channel_item_fn *fn, void *ctx, struct err *e)
+{
+	return w->kind->walk_next(w, fn, ctx, e);
+}
+
+void channel_walk_free(struct channel_walk *w)
+{
+	if (w)
+		w->kind->walk_free(w);
+}
+
+int channel_kind_publish(const struct channel_kind *k, const char *folder, const char *const *files, size_t n,
+			 const struct channel_make_opts *o, struct progress *p, struct err *e)
+{
+	return k->publish ? k->publish(folder, files, n, o, p, e) : cannot(k, "published to yet", e);
+}
+
+int channel_kind_rewrite(const struct channel_kind *k, int from_fd, const struct channel_walk_opts *from,
+			 const char *folder, const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx,
+			 struct err *e)
+{
+	return k->rewrite ? k->rewrite(from_fd, from, folder, o, keep, ctx, e)
+			  : cannot(k, "made of a part of another yet", e);
+}
+
+int channel_kind_remove(const struct channel_kind *k, const char *folder, const struct str *paths, size_t n,
+			enum channel_removal how, struct str reason, const struct channel_make_opts *o, struct err *e)
+{
+	return k->remove ? k->remove(folder, paths, n, how, reason, o, e) : cannot(k, "taken from yet", e);
+}

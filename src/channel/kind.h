@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * kind: what a kind of channel is made of. Private to channel/: one row for each (kind.c), its functions in a file of its own
+ * (kind_conda.c, kind_deb.c …). What each does is told in channel.h, section 6; a function that is NULL is answered with
+ * "a KIND channel cannot be …".
+ */
+#include "channel/channel.h"
+
+struct channel_kind {
+	const char *name;
+	/* The kind of a tree has such a file or folder: paths apart by blanks, '*' for one part of a path. */
+	const char *marks;
+	enum channel_file (*file)(struct str path);
+	const char *(*type)(struct str path); /* NULL: by the ending, as kind.c knows it */
+	/* A walk is a struct that begins with a struct channel_walk. */
+	int (*walk_new)(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e);
+	int (*walk_next)(struct channel_walk *w, channel_item_fn *fn, void *ctx, struct err *e);
+	void (*walk_free)(struct channel_walk *w);
+	int (*publish)(const char *folder, const char *const *files, size_t n, const struct channel_make_opts *o,
+		       struct progress *p, struct err *e);
+	int (*rewrite)(int from_fd, const struct channel_walk_opts *from, const char *folder,
+		       const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx, struct err *e);
+	int (*remove)(const char *folder, const struct str *paths, size_t n, enum channel_removal how,
+		      struct str reason, const struct channel_make_opts *o, struct err *e);
+};
+struct channel_walk {
+	const struct channel_kind *kind;
+};
+
+extern const struct channel_kind kind_conda;
+/* True where the item is among those that are wanted: names are globs. */
+bool walk_wants_name(const struct channel_walk_opts *o, struct str name);
+bool walk_wants(const struct str *wanted, size_t n, struct str what);
