@@ -34,8 +34,14 @@ DEFINE_AUTO(struct istream *, istream, istream_free);
 
 struct istream *istream_fd(int fd, const char *name);
 struct istream *istream_mem(struct str bytes, const char *name); /* bytes must outlive it */
-struct istream *istream_zstd(struct istream *inner); /* all frames; window ≤ 128 MiB; a truncated frame is an error */
+/* All frames (streams, members); a truncated one is an error, so is what is no such data, or wants a larger window. */
+enum { STREAM_WINDOW_MAX = 128 << 20 };
+struct istream *istream_zstd(struct istream *inner);
 struct istream *istream_bz2(struct istream *inner);
+struct istream *istream_gz(struct istream *inner);
+struct istream *istream_xz(struct istream *inner);
+/* By the ending of the name: ".zst", ".gz", ".xz", ".bz2"; the inner stream itself where it has none of these. */
+struct istream *istream_unpack(struct istream *inner, struct str name);
 struct istream *istream_limit(struct istream *inner, uint64_t max_bytes); /* ERR_LIMIT past it */
 /* Digest of what passes through; valid until the stream is freed. */
 struct istream *istream_digest(struct istream *inner, enum digest_kind kind);

@@ -6,7 +6,16 @@
 
 #include <bzlib.h>
 #include <fcntl.h>
+#include <lzma.h>
+#include <zlib.h>
 #include <zstd.h>
+
+#include "base/dl.h"
+
+#define PACKERS(X) X(lzma_, easy_buffer_encode)
+#define DEFLATE(X) X(, deflate) X(, deflateEnd) X(, deflateInit2_)
+DL_LIBRARY(packer, "liblzma.so.5", PACKERS, NULL);
+DL_LIBRARY(zpacker, "libz.so.1", DEFLATE, NULL);
 
 static struct err e;
 
@@ -51,6 +60,32 @@ static void pack_bz2(struct buf *to, struct str from)
 	CHECK_INT(BZ2_bzBuffToBuffCompress(to->p + to->n, &room, (char *)(uintptr_t)from.p, (unsigned)from.n, 1, 0, 0),
 		  BZ_OK);
 	to->n += room;
+	to->p[to->n] = '\0';
+}
+
+static void pack_gz(struct buf *to, struct str from)
+{
+	z_stream z = {.next_in = (Bytef *)(uintptr_t)from.p, .avail_in = (uInt)from.n};
+	dl_need(&zpacker_library);
+	buf_reserve(to, from.n + 1000);
+	z.next_out = (Bytef *)to->p + to->n;
+	z.avail_out = (uInt)from.n + 1000;
+	CHECK_INT(zpacker.deflateInit2_(&z, 1, Z_DEFLATED, 31, 8, 0, ZLIB_VERSION, (int)sizeof(z)), Z_OK);
+	CHECK_INT(zpacker.deflate(&z, Z_FINISH), Z_STREAM_END);
+	to->n += z.total_out;
+	to->p[to->n] = '\0';
+	zpacker.deflateEnd(&z);
+}
+
+static void pack_xz(struct buf *to, struct str from)
+{
+	size_t at = 0;
+	dl_need(&packer_library);
+	buf_reserve(to, from.n + 10000);
+	CHECK_INT(packer.easy_buffer_encode(1, LZMA_CHECK_CRC64, NULL, (const uint8_t *)from.p, from.n,
+					    (uint8_t *)to->p + to->n, &at, from.n + 10000),
+		  LZMA_OK);
+	to->n += at;
 	to->p[to->n] = '\0';
 }
 
@@ -100,6 +135,46 @@ TEST(zstd_frames_cuts_and_rubbish)
 TEST(bz2_streams_cuts_and_rubbish)
 {
 	check_codec(pack_bz2, istream_bz2);
+}
+
+TEST(gzip_members_cuts_and_rubbish)
+{
+	check_codec(pack_gz, istream_gz);
+}
+
+TEST(xz_streams_cuts_and_rubbish)
+{
+	check_codec(pack_xz, istream_xz);
+}
+
+TEST(what_unpacks_is_told_by_the_name)
+{
+	auto_buf packed = BUF_INIT(BUF_MAX), got = BUF_INIT(BUF_MAX);
+	pack_gz(&packed, STR("hello"));
+	CHECK_INT(drain(istream_unpack(istream_mem(buf_str(&packed), "x"), STR("a.xml.gz")), 4096, &got), 0);
+	CHECK_STR(got.p, "hello");
+	CHECK_INT(drain(istream_unpack(istream_mem(STR("plain"), "x"), STR("a.xml")), 4096, &got), 0);
+	CHECK_STR(got.p, "helloplain");
+}
+
+TEST(xz_window_is_bounded)
+{
+	/* a dictionary of 1 GiB is asked for in the block's header: its size is coded in one byte */
+	auto_buf packed = BUF_INIT(BUF_MAX), got = BUF_INIT(BUF_MAX);
+	pack_xz(&packed, STR("x"));
+	size_t end = 12 + 4 * (size_t)packed.p[12]; /* of the block's header, but for its checksum */
+	CHECK_INT(packed.p[16], 0x21);		    /* LZMA2, after both sizes */
+	packed.p[18] = 36;
+	uint32_t crc = 0xffffffff;
+	for (size_t i = 12; i < end; i++) {
+		crc ^= (uint8_t)packed.p[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc & 1 ? crc >> 1 ^ 0xedb88320 : crc >> 1;
+	}
+	for (size_t i = 0; i < 4; i++)
+		packed.p[end + i] = (char)(~crc >> (8 * i));
+	CHECK_INT(drain(istream_xz(istream_mem(buf_str(&packed), "x")), 4096, &got), -1);
+	CHECK_INT(e.code, ERR_LIMIT);
 }
 
 TEST(bz2_flipped_bit_is_found)
