@@ -324,6 +324,19 @@ DEFINE_AUTO(struct channel_walk *, channel_walk, channel_walk_free);
 struct channel_signer {
 	const char *home, *key; /* key: fingerprint */
 };
+enum { CHANNEL_KEY_SIZE = 65 }; /* a fingerprint in hex and its NUL */
+enum channel_key_kind {
+	CHANNEL_KEY_RSA,     /* of 3072 bits: what every client takes that is in use */
+	CHANNEL_KEY_ED25519, /* apt of Debian 9 and on; rpm of some systems refuses it (doc/decisions/0063-openpgp.md) */
+};
+/* Makes the home folder (0700) and in it a key without passphrase that can only sign. ERR_EXISTS: there is one. */
+int channel_key_make(const char *home, struct str owner, enum channel_key_kind kind, char ret[CHANNEL_KEY_SIZE],
+		     struct err *e);
+/* The one key in the home that can sign: 1, or 0 where there is none; ERR_USAGE where there are several. */
+int channel_key_find(const char *home, char ret[CHANNEL_KEY_SIZE], struct err *e);
+/* Appends the public key, as clients are given it: armored (.asc) or not (.gpg). */
+int channel_key_export(const struct channel_signer *s, bool armored, struct buf *ret, struct err *e);
+
 struct channel_make_opts {
 	bool dry_run, replace;
 	bool shards;			     /* conda: CEP 16 */
