@@ -229,6 +229,9 @@ struct channel_publish_opts {
 	bool dry_run;
 	bool shards;  /* make shards (CEP 16) where there are none yet */
 	bool replace; /* a file name that is there with other content: replace it instead of refusing */
+	/* One a file, or NULL: how another channel lists that very file. It is listed here so, too, whatever its own info/index.json
+	 * says: channels mend what packages say of themselves, and who solves shall find the same. */
+	const struct pkg_record *records;
 };
 /*
  * Copies package files into folder/<subdir>/ and writes repodata.json and repodata.json.zst there, and noarch/repodata.json

@@ -21,7 +21,7 @@
 #include "channel/package.h"
 #include "channel/refresh.h"
 
-enum { REPODATA_MAX = 1 << 30, LOCK_WAIT_MS = 60000, PUBLISH_MAX = 1 << 16 };
+enum { REPODATA_MAX = 1 << 30, LOCK_WAIT_MS = 60000, PUBLISH_MAX = 1 << 16, RECORD_MAX = 16 << 20 };
 
 /* Metadata that other tools made of the records of before: wrong from now on. */
 static const char *const outdated[] = {"current_repodata.json.bz2", "repodata.json.bz2", "repodata_from_packages.json"};
@@ -456,6 +456,28 @@ static int publish_all(const struct publishing *x, struct err *e)
 	return 0;
 }
 
+/* In place of what the package says of itself, what another channel says of it. */
+static int take_record(struct package_file *p, const struct pkg_record *r, struct arena *a, struct err *e)
+{
+	auto_buf b = BUF_INIT(RECORD_MAX);
+	struct jw w = JW_INIT(&b, 1);
+	struct pkg_record here = *r;
+	if (r->has_sha256 && memcmp(r->sha256, p->sha256, SHA256_SIZE) != 0)
+		return err_new(e, ERR_VERIFY, "'%s' is not the file that the other channel lists", p->path);
+	here.channel = here.url = here.fn = STR_NONE;
+	here.is_v3 = false; /* told by where it is listed */
+	jw_object(&w);
+	pkg_record_write(&w, &here);
+	jw_object_end(&w);
+	if (b.overflow)
+		return err_new(e, ERR_LIMIT, "'%s': its record is longer than %d MiB", p->path, RECORD_MAX >> 20);
+	p->index = json_parse(a, arena_str(a, buf_str(&b)), p->path, e);
+	p->is_v3 = r->is_v3;
+	if (r->subdir.n)
+		p->subdir = arena_str(a, r->subdir);
+	return p->index ? 0 : -1;
+}
+
 int channel_publish(const char *folder, const char *const *files, size_t n, const struct channel_publish_opts *o,
 		    struct progress *p, struct err *e)
 {
@@ -464,7 +486,8 @@ int channel_publish(const char *folder, const char *const *files, size_t n, cons
 		return err_new(e, ERR_LIMIT, "more than %d packages at once", PUBLISH_MAX);
 	struct package_file *read = arena_array(&a, struct package_file, n + 1);
 	for (size_t i = 0; i < n; i++)
-		if (package_read(files[i], &a, &read[i], e) < 0)
+		if (package_read(files[i], &a, &read[i], e) < 0 ||
+		    (o->records && take_record(&read[i], &o->records[i], &a, e) < 0))
 			return -1;
 	auto_fd dir = o->dry_run && !fs_exists(AT_FDCWD, folder) ? -1 : fs_open_dir_make(AT_FDCWD, folder, e);
 	if (dir < 0)

@@ -201,6 +201,7 @@ int cmd_channel_list(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_publish(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_remove(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_sync(struct cmd_context *c, int argc, char **argv);
 int cmd_env_activate(struct cmd_context *c, int argc, char **argv);
 int cmd_env_check(struct cmd_context *c, int argc, char **argv);
 int cmd_env_create(struct cmd_context *c, int argc, char **argv);

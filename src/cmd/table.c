@@ -54,6 +54,7 @@ static const struct cmd table[] = {
 	{"channel", "remove", cmd_channel_remove, "forget a channel"},
 	{"channel", "refresh", cmd_channel_refresh, "fetch the metadata of channels anew"},
 	{"channel", "publish", cmd_channel_publish, "put packages into a channel folder"},
+	{"channel", "sync", cmd_channel_sync, "bring in what a list of specs needs"},
 	{"store", "gc", cmd_store_gc, "free what no environment uses"},
 	{"store", "verify", cmd_store_verify, "read the store again and compare digests"},
 	{"store", "size", cmd_store_size, "tell how much the store holds"},
@@ -254,9 +255,35 @@ static int close_output(struct cmd_context *c, int code)
 	return code == CMD_OK ? CMD_FAILED : code;
 }
 
+/* Another name of the program stands for a command. */
+static const struct {
+	const char *name, *noun, *verb;
+} names[] = {{"sync-channel", "channel", "sync"}};
+
+/* argv with that command's words in it; NULL where the program goes by its own name. */
+static char **with_words(struct arena *a, int argc, char **argv)
+{
+	const char *slash = argc ? strrchr(argv[0], '/') : NULL;
+	const char *name = slash ? slash + 1 : argc ? argv[0] : "";
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		if (strcmp(name, names[i].name) != 0)
+			continue;
+		char **v = arena_array(a, char *, (size_t)argc + 3);
+		v[0] = argv[0];
+		v[1] = arena_strdup(a, str_c(names[i].noun));
+		v[2] = arena_strdup(a, str_c(names[i].verb));
+		memcpy(v + 3, argv + 1, (size_t)(argc - 1) * sizeof(*v));
+		return v;
+	}
+	return NULL;
+}
+
 int cmd_main(int argc, char **argv)
 {
 	struct cmd_context c = {.root_fd = -1, .progress_fd = -1};
+	char **longer = with_words(&c.arena, argc, argv);
+	argc += longer ? 2 : 0;
+	argv = longer ? longer : argv;
 	auto_free char **rest = xcalloc((size_t)argc + 1, sizeof(*rest));
 	struct line l = {.rest = rest};
 	out_init(&c.out);

@@ -48,6 +48,7 @@ call()
 	'channel remove') words='channel remove c' has='operation dry_run name url' ;;
 	'channel refresh') words='channel refresh ./ch' has=channels ;;
 	'channel publish') words='channel publish ./new x-1-0.tar.bz2' has='operation dry_run folder files' ;;
+	'channel sync') words='channel sync --from ./ch --file specs ./small' has='operation dry_run folder lines packages new removed unsolved answered_otherwise' ;;
 	'store gc') words='store gc' has='blobs trees' ;;
 	'store verify') words='store verify' has='damaged repaired' ;;
 	'store size') words='store size' has='blobs trees' ;;
@@ -94,6 +95,7 @@ printf '#!/bin/sh\n' >st/bin/tool
 chmod 755 st/bin/tool
 package st x 2
 "$SLIPWAY" channel publish ch x-1-0.tar.bz2 x-2-0.tar.bz2 2>/dev/null
+echo x >specs
 "$SLIPWAY" channel add ./ch --name c 2>/dev/null
 "$SLIPWAY" env create -n e x=1 >/dev/null 2>&1
 "$SLIPWAY" env export -n e --explicit >list
