@@ -278,12 +278,20 @@ enum channel_file {
 enum channel_file channel_kind_file(const struct channel_kind *k, struct str path);
 /* "application/json" and the like, for serving. */
 const char *channel_kind_type(const struct channel_kind *k, struct str path);
+/* The file that a request for a folder is for ("simple/Foo" → "simple/foo/index.v1_json"), by the request's Accept (STR_NONE:
+ * there is none; answers then differ by it: Vary). 1, and *ret in the arena; 0: no folder of this kind is asked for, or nothing
+ * of what is accepted is there (406). */
+int channel_kind_index(const struct channel_kind *k, struct str folder, struct str accept, struct arena *a,
+		       struct str *ret);
 
 /* A file that metadata tell of. Views are good in the call alone. */
 struct channel_item {
 	struct str path;
-	struct str url; /* where it lies, when that is outside the root (pypi's files, opam's archives); else STR_NONE */
-	uint64_t size;	/* 0: not told */
+	/* Where it lies, when that is not its path below the root (pypi's pages and files, opam's archives): absolute, or a
+	 * reference against the root's URL with a '/' behind (channel_url_join); else STR_NONE. */
+	struct str url;
+	const char *accept;	    /* what a request for it says in Accept, where the server must be told; else NULL */
+	uint64_t size;		    /* 0: not told */
 	struct digest_value digest; /* the strongest that is told, or !known */
 	enum channel_file what;
 	bool optional;			    /* an upstream may lack it (another compression of the same) */

@@ -57,6 +57,12 @@ const char *channel_kind_type(const struct channel_kind *k, struct str path)
 	return type ? type : "application/octet-stream";
 }
 
+int channel_kind_index(const struct channel_kind *k, struct str folder, struct str accept, struct arena *a,
+		       struct str *ret)
+{
+	return k->index && channel_path_is_normal(folder) ? k->index(folder, accept, a, ret) : 0;
+}
+
 /* -- which one is it? ---------------------------------------------------------------------------------------------- */
 
 /* A part of the mark that holds '*' is looked for among the entries of its folder. */

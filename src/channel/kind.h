@@ -13,6 +13,7 @@ struct channel_kind {
 	const char *marks;
 	enum channel_file (*file)(struct str path);
 	const char *(*type)(struct str path); /* NULL: by the ending, as kind.c knows it */
+	int (*index)(struct str folder, struct str accept, struct arena *a, struct str *ret); /* NULL: no folders */
 	/* A walk is a struct that begins with a struct channel_walk. */
 	int (*walk_new)(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e);
 	int (*walk_next)(struct channel_walk *w, channel_item_fn *fn, void *ctx, struct err *e);
