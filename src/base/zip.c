@@ -18,6 +18,8 @@ enum {
 	LOCAL_SIZE = 30,
 	DIRECTORY_MAX = 1 << 16, /* bytes; three members need some 300 */
 	MEMBERS_MAX = 64,
+	FIND_DIRECTORY_MAX = 32 << 20,
+	FIND_MEMBERS_MAX = 200000,
 	METHOD_STORED = 0,
 	METHOD_DEFLATED = 8,
 };
@@ -47,9 +49,9 @@ static uint64_t u64(const uint8_t *p)
 
 struct zip {
 	int fd;
-	const char *what;
-	uint64_t size;	       /* of the file */
-	uint64_t central, end; /* the central directory lies in [central, end) */
+	const char *what, *form; /* form: ".conda file" */
+	uint64_t size;		 /* of the file */
+	uint64_t central, end;	 /* the central directory lies in [central, end) */
 	uint64_t entries;
 };
 
@@ -62,7 +64,7 @@ struct member {
 
 static int bad(const struct zip *z, uint64_t offset, const char *why, struct err *e)
 {
-	return err_new(e, ERR_INPUT, "'%s' is not a good .conda file: offset %llu: %s", z->what,
+	return err_new(e, ERR_INPUT, "'%s' is not a good %s: offset %llu: %s", z->what, z->form,
 		       (unsigned long long)offset, why);
 }
 
@@ -198,11 +200,11 @@ static int locate(const struct zip *z, const struct member *m, struct zip_range 
 	uint8_t head[LOCAL_SIZE];
 	char name[256];
 	if (m->method != METHOD_STORED && m->method != METHOD_DEFLATED)
-		return bad(z, m->header, "an inner archive is neither stored nor deflated", e);
+		return bad(z, m->header, "a member that is needed is neither stored nor deflated", e);
 	if (m->flags & FLAG_ENCRYPTED)
-		return bad(z, m->header, "an inner archive is encrypted", e);
+		return bad(z, m->header, "a member that is needed is encrypted", e);
 	if (m->name.n > sizeof(name))
-		return bad(z, m->header, "an inner archive's name is too long", e);
+		return bad(z, m->header, "the name of a member that is needed is too long", e);
 	if (read_at(z, m->header, head, sizeof(head), e) < 0)
 		return -1;
 	uint32_t size = u32(head + 18);
@@ -256,7 +258,7 @@ static int read_directory(const struct zip *z, struct str dir, struct zip_conda 
 int zip_conda_find(int fd, const char *what, struct zip_conda *ret, struct err *e)
 {
 	struct stat st;
-	struct zip z = {.fd = fd, .what = what};
+	struct zip z = {.fd = fd, .what = what, .form = ".conda file"};
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, "stat '%s'", what);
 	z.size = (uint64_t)st.st_size;
@@ -270,6 +272,50 @@ int zip_conda_find(int fd, const char *what, struct zip_conda *ret, struct err *
 	if (read_at(&z, z.central, dir, n, e) < 0)
 		return -1;
 	return read_directory(&z, str_of(dir, n), ret, e);
+}
+
+static bool matches(struct str pattern, struct str name)
+{
+	size_t slashes = 0;
+	for (size_t i = 0; i < pattern.n; i++)
+		slashes += pattern.p[i] == '/';
+	for (size_t i = 0; i < name.n; i++)
+		slashes -= name.p[i] == '/';
+	return slashes == 0 && str_glob(pattern, name);
+}
+
+int zip_find(int fd, const char *what, struct str pattern, struct zip_range *ret, struct err *e)
+{
+	struct stat st;
+	struct zip z = {.fd = fd, .what = what, .form = "ZIP"};
+	struct member found = {0};
+	bool any = false;
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, "stat '%s'", what);
+	z.size = (uint64_t)st.st_size;
+	if (find_end(&z, e) < 0)
+		return -1;
+	uint64_t n = z.end - z.central;
+	if (n > FIND_DIRECTORY_MAX || z.entries > FIND_MEMBERS_MAX)
+		return err_new(e, ERR_LIMIT, "'%s' holds more than %d members", what, FIND_MEMBERS_MAX);
+	auto_free char *bytes = xmalloc(n + 1);
+	if (read_at(&z, z.central, bytes, n, e) < 0)
+		return -1;
+	struct str dir = str_of(bytes, n);
+	for (uint64_t i = 0; i < z.entries; i++) {
+		struct member m;
+		if (take_member(&z, &dir, &m, e) < 0)
+			return -1;
+		if (!matches(pattern, m.name))
+			continue;
+		if (any)
+			return bad(&z, z.central, "what is looked for is there twice", e);
+		any = true;
+		found = m;
+	}
+	if (dir.n != 0)
+		return bad(&z, z.end - dir.n, "its directory holds more than it says", e);
+	return any && locate(&z, &found, ret, e) < 0 ? -1 : any;
 }
 
 struct istream_range {

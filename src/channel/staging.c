@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "channel/staging.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/sys.h"
+
+enum { LOCK_WAIT_MS = 60000 };
+#define STAGE ".slipway.new"
+
+int staging_open(struct staging *t, const char *folder, bool dry_run, struct err *e)
+{
+	t->folder = folder;
+	t->dry_run = dry_run;
+	if (dry_run && !fs_exists(AT_FDCWD, folder))
+		return 0;
+	t->dir = dry_run ? fs_open_dir(AT_FDCWD, folder, e) : fs_open_dir_make(AT_FDCWD, folder, e);
+	if (t->dir < 0)
+		return err_ctx(e, "channel folder '%s'", folder);
+	if (dry_run)
+		return 0;
+	t->lock = fs_lock(t->dir, ".slipway.lock", LOCK_WAIT_MS, e);
+	/* whoever was killed before left its own there */
+	return t->lock < 0 || fs_remove_tree(t->dir, STAGE, e) < 0 ? err_ctx(e, "channel folder '%s'", folder) : 0;
+}
+
+void staging_release(struct staging *t)
+{
+	struct err ignored = ERR_INIT;
+	if (t->lock >= 0)
+		(void)fs_remove_tree(t->dir, STAGE, &ignored);
+	vec_release(&t->file);
+	vec_release(&t->text);
+	vec_release(&t->dropped);
+	arena_release(&t->arena);
+	cleanup_fd(&t->dir);
+	cleanup_fd(&t->lock);
+}
+
+/* -- staging ------------------------------------------------------------------------------------------------------- */
+
+/* The folder that a path lies in, "." at the top. */
+static const char *folder_of(struct arena *a, const char *path)
+{
+	ptrdiff_t slash = str_rfind(str_c(path), '/');
+	return slash < 0 ? "." : arena_strdup(a, str_head(str_c(path), (size_t)slash));
+}
+
+/* A new file in the stage, open; it will be at `path`. */
+static int stage(struct staging *t, struct staged_file_vec *v, const char *path, struct err *e)
+{
+	const char *folder = folder_of(&t->arena, path);
+	struct staged_file s = {.path = arena_strdup(&t->arena, str_c(path))};
+	if ((t->file.n + t->text.n == 0 && fs_mkdirs(t->dir, STAGE, 0755, e) < 0) ||
+	    (!fs_exists(t->dir, folder) && fs_mkdirs(t->dir, folder, 0755, e) < 0))
+		return -1;
+	s.tmp = arena_printf(&t->arena, STAGE "/%c%zu", v == &t->file ? 'f' : 't', v->n);
+	int fd = sys_openat(t->dir, s.tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return err_sys(e, "create '%s/%s'", t->folder, s.tmp);
+	vec_push(v, s);
+	return fd;
+}
+
+/* 1 where the path holds this very file already. */
+static int is_in_place(int dir, const char *path, const uint8_t *sha, bool replace, struct err *e)
+{
+	uint8_t got[SHA256_SIZE];
+	auto_fd fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(e, "open '%s'", path);
+	if (sha256_fd(fd, got, e) < 0)
+		return -1;
+	if (memcmp(got, sha, SHA256_SIZE) == 0)
+		return 1;
+	if (replace)
+		return 0;
+	return err_new(e, ERR_EXISTS,
+		       "'%s' is in the channel already with other content; raise its version, or use --replace", path);
+}
+
+static int copy_bytes(int from, int to, const char *what, struct err *e)
+{
+	if (sys_ficlone(to, from) == 0)
+		return 0;
+	auto_free char *piece = xmalloc(1 << 20);
+	for (off_t at = 0;;) {
+		ssize_t n = pread(from, piece, 1 << 20, at);
+		if (n <= 0)
+			return n < 0 ? err_sys(e, "read '%s'", what) : 0;
+		if (fs_write_all(to, piece, (size_t)n, what, e) < 0)
+			return -1;
+		at += n;
+	}
+}
+
+/* What was checked is what is copied: the digest is taken again from the copy. */
+int staging_put_file(struct staging *t, const char *path, const char *from, const uint8_t sha256[SHA256_SIZE],
+		     bool replace, struct err *e)
+{
+	uint8_t got[SHA256_SIZE];
+	int there = t->dir < 0 ? 0 : is_in_place(t->dir, path, sha256, replace, e);
+	if (there != 0 || t->dry_run)
+		return there < 0 ? -1 : !there;
+	auto_fd in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (in < 0)
+		return err_sys(e, "open '%s'", from);
+	auto_fd out = stage(t, &t->file, path, e);
+	if (out < 0 || copy_bytes(in, out, from, e) < 0 || sha256_fd(out, got, e) < 0)
+		return -1;
+	fs_write_behind(out);
+	if (memcmp(got, sha256, SHA256_SIZE) != 0)
+		return err_new(e, ERR_VERIFY, "'%s' changed while it was published", from);
+	return 1;
+}
+
+int staging_read(int dir, const char *path, struct buf *b, struct err *e)
+{
+	struct err cause = ERR_INIT;
+	if (dir < 0)
+		return 0;
+	if (fs_read(dir, path, b, &cause) == 0)
+		return 1;
+	if (cause.code == ERR_NOT_FOUND)
+		return 0;
+	*e = cause;
+	return -1;
+}
+
+int staging_put_text(struct staging *t, const char *path, struct str text, struct err *e)
+{
+	auto_buf old = BUF_INIT(text.n);
+	struct err ignored = ERR_INIT;
+	if (staging_read(t->dir, path, &old, &ignored) > 0 && str_eq(buf_str(&old), text))
+		return 0;
+	if (t->dry_run)
+		return 1;
+	auto_fd out = stage(t, &t->text, path, e);
+	return out < 0 || fs_write_all(out, text.p, text.n, path, e) < 0 ? -1 : 1;
+}
+
+void staging_drop(struct staging *t, const char *path)
+{
+	vec_push(&t->dropped, ((struct staged_file){.path = arena_strdup(&t->arena, str_c(path))}));
+}
+
+/* -- committing ---------------------------------------------------------------------------------------------------- */
+
+static int sync_all(struct staging *t, struct err *e)
+{
+	return sys_syncfs(t->dir) < 0 ? err_sys(e, "sync '%s'", t->folder) : 0;
+}
+
+static int place(struct staging *t, const struct staged_file_vec *v, struct err *e)
+{
+	vec_foreach(s, v)
+		if (sys_renameat(t->dir, s->tmp, t->dir, s->path) < 0)
+			return err_sys(e, "put '%s/%s' in place", t->folder, s->path);
+	return 0;
+}
+
+static int remove_file(struct staging *t, const char *path, struct err *e)
+{
+	if (sys_unlinkat(t->dir, path, 0) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return err_sys(e, "remove '%s/%s'", t->folder, path);
+	for (const char *up = folder_of(&t->arena, path); strcmp(up, ".") != 0; up = folder_of(&t->arena, up))
+		if (sys_unlinkat(t->dir, up, AT_REMOVEDIR) < 0 && errno != ENOENT)
+			break; /* not empty */
+	return 0;
+}
+
+int staging_commit(struct staging *t, struct err *e)
+{
+	if (t->dir < 0 || t->dry_run)
+		return 0;
+	bool any = t->file.n + t->text.n > 0;
+	if ((any && sync_all(t, e) < 0) || place(t, &t->file, e) < 0 || (t->file.n && sync_all(t, e) < 0) ||
+	    place(t, &t->text, e) < 0 || (any && sync_all(t, e) < 0))
+		return -1;
+	vec_foreach(s, &t->dropped)
+		if (remove_file(t, s->path, e) < 0)
+			return -1;
+	vec_clear(&t->file);
+	vec_clear(&t->text);
+	vec_clear(&t->dropped);
+	return any ? fs_remove_tree(t->dir, STAGE, e) : 0;
+}
