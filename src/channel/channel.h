@@ -294,7 +294,9 @@ struct channel_item {
 	uint64_t size;		    /* 0: not told */
 	struct digest_value digest; /* the strongest that is told, or !known */
 	enum channel_file what;
-	bool optional;			    /* an upstream may lack it (another compression of the same) */
+	bool optional; /* an upstream may lack it (another compression of the same) */
+	struct str
+		copy_of; /* a path told before (by-hash) of the same bytes: need not be brought from afar; else STR_NONE */
 	struct str name, version, platform; /* of a package; STR_NONE where it has none */
 	int64_t time_ms;		    /* wall: when it was released; 0: not told */
 };
@@ -314,7 +316,12 @@ struct channel_walk_opts {
 	const struct str *
 		names; /* packages: names, or globs with * and ?; pypi: must be given where the index is too large to follow */
 	size_t names_n;
+	/* deb: index files beside those of packages, as globs of their paths below the suite ("main/i18n/Translation-en*",
+	 * "main/Contents-amd64*"); n 0: none of them */
+	const struct str *extras;
+	size_t extras_n;
 	bool sources;	     /* deb and rpm sources as well */
+	bool expired;	     /* take pointers past their date as well (deb: Valid-Until) */
 	const char *keyring; /* OpenPGP public keys (file) that must have signed the pointers; NULL: not checked */
 	struct progress *progress;
 };
@@ -322,7 +329,7 @@ struct channel_walk;
 int channel_walk_new(const struct channel_kind *k, int folder_fd, const struct channel_walk_opts *o,
 		     struct channel_walk **ret, struct err *e);
 /*
- * One stage. The first tells the pointers; each later one reads what was brought into the folder, verifies it (digest by the pointer;
+ * A path may be told more than once. One stage. The first tells the pointers; each later one reads what was brought into the folder, verifies it (digest by the pointer;
  * signature by the keyring: ERR_VERIFY) and tells what it names; the last tells the packages. 1: bring what was told (packages
  * may be left for later), then call again. 0: there was nothing more to tell. An item that is not optional and could not be
  * brought makes the next stage fail with ERR_NOT_FOUND and its path.
@@ -354,7 +361,8 @@ struct channel_make_opts {
 	const struct channel_signer *signer; /* deb, rpm; NULL: unsigned */
 	struct str suite, component;	     /* deb: where to; "" : "stable", "main" */
 	struct str origin, label;	     /* deb: in Release */
-	int64_t now_ms;			     /* wall; dates in metadata */
+	int64_t now_ms;			     /* wall; dates in metadata; 0: the system's */
+	int64_t valid_ms;		     /* deb: the metadata are good for so long (Valid-Until); 0: for ever */
 };
 /*
  * Copies package files into the tree and makes its metadata, incrementally: packages first, then metadata named by digest,
