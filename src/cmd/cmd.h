@@ -222,6 +222,7 @@ int cmd_install_label(struct cmd_context *c, int argc, char **argv);
 int cmd_install_remove(struct cmd_context *c, int argc, char **argv);
 int cmd_install_rollback(struct cmd_context *c, int argc, char **argv);
 int cmd_install_timer(struct cmd_context *c, int argc, char **argv);
+int cmd_tuf(struct cmd_context *c, int argc, char **argv);
 int cmd_pack_conda(struct cmd_context *c, int argc, char **argv);
 int cmd_pair_init(struct cmd_context *c, int argc, char **argv);
 int cmd_pair_join(struct cmd_context *c, int argc, char **argv);

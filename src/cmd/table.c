@@ -58,6 +58,7 @@ static const struct cmd table[] = {
 	{"store", "gc", cmd_store_gc, "free what no environment uses"},
 	{"store", "verify", cmd_store_verify, "read the store again and compare digests"},
 	{"store", "size", cmd_store_size, "tell how much the store holds"},
+	{"tuf", NULL, cmd_tuf, "verify what a server holds by signed metadata, and sign it"},
 	{"pack", "conda", cmd_pack_conda, "make a package file of a folder"},
 	{"version", "compare", cmd_version_compare, "tell which of two versions is newer"},
 	{"spec", "match", cmd_spec_match, "tell whether a spec matches a package"},
