@@ -43,9 +43,10 @@ static int db_error(sqlite3 *db, const char *what, struct err *e)
 			     : rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT ? ERR_VERIFY
 									   : ERR_FAILED;
 	(void)err_new(e, code, "mirror.db: %s: %s%s", what, sqlite.errmsg(db),
-		      code == ERR_VERIFY ? "; restore it from a backup, or move it away: what is held is looked at anew, but who "
-					   "is enrolled is only there"
-					 : "");
+		      code == ERR_VERIFY
+			      ? "; restore it from a backup, or move it away: what is held is looked at anew, but who "
+				"is enrolled is only there"
+			      : "");
 	e->sys = rc == SQLITE_FULL ? ENOSPC : 0;
 	return -1;
 }
@@ -119,12 +120,13 @@ int sql_part(struct sql *s, const char *part, const char *const *texts, int n, s
 	int64_t version = 0;
 	struct err none = ERR_INIT;
 	if (part_version(s, part, &version, &none) < 0 &&
-	    exec(s, "CREATE TABLE IF NOT EXISTS part (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID", e) < 0)
+	    exec(s, "CREATE TABLE IF NOT EXISTS part (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
+		 e) < 0)
 		return -1;
 	if (version > n)
 		return err_new(e, ERR_UNSUPPORTED,
-			       "'%s' was written by a newer slipway (%s %lld, this one knows %d); use that one", s->path,
-			       part, (long long)version, n);
+			       "'%s' was written by a newer slipway (%s %lld, this one knows %d); use that one",
+			       s->path, part, (long long)version, n);
 	if (version == n)
 		return 0;
 	if (sql_begin(s, e) < 0)

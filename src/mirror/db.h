@@ -44,8 +44,8 @@ int sql_prepare(struct sql *s, const char *text, sql_query **ret, struct err *e)
 void sql_bind_str(sql_query *q, int at, struct str v);
 void sql_bind_int(sql_query *q, int at, int64_t v);
 void sql_bind_bytes(sql_query *q, int at, const void *p, size_t n); /* copied; NULL binds NULL */
-int sql_step(sql_query *q, struct err *e);			     /* 1 a row, 0 done, -1 */
-void sql_reset(sql_query *q);					     /* to be bound and stepped once more */
+int sql_step(sql_query *q, struct err *e);			    /* 1 a row, 0 done, -1 */
+void sql_reset(sql_query *q);					    /* to be bound and stepped once more */
 int64_t sql_int(sql_query *q, int column);
 struct str sql_str(sql_query *q, int column, struct arena *a); /* a copy in a; "" for NULL */
 /* Until the next step; STR_NONE for NULL. */

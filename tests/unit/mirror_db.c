@@ -50,7 +50,8 @@ TEST(what_fails_is_taken_back)
 	CHECK(sql_part(db, "pets", one, 1, &e) == 0);
 	CHECK(sql_begin(db, &e) == 0);
 	CHECK(sql_run(db, &e, "INSERT INTO pet VALUES (?1, ?2)", "si", STR("cat"), (int64_t)4) == 0);
-	CHECK_INT(sql_end(db, sql_run(db, &e, "INSERT INTO pet VALUES (?1, ?2)", "si", STR("cat"), (int64_t)5), &e), -1);
+	CHECK_INT(sql_end(db, sql_run(db, &e, "INSERT INTO pet VALUES (?1, ?2)", "si", STR("cat"), (int64_t)5), &e),
+		  -1);
 	CHECK_INT(legs_of(db, STR("cat")), -1);
 	CHECK(sql_begin(db, &e) == 0);
 	CHECK_INT(sql_end(db, sql_run(db, &e, "INSERT INTO pet VALUES (?1, ?2)", "si", STR("hen"), (int64_t)2), &e), 0);

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * mirror: a folder of channels that follow others, and what clients get of it.
+ *
+ * The way of the data:
+ *
+ *	upstreams ── sync ──▶ content/<channel>/.slipway/staging   metadata, stage by stage, each verified by the one before
+ *	    │          │      state/mirror.db                      what is expected: path, size, digest, where it lies
+ *	    │          └────▶ content/<channel>/                   packages; then named metadata; then pointers, by rename
+ *	    └── fetch on demand ▶ content/<channel>/               one request upstream, however many clients wait for it
+ *	                             │
+ *	clients ◀── find ────────────┘    what is in the tree is served as it is; what is expected or proxied is fetched
+ *
+ * DIR/mirror.yaml           configuration, each option explained in it (doc/formats/mirror.md)
+ * DIR/channels/NAME.yaml    one channel each, made by `slipway channel create`; mirror.yaml may hold channels as well
+ * DIR/content/NAME/         a plain channel tree, as nginx can serve it; .slipway/ in it is the engine's and never served
+ * DIR/state/mirror.db       SQLite (db.h): expectations, upstreams' health, history; enrolment in tables of its own
+ * DIR/log/                  text
+ *
+ * A plain folder that follows something is the same with one channel: FOLDER/.slipway/channel.yaml and .slipway/mirror.db.
+ *
+ * Processes and threads: any number of processes may have a mirror open. A sync holds its channel's lock (.slipway/lock); what
+ * readers see changes by rename only, so they need no lock and are never waited for. A struct mirror may be used by several
+ * threads; a struct mirror_reader and a struct mirror_fetch_view belong to one.
+ * Times are milliseconds; wall unless the name says mono. Speeds are bytes per second unless the name says otherwise.
+ */
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/progress.h"
+#include "channel/channel.h"
+
+/* == 1. configuration ============================================================================================= */
+enum mirror_download { MIRROR_RELEASED, MIRROR_HISTORIC, MIRROR_ON_DEMAND };
+enum mirror_type { MIRROR_LOCAL, MIRROR_PROXY, MIRROR_FOLLOW };
+enum mirror_incomplete { MIRROR_SWITCH, MIRROR_WAIT };
+enum mirror_log { MIRROR_LOG_AUTO, MIRROR_LOG_JOURNAL, MIRROR_LOG_SYSLOG, MIRROR_LOG_FILE };
+
+struct mirror_list {
+	const struct str *v; /* NUL-terminated each, as all text here */
+	size_t n;
+};
+struct mirror_upstream {
+	struct str id, name, url; /* url without a slash at its end; may hold credentials: show url_put_shown() of it */
+	int64_t priority;	  /* higher is preferred */
+	struct str ca, certificate, key; /* files; "": the system's, none */
+};
+struct mirror_channel {
+	struct str name;
+	const char *file; /* where it is configured */
+	enum mirror_type type;
+	const struct channel_kind *kind;
+	const struct mirror_upstream *upstreams; /* best first; with the channel's own path in the url */
+	size_t upstreams_n;
+	struct mirror_list platforms, suites, components, names;
+	bool sources, is_private, shards;
+	struct str keyring, sign_key, sign_home;
+	enum mirror_download download;
+	enum mirror_incomplete incomplete;
+	int64_t refresh_ms, grace_ms; /* how old pointers may get; how long what is named no longer stays */
+	struct str origin, label, description;
+};
+struct mirror_config {
+	struct str name, host;
+	enum mirror_download download;
+	double bulk_mbit_per_s; /* 0: no limit; for what was released and what is historic separately */
+	double bulk_backoff;	/* after a file that took t, nothing for so many t */
+	int64_t bulk_parallel;
+	double slow_kbit_per_s; /* an upstream that sends less for stall_ms is left for the next */
+	int64_t stall_ms, connect_ms;
+	int64_t refresh_ms, grace_ms, scrub_ms; /* defaults of channels; how often everything held is read again */
+	uint64_t reserve_bytes;			/* free space that is left alone */
+	struct {
+		struct str listen, admin;		/* HOST:PORT */
+		struct str certificate, key, client_ca; /* "": DIR/pki's own */
+		int64_t threads, connections;
+	} server;
+	struct {
+		struct str to, from, smtp, sendmail; /* to "": nothing is mailed */
+		int64_t per_hour;
+	} mail;
+	enum mirror_log log;
+	const struct mirror_upstream *upstreams;
+	size_t upstreams_n;
+	const struct mirror_channel *channels; /* by name */
+	size_t channels_n;
+};
+
+struct mirror_init {
+	struct str name, host;
+};
+/* Makes DIR with mirror.yaml and its folders. ERR_EXISTS where it is a mirror already. */
+int mirror_init(const char *dir, const struct mirror_init *o, struct err *e);
+
+struct mirror_create {
+	enum mirror_type type;
+	const struct channel_kind *kind;
+	struct mirror_list from; /* URLs or folders, best first */
+	struct mirror_list platforms, suites, components, names;
+	struct str download; /* "": the mirror's */
+	struct str keyring, sign_key, sign_home;
+	bool sources, is_private, shards;
+};
+/* Writes the channel's file, all options explained, in a mirror (`name`) or a plain folder (name ""), and makes its tree.
+ * ERR_EXISTS where there is one of that name. */
+int mirror_create(const char *dir, struct str name, const struct mirror_create *o, struct err *e);
+
+struct mirror;
+/* `dir` is a mirror or a plain folder that was made by mirror_create. ERR_NOT_FOUND says how to make one; a wrong line of
+ * configuration is ERR_INPUT with file, line and the nearest word that is known. */
+int mirror_open(const char *dir, struct mirror **ret, struct err *e);
+void mirror_close(struct mirror *m);
+DEFINE_AUTO(struct mirror *, mirror, mirror_close);
+const char *mirror_dir(const struct mirror *m);
+bool mirror_is_plain(const struct mirror *m); /* a folder with one channel, whose name is "" */
+const struct mirror_config *mirror_config(const struct mirror *m);
+/* NULL where there is none of that name. */
+const struct mirror_channel *mirror_channel(const struct mirror *m, struct str name);
+/* DIR/state/mirror.db, or that of a plain folder. */
+const char *mirror_db_path(const struct mirror *m);
+/* The tree of a channel. -1 with *e. */
+int mirror_tree(const struct mirror *m, const struct mirror_channel *c, struct err *e);
+
+/* == 2. what a client asks for ==================================================================================== */
+/*
+ * Serving a request:
+ *
+ *	mirror_find(r, channel, path, &f, e)
+ *	MIRROR_NONE      404: no such channel, no such file in such a kind, or nobody upstream has it
+ *	MIRROR_HELD      send f.fd; where f.stale is said, also mirror_fetch_begin(r, &f, NULL, NULL, NULL, e), whose answer nobody
+ *	                 waits for: what is held is good while its upstreams do not answer
+ *	MIRROR_WANTED    mirror_fetch_begin(r, &f, notify, ctx, &fetch, e), then as notify says:
+ *	                   mirror_fetch_look(fetch, &view); send view.fd up to view.ready bytes; until view.done
+ *	                   mirror_fetch_leave(fetch)
+ *
+ * The last bytes of a fetch whose digest is known are shown only when the whole was verified: a client whose download is
+ * damaged sees it break off, never a whole wrong file. view.err then says why; before any byte was shown it is a 502 (or
+ * 404 for ERR_NOT_FOUND, 507 for no space).
+ *
+ * Whether the caller may see the channel (private: yes) is decided before, by its keeper.
+ */
+struct mirror_reader; /* of one thread */
+int mirror_reader_new(struct mirror *m, struct mirror_reader **ret, struct err *e);
+void mirror_reader_free(struct mirror_reader *r);
+DEFINE_AUTO(struct mirror_reader *, mirror_reader, mirror_reader_free);
+
+enum mirror_answer { MIRROR_NONE, MIRROR_HELD, MIRROR_WANTED };
+struct mirror_found {
+	enum mirror_answer answer;
+	const struct mirror_channel *channel;
+	enum channel_file file;
+	char path[CHANNEL_PATH_MAX + 1];
+	const char *type; /* Content-Type */
+	/* MIRROR_HELD: */
+	int fd; /* the caller's to close; else -1 */
+	uint64_t size;
+	int64_t changed_ms;
+	char etag[64]; /* strong, with its quotes */
+	bool stale;
+	/* MIRROR_WANTED: what is known */
+	uint64_t want_size; /* 0: not told */
+	struct digest_value digest;
+};
+int mirror_find(struct mirror_reader *r, struct str channel, struct str path, struct mirror_found *ret, struct err *e);
+
+struct mirror_fetch; /* shared by all who asked for the same file */
+/* Called from another thread whenever there is more to see; only to wake somebody up. */
+typedef void mirror_fetch_notify(void *ctx);
+struct mirror_fetch_view {
+	int fd;		/* the fetch's own: read it with pread while the fetch is not left */
+	uint64_t ready; /* bytes that may be sent */
+	uint64_t size;	/* 0: not known yet, or not before the end */
+	bool done;	/* the end, good or not */
+	struct err err; /* ERR_NONE: good */
+};
+/* ret NULL: nobody waits. Foreground fetches never wait behind bulk ones: they have an engine and a thread of their own. */
+int mirror_fetch_begin(struct mirror_reader *r, const struct mirror_found *f, mirror_fetch_notify *notify, void *ctx,
+		       struct mirror_fetch **ret, struct err *e);
+void mirror_fetch_look(struct mirror_fetch *x, struct mirror_fetch_view *ret);
+/* For callers with a thread to spare: waits until more than `past` bytes are ready, or the end. */
+void mirror_fetch_wait(struct mirror_fetch *x, uint64_t past, struct mirror_fetch_view *ret);
+/* The fetch goes on without the caller, since others may want the file soon. `notify` is not called any more. */
+void mirror_fetch_leave(struct mirror_fetch *x, void *ctx);
+
+/* == 3. following ================================================================================================= */
+struct mirror_sync_opts {
+	bool dry_run;		 /* metadata are looked at, nothing is switched or kept */
+	bool force;		 /* also where nothing changed upstream */
+	double bulk_mbit_per_s;	 /* < 0: as configured; 0: no limit */
+	const atomic_bool *stop; /* NULL, or: ends as soon as may be, ERR_FAILED "interrupted"; what came so far stays */
+	struct progress *progress;
+	const struct clock *clock; /* NULL: the system's */
+};
+struct mirror_damage {
+	struct str path, reason;
+};
+struct mirror_sync_result {
+	uint64_t metadata_files, metadata_bytes; /* brought */
+	uint64_t packages, package_bytes;	 /* that the channel tells of, as filtered */
+	uint64_t held, held_bytes;		 /* of these, before */
+	uint64_t wanted, wanted_bytes;		 /* to be brought by this sync, as `download` says */
+	uint64_t historic, historic_bytes;	 /* part of wanted: was there when the channel was first followed */
+	uint64_t on_demand, on_demand_bytes;	 /* left until somebody asks */
+	uint64_t fetched, fetched_bytes;	 /* brought from an upstream */
+	uint64_t linked, linked_bytes; /* taken from another channel, or from the partial files of an earlier sync */
+	uint64_t unsized;	       /* packages whose size is not told: in no count of bytes */
+	const struct mirror_damage *damaged; /* could not be had; sorted by path */
+	size_t damaged_n;
+	bool unchanged; /* nothing new upstream */
+	bool switched;	/* clients see the new metadata */
+	int64_t took_ms;
+};
+/*
+ * Brings a channel up to date. Metadata come into a staging folder, stage by stage, and are verified; packages are fetched,
+ * or linked where another channel holds the digest; then named metadata and pointers are put in place by rename, all synced
+ * before. Whatever ends it, clients see the old state or the new one, and the next sync goes on from what came.
+ *
+ * One damaged or missing package does not stop the others: it is in `damaged`. Where each upstream answered and had nothing
+ * right for it, the metadata are switched all the same (`incomplete: SWITCH`, the default); where upstreams did not answer,
+ * or with WAIT, they are not, and the sync ends with ERR_FAILED, *ret filled.
+ * ERR_BUSY: another sync holds the channel; the message says which process. ERR_FAILED with e->sys ENOSPC: there is not
+ * enough space for it beside the reserve; nothing was begun.
+ */
+int mirror_sync(struct mirror *m, const struct mirror_channel *c, const struct mirror_sync_opts *o, struct arena *a,
+		struct mirror_sync_result *ret, struct err *e);
+/* Keeps all channels up to date, scrubs and prunes, until *stop: for a thread of the server's. Failures are told to
+ * `progress` as notes and stand in the history. */
+int mirror_tend(struct mirror *m, const atomic_bool *stop, struct progress *progress, struct err *e);
+
+/* == 4. keeping house ============================================================================================= */
+struct mirror_prune_result {
+	uint64_t files, bytes; /* removed, or to be removed */
+	uint64_t waiting;      /* named no longer, but within grace */
+};
+/* Removes what no metadata name any more and whose grace is over; unfinished downloads that nobody goes on with. */
+int mirror_prune(struct mirror *m, const struct mirror_channel *c, bool dry_run, struct mirror_prune_result *ret,
+		 struct err *e);
+struct mirror_scrub_result {
+	uint64_t files, bytes; /* read */
+	uint64_t unknown;      /* without a known digest */
+	const struct mirror_damage *damaged;
+	size_t damaged_n;
+};
+/* Reads what was not read for older_ms again and compares digests. What is damaged goes to .slipway/quarantine at once, so that
+ * nobody gets it, and is fetched again by the next request or sync. */
+int mirror_scrub(struct mirror *m, const struct mirror_channel *c, int64_t older_ms, const atomic_bool *stop,
+		 struct arena *a, struct mirror_scrub_result *ret, struct err *e);
+/* Packages by specification NAME[=VERSION] or path, from one local channel (`from`, a tree) into another, by hard link
+ * where the file system can; metadata are made there. Returns how many. */
+struct mirror_promote {
+	const struct str *specs;
+	size_t specs_n;
+	bool dry_run, replace;
+	const struct channel_make_opts *make;
+	struct progress *progress;
+};
+int mirror_promote(const struct channel_kind *k, const char *from, const char *to, const struct mirror_promote *o,
+		   struct arena *a, struct mirror_list *ret, struct err *e);
+
+/* == 5. what is to be told ======================================================================================== */
+enum mirror_health { MIRROR_WELL, MIRROR_PROBED, MIRROR_LEFT };
+struct mirror_upstream_status {
+	struct mirror_upstream upstream;
+	enum mirror_health health;	   /* LEFT: until again_ms; PROBED: one request finds out */
+	bool in_use;			   /* the next request goes there */
+	int64_t again_ms, good_ms, bad_ms; /* 0: never */
+	uint64_t failures;		   /* one after the other */
+	double bytes_per_s;		   /* measured; 0: not yet */
+	struct str error;		   /* the last one */
+};
+int mirror_upstreams(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
+		     struct mirror_upstream_status **ret, size_t *ret_n, struct err *e);
+struct mirror_channel_status {
+	int64_t created_ms, synced_ms, tried_ms; /* 0: never */
+	bool good;				 /* the last try was */
+	struct str message;			 /* of the last try */
+	uint64_t expected, expected_bytes, held, held_bytes, damaged;
+};
+int mirror_channel_status(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
+			  struct mirror_channel_status *ret, struct err *e);
