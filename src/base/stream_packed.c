@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* gzip and xz, read piece by piece; zstd and bzip2 are in stream.c. */
-#include "base/stream.h"
-
 #include <lzma.h>
 #include <zlib.h>
 
+#include "base/stream.h"
 #include "base/dl.h"
 
 enum { IN_SIZE = 1 << 17, ROOM_MAX = 1 << 30 };

@@ -6,6 +6,8 @@
  * all these solutions, listed as the large channel lists them, are the small one. At its end each line is solved again in what was
  * made: who uses the small channel gets what the large one would have given, or is told of the difference here.
  */
+#include "cmd/channel_small.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +17,6 @@
 #include "base/sys.h"
 #include "base/url.h"
 #include "cmd/change.h"
-#include "cmd/channel_small.h"
 
 enum { FILE_MAX = 1 << 20, LINES_MAX = 10000, WORDS_MAX = 500, PLATFORMS_MAX = 32, PYTHONS_MAX = 64 };
 

@@ -28,6 +28,8 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/progress.h"
@@ -281,3 +283,79 @@ struct mirror_channel_status {
 };
 int mirror_channel_status(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
 			  struct mirror_channel_status *ret, struct err *e);
+
+/* == 6. thin snapshots ============================================================================================= */
+/*
+ * What an environment consists of, in names, versions and channels, and nothing else. Clients store one
+ * on the mirror before and after each operation; who supports them sees what runs there, and an exact second environment, or the
+ * same one again after a disaster, is made of it. The text is doc/formats/snapshot.md; its grammar has no place for anything else.
+ *
+ *	mirror_snapshot_parse(&arena, text, "what", &s, e)	refuses what is none: hostile input
+ *	mirror_snapshot_write(&s, &buf)			the one text that says this
+ *	mirror_snapshot_compare(&old, &new, &arena, &v)	what was added, removed, changed
+ *	mirror_snapshot_recipe(&s, &buf)			a recipe (doc/formats/spr.md) that asks for exactly these packages
+ *
+ * Stored (DIR/state/mirror.db), by client as its certificate calls it, never as a text does:
+ *
+ *	mirror_snapshots_open(path, &db, e)
+ *	mirror_snapshots_put(db, client, text, now_ms, &id, e)
+ *	mirror_snapshots_list(db, client, environment, max, &arena, &v, &n, e)
+ *	mirror_snapshots_get(db, client, id, &arena, &text, e)
+ *
+ * A client has at most MIRROR_SNAPSHOTS_KEPT of each environment, and MIRROR_SNAPSHOT_ENVIRONMENTS environments; the oldest ones make room. One that is
+ * equal to the newest of its environment, taken at the same occasion, is not stored twice. ERR_INPUT: the text is no snapshot. ERR_LIMIT: more than may be.
+ */
+enum {
+	MIRROR_SNAPSHOT_MAX = 8 << 20, /* bytes */
+	MIRROR_SNAPSHOT_PACKAGES = 50000,
+	MIRROR_SNAPSHOT_CHANNELS = 64,
+	MIRROR_SNAPSHOT_ENVIRONMENTS = 256,
+	MIRROR_SNAPSHOTS_KEPT = 1000,
+};
+enum mirror_snapshot_when { MIRROR_SNAPSHOT_NOW, MIRROR_SNAPSHOT_BEFORE, MIRROR_SNAPSHOT_AFTER };
+
+struct mirror_snapshot_package {
+	struct str name, version, build, subdir;
+	uint32_t channel; /* place in channels */
+};
+struct mirror_snapshot {
+	struct str environment;
+	enum mirror_snapshot_when when;
+	struct str operation;	    /* "update", "rollback"; STR_NONE with MIRROR_SNAPSHOT_NOW */
+	const struct str *channels; /* URLs without credentials, best first */
+	uint32_t channels_n;
+	const struct mirror_snapshot_package *packages; /* by name */
+	uint32_t packages_n;
+};
+int mirror_snapshot_parse(struct arena *a, struct str text, const char *where, struct mirror_snapshot *ret,
+			  struct err *e);
+/* Checks nothing: what it is given is its caller's own. Sorts by name. */
+void mirror_snapshot_write(const struct mirror_snapshot *s, struct buf *b);
+void mirror_snapshot_recipe(const struct mirror_snapshot *s, struct buf *b);
+const char *mirror_snapshot_when_name(enum mirror_snapshot_when when);
+
+struct mirror_snapshot_difference {
+	const struct mirror_snapshot_package *old, *new; /* NULL: was not there; is there no more */
+};
+/* By name; returns how many. */
+uint32_t mirror_snapshot_compare(const struct mirror_snapshot *old, const struct mirror_snapshot *new, struct arena *a,
+				 struct mirror_snapshot_difference **ret);
+
+struct mirror_snapshots;
+int mirror_snapshots_open(const char *path, struct mirror_snapshots **ret, struct err *e);
+void mirror_snapshots_free(struct mirror_snapshots *s);
+DEFINE_AUTO(struct mirror_snapshots *, mirror_snapshots, mirror_snapshots_free);
+struct mirror_snapshot_info {
+	int64_t id, taken_ms;
+	struct str client, environment, operation;
+	enum mirror_snapshot_when when;
+	uint32_t packages_n;
+};
+int mirror_snapshots_put(struct mirror_snapshots *s, struct str client, struct str text, int64_t now_ms,
+			 int64_t *ret_id, struct err *e);
+/* Newest first, at most `max`. client or environment STR_NONE: of all; who asks for a client must have given its name. */
+int mirror_snapshots_list(struct mirror_snapshots *s, struct str client, struct str environment, int64_t max,
+			  struct arena *a, struct mirror_snapshot_info **ret, size_t *ret_n, struct err *e);
+/* ERR_NOT_FOUND where it is not this client's (STR_NONE: anybody's). */
+int mirror_snapshots_get(struct mirror_snapshots *s, struct str client, int64_t id, struct arena *a,
+			 struct str *ret_text, struct err *e);
