@@ -7,7 +7,7 @@
 
 #include "base/fs.h"
 
-static const struct channel_kind *const kinds[] = {&kind_conda};
+static const struct channel_kind *const kinds[] = {&kind_conda, &kind_deb};
 enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
 
 const struct channel_kind *channel_kind(struct str name)

@@ -29,7 +29,7 @@ struct channel_walk {
 	const struct channel_kind *kind;
 };
 
-extern const struct channel_kind kind_conda;
+extern const struct channel_kind kind_conda, kind_deb;
 /* True where the item is among those that are wanted: names are globs. */
 bool walk_wants_name(const struct channel_walk_opts *o, struct str name);
 bool walk_wants(const struct str *wanted, size_t n, struct str what);
