@@ -34,6 +34,7 @@
 #include "base/err.h"
 #include "base/progress.h"
 #include "channel/channel.h"
+#include "pki/pki.h"
 
 /* == 1. configuration ============================================================================================= */
 enum mirror_download { MIRROR_RELEASED, MIRROR_HISTORIC, MIRROR_ON_DEMAND };
@@ -359,3 +360,112 @@ int mirror_snapshots_list(struct mirror_snapshots *s, struct str client, struct 
 /* ERR_NOT_FOUND where it is not this client's (STR_NONE: anybody's). */
 int mirror_snapshots_get(struct mirror_snapshots *s, struct str client, int64_t id, struct arena *a,
 			 struct str *ret_text, struct err *e);
+
+/* == 7. who may come in =============================================================================================== */
+/*
+ * Enrolment: a machine comes with a one-time code and a request for a certificate, and gets a certificate. From then on what it may
+ * have is a question of who it is. Wire formats and limits: doc/formats/mirror-api.md; why: doc/decisions/0062-pki.md.
+ *
+ * Once, by `mirror init` and again at each start (it renews the server's certificate when that is due, and else does nothing):
+ *
+ *	mirror_authority_make(dir, &(struct mirror_authority_opts){.name = name, .names = hosts, .names_n = n}, &clock_system, e)
+ *
+ * An HTTP server, which tells a client's certificate by the SHA-256 of its DER (NULL: it shows none), after TLS has held it against
+ * DIR/pki/ca.pem:
+ *
+ *	mirror_clients_open(dir, &clock_system, &clients, e)
+ *	mirror_enroll(clients, &call, &arena, &reply, e)      POST /enroll     reply.status, reply.body (JSON)
+ *	mirror_renew(clients, &call, &arena, &reply, e)       POST /renew
+ *	mirror_who(clients, fingerprint, &arena, &who, e)     1: who it is; 0: nobody, *e says why, for a 403; -1
+ *	mirror_may(&who, MIRROR_GET, channel)                 for each request of a private channel
+ *	mirror_may(&who, MIRROR_STORE_SNAPSHOT, owner)        its own and no other's
+ *
+ * enroll and renew always give a reply, also where they return -1 (status 500): *e is then for the log. One struct mirror_clients
+ * serves all threads; any number of processes may have it open (`slipway mirror revoke` is one): who is revoked is refused from the next
+ * mirror_who on. DIR/pki/crl.pem follows, for nginx.
+ */
+struct mirror_authority_opts {
+	struct str name;	 /* of the mirror */
+	const struct str *names; /* DNS names and addresses that it is reached by; the first is shown */
+	size_t names_n;
+	bool rsa;	    /* for clients that know no elliptic curves */
+	bool unconstrained; /* without name constraints, for clients that do not understand them */
+};
+/* 1: the server's certificate is another one than before; 0. */
+int mirror_authority_make(const char *dir, const struct mirror_authority_opts *o, const struct clock *clock,
+			  struct err *e);
+struct mirror_authority_info {
+	struct pki_cert_info authority, server;
+	struct str bundle; /* DIR/pki/ca.pem: what everybody may have */
+};
+int mirror_authority_show(const char *dir, struct arena *arena, struct mirror_authority_info *ret, struct err *e);
+/* A new authority: announced, so that clients take it in when they renew; then, when they have, it signs. Announcing again changes
+ * nothing (0; else 1). ERR_NOT_FOUND where there is none to switch to. */
+int mirror_authority_announce(const char *dir, const struct mirror_authority_opts *o, const struct clock *clock,
+			      struct err *e);
+int mirror_authority_switch(const char *dir, const struct mirror_authority_opts *o, const struct clock *clock,
+			    struct err *e);
+
+struct mirror_clients;
+int mirror_clients_open(const char *dir, const struct clock *clock, struct mirror_clients **ret, struct err *e);
+void mirror_clients_free(struct mirror_clients *c);
+DEFINE_AUTO(struct mirror_clients *, mirror_clients, mirror_clients_free);
+/* Every hour or so: has the list of revoked ones made anew before it is over, which it is after a week. */
+int mirror_clients_keep(struct mirror_clients *c, struct err *e);
+
+enum { MIRROR_CODE_LIFE_S = 86400, MIRROR_CODE_TRIES = 5 };
+struct mirror_code_opts {
+	struct str
+		name; /* what the machine will be called; empty: as it proposes. With the name of one that is enrolled: it may
+			     come with another key, or on another machine */
+	struct str group; /* empty: "default" */
+	int64_t life_s;	  /* 0: MIRROR_CODE_LIFE_S */
+};
+struct mirror_code {
+	struct str text; /* shown once; only its digest is kept */
+	int64_t until_ms;
+};
+int mirror_code_new(struct mirror_clients *c, const struct mirror_code_opts *o, struct arena *a,
+		    struct mirror_code *ret, struct err *e);
+
+enum { MIRROR_CALL_MAX = 32 << 10 };
+struct mirror_call {
+	struct str body;    /* at most MIRROR_CALL_MAX bytes */
+	struct str address; /* of the caller, without its port: too many tries from one are refused for a while */
+	const uint8_t *certificate; /* SHA-256 of the client's; NULL: none */
+};
+struct mirror_reply {
+	int status;	       /* of HTTP */
+	struct str body;       /* application/json */
+	int64_t retry_after_s; /* with 429, and 409 of a renewal that comes too early; 0: none */
+	struct str client;     /* whom it is about, for the log; may be empty */
+};
+int mirror_enroll(struct mirror_clients *c, const struct mirror_call *call, struct arena *a, struct mirror_reply *ret,
+		  struct err *e);
+int mirror_renew(struct mirror_clients *c, const struct mirror_call *call, struct arena *a, struct mirror_reply *ret,
+		 struct err *e);
+
+struct mirror_who {
+	struct str name, group;
+	const struct str *patterns; /* of channels: its own, or where it has none, its group's */
+	size_t patterns_n;
+};
+int mirror_who(struct mirror_clients *c, const uint8_t *fingerprint, struct arena *a, struct mirror_who *ret,
+	       struct err *e);
+enum mirror_act { MIRROR_GET, MIRROR_STORE_SNAPSHOT, MIRROR_READ_SNAPSHOT };
+/* `what`: a channel's name, or whose snapshot it is. */
+bool mirror_may(const struct mirror_who *who, enum mirror_act act, struct str what);
+
+struct mirror_client {
+	struct str name, machine, group, serial, fingerprint, reason; /* reason: of being revoked */
+	int64_t enrolled_ms, renewed_ms, until_ms, revoked_ms;	      /* 0: never */
+};
+int mirror_client_list(struct mirror_clients *c, struct arena *a, struct mirror_client **ret, size_t *ret_n,
+		       struct err *e);
+/* ERR_NOT_FOUND where there is none of that name. To revoke again changes nothing. */
+int mirror_client_revoke(struct mirror_clients *c, struct str name, struct str reason, struct err *e);
+/* What a group, or one client, may have: patterns of channels ('*' is any run of bytes), behind '!' what not. n 0: for a client its
+ * group's again; for a group nothing. At first the group "default" has "*". */
+enum mirror_holder { MIRROR_GROUP, MIRROR_CLIENT };
+int mirror_rights_set(struct mirror_clients *c, enum mirror_holder holder, struct str name, const struct str *patterns,
+		      size_t n, struct err *e);

@@ -212,7 +212,8 @@ static int put_trusted(const struct bundle *b, int64_t now_ms, struct arena *a, 
 	return 0;
 }
 
-int pki_bundle_merge(struct str mine, struct str theirs, int64_t now_ms, struct arena *a, struct str *ret, struct err *e)
+int pki_bundle_merge(struct str mine, struct str theirs, int64_t now_ms, struct arena *a, struct str *ret,
+		     struct err *e)
 {
 	auto_bundle own = {.n = 0};
 	auto_bundle b = {.n = 0};

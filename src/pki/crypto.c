@@ -84,8 +84,7 @@ struct str name_cn(struct arena *a, const X509_NAME *n)
 	int at = crypto.X509_NAME_get_index_by_NID(n, NID_commonName, -1);
 	if (at < 0 || crypto.X509_NAME_get_index_by_NID(n, NID_commonName, at) >= 0)
 		return STR_NONE;
-	int len = crypto.ASN1_STRING_to_UTF8(&text,
-					     crypto.X509_NAME_ENTRY_get_data(crypto.X509_NAME_get_entry(n, at)));
+	int len = crypto.ASN1_STRING_to_UTF8(&text, crypto.X509_NAME_ENTRY_get_data(crypto.X509_NAME_get_entry(n, at)));
 	struct str s = len > 0 ? arena_str(a, str_of((const char *)text, (size_t)len)) : STR_NONE;
 	crypto.CRYPTO_free(text, __FILE__, __LINE__);
 	crypto.ERR_clear_error();

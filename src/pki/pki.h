@@ -108,19 +108,19 @@ DEFINE_AUTO(struct pki_request *, pki_request, pki_request_free);
 
 /* -- an authority of one's own ----------------------------------------------------------------------------------- */
 struct pki_authority_opts {
-	struct str name;		/* "your-mirror": the certificate says "your-mirror authority 2026-11-21" */
+	struct str name;	       /* "your-mirror": the certificate says "your-mirror authority 2026-11-21" */
 	const struct pki_names *names; /* NULL: no name constraints; else it can speak for these, what lies under
 					  these DNS names, and its clients, and for nobody else */
-	unsigned days;			/* 0: PKI_AUTHORITY_DAYS */
+	unsigned days;		       /* 0: PKI_AUTHORITY_DAYS */
 };
-int pki_authority_new(const struct pki_key *k, const struct pki_authority_opts *o, int64_t now_ms, struct pki_cert **ret,
-		      struct err *e);
+int pki_authority_new(const struct pki_key *k, const struct pki_authority_opts *o, int64_t now_ms,
+		      struct pki_cert **ret, struct err *e);
 /* days 0: the defaults above. Never beyond the end of the authority itself; ERR_VERIFY where that is over, or where it may
  * not speak for these names. */
 int pki_sign_server(const struct pki_cert *ca, const struct pki_key *ca_key, const struct pki_key *server,
 		    const struct pki_names *names, unsigned days, int64_t now_ms, struct pki_cert **ret, struct err *e);
-int pki_sign_client(const struct pki_cert *ca, const struct pki_key *ca_key, const struct pki_request *r, struct str name,
-		    unsigned days, int64_t now_ms, struct pki_cert **ret, struct err *e);
+int pki_sign_client(const struct pki_cert *ca, const struct pki_key *ca_key, const struct pki_request *r,
+		    struct str name, unsigned days, int64_t now_ms, struct pki_cert **ret, struct err *e);
 
 struct pki_revoked {
 	struct str serial; /* hexadecimal, as in struct pki_cert_info */
@@ -129,8 +129,8 @@ struct pki_revoked {
 struct pki_crl_opts {
 	const struct pki_revoked *v;
 	size_t n;
-	uint64_t number;      /* greater each time */
-	int64_t next_ms;      /* until when it may be used */
+	uint64_t number; /* greater each time */
+	int64_t next_ms; /* until when it may be used */
 };
 int pki_crl_new(const struct pki_cert *ca, const struct pki_key *ca_key, const struct pki_crl_opts *o, int64_t now_ms,
 		struct arena *a, struct str *ret_pem, struct err *e);
@@ -172,7 +172,8 @@ int pki_bundle_announce(struct str bundle, const struct pki_cert *by, const stru
 			const struct pki_cert *next, struct arena *a, struct str *ret, struct err *e);
 /* Of theirs: what mine has, or what one that is trusted announced; mine that theirs lacks stays. What has expired goes, but where
  * nothing would be left. The order is theirs, then mine. */
-int pki_bundle_merge(struct str mine, struct str theirs, int64_t now_ms, struct arena *a, struct str *ret, struct err *e);
+int pki_bundle_merge(struct str mine, struct str theirs, int64_t now_ms, struct arena *a, struct str *ret,
+		     struct err *e);
 /* The certificates of a bundle; each is the caller's. ERR_INPUT where one is no authority. */
 int pki_bundle_read(struct str bundle, struct pki_cert *ret[PKI_BUNDLE_CERTS], size_t *ret_n, struct err *e);
 /* The certificate whose fingerprint begins with these bytes, as a bundle of it and of what it announced: from what a stranger

@@ -34,8 +34,9 @@ static int check(X509_REQ *r, struct err *e)
 	if (key_check(k, e) < 0)
 		return -1;
 	if (!signature_is_taken(crypto.X509_REQ_get_signature_nid(r)))
-		return err_new(e, ERR_INPUT,
-			       "the request is signed in a way that is not taken; SHA-256, SHA-384, SHA-512 and Ed25519 are");
+		return err_new(
+			e, ERR_INPUT,
+			"the request is signed in a way that is not taken; SHA-256, SHA-384, SHA-512 and Ed25519 are");
 	if (crypto.X509_REQ_verify(r, k) != 1)
 		return crypto_failed(e, ERR_INPUT, "the request is not signed with the key that it shows");
 	return 0;

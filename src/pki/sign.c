@@ -83,9 +83,9 @@ static int put_names(struct buf *b, const struct pki_names *names, const char *d
 			return -1;
 		*ret_addresses += is_address;
 		buf_printf(b, "%s%s%.*s%s", b->n ? "," : "", is_address ? address : dns, STR_ARG(s),
-			   !is_address		     ? ""
+			   !is_address		   ? ""
 			   : str_find(s, ':') >= 0 ? mask6
-						     : mask4);
+						   : mask4);
 	}
 	return 0;
 }
@@ -107,8 +107,8 @@ static int constrain(X509 *x, const struct pki_names *names, struct err *e)
 		       : crypto_failed(e, ERR_FAILED, "constrain the authority to its names");
 }
 
-int pki_authority_new(const struct pki_key *k, const struct pki_authority_opts *o, int64_t now_ms, struct pki_cert **ret,
-		      struct err *e)
+int pki_authority_new(const struct pki_key *k, const struct pki_authority_opts *o, int64_t now_ms,
+		      struct pki_cert **ret, struct err *e)
 {
 	char day[TIME_TEXT_SIZE];
 	auto_ptr(x509) x = NULL;
@@ -216,8 +216,8 @@ int pki_sign_server(const struct pki_cert *ca, const struct pki_key *ca_key, con
 }
 
 /* The DNS name of a client is made of its key, so that it needs no escaping: "k0123456789abcdef.client.invalid". */
-int pki_sign_client(const struct pki_cert *ca, const struct pki_key *ca_key, const struct pki_request *r, struct str name,
-		    unsigned days, int64_t now_ms, struct pki_cert **ret, struct err *e)
+int pki_sign_client(const struct pki_cert *ca, const struct pki_key *ca_key, const struct pki_request *r,
+		    struct str name, unsigned days, int64_t now_ms, struct pki_cert **ret, struct err *e)
 {
 	char key[SHA256_HEX_SIZE], names[128];
 	if (pki_name_check(name, e) < 0)
@@ -290,8 +290,7 @@ static bool finish_crl(X509_CRL *crl, const struct pki_cert *ca, const struct pk
 	X509V3_CTX ctx;
 	auto_ptr(integer) n = crypto.ASN1_INTEGER_new();
 	crypto.X509V3_set_ctx(&ctx, ca->p, NULL, NULL, crl, 0);
-	auto_ptr(extension) by =
-		crypto.X509V3_EXT_conf_nid(NULL, &ctx, NID_authority_key_identifier, "keyid:always");
+	auto_ptr(extension) by = crypto.X509V3_EXT_conf_nid(NULL, &ctx, NID_authority_key_identifier, "keyid:always");
 	return n && by && crypto.X509_CRL_add_ext(crl, by, -1) && crypto.ASN1_INTEGER_set_uint64(n, number) &&
 	       crypto.X509_CRL_add1_ext_i2d(crl, NID_crl_number, n, 0, 0) && crypto.X509_CRL_sort(crl) &&
 	       crypto.X509_CRL_sign(crl, ca_key->p, key_md(ca_key->p)) > 0;

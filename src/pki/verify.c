@@ -49,8 +49,8 @@ static int set_up(X509_STORE_CTX *ctx, const struct pki_verify *v, int64_t now_m
 {
 	X509_VERIFY_PARAM *p = crypto.X509_STORE_CTX_get0_param(ctx);
 	bool is_address = false;
-	bool ok = crypto.X509_STORE_CTX_set_purpose(
-		ctx, v->purpose == PKI_SERVER ? X509_PURPOSE_SSL_SERVER : X509_PURPOSE_SSL_CLIENT);
+	bool ok = crypto.X509_STORE_CTX_set_purpose(ctx, v->purpose == PKI_SERVER ? X509_PURPOSE_SSL_SERVER
+										  : X509_PURPOSE_SSL_CLIENT);
 	crypto.X509_VERIFY_PARAM_set_auth_level(p, SECURITY_LEVEL);
 	crypto.X509_VERIFY_PARAM_set_time(p, (time_t)(now_ms / 1000));
 	ok = ok && crypto.X509_VERIFY_PARAM_set_flags(p, X509_V_FLAG_X509_STRICT | X509_V_FLAG_CHECK_SS_SIGNATURE |

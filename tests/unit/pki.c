@@ -25,8 +25,9 @@ static struct ca make_ca(enum pki_kind kind, const struct pki_names *constraints
 	struct err e = ERR_INIT;
 	struct ca ca;
 	CHECK_MSG(pki_key_new(kind, &ca.key, &e) == 0, "%s", e.msg);
-	CHECK_MSG(pki_authority_new(ca.key, &(struct pki_authority_opts){.name = STR("your-mirror"), .names = constraints},
-				    at, &ca.cert, &e) == 0,
+	CHECK_MSG(pki_authority_new(ca.key,
+				    &(struct pki_authority_opts){.name = STR("your-mirror"), .names = constraints}, at,
+				    &ca.cert, &e) == 0,
 		  "%s", e.msg);
 	return ca;
 }
@@ -49,7 +50,8 @@ static struct pki_request *make_request(enum pki_kind kind, const char *name)
 	return r;
 }
 
-static struct pki_cert *make_client(const struct ca *ca, enum pki_kind kind, const char *name, unsigned days, int64_t at)
+static struct pki_cert *make_client(const struct ca *ca, enum pki_kind kind, const char *name, unsigned days,
+				    int64_t at)
 {
 	struct err e = ERR_INIT;
 	auto_ptr(pki_request) r = make_request(kind, name);
@@ -87,7 +89,8 @@ static int openssl(struct buf *out, const char *command)
 	const char *const argv[] = {"sh", "-c", command, NULL};
 	buf_clear(out);
 	int rc = proc_run(
-		&(struct proc_opts){.argv = argv, .cwd = test_tmp(), .out = out, .errout = out, .deadline_ms = 60000}, &e);
+		&(struct proc_opts){.argv = argv, .cwd = test_tmp(), .out = out, .errout = out, .deadline_ms = 60000},
+		&e);
 	CHECK_MSG(rc >= 0, "%s", e.msg);
 	return rc;
 }
@@ -109,8 +112,8 @@ TEST(openssl_verifies_what_is_signed)
 		CHECK_MSG(openssl(&out, "openssl verify -purpose sslserver -verify_hostname mirror.customer.com" AT
 					"server.pem") == 0,
 			  "%s", out.p);
-		CHECK_MSG(openssl(&out, "openssl verify -purpose sslserver -verify_ip 10.0.0.7" AT "server.pem") == 0, "%s",
-			  out.p);
+		CHECK_MSG(openssl(&out, "openssl verify -purpose sslserver -verify_ip 10.0.0.7" AT "server.pem") == 0,
+			  "%s", out.p);
 		CHECK_MSG(openssl(&out, "openssl verify -purpose sslclient" AT "client.pem") == 0, "%s", out.p);
 		CHECK(openssl(&out, "openssl verify -purpose sslserver" AT "client.pem") != 0);
 		CHECK(openssl(&out, "openssl verify -purpose sslclient" AT "server.pem") != 0);
@@ -187,9 +190,11 @@ TEST(openssl_takes_the_crl)
 	put("stays.pem", pki_cert_pem(stays, &arena));
 	CHECK_INT(openssl(&out, "openssl crl -in crl.pem -CAfile ca.pem -noout -text"), 0);
 	HAS(&out, "verify OK");
-	CHECK(openssl(&out, "openssl verify -attime 1795000000 -crl_check -CRLfile crl.pem -CAfile ca.pem gone.pem") != 0);
+	CHECK(openssl(&out, "openssl verify -attime 1795000000 -crl_check -CRLfile crl.pem -CAfile ca.pem gone.pem") !=
+	      0);
 	HAS(&out, "certificate revoked");
-	CHECK_MSG(openssl(&out, "openssl verify -attime 1795000000 -crl_check -CRLfile crl.pem -CAfile ca.pem stays.pem") ==
+	CHECK_MSG(openssl(&out,
+			  "openssl verify -attime 1795000000 -crl_check -CRLfile crl.pem -CAfile ca.pem stays.pem") ==
 			  0,
 		  "%s", out.p);
 
@@ -332,9 +337,10 @@ TEST(what_a_request_asks_for_is_not_given)
 	struct err e = ERR_INIT;
 	auto_ptr(pki_request) r = NULL;
 	auto_ptr(pki_cert) c = NULL;
-	CHECK_INT(openssl(&out, "openssl req -new -newkey ed25519 -nodes -keyout k -subj '/O=Evil/CN=app1' "
-				"-addext basicConstraints=critical,CA:TRUE -addext subjectAltName=DNS:mirror.customer.com "
-				"-addext extendedKeyUsage=serverAuth 2>/dev/null"),
+	CHECK_INT(openssl(&out,
+			  "openssl req -new -newkey ed25519 -nodes -keyout k -subj '/O=Evil/CN=app1' "
+			  "-addext basicConstraints=critical,CA:TRUE -addext subjectAltName=DNS:mirror.customer.com "
+			  "-addext extendedKeyUsage=serverAuth 2>/dev/null"),
 		  0);
 	CHECK_MSG(pki_request_read(buf_str(&out), &r, &e) == 0, "%s", e.msg);
 	CHECK(str_eq(pki_request_name(r), STR("app1")));
@@ -355,7 +361,8 @@ TEST(a_name_that_is_none_is_not_proposed)
 	auto_buf out = BUF_INIT(1 << 20);
 	struct err e = ERR_INIT;
 	auto_ptr(pki_request) r = NULL;
-	CHECK_INT(openssl(&out, "openssl req -new -newkey ed25519 -nodes -keyout k -subj '/CN=..\\/etc' 2>/dev/null"), 0);
+	CHECK_INT(openssl(&out, "openssl req -new -newkey ed25519 -nodes -keyout k -subj '/CN=..\\/etc' 2>/dev/null"),
+		  0);
 	CHECK(pki_request_read(buf_str(&out), &r, &e) == 0);
 	CHECK_INT(pki_request_name(r).n, 0);
 }
@@ -363,9 +370,8 @@ TEST(a_name_that_is_none_is_not_proposed)
 TEST(names_of_hosts)
 {
 	static const char *const good[] = {"a", "mirror.customer.com", "10.0.0.1", "::1", "fe80::1", "a-b.c", "x2"};
-	static const char *const bad[] = {"",	   ".",	     "a.",	"a..b",	   "-a",   "a-",     "*.b",
-					  "a,DNS:b", "a b",    "a\nb",	"a_b",	   "300.1.2.3", "1.2.3", "a;b",
-					  "a/b",   "::1%eth0"};
+	static const char *const bad[] = {"",	 ".",	 "a.",	"a..b",	     "-a",    "a-",  "*.b", "a,DNS:b",
+					  "a b", "a\nb", "a_b", "300.1.2.3", "1.2.3", "a;b", "a/b", "::1%eth0"};
 	struct err e = ERR_INIT;
 	bool is_address;
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
@@ -418,7 +424,8 @@ TEST(the_message_names_all)
 	CHECK_MSG(strstr(e.msg, "it is for 'mirror.customer.com', '10.0.0.7'"), "%s", e.msg);
 	v.host = "mirror.customer.com";
 	CHECK(pki_verify(c, &v, now + 366 * day, &e) < 0);
-	CHECK_MSG(strstr(e.msg, "expired (good from 2026-11-17T") && strstr(e.msg, "here it is 2027-11-19"), "%s", e.msg);
+	CHECK_MSG(strstr(e.msg, "expired (good from 2026-11-17T") && strstr(e.msg, "here it is 2027-11-19"), "%s",
+		  e.msg);
 	CHECK(pki_verify(c, &v, now - 2 * day, &e) < 0);
 	CHECK_MSG(strstr(e.msg, "set this host's clock"), "%s", e.msg);
 	v.anchors = pki_cert_pem(other.cert, &arena);
@@ -499,7 +506,8 @@ TEST(an_announced_authority_is_trusted)
 		auto_buf said = BUF_INIT(1 << 20);
 		put("both.pem", both);
 		put("c.pem", pki_cert_pem(c, &arena));
-		CHECK_MSG(openssl(&said, "openssl verify -attime 1795090000 -CAfile both.pem c.pem") == 0, "%s", said.p);
+		CHECK_MSG(openssl(&said, "openssl verify -attime 1795090000 -CAfile both.pem c.pem") == 0, "%s",
+			  said.p);
 		free_ca(&old);
 		free_ca(&next);
 	}
@@ -512,8 +520,8 @@ TEST(an_authority_that_nobody_announced_is_not)
 	struct ca old = make_ca(PKI_EC_P256, NULL, now), evil = make_ca(PKI_EC_P256, NULL, now),
 		  third = make_ca(PKI_EC_P256, NULL, now);
 	struct str mine = pki_bundle_begin(old.cert, &arena), forged, chained;
-	struct str theirs = str_c(arena_printf(&arena, "%.*s%.*s", STR_ARG(mine),
-					       STR_ARG(pki_bundle_begin(evil.cert, &arena))));
+	struct str theirs =
+		str_c(arena_printf(&arena, "%.*s%.*s", STR_ARG(mine), STR_ARG(pki_bundle_begin(evil.cert, &arena))));
 	CHECK_INT(count(merge(mine, theirs, now)), 1);
 	/* announced by itself */
 	CHECK(pki_bundle_announce(mine, evil.cert, evil.key, evil.cert, &arena, &forged, &e) == 0);
