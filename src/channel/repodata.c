@@ -1,99 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * repodata.json (CEPs 15, 36, 42, 48) into an index builder, in one pass, through a window.
- *
- * The window holds at least one whole record. A record that does not end in it is begun again after the rest of it has
- * been brought in.
  */
 #include <stdlib.h>
 
 #include "channel/index_build.h"
-#include "channel/scan.h"
+#include "channel/window.h"
 
-enum {
-	WINDOW_BYTES = 512 << 10,
-	WINDOW_MAX = 64 << 20, /* one record, one string, info */
-	PROGRESS_BYTES = 8 << 20,
-};
 /* Up to here a timestamp counts seconds: in milliseconds it would be before 1978-01-11. */
 #define TIMESTAMP_SECONDS_MAX UINT64_C(253402300799)
-
-struct window {
-	struct istream *in;
-	char *buf;
-	size_t cap;
-	char *p, *end;
-	uint64_t base; /* offset of buf in the document */
-	bool eof;
-	struct progress *progress;
-	uint64_t reported;
-};
-
-static void window_release(struct window *w)
-{
-	free(w->buf);
-}
-#define auto_window cleanup_with(window_release) struct window
-
-/* Moves what is left to the front and reads more behind it. */
-static int window_fill(struct window *w, struct err *e)
-{
-	size_t left = (size_t)(w->end - w->p);
-	w->base += (uint64_t)(w->p - w->buf);
-	memmove(w->buf, w->p, left);
-	if (left > w->cap / 2) {
-		if (w->cap >= WINDOW_MAX)
-			return err_new(e, ERR_LIMIT, "%s: offset %llu: one record of more than %d MiB", w->in->name,
-				       (unsigned long long)w->base, WINDOW_MAX >> 20);
-		w->cap *= 2;
-		w->buf = xrealloc(w->buf, w->cap + SCAN_PAD);
-	}
-	ssize_t n = istream_read(w->in, w->buf + left, w->cap - left, e);
-	if (n < 0)
-		return -1;
-	w->eof = n == 0;
-	w->p = w->buf;
-	w->end = w->buf + left + n;
-	memset(w->end, '"', SCAN_PAD);
-	if (w->base - w->reported >= PROGRESS_BYTES) {
-		w->reported = w->base;
-		progress_send(w->progress,
-			      (struct progress_event){
-				      .kind = PROGRESS_UPDATE, .phase = "index", .id = w->in->name, .done = w->base});
-	}
-	return 0;
-}
-
-static int bad_at(struct window *w, const char *p, const char *what, struct err *e)
-{
-	return err_new(e, ERR_INPUT, "%s: offset %llu: %s", w->in->name,
-		       (unsigned long long)(w->base + (uint64_t)(p - w->buf)), what);
-}
-
-/* Something read strictly failed: the cause gets its place. */
-static int ctx_at(struct window *w, const char *p, struct err *e)
-{
-	return err_ctx(e, "%s: offset %llu", w->in->name, (unsigned long long)(w->base + (uint64_t)(p - w->buf)));
-}
-
-/* Runs fn over the window until it has what it needs. */
-typedef bool scan_fn(struct scan *s, void *ctx);
-static int window_scan(struct window *w, scan_fn *fn, void *ctx, struct err *e)
-{
-	for (;;) {
-		struct scan s = {.p = w->p, .end = w->end};
-		if (fn(&s, ctx)) {
-			w->p += s.p - w->p;
-			return 0;
-		}
-		if (s.rc == SCAN_BAD)
-			return bad_at(w, s.p, s.what, e);
-		if (w->eof)
-			return bad_at(w, w->end, "the file ends too early: it is truncated", e);
-		if (window_fill(w, e) < 0)
-			return -1;
-	}
-}
 
 /* -- records ----------------------------------------------------------------------------------------------------- */
 
@@ -373,12 +288,6 @@ static int take_entry(struct entry *en, struct err *e)
 	return take_record(en, &why) == 0 ? 0 : build_leave_out(en->b, en->key, &why, e);
 }
 
-static bool scan_open(struct scan *s, void *ctx)
-{
-	(void)ctx;
-	return scan_char(s, '{', "expected '{'");
-}
-
 static int read_records(struct window *w, struct index_builder *b, struct str v3_ext, struct err *e)
 {
 	struct entry en = {.b = b, .first = true, .v3_ext = v3_ext, .r.flags = v3_ext.n ? IX_V3 : 0};
@@ -391,87 +300,11 @@ static int read_records(struct window *w, struct index_builder *b, struct str v3
 			return 0;
 		en.first = false;
 		if (take_entry(&en, e) < 0)
-			return ctx_at(w, en.key.p, e);
+			return window_ctx_at(w, en.key.p, e);
 	}
 }
 
 /* -- the rest of the document ------------------------------------------------------------------------------------ */
-
-struct key_scan {
-	bool first, is_end;
-	struct str key;
-};
-
-/* The next key of an object with its colon, or its end. */
-static bool scan_key(struct scan *s, void *ctx)
-{
-	struct key_scan *k = ctx;
-	k->is_end = false;
-	if (scan_peek(s) == '}') {
-		s->p++;
-		k->is_end = true;
-		return true;
-	}
-	if (!k->first && !scan_char(s, ',', "expected ',' or '}'"))
-		return false;
-	return scan_string(s, &k->key) && scan_char(s, ':', "expected ':'");
-}
-
-static bool scan_one_value(struct scan *s, void *ctx)
-{
-	return scan_value(s, ctx);
-}
-
-/* A string, bracket or comma of a value that is skipped. */
-struct skip {
-	uint64_t depth;
-};
-static bool scan_skip(struct scan *s, void *ctx)
-{
-	struct skip *k = ctx;
-	struct str ignored;
-	const char *from = s->p;
-	while (s->p < s->end && s->p - from < WINDOW_BYTES / 4) {
-		char c = *s->p;
-		if (c == '"') {
-			const char *at = s->p;
-			if (!scan_string(s, &ignored)) {
-				s->p = at;
-				return at > from ? true : scan_more(s);
-			}
-			continue;
-		}
-		s->p++;
-		if (c == '{' || c == '[')
-			k->depth++;
-		else if ((c == '}' || c == ']') && --k->depth == 0)
-			return true;
-	}
-	return s->p > from ? true : scan_more(s);
-}
-
-static bool scan_start(struct scan *s, void *ctx)
-{
-	char *c = ctx;
-	*c = scan_peek(s);
-	return s->p < s->end ? true : scan_more(s);
-}
-
-static int skip_value(struct window *w, struct err *e)
-{
-	struct skip k = {0};
-	struct str ignored;
-	char c;
-	if (window_scan(w, scan_start, &c, e) < 0)
-		return -1;
-	if (c != '{' && c != '[')
-		return window_scan(w, scan_one_value, &ignored, e);
-	do {
-		if (window_scan(w, scan_skip, &k, e) < 0)
-			return -1;
-	} while (k.depth > 0);
-	return 0;
-}
 
 struct removed_scan {
 	bool first, is_end, escaped;
@@ -514,7 +347,7 @@ static int read_removed(struct window *w, struct index_builder *b, struct err *e
 			return 0;
 		r.first = false;
 		if (plain(&a, r.fn, r.escaped, &fn, e) < 0 || build_removed(b, fn, e) < 0)
-			return ctx_at(w, r.fn.p, e);
+			return window_ctx_at(w, r.fn.p, e);
 	}
 }
 
@@ -571,8 +404,8 @@ static int read_info(struct window *w, struct index_builder *b, struct err *e)
 	if (window_scan(w, scan_one_value, &text, e) < 0)
 		return -1;
 	if (text.p[0] != '{')
-		return bad_at(w, text.p, "'info' is not an object", e);
-	return info_json(b, text, e) < 0 ? ctx_at(w, text.p, e) : 0;
+		return window_bad_at(w, text.p, "'info' is not an object", e);
+	return info_json(b, text, e) < 0 ? window_ctx_at(w, text.p, e) : 0;
 }
 
 static int read_version(struct window *w, struct err *e)
@@ -584,7 +417,7 @@ static int read_version(struct window *w, struct err *e)
 	if (str_eq(text, STR("null")))
 		return 0;
 	if (!str_to_u64(text, &v))
-		return bad_at(w, text.p, "'repodata_version' is not a number", e);
+		return window_bad_at(w, text.p, "'repodata_version' is not a number", e);
 	if (v <= 2)
 		return 0;
 	return err_new(e, ERR_UNSUPPORTED, "%s: repodata_version %llu is newer than this program, which reads 1 and 2",
@@ -606,7 +439,7 @@ static int read_v3(struct window *w, struct index_builder *b, struct err *e)
 		bool conda = str_eq(k.key, STR("conda"));
 		int rc = conda || str_eq(k.key, STR("tar.bz2"))
 				 ? read_records(w, b, conda ? STR("conda") : STR("tar.bz2"), e)
-				 : skip_value(w, e);
+				 : window_skip_value(w, e);
 		if (rc < 0)
 			return -1;
 	}
@@ -624,19 +457,7 @@ static int read_member(struct window *w, struct index_builder *b, struct str key
 		return read_v3(w, b, e);
 	if (str_eq(key, STR("repodata_version")))
 		return read_version(w, e);
-	return skip_value(w, e);
-}
-
-static int skip_space(struct window *w, struct err *e)
-{
-	for (;;) {
-		while (w->p < w->end && (*w->p == ' ' || *w->p == '\n' || *w->p == '\r' || *w->p == '\t'))
-			w->p++;
-		if (w->p < w->end || w->eof)
-			return 0;
-		if (window_fill(w, e) < 0)
-			return -1;
-	}
+	return window_skip_value(w, e);
 }
 
 static int read_document(struct window *w, struct index_builder *b, struct err *e)
@@ -653,22 +474,20 @@ static int read_document(struct window *w, struct index_builder *b, struct err *
 		if (read_member(w, b, k.key, e) < 0)
 			return -1;
 	}
-	if (skip_space(w, e) < 0)
+	if (window_skip_space(w, e) < 0)
 		return -1;
-	return w->p == w->end ? 0 : bad_at(w, w->p, "more text after the end of the document", e);
+	return w->p == w->end ? 0 : window_bad_at(w, w->p, "more text after the end of the document", e);
 }
 
 int index_builder_json(struct index_builder *b, struct istream *in, struct progress *p, struct err *e)
 {
-	auto_window w = {.in = in, .cap = WINDOW_BYTES, .progress = p};
-	w.buf = xmalloc(w.cap + SCAN_PAD);
-	w.p = w.end = w.buf;
-	memset(w.end, '"', SCAN_PAD);
-	if (skip_space(&w, e) < 0)
+	auto_window w = {0};
+	window_init(&w, in, p);
+	if (window_skip_space(&w, e) < 0)
 		return -1;
 	if (w.p == w.end)
 		return 0; /* an empty file is an empty channel (CEP 36) */
 	if (*w.p != '{')
-		return bad_at(&w, w.p, "this is no repodata: expected '{'; check the channel's address", e);
+		return window_bad_at(&w, w.p, "this is no repodata: expected '{'; check the channel's address", e);
 	return read_document(&w, b, e);
 }
