@@ -158,6 +158,11 @@ int channel_walk_next(struct channel_walk *w, channel_item_fn *fn, void *ctx, st
 	return w->kind->walk_next(w, fn, ctx, e);
 }
 
+bool channel_walk_leads_away(const struct channel_walk *w)
+{
+	return w->leads_away;
+}
+
 void channel_walk_free(struct channel_walk *w)
 {
 	if (w)

@@ -27,6 +27,7 @@ struct channel_kind {
 };
 struct channel_walk {
 	const struct channel_kind *kind;
+	bool leads_away; /* channel_walk_leads_away */
 };
 
 extern const struct channel_kind kind_conda, kind_deb;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Channels of conda packages: <subdir>/repodata.json and what is beside it (CEP 15, 16, 26). */
-#include "channel/kind.h"
+#include "channel/conda.h"
 
 static const char *const pointers[] = {
 	"repodata.json",
@@ -50,5 +50,10 @@ const struct channel_kind kind_conda = {
 	.name = "conda",
 	.marks = "noarch/repodata.json */repodata.json */repodata.json.zst */repodata_shards.msgpack.zst",
 	.file = conda_file,
+	.walk_new = conda_walk_new,
+	.walk_next = conda_walk_next,
+	.walk_free = conda_walk_free,
 	.publish = conda_publish,
+	.rewrite = conda_rewrite,
+	.remove = conda_remove,
 };

@@ -253,16 +253,8 @@ static int put_more(int dir, struct str text, struct str subdir, bool shards, st
 	return 0;
 }
 
-static int put_repodata(int dir, struct repodata *r, struct str subdir, bool shards, struct progress *p, struct err *e)
+int publish_repodata(int dir, struct str text, struct str subdir, bool shards, struct progress *p, struct err *e)
 {
-	auto_buf b = BUF_INIT(REPODATA_MAX), old = BUF_INIT(REPODATA_MAX);
-	struct err ignored = ERR_INIT;
-	repodata_write(r, subdir, &b);
-	if (b.overflow)
-		return err_new(e, ERR_LIMIT, "repodata.json would exceed %d MiB", REPODATA_MAX >> 20);
-	if (fs_read(dir, "repodata.json", &old, &ignored) == 0 && str_eq(buf_str(&old), buf_str(&b)) &&
-	    fs_exists(dir, "repodata.json.zst") && (!shards || fs_exists(dir, PUBLISH_SHARDS)))
-		return 0;
 	shards |= fs_exists(dir, PUBLISH_SHARDS);
 	for (size_t i = 0; i < sizeof(outdated) / sizeof(outdated[0]); i++) {
 		if (!fs_exists(dir, outdated[i]))
@@ -275,11 +267,23 @@ static int put_repodata(int dir, struct repodata *r, struct str subdir, bool sha
 						   .id = outdated[i],
 						   .text = "removed: it would tell of the channel as it was before"});
 	}
-	if (put_more(dir, buf_str(&b), subdir, shards, e) < 0 ||
-	    publish_packed(dir, "repodata.json.zst", buf_str(&b), e) < 0)
+	if (put_more(dir, text, subdir, shards, e) < 0 || publish_packed(dir, "repodata.json.zst", text, e) < 0)
 		return -1;
 	/* last: as long as it is the old one, publishing again makes all of them anew */
-	return fs_replace(dir, "repodata.json", b.p, b.n, FS_REPLACE_SYNC, e);
+	return fs_replace(dir, "repodata.json", text.p, text.n, FS_REPLACE_SYNC, e);
+}
+
+static int put_repodata(int dir, struct repodata *r, struct str subdir, bool shards, struct progress *p, struct err *e)
+{
+	auto_buf b = BUF_INIT(REPODATA_MAX), old = BUF_INIT(REPODATA_MAX);
+	struct err ignored = ERR_INIT;
+	repodata_write(r, subdir, &b);
+	if (b.overflow)
+		return err_new(e, ERR_LIMIT, "repodata.json would exceed %d MiB", REPODATA_MAX >> 20);
+	if (fs_read(dir, "repodata.json", &old, &ignored) == 0 && str_eq(buf_str(&old), buf_str(&b)) &&
+	    fs_exists(dir, "repodata.json.zst") && (!shards || fs_exists(dir, PUBLISH_SHARDS)))
+		return 0;
+	return publish_repodata(dir, buf_str(&b), subdir, shards, p, e);
 }
 
 /* -- packages ---------------------------------------------------------------------------------------------------- */

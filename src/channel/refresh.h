@@ -70,6 +70,13 @@ struct shard_index *shard_index_parse(struct buf *text, const char *where, struc
 struct shard_index *shard_index_read(int dir_fd, const char *name, struct err *e); /* of a packed file */
 /* The digests of its shards one after the other, in no order; NULL behind the last. *at begins as NULL. */
 const uint8_t *shard_index_next(const struct shard_index *x, struct map_slot **at);
+/* Where the shards lie, and where the packages do: as published; "": beside the index. */
+struct str shard_index_base(const struct shard_index *x);
+struct str shard_index_packages(const struct shard_index *x);
+/* The index with packages and shards beside it, wherever the one read has them. Both unpacked. */
+int shard_index_localize(struct str text, const char *where, struct buf *to, struct err *e);
+/* A packed file's bytes, appended; ERR_LIMIT past the buffer's maximum. */
+int shard_unpack(struct str packed, const char *name, struct buf *to, struct err *e);
 void shard_index_free(struct shard_index *x);
 DEFINE_AUTO(struct shard_index *, shard_index, shard_index_free);
 int source_lock(struct source *s, struct err *e);

@@ -129,7 +129,7 @@ static int read_shard_index(struct shard_index *x, const char *where, struct err
 	return more;
 }
 
-static int unpack(struct str packed, const char *name, struct buf *to, struct err *e)
+int shard_unpack(struct str packed, const char *name, struct buf *to, struct err *e)
 {
 	auto_ptr(istream) in = istream_zstd(istream_mem(packed, name));
 	for (;;) {
@@ -156,7 +156,7 @@ struct shard_index *shard_index_parse(struct buf *text, const char *where, struc
 struct shard_index *shard_index_read(int dir_fd, const char *name, struct err *e)
 {
 	auto_buf packed = BUF_INIT(INDEX_PACKED_MAX), text = BUF_INIT(INDEX_UNPACKED_MAX);
-	if (fs_read(dir_fd, name, &packed, e) < 0 || unpack(buf_str(&packed), name, &text, e) < 0)
+	if (fs_read(dir_fd, name, &packed, e) < 0 || shard_unpack(buf_str(&packed), name, &text, e) < 0)
 		return NULL;
 	return shard_index_parse(&text, name, e);
 }
@@ -165,6 +165,83 @@ const uint8_t *shard_index_next(const struct shard_index *x, struct map_slot **a
 {
 	*at = map_next(&x->names, *at);
 	return *at ? (const uint8_t *)(uintptr_t)(*at)->value : NULL;
+}
+
+struct str shard_index_base(const struct shard_index *x)
+{
+	return x->shards_base_url.n ? x->shards_base_url : STR("");
+}
+
+struct str shard_index_packages(const struct shard_index *x)
+{
+	return str_eq(x->base_url, STR("./")) ? STR("") : x->base_url;
+}
+
+/* -- a copy of an index, for a mirror ------------------------------------------------------------------------------ */
+
+static void put_raw(struct buf *b, const char *p, size_t n)
+{
+	buf_put(b, p, n);
+}
+
+static void put_big_map(struct buf *b, uint32_t n)
+{
+	const char head[5] = {(char)0xdf, (char)(n >> 24), (char)(n >> 16), (char)(n >> 8), (char)n};
+	put_raw(b, head, sizeof(head));
+}
+
+static bool is_address(struct str key)
+{
+	return str_eq(key, STR("base_url")) || str_eq(key, STR("shards_base_url"));
+}
+
+/* The pairs of info but addresses, as they stand, and these as they are here. */
+static int copy_info(struct mp *m, struct buf *to, struct err *e)
+{
+	uint32_t n, others = 0;
+	struct str key;
+	int rc;
+	auto_buf kept = BUF_INIT(INDEX_UNPACKED_MAX);
+	if (mp_map(m, &n, e) < 0)
+		return -1;
+	for (const uint8_t *from = m->p; (rc = mp_key(m, &n, &key, e)) > 0; from = m->p) {
+		if (mp_skip(m, e) < 0)
+			return -1;
+		if (is_address(key))
+			continue;
+		put_raw(&kept, (const char *)from, (size_t)(m->p - from));
+		others++;
+	}
+	if (rc < 0)
+		return -1;
+	put_big_map(to, others + 2);
+	buf_put_str(to, buf_str(&kept));
+	buf_put_c(to, "\xa8"
+		      "base_url\xa0\xaf"
+		      "shards_base_url\xa9"
+		      "./shards/");
+	return 0;
+}
+
+int shard_index_localize(struct str text, const char *where, struct buf *to, struct err *e)
+{
+	struct mp m = mp_of(text, where);
+	uint32_t n;
+	struct str key;
+	int rc;
+	if (mp_map(&m, &n, e) < 0)
+		return -1;
+	put_big_map(to, n);
+	for (const uint8_t *from = m.p; (rc = mp_key(&m, &n, &key, e)) > 0; from = m.p) {
+		bool info = str_eq(key, STR("info"));
+		if (info)
+			put_raw(to, (const char *)from, (size_t)(m.p - from));
+		if ((info ? copy_info(&m, to, e) : mp_skip(&m, e)) < 0)
+			return -1;
+		if (!info)
+			put_raw(to, (const char *)from, (size_t)(m.p - from));
+	}
+	return rc;
 }
 
 static int load_shard_index(struct source *s, struct err *e)
@@ -396,7 +473,7 @@ static int add_shard(struct walk *w, struct source *s, struct str name, struct e
 		return err_new(e, ERR_VERIFY, "held shard of '%.*s' was damaged and has been removed; try again",
 			       STR_ARG(name));
 	}
-	if (unpack(buf_str(&packed), path, &text, e) < 0 ||
+	if (shard_unpack(buf_str(&packed), path, &text, e) < 0 ||
 	    index_builder_shard(s->builder, name, buf_str(&text), e) < 0)
 		return err_ctx(e, "channel '%.*s/%s'", STR_ARG(s->channel->shown), s->sub);
 	return 0;
