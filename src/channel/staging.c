@@ -34,6 +34,7 @@ void staging_release(struct staging *t)
 		(void)fs_remove_tree(t->dir, STAGE, &ignored);
 	vec_release(&t->file);
 	vec_release(&t->text);
+	vec_release(&t->pointer);
 	vec_release(&t->dropped);
 	arena_release(&t->arena);
 	cleanup_fd(&t->dir);
@@ -49,15 +50,33 @@ static const char *folder_of(struct arena *a, const char *path)
 	return slash < 0 ? "." : arena_strdup(a, str_head(str_c(path), (size_t)slash));
 }
 
+static size_t staged(const struct staging *t)
+{
+	return t->file.n + t->text.n + t->pointer.n;
+}
+
+static int make_folder(struct staging *t, const char *path, struct err *e)
+{
+	const char *folder = folder_of(&t->arena, path);
+	return !fs_exists(t->dir, folder) ? fs_mkdirs(t->dir, folder, 0755, e) : 0;
+}
+
+/* An entry of the stage, whose path is told now or, NULL, later. */
+static int add(struct staging *t, struct staged_file_vec *v, const char *path, struct staged_file *ret, struct err *e)
+{
+	if ((staged(t) == 0 && fs_mkdirs(t->dir, STAGE, 0755, e) < 0) || (path && make_folder(t, path, e) < 0))
+		return -1;
+	ret->path = path ? arena_strdup(&t->arena, str_c(path)) : NULL;
+	ret->tmp = arena_printf(&t->arena, STAGE "/%c%zu", v == &t->file ? 'f' : v == &t->text ? 't' : 'p', v->n);
+	return 0;
+}
+
 /* A new file in the stage, open; it will be at `path`. */
 static int stage(struct staging *t, struct staged_file_vec *v, const char *path, struct err *e)
 {
-	const char *folder = folder_of(&t->arena, path);
-	struct staged_file s = {.path = arena_strdup(&t->arena, str_c(path))};
-	if ((t->file.n + t->text.n == 0 && fs_mkdirs(t->dir, STAGE, 0755, e) < 0) ||
-	    (!fs_exists(t->dir, folder) && fs_mkdirs(t->dir, folder, 0755, e) < 0))
+	struct staged_file s = {0};
+	if (add(t, v, path, &s, e) < 0)
 		return -1;
-	s.tmp = arena_printf(&t->arena, STAGE "/%c%zu", v == &t->file ? 'f' : 't', v->n);
 	int fd = sys_openat(t->dir, s.tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_sys(e, "create '%s/%s'", t->folder, s.tmp);
@@ -130,7 +149,7 @@ int staging_read(int dir, const char *path, struct buf *b, struct err *e)
 	return -1;
 }
 
-int staging_put_text(struct staging *t, const char *path, struct str text, struct err *e)
+static int put_text(struct staging *t, struct staged_file_vec *v, const char *path, struct str text, struct err *e)
 {
 	auto_buf old = BUF_INIT(text.n);
 	struct err ignored = ERR_INIT;
@@ -138,8 +157,39 @@ int staging_put_text(struct staging *t, const char *path, struct str text, struc
 		return 0;
 	if (t->dry_run)
 		return 1;
-	auto_fd out = stage(t, &t->text, path, e);
+	auto_fd out = stage(t, v, path, e);
 	return out < 0 || fs_write_all(out, text.p, text.n, path, e) < 0 ? -1 : 1;
+}
+
+int staging_put_text(struct staging *t, const char *path, struct str text, struct err *e)
+{
+	return put_text(t, &t->text, path, text, e);
+}
+
+int staging_put_pointer(struct staging *t, const char *path, struct str text, struct err *e)
+{
+	return put_text(t, &t->pointer, path, text, e);
+}
+
+int staging_begin(struct staging *t, size_t *ret_n, struct err *e)
+{
+	*ret_n = t->text.n;
+	return stage(t, &t->text, NULL, e);
+}
+
+int staging_name(struct staging *t, size_t n, const char *path, struct err *e)
+{
+	t->text.v[n].path = arena_strdup(&t->arena, str_c(path));
+	return make_folder(t, path, e);
+}
+
+int staging_link(struct staging *t, const char *path, const char *of, struct err *e)
+{
+	struct staged_file s = {.of = arena_strdup(&t->arena, str_c(of))};
+	if (add(t, &t->text, path, &s, e) < 0)
+		return -1;
+	vec_push(&t->text, s);
+	return 0;
 }
 
 void staging_drop(struct staging *t, const char *path)
@@ -154,10 +204,27 @@ static int sync_all(struct staging *t, struct err *e)
 	return sys_syncfs(t->dir) < 0 ? err_sys(e, "sync '%s'", t->folder) : 0;
 }
 
+static int link_or_copy(struct staging *t, const struct staged_file *s, struct err *e)
+{
+	if (sys_linkat(t->dir, s->of, t->dir, s->tmp, 0) == 0)
+		return 0;
+	if (errno != EPERM && errno != EMLINK && errno != EOPNOTSUPP && errno != ENOSYS)
+		return err_sys(e, "link '%s/%s'", t->folder, s->of);
+	auto_fd in = openat(t->dir, s->of, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	auto_fd out = sys_openat(t->dir, s->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (in < 0 || out < 0)
+		return err_sys(e, "copy '%s/%s'", t->folder, s->of);
+	if (copy_bytes(in, out, s->of, e) < 0)
+		return -1;
+	return sys_fsync(out) < 0 ? err_sys(e, "sync '%s/%s'", t->folder, s->tmp) : 0;
+}
+
 static int place(struct staging *t, const struct staged_file_vec *v, struct err *e)
 {
 	vec_foreach(s, v)
-		if (sys_renameat(t->dir, s->tmp, t->dir, s->path) < 0)
+		if (s->path && s->of && link_or_copy(t, s, e) < 0)
+			return -1;
+		else if (s->path && sys_renameat(t->dir, s->tmp, t->dir, s->path) < 0)
 			return err_sys(e, "put '%s/%s' in place", t->folder, s->path);
 	return 0;
 }
@@ -176,15 +243,17 @@ int staging_commit(struct staging *t, struct err *e)
 {
 	if (t->dir < 0 || t->dry_run)
 		return 0;
-	bool any = t->file.n + t->text.n > 0;
+	bool any = staged(t) > 0;
 	if ((any && sync_all(t, e) < 0) || place(t, &t->file, e) < 0 || (t->file.n && sync_all(t, e) < 0) ||
-	    place(t, &t->text, e) < 0 || (any && sync_all(t, e) < 0))
+	    place(t, &t->text, e) < 0 || (t->text.n && sync_all(t, e) < 0) || place(t, &t->pointer, e) < 0 ||
+	    (t->pointer.n && sync_all(t, e) < 0))
 		return -1;
 	vec_foreach(s, &t->dropped)
 		if (remove_file(t, s->path, e) < 0)
 			return -1;
 	vec_clear(&t->file);
 	vec_clear(&t->text);
+	vec_clear(&t->pointer);
 	vec_clear(&t->dropped);
 	return any ? fs_remove_tree(t->dir, STAGE, e) : 0;
 }

@@ -102,6 +102,11 @@ const struct pkg_scheme *pkg_scheme_find(struct str name); /* NULL where there i
 int pkg_version_check(struct str version, struct err *e);
 extern const struct pkg_scheme pkg_conda;
 
+/* Debian's order of versions (Policy 5.6.12): <0, 0, >0. Any two texts have one. */
+int pkg_deb_version_cmp(struct str a, struct str b);
+/* "[EPOCH:]UPSTREAM[-REVISION]" of the characters that dpkg takes, at most 256. */
+int pkg_deb_version_check(struct str version, struct err *e);
+
 /* What other modules ask of a spec. */
 struct str spec_name(const struct spec *s);    /* lower case; STR_NONE where it is a pattern or "*" */
 struct str spec_channel(const struct spec *s); /* as written, without subdir; STR_NONE where absent */

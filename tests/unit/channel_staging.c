@@ -94,3 +94,34 @@ TEST(a_dry_run_writes_nothing)
 	CHECK_INT(staging_commit(&t, &e), 0);
 	CHECK(!fs_exists(AT_FDCWD, folder));
 }
+
+TEST(streams_links_and_pointers)
+{
+	auto_free char *folder = xstrdup(in_tmp("c"));
+	auto_staging t = STAGING_INIT;
+	size_t n;
+	CHECK_INT(staging_open(&t, folder, false, &e), 0);
+	CHECK_INT(staging_put_pointer(&t, "Release", STR("pointer"), &e), 1);
+	auto_fd fd = staging_begin(&t, &n, &e);
+	CHECK(fd >= 0);
+	CHECK_INT(write(fd, "text", 4), 4);
+	CHECK_INT(staging_name(&t, n, "by-hash/abc", &e), 0);
+	CHECK_INT(staging_link(&t, "a/Packages", "by-hash/abc", &e), 0);
+	auto_fd unnamed = staging_begin(&t, &n, &e);
+	CHECK(unnamed >= 0); /* never named: gone */
+	CHECK(!read_back("c/Release"));
+	CHECK_INT(staging_commit(&t, &e), 0);
+	auto_free char *pointer = read_back("c/Release"), *by_hash = read_back("c/by-hash/abc"),
+		       *link = read_back("c/a/Packages");
+	CHECK_STR(pointer, "pointer");
+	CHECK_STR(by_hash, "text");
+	CHECK_STR(link, "text");
+	/* once more: what is a link already stays one */
+	CHECK_INT(staging_link(&t, "a/Packages", "by-hash/abc", &e), 0);
+	CHECK_INT(staging_commit(&t, &e), 0);
+	struct stat x, y;
+	CHECK_INT(stat(in_tmp("c/by-hash/abc"), &x), 0);
+	CHECK_INT(stat(in_tmp("c/a/Packages"), &y), 0);
+	CHECK_INT(x.st_ino, y.st_ino);
+	CHECK_INT(x.st_nlink, 2);
+}
