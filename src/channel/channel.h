@@ -249,7 +249,7 @@ int channel_publish(const char *folder, const char *const *files, size_t n, cons
 /*
  * What must be known of a channel to serve it and to follow it, whatever its ecosystem: a channel is a tree of files below
  * one root, which a plain web server could serve as it is. A kind is a row of a table (kind.h) with a file of its own:
- * conda, deb, rpm, pypi, opam.
+ * conda, deb, rpm, pypi, opam, and takeout (recipes).
  *
  *	k = channel_kind(STR("deb"))				NULL: there is none of that name
  *	channel_kind_file(k, path)				what a path can be, by its name alone
@@ -387,3 +387,19 @@ int channel_kind_rewrite(const struct channel_kind *k, int from_fd, const struct
 enum channel_removal { CHANNEL_YANK, CHANNEL_DROP };
 int channel_kind_remove(const struct channel_kind *k, const char *folder, const struct str *paths, size_t n,
 			enum channel_removal how, struct str reason, const struct channel_make_opts *o, struct err *e);
+
+/* == 7. recipes (kind "takeout") ================================================================================== */
+/* What takeout.json lists (doc/formats/takeout.md): hostile input. Views point into the arena. */
+struct channel_takeout_file {
+	struct str path;
+	uint64_t size;
+	uint8_t sha256[SHA256_SIZE];
+};
+struct channel_takeout {
+	struct channel_takeout_file recipe, notes; /* notes.path empty: it has none */
+	struct str platform;			   /* empty: for any */
+	struct str disabled;			   /* why it is not offered any more; empty: it is */
+	int64_t released_ms;
+};
+int channel_takeout_read(struct arena *a, struct str text, const char *where, struct channel_takeout **ret,
+			 size_t *ret_n, struct err *e);
