@@ -70,8 +70,8 @@ static int insert_code(struct mirror_clients *c, struct code *code, const struct
 		       now_ms, until_ms, (int64_t)MIRROR_CODE_TRIES);
 }
 
-int mirror_code_new(struct mirror_clients *c, const struct mirror_code_opts *o, struct arena *a, struct mirror_code *ret,
-		    struct err *e)
+int mirror_code_new(struct mirror_clients *c, const struct mirror_code_opts *o, struct arena *a,
+		    struct mirror_code *ret, struct err *e)
 {
 	struct code code;
 	uint8_t pin[SHA256_SIZE];
@@ -114,7 +114,8 @@ static void asked_release(struct asked *q)
 }
 
 /* Good words for the other side; 1: this is the reply, and nothing is left to do. */
-__attribute__((format(printf, 4, 5))) static int refuse(struct asked *q, int status, const char *word, const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static int refuse(struct asked *q, int status, const char *word, const char *fmt,
+							...)
 {
 	auto_buf text = BUF_INIT(ERR_MSG_SIZE);
 	auto_buf b = BUF_INIT(ERR_MSG_SIZE * 8);
@@ -173,8 +174,8 @@ static bool is_machine(struct str s)
 	bool ok = s.n && s.n <= MACHINE_MAX;
 	for (size_t i = 0; ok && i < s.n; i++) {
 		char c = s.p[i];
-		ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
-		     c == '_' || c == ':';
+		ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+		     c == '-' || c == '_' || c == ':';
 	}
 	return ok;
 }
@@ -189,12 +190,13 @@ static int read_body(struct asked *q, struct str body, bool first_time)
 		return refuse(q, 413, "too-large", "more than %d bytes", MIRROR_CALL_MAX);
 	const struct json *j = json_parse(q->a, body, "request", &e);
 	if (!j || json_get_str(j, "request", &csr, &e) < 0 ||
-	    (first_time && (json_get_str(j, "code", &q->code, &e) < 0 || json_get_str(j, "machine", &q->machine, &e) < 0 ||
-			    json_opt_str(j, "name", &q->name, &e) < 0)))
+	    (first_time &&
+	     (json_get_str(j, "code", &q->code, &e) < 0 || json_get_str(j, "machine", &q->machine, &e) < 0 ||
+	      json_opt_str(j, "name", &q->name, &e) < 0)))
 		return refuse(q, 400, "malformed", "%s", e.msg);
 	if (first_time && !is_machine(q->machine))
-		return refuse(q, 400, "malformed",
-			      "'machine' needs 1 to %d letters, digits, '.', '-', '_', ':'", MACHINE_MAX);
+		return refuse(q, 400, "malformed", "'machine' needs 1 to %d letters, digits, '.', '-', '_', ':'",
+			      MACHINE_MAX);
 	if (q->name.n && pki_name_check(q->name, &e) < 0)
 		return refuse(q, 400, "bad-name", "%s", e.msg);
 	if (pki_request_read(csr, &q->request, &e) < 0)
@@ -233,8 +235,9 @@ static int issue(struct asked *q, int64_t client, struct str replaces, struct is
 	return sql_run(c->db, e,
 		       "INSERT INTO certificate (serial, client, fingerprint, key, authority, pem, issued_ms,"
 		       " not_before_ms, not_after_ms, replaces) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-		       "sissssiiis", i.serial, client, str_c(fingerprint), str_c(q->key), str_c(c->authority.fingerprint),
-		       x->pem, q->now_ms, i.not_before_ms, i.not_after_ms, replaces) < 0
+		       "sissssiiis", i.serial, client, str_c(fingerprint), str_c(q->key),
+		       str_c(c->authority.fingerprint), x->pem, q->now_ms, i.not_before_ms, i.not_after_ms,
+		       replaces) < 0
 		       ? -1
 		       : clients_revoke_all(c, client, i.serial, replaces, q->now_ms, e);
 }
@@ -243,10 +246,11 @@ static int issue(struct asked *q, int64_t client, struct str replaces, struct is
 static int issued_before(struct asked *q, int64_t client, struct str replaces, struct issued *x, struct err *e)
 {
 	auto_ptr(sql_query) s = NULL;
-	if (sql_prepare(q->c->db,
-			"SELECT pem, not_before_ms, not_after_ms FROM certificate WHERE client = ?1 AND key = ?2 AND"
-			" revoked_ms = 0 AND not_after_ms > ?3 AND replaces = ?4 AND authority = ?5 ORDER BY not_after_ms DESC",
-			&s, e) < 0)
+	if (sql_prepare(
+		    q->c->db,
+		    "SELECT pem, not_before_ms, not_after_ms FROM certificate WHERE client = ?1 AND key = ?2 AND"
+		    " revoked_ms = 0 AND not_after_ms > ?3 AND replaces = ?4 AND authority = ?5 ORDER BY not_after_ms DESC",
+		    &s, e) < 0)
 		return -1;
 	sql_bind_int(s, 1, client);
 	sql_bind_str(s, 2, str_c(q->key));
@@ -277,9 +281,10 @@ struct client_row {
 static int find_code(struct asked *q, uint32_t number, struct code_row *ret, struct err *e)
 {
 	auto_ptr(sql_query) s = NULL;
-	if (sql_prepare(q->c->db,
-			"SELECT secret, name, grp, until_ms, tries_left, used_ms, client FROM enroll_code WHERE number = ?1", &s,
-			e) < 0)
+	if (sql_prepare(
+		    q->c->db,
+		    "SELECT secret, name, grp, until_ms, tries_left, used_ms, client FROM enroll_code WHERE number = ?1",
+		    &s, e) < 0)
 		return -1;
 	sql_bind_int(s, 1, number);
 	int rc = sql_step(s, e);
@@ -318,7 +323,8 @@ static int has_key(struct asked *q, const struct client_row *r, struct err *e)
 	auto_ptr(sql_query) s = NULL;
 	if (!r->id || r->revoked_ms)
 		return 0;
-	if (sql_prepare(q->c->db, "SELECT 1 FROM certificate WHERE client = ?1 AND key = ?2 AND revoked_ms = 0", &s, e) < 0)
+	if (sql_prepare(q->c->db, "SELECT 1 FROM certificate WHERE client = ?1 AND key = ?2 AND revoked_ms = 0", &s,
+			e) < 0)
 		return -1;
 	sql_bind_int(s, 1, r->id);
 	sql_bind_str(s, 2, str_c(q->key));
@@ -339,9 +345,10 @@ static int check_code(struct asked *q, const struct code *code, struct code_row 
 		    (int64_t)code->number) < 0)
 		return -1;
 	if (!same || row->tries_left <= 0)
-		return refuse(q, 403, "bad-code",
-			      "this code is not known here, or was tried too often; the mirror's operator can make another one "
-			      "('slipway mirror enroll')");
+		return refuse(
+			q, 403, "bad-code",
+			"this code is not known here, or was tried too often; the mirror's operator can make another one "
+			"('slipway mirror enroll')");
 	return 0;
 }
 
@@ -365,20 +372,23 @@ static int check_use(struct asked *q, const struct code_row *row, struct client_
 		by_name = by_machine;
 	}
 	if (by_name.id && by_machine.id && by_name.id != by_machine.id)
-		return refuse(q, 409, "name-taken",
-			      "'%.*s' is another machine, and this one is enrolled as '%.*s': revoke and remove one of them on "
-			      "the mirror",
-			      STR_ARG(name), STR_ARG(by_machine.name));
+		return refuse(
+			q, 409, "name-taken",
+			"'%.*s' is another machine, and this one is enrolled as '%.*s': revoke and remove one of them on "
+			"the mirror",
+			STR_ARG(name), STR_ARG(by_machine.name));
 	if (by_name.id && !by_machine.id && !bound)
-		return refuse(q, 409, "name-taken",
-			      "'%.*s' is another machine: choose a name with --name, or, if this one takes its place, ask for a "
-			      "code that is made for it ('slipway mirror enroll --name %.*s')",
-			      STR_ARG(name), STR_ARG(name));
+		return refuse(
+			q, 409, "name-taken",
+			"'%.*s' is another machine: choose a name with --name, or, if this one takes its place, ask for a "
+			"code that is made for it ('slipway mirror enroll --name %.*s')",
+			STR_ARG(name), STR_ARG(name));
 	if (by_machine.id && !same_key && !(bound && by_name.id == by_machine.id))
-		return refuse(q, 409, "machine-known",
-			      "this machine is enrolled as '%.*s' with another key: ask for a code that is made for it ('slipway "
-			      "mirror enroll --name %.*s')",
-			      STR_ARG(by_machine.name), STR_ARG(by_machine.name));
+		return refuse(
+			q, 409, "machine-known",
+			"this machine is enrolled as '%.*s' with another key: ask for a code that is made for it ('slipway "
+			"mirror enroll --name %.*s')",
+			STR_ARG(by_machine.name), STR_ARG(by_machine.name));
 	*r = by_machine.id ? by_machine : by_name;
 	r->name = name;
 	return 0;
@@ -387,10 +397,11 @@ static int check_use(struct asked *q, const struct code_row *row, struct client_
 static int put_record(struct asked *q, struct client_row *r, const struct code_row *row, struct err *e)
 {
 	if (r->id)
-		return sql_run(q->c->db, e,
-			       "UPDATE client SET name = ?2, machine = ?3, grp = ?4, enrolled_ms = ?5, revoked_ms = 0, reason = ''"
-			       " WHERE id = ?1",
-			       "isssi", r->id, r->name, q->machine, row->group, q->now_ms);
+		return sql_run(
+			q->c->db, e,
+			"UPDATE client SET name = ?2, machine = ?3, grp = ?4, enrolled_ms = ?5, revoked_ms = 0, reason = ''"
+			" WHERE id = ?1",
+			"isssi", r->id, r->name, q->machine, row->group, q->now_ms);
 	if (sql_run(q->c->db, e, "INSERT INTO client (name, machine, grp, enrolled_ms) VALUES (?1, ?2, ?3, ?4)", "sssi",
 		    r->name, q->machine, row->group, q->now_ms) < 0)
 		return -1;
@@ -456,10 +467,11 @@ static int find_shown(struct asked *q, const uint8_t *fingerprint, struct shown 
 	auto_ptr(sql_query) s = NULL;
 	char hex[SHA256_HEX_SIZE];
 	hex_encode(fingerprint, SHA256_SIZE, hex);
-	if (sql_prepare(q->c->db,
-			"SELECT x.serial, x.authority, c.name, c.grp, c.id, x.not_before_ms, x.not_after_ms, x.revoked_ms,"
-			" c.revoked_ms FROM certificate x JOIN client c ON c.id = x.client WHERE x.fingerprint = ?1",
-			&s, e) < 0)
+	if (sql_prepare(
+		    q->c->db,
+		    "SELECT x.serial, x.authority, c.name, c.grp, c.id, x.not_before_ms, x.not_after_ms, x.revoked_ms,"
+		    " c.revoked_ms FROM certificate x JOIN client c ON c.id = x.client WHERE x.fingerprint = ?1",
+		    &s, e) < 0)
 		return -1;
 	sql_bind_str(s, 1, str_c(hex));
 	int rc = sql_step(s, e);
@@ -482,13 +494,14 @@ static int check_shown(struct asked *q, const struct shown *s)
 {
 	int64_t due_ms = s->from_ms + (s->until_ms - s->from_ms) / 3 * 2;
 	if (s->revoked_ms || s->client_revoked_ms)
-		return refuse(q, 403, "revoked",
-			      "the certificate of '%.*s' was revoked: ask the mirror's operator for a new code, and enroll again",
-			      STR_ARG(s->name));
+		return refuse(
+			q, 403, "revoked",
+			"the certificate of '%.*s' was revoked: ask the mirror's operator for a new code, and enroll again",
+			STR_ARG(s->name));
 	if (s->until_ms <= q->now_ms)
-		return refuse(q, 403, "expired", "the certificate of '%.*s' has expired: enroll again", STR_ARG(s->name));
-	if (pki_is_due(s->from_ms, s->until_ms, q->now_ms) ||
-	    !str_eq(s->authority, str_c(q->c->authority.fingerprint)))
+		return refuse(q, 403, "expired", "the certificate of '%.*s' has expired: enroll again",
+			      STR_ARG(s->name));
+	if (pki_is_due(s->from_ms, s->until_ms, q->now_ms) || !str_eq(s->authority, str_c(q->c->authority.fingerprint)))
 		return 0;
 	q->reply->retry_after_s = (due_ms - q->now_ms + 999) / 1000;
 	return refuse(q, 409, "too-early", "two thirds of the certificate's life are not over yet");
@@ -503,8 +516,9 @@ static int renew(struct asked *q, const uint8_t *fingerprint, struct err *e)
 	if (rc < 0)
 		return -1;
 	if (!rc)
-		return refuse(q, 403, "unknown", "%s", fingerprint ? "the certificate is none that this mirror knows: enroll again"
-								   : "renewal needs the present client certificate");
+		return refuse(q, 403, "unknown", "%s",
+			      fingerprint ? "the certificate is none that this mirror knows: enroll again"
+					  : "renewal needs the present client certificate");
 	q->reply->client = s.name;
 	rc = check_shown(q, &s);
 	if (rc != 0)
@@ -543,8 +557,8 @@ static int transact(struct asked *q, const struct mirror_call *call, bool first_
 static int answer(struct mirror_clients *c, const struct mirror_call *call, bool first_time, struct arena *a,
 		  struct mirror_reply *ret, struct err *e)
 {
-	cleanup_with(asked_release) struct asked q = {
-		.c = c, .a = a, .reply = ret, .now_ms = c->clock->wall_ms(c->clock)};
+	cleanup_with(
+		asked_release) struct asked q = {.c = c, .a = a, .reply = ret, .now_ms = c->clock->wall_ms(c->clock)};
 	*ret = (struct mirror_reply){0};
 	clients_lock(c);
 	int rc = too_often(&q, call->address);

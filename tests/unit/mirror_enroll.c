@@ -42,7 +42,8 @@ static const char *new_code(struct mirror_clients *c, const char *name)
 {
 	struct err e = ERR_INIT;
 	struct mirror_code code;
-	CHECK_MSG(mirror_code_new(c, &(struct mirror_code_opts){.name = str_c(name)}, &arena, &code, &e) == 0, "%s", e.msg);
+	CHECK_MSG(mirror_code_new(c, &(struct mirror_code_opts){.name = str_c(name)}, &arena, &code, &e) == 0, "%s",
+		  e.msg);
 	return code.text.p;
 }
 
@@ -217,7 +218,8 @@ TEST(a_machine_enrolls)
 	enroll(c, &h, new_code(c, ""));
 	CHECK_STR(who(c, &h), "app1");
 	CHECK_INT(clients(c, &list), 1);
-	CHECK(str_eq(list[0].name, STR("app1")) && str_eq(list[0].group, STR("default")) && str_eq(list[0].machine, STR("m1")));
+	CHECK(str_eq(list[0].name, STR("app1")) && str_eq(list[0].group, STR("default")) &&
+	      str_eq(list[0].machine, STR("m1")));
 	CHECK_INT(list[0].until_ms, now.wall_ms + 90 * day);
 	/* the certificate is one of the authority's */
 	struct mirror_authority_info a;
@@ -567,7 +569,8 @@ TEST(a_revoked_client_is_refused_at_once)
 	CHECK_STR(who(c, &h), "");
 	CHECK_INT(revoked_in_file(&serial), 1);
 	CHECK_INT(clients(c, &list), 1);
-	CHECK(str_eq(list[0].reason, STR("stolen")) && list[0].revoked_ms == now.wall_ms && str_eq(serial, list[0].serial));
+	CHECK(str_eq(list[0].reason, STR("stolen")) && list[0].revoked_ms == now.wall_ms &&
+	      str_eq(serial, list[0].serial));
 	struct mirror_reply r = renew(server, &h);
 	refused(&r, 403, "revoked");
 	CHECK(mirror_client_revoke(c, STR("app1"), STR("again"), &e) == 0);
@@ -606,7 +609,8 @@ TEST(rights)
 	CHECK(may(c, &h, MIRROR_GET, "anything"));
 	CHECK_MSG(mirror_rights_set(c, MIRROR_GROUP, STR("default"), some, 3, &e) == 0, "%s", e.msg);
 	CHECK(may(c, &h, MIRROR_GET, "customer-a") && may(c, &h, MIRROR_GET, "main"));
-	CHECK(!may(c, &h, MIRROR_GET, "customer-secret") && !may(c, &h, MIRROR_GET, "other") && !may(c, &h, MIRROR_GET, ""));
+	CHECK(!may(c, &h, MIRROR_GET, "customer-secret") && !may(c, &h, MIRROR_GET, "other") &&
+	      !may(c, &h, MIRROR_GET, ""));
 	CHECK(mirror_rights_set(c, MIRROR_CLIENT, STR("app1"), own, 1, &e) == 0);
 	CHECK(may(c, &h, MIRROR_GET, "one") && !may(c, &h, MIRROR_GET, "main"));
 	CHECK(mirror_rights_set(c, MIRROR_CLIENT, STR("app1"), NULL, 0, &e) == 0);
@@ -672,7 +676,8 @@ TEST(a_new_authority_takes_over)
 	CHECK_MSG(r.status == 200, "%.*s", STR_ARG(r.body));
 	took(&h, &r);
 	CHECK_STR(who(c, &h), "app1");
-	CHECK_MSG(pki_bundle_merge(a.bundle, word(&r, "authorities"), now.wall_ms, &arena, &trusted, &e) == 0, "%s", e.msg);
+	CHECK_MSG(pki_bundle_merge(a.bundle, word(&r, "authorities"), now.wall_ms, &arena, &trusted, &e) == 0, "%s",
+		  e.msg);
 	struct pki_verify v = {.anchors = trusted, .purpose = PKI_CLIENT};
 	auto_ptr(pki_cert) cert = NULL;
 	CHECK(pki_cert_read(h.certificate, "it", &cert, &e) == 0);
