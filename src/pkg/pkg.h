@@ -132,3 +132,11 @@ bool spec_sha256(const struct spec *s, uint8_t ret[SHA256_SIZE]);
  * the packages of 2012 to 2018 that need "openssl 1.0.2*", each Python among them, cannot be installed otherwise.
  * True where a request does not match `version`, but would if it were read like a dependency: lets a message say so. */
 bool spec_would_match_loosely(const struct spec *s, struct str version);
+
+/* -- Python's versions (PEP 440) ---------------------------------------------------------------------------------- */
+/* As pip's own library orders them. At most 4096 characters and 1024 parts; NULL with ERR_INPUT where it is none. */
+struct pep440;
+const struct pep440 *pep440_parse(struct arena *a, struct str text, struct err *e);
+int pep440_cmp(const struct pep440 *a, const struct pep440 *b);
+bool pep440_is_pre(const struct pep440 *v); /* a pre-release or dev: chosen only where that is asked for */
+void pep440_format(const struct pep440 *v, struct buf *b); /* the normal form: "1.0RC_1" as "1.0rc1" */
