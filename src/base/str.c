@@ -91,6 +91,16 @@ bool str_glob(struct str pattern, struct str s)
 	return str_ends(s, pattern);
 }
 
+bool str_glob_path(struct str pattern, struct str s)
+{
+	size_t slashes = 0; /* as many in both: so none is left for a '*' */
+	for (size_t i = 0; i < pattern.n; i++)
+		slashes += pattern.p[i] == '/';
+	for (size_t i = 0; i < s.n; i++)
+		slashes -= s.p[i] == '/';
+	return slashes == 0 && str_glob(pattern, s);
+}
+
 bool str_take_char(struct str *s, char c)
 {
 	if (s->n == 0 || s->p[0] != c)

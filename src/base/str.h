@@ -70,6 +70,8 @@ ptrdiff_t str_search(struct str s, struct str what); /* offset of the first `wha
 char *str_dup(struct str s);			     /* a NUL-terminated heap copy; the caller frees it */
 /* Shell-style match where '*' is any run of bytes; nothing else is special. Linear in time for each '*'. */
 bool str_glob(struct str pattern, struct str s);
+/* The same for paths, where '*' does not span '/'. */
+bool str_glob_path(struct str pattern, struct str s);
 
 bool str_take_char(struct str *s, char c);
 bool str_take_str(struct str *s, struct str prefix);

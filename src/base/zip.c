@@ -274,16 +274,6 @@ int zip_conda_find(int fd, const char *what, struct zip_conda *ret, struct err *
 	return read_directory(&z, str_of(dir, n), ret, e);
 }
 
-static bool matches(struct str pattern, struct str name)
-{
-	size_t slashes = 0;
-	for (size_t i = 0; i < pattern.n; i++)
-		slashes += pattern.p[i] == '/';
-	for (size_t i = 0; i < name.n; i++)
-		slashes -= name.p[i] == '/';
-	return slashes == 0 && str_glob(pattern, name);
-}
-
 int zip_find(int fd, const char *what, struct str pattern, struct zip_range *ret, struct err *e)
 {
 	struct stat st;
@@ -306,7 +296,7 @@ int zip_find(int fd, const char *what, struct str pattern, struct zip_range *ret
 		struct member m;
 		if (take_member(&z, &dir, &m, e) < 0)
 			return -1;
-		if (!matches(pattern, m.name))
+		if (!str_glob_path(pattern, m.name))
 			continue;
 		if (any)
 			return bad(&z, z.central, "what is looked for is there twice", e);

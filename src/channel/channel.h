@@ -305,8 +305,9 @@ typedef int channel_item_fn(void *ctx, const struct channel_item *item, struct e
 
 struct channel_walk_opts {
 	/* What is wanted; n 0: everything. */
-	const struct str
-		*platforms; /* conda subdirs ("linux-64"; noarch always comes with them), deb and rpm architectures */
+	const struct str *
+		platforms; /* conda subdirs ("linux-64"; noarch always comes with them), deb and rpm architectures; pypi:
+			      tags of wheels as globs ("manylinux*_x86_64"; "any" and sdists always come) */
 	size_t platforms_n;
 	const struct str *
 		suites; /* deb: folders of dists/ ("bookworm"); must be given there, since a server does not list them */
@@ -382,6 +383,13 @@ typedef int channel_keep_fn(void *ctx, const struct channel_item *item, struct e
 int channel_kind_rewrite(const struct channel_kind *k, int from_fd, const struct channel_walk_opts *from,
 			 const char *folder, const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx,
 			 struct err *e);
+/*
+ * What a proxy does with a pointer that came from upstream, before it serves it: `text` (at most its maximum) with references to
+ * the tree's own files in place of those that lead elsewhere, in the form that the path has; fn is told the files that
+ * it names, with the URLs that they had. 1: *out is to be served; 0: nothing in a file of that path leads elsewhere.
+ */
+int channel_kind_localize(const struct channel_kind *k, struct str path, struct str text, struct buf *out,
+			  channel_item_fn *fn, void *ctx, struct err *e);
 /* Takes packages (by path) out of the metadata. CHANNEL_YANK leaves a mark where the ecosystem has one (conda "removed", pypi's
  * data-yanked with `reason`), and the files; CHANNEL_DROP forgets them, and removes the files after the metadata. */
 enum channel_removal { CHANNEL_YANK, CHANNEL_DROP };

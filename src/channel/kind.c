@@ -7,7 +7,7 @@
 
 #include "base/fs.h"
 
-static const struct channel_kind *const kinds[] = {&kind_conda, &kind_deb, &kind_takeout};
+static const struct channel_kind *const kinds[] = {&kind_conda, &kind_deb, &kind_pypi, &kind_takeout};
 enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
 
 const struct channel_kind *channel_kind(struct str name)
@@ -167,6 +167,12 @@ void channel_walk_free(struct channel_walk *w)
 {
 	if (w)
 		w->kind->walk_free(w);
+}
+
+int channel_kind_localize(const struct channel_kind *k, struct str path, struct str text, struct buf *out,
+			  channel_item_fn *fn, void *ctx, struct err *e)
+{
+	return k->localize && channel_path_is_normal(path) ? k->localize(path, text, out, fn, ctx, e) : 0;
 }
 
 int channel_kind_publish(const struct channel_kind *k, const char *folder, const char *const *files, size_t n,

@@ -18,6 +18,8 @@ struct channel_kind {
 	int (*walk_new)(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e);
 	int (*walk_next)(struct channel_walk *w, channel_item_fn *fn, void *ctx, struct err *e);
 	void (*walk_free)(struct channel_walk *w);
+	int (*localize)(struct str path, struct str text, struct buf *out, channel_item_fn *fn, void *ctx,
+			struct err *e); /* NULL: everything stays as it is */
 	int (*publish)(const char *folder, const char *const *files, size_t n, const struct channel_make_opts *o,
 		       struct progress *p, struct err *e);
 	int (*rewrite)(int from_fd, const struct channel_walk_opts *from, const char *folder,
@@ -30,7 +32,7 @@ struct channel_walk {
 	bool leads_away; /* channel_walk_leads_away */
 };
 
-extern const struct channel_kind kind_conda, kind_deb, kind_takeout;
+extern const struct channel_kind kind_conda, kind_deb, kind_pypi, kind_takeout;
 /* True where the item is among those that are wanted: names are globs. */
 bool walk_wants_name(const struct channel_walk_opts *o, struct str name);
 bool walk_wants(const struct str *wanted, size_t n, struct str what);

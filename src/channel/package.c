@@ -141,7 +141,7 @@ static void plain_name(struct tar *t)
 }
 
 /* 1: the file was found and read; 0: another entry, passed over; 2: the end. */
-static int tar_entry(struct tar *t, struct str path, struct buf *b, struct err *e)
+static int tar_entry(struct tar *t, struct str pattern, struct buf *b, struct err *e)
 {
 	static const char zero[TAR_BLOCK];
 	uint64_t size;
@@ -166,7 +166,7 @@ static int tar_entry(struct tar *t, struct str path, struct buf *b, struct err *
 	plain_name(t);
 	struct str name = buf_str(&t->name);
 	str_take_str(&name, STR("./"));
-	bool found = (type == '0' || type == '\0') && str_eq(name, path);
+	bool found = (type == '0' || type == '\0') && str_glob_path(pattern, name);
 	buf_clear(&t->name);
 	t->has_size = false;
 	if (found)
@@ -176,11 +176,11 @@ static int tar_entry(struct tar *t, struct str path, struct buf *b, struct err *
 	return empty ? 0 : tar_skip(t, size + padding(size), e);
 }
 
-int package_tar_find(struct istream *in, struct str path, struct buf *b, struct err *e)
+int package_tar_find(struct istream *in, struct str pattern, struct buf *b, struct err *e)
 {
 	auto_tar t = {.in = in, .name = BUF_INIT(PAX_MAX)};
 	for (;;) {
-		int rc = tar_entry(&t, path, b, e);
+		int rc = tar_entry(&t, pattern, b, e);
 		if (rc != 0)
 			return rc == 2 ? 0 : rc;
 	}

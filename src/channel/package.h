@@ -16,5 +16,6 @@ struct package_file {
 };
 /* Reads and checks a package: its name, and that info/index.json agrees with it and keeps to CEP 34. */
 int package_read(const char *path, struct arena *a, struct package_file *ret, struct err *e);
-/* The content of one file of a tar stream, at most b's maximum: 1 found, 0 not there. */
-int package_tar_find(struct istream *tar, struct str path, struct buf *b, struct err *e);
+/* The content of one file of a tar stream, the first whose path matches (str_glob_path), at most b's maximum: 1 found, 0 not
+ * there. */
+int package_tar_find(struct istream *tar, struct str pattern, struct buf *b, struct err *e);

@@ -222,3 +222,13 @@ TEST(buf_of_nothing)
 	buf_put_char(&b, 'a');
 	CHECK(b.overflow && b.n == 0);
 }
+
+TEST(glob_of_paths)
+{
+	CHECK(str_glob_path(STR("*/PKG-INFO"), STR("a-1/PKG-INFO")));
+	CHECK(!str_glob_path(STR("*/PKG-INFO"), STR("a-1/b/PKG-INFO")));
+	CHECK(!str_glob_path(STR("*/PKG-INFO"), STR("PKG-INFO")));
+	CHECK(str_glob_path(STR("*"), STR("")));
+	CHECK(str_glob_path(STR("a/*/c*"), STR("a/b/cd")));
+	CHECK(!str_glob_path(STR("a/*"), STR("a/b/c")));
+}

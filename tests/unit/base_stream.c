@@ -2,7 +2,6 @@
 #include "lib/test.h"
 
 #include "base/buf.h"
-#include "base/gzip.h"
 #include "base/stream.h"
 
 #include <bzlib.h>
@@ -176,25 +175,6 @@ TEST(xz_window_is_bounded)
 		packed.p[end + i] = (char)(~crc >> (8 * i));
 	CHECK_INT(drain(istream_xz(istream_mem(buf_str(&packed), "x")), 4096, &got), -1);
 	CHECK_INT(e.code, ERR_LIMIT);
-}
-
-TEST(gzip_is_the_same_each_time_and_bounded)
-{
-	auto_buf text = BUF_INIT(BUF_MAX), one = BUF_INIT(BUF_MAX), two = BUF_INIT(BUF_MAX), got = BUF_INIT(BUF_MAX);
-	auto_buf small = BUF_INIT(1000);
-	make_text(&text, 3000000); /* more than one piece */
-	CHECK_INT(gzip_pack(buf_str(&text), 6, &one, &e), 0);
-	CHECK_INT(gzip_pack(buf_str(&text), 6, &two, &e), 0);
-	CHECK(str_eq(buf_str(&one), buf_str(&two)));
-	CHECK_INT(drain(istream_gz(istream_mem(buf_str(&one), "x")), 4096, &got), 0);
-	CHECK(str_eq(buf_str(&got), buf_str(&text)));
-	CHECK_INT(gzip_pack(buf_str(&text), 6, &small, &e), -1);
-	CHECK_INT(e.code, ERR_LIMIT);
-	buf_clear(&got);
-	buf_clear(&one);
-	CHECK_INT(gzip_pack(STR(""), 6, &one, &e), 0);
-	CHECK_INT(drain(istream_gz(istream_mem(buf_str(&one), "x")), 4096, &got), 0);
-	CHECK_INT(got.n, 0);
 }
 
 TEST(bz2_flipped_bit_is_found)
