@@ -17,7 +17,10 @@ enum { ROOT_BYTES_MAX = 512 << 10 };
 
 static void args_release(struct tuf_args *a)
 {
-	vec_release(&a->target_names);
+	struct cmd_list *const lists[] = {&a->target_names, &a->keys,	&a->key,  &a->new_keys, &a->threshold,
+					  &a->expires,	    &a->remove, &a->path, &a->under};
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		vec_release(lists[i]);
 	vec_release(&a->words);
 }
 #define auto_args cleanup_with(args_release) struct tuf_args
@@ -92,12 +95,11 @@ static int init(struct cmd_context *c, struct tuf_args *a, struct err *e)
 	auto_answer answer = {0};
 	if (need_option(a->metadata_dir, "metadata-dir", e) < 0 || fs_read_any(AT_FDCWD, a->words.v[1], &root, e) < 0)
 		return -1;
-	if (!c->dry_run) {
-		auto_fd dir = fs_open_dir_make(AT_FDCWD, a->metadata_dir, e);
-		if (dir < 0 || tuf_client_init(dir, buf_str(&root), e) < 0)
-			return -1;
+	auto_fd dir = c->dry_run ? -1 : fs_open_dir_make(AT_FDCWD, a->metadata_dir, e);
+	if ((dir < 0 && !c->dry_run) || tuf_client_init(dir, buf_str(&root), e) < 0)
+		return err_ctx(e, "'%s'", a->words.v[1]);
+	if (!c->dry_run)
 		cmd_changed(c);
-	}
 	struct jw *w = cmd_answer(&answer);
 	jw_kv_c(w, "operation", "init");
 	jw_kv_bool(w, "dry_run", c->dry_run);
@@ -281,6 +283,19 @@ static const struct tuf_verb verbs[] = {
 	{"refresh", refresh, 0, 0, "--metadata-dir DIR --metadata-url URL refresh"},
 	{"download", download, 0, 0,
 	 "--metadata-dir DIR --metadata-url URL --target-name PATH... --target-base-url URL --target-dir DIR download"},
+	{"key", tuf_key, 0, 0, "key --keys DIR [--type ed25519|ecdsa]"},
+	{"create", tuf_create, 1, 1,
+	 "create DIR --keys [ROLE=]DIR... [--key ROLE=FILE...] [--new-keys ROLE=N...] [--threshold ROLE=N...] [--expires ROLE=DAYS...]"},
+	{"publish", tuf_publish, 1, 1, "publish DIR --keys DIR... --from FOLDER [--role ROLE] [--target-dir DIR]"},
+	{"add-target", tuf_add_target, 2, SIZE_MAX, "add-target DIR PATH... --keys DIR... --from FOLDER [--role ROLE]"},
+	{"remove-target", tuf_remove_target, 2, SIZE_MAX, "remove-target DIR PATH... --keys DIR... [--role ROLE]"},
+	{"delegate", tuf_delegate, 2, 2,
+	 "delegate DIR ROLE --keys DIR... --path PATTERN...|--under FOLDER... [--key FILE...] [--threshold N] [--terminating]"},
+	{"rotate", tuf_rotate, 2, 2,
+	 "rotate DIR ROLE --keys [ROLE=]DIR... [--key FILE...] [--new-keys N] [--remove KEYID...] [--threshold N]"},
+	{"sign", tuf_sign, 1, 1, "sign DIR --keys DIR..."},
+	{"renew", tuf_renew, 1, SIZE_MAX, "renew DIR [ROLE...] --keys DIR..."},
+	{"show", tuf_show, 1, 1, "show DIR [--keys DIR...]"},
 };
 
 static const struct tuf_verb *find(const char *name)
@@ -307,7 +322,7 @@ static int run(struct cmd_context *c, struct tuf_args *a, struct err *e)
 
 int cmd_tuf(struct cmd_context *c, int argc, char **argv)
 {
-	auto_args a = {0};
+	auto_args a = {.type = "ed25519", .role = "targets", .parent = "targets"};
 	const struct cmd_option options[] = {
 		{0, "metadata-dir", CMD_TEXT, &a.metadata_dir},
 		{0, "metadata-url", CMD_TEXT, &a.metadata_url},
@@ -315,6 +330,19 @@ int cmd_tuf(struct cmd_context *c, int argc, char **argv)
 		{0, "target-base-url", CMD_TEXT, &a.target_base_url},
 		{0, "target-dir", CMD_TEXT, &a.target_dir},
 		{0, "plain-urls", CMD_FLAG, &a.plain_urls},
+		{0, "keys", CMD_LIST, &a.keys},
+		{0, "key", CMD_LIST, &a.key},
+		{0, "new-keys", CMD_LIST, &a.new_keys},
+		{0, "threshold", CMD_LIST, &a.threshold},
+		{0, "expires", CMD_LIST, &a.expires},
+		{0, "remove", CMD_LIST, &a.remove},
+		{0, "type", CMD_TEXT, &a.type},
+		{0, "from", CMD_TEXT, &a.from},
+		{0, "role", CMD_TEXT, &a.role},
+		{0, "parent", CMD_TEXT, &a.parent},
+		{0, "path", CMD_LIST, &a.path},
+		{0, "under", CMD_LIST, &a.under},
+		{0, "terminating", CMD_FLAG, &a.terminating},
 		{0, "time", CMD_TEXT, &a.time},
 		{0, NULL, CMD_FLAG, NULL},
 	};

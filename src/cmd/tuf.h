@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /*
- * tuf: what the files of `slipway tuf` share: the client's verbs are in tuf.c.
+ * tuf: what the files of `slipway tuf` share: the client's verbs are in tuf.c, the keeper's in tuf_keep.c.
  */
 #include "cmd/cmd.h"
 #include "tuf/tuf.h"
@@ -10,6 +10,10 @@ struct tuf_args {
 	const char *metadata_dir, *metadata_url, *target_base_url, *target_dir, *time;
 	struct cmd_list target_names;
 	bool plain_urls;
+	/* the keeper's: those with a role before them are "ROLE=VALUE" */
+	struct cmd_list keys, key, new_keys, threshold, expires, remove, path, under;
+	const char *type, *from, *role, *parent;
+	bool terminating;
 	struct cmd_list words; /* the verb and its own */
 	int64_t time_ms;       /* --time; 0: the clock's */
 };
@@ -24,3 +28,14 @@ struct tuf_verb {
 
 /* The clock that engines get. */
 const struct clock *tuf_clock(const struct tuf_args *a, struct clock_fake *fake);
+
+int tuf_key(struct cmd_context *c, struct tuf_args *a, struct err *e);
+int tuf_create(struct cmd_context *c, struct tuf_args *a, struct err *e);
+int tuf_publish(struct cmd_context *c, struct tuf_args *a, struct err *e);
+int tuf_add_target(struct cmd_context *c, struct tuf_args *a, struct err *e);
+int tuf_remove_target(struct cmd_context *c, struct tuf_args *a, struct err *e);
+int tuf_delegate(struct cmd_context *c, struct tuf_args *a, struct err *e);
+int tuf_rotate(struct cmd_context *c, struct tuf_args *a, struct err *e);
+int tuf_sign(struct cmd_context *c, struct tuf_args *a, struct err *e);
+int tuf_renew(struct cmd_context *c, struct tuf_args *a, struct err *e);
+int tuf_show(struct cmd_context *c, struct tuf_args *a, struct err *e);

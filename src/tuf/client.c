@@ -372,8 +372,12 @@ int tuf_client_init(int dir_fd, struct str root, struct err *e)
 	if (root.n > ROOT_BYTES)
 		return err_new(e, ERR_LIMIT, "the root has %zu bytes, at most %" PRIu64 " are read", root.n,
 			       ROOT_BYTES);
+	if (read_root(root, "root.json", &m, e) < 0)
+		return -1;
+	if (dir_fd < 0)
+		return 0;
 	auto_fd lock = hold(dir_fd, 0, e);
-	if (lock < 0 || read_root(root, "root.json", &m, e) < 0)
+	if (lock < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		if (forget(&c, others[i], e) < 0)

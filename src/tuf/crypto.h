@@ -26,3 +26,19 @@ void public_key_value(const struct public_key *k, uint8_t out[KEY_VALUE_SIZE]);
 bool public_key_verifies(const struct public_key *k, struct str message, const uint8_t *sig, size_t sig_n);
 void public_key_free(struct public_key *k);
 DEFINE_AUTO(struct public_key *, public_key, public_key_free);
+
+/* -- private keys (secret.c) --------------------------------------------------------------------------------------- */
+
+struct secret_key;
+/* SCHEME_ED25519 or SCHEME_ECDSA_P256. */
+int secret_key_make(enum tuf_scheme scheme, struct secret_key **ret, struct err *e);
+/* PKCS #8 in PEM, not encrypted. */
+int secret_key_read(struct str pem, struct secret_key **ret, struct err *e);
+int secret_key_put_pem(const struct secret_key *k, struct buf *b, struct err *e);
+/* As keyval.public has it: hex for ed25519, PEM for P-256. */
+int secret_key_put_public(const struct secret_key *k, struct buf *b, struct err *e);
+/* Appends the signature in hex; RSA as `scheme` says. */
+int secret_key_sign(const struct secret_key *k, enum tuf_scheme scheme, struct str message, struct buf *b,
+		    struct err *e);
+void secret_key_free(struct secret_key *k);
+DEFINE_AUTO(struct secret_key *, secret_key, secret_key_free);

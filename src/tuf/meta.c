@@ -16,9 +16,9 @@ enum {
 	BITS_MAX = 32,
 };
 
-static const char *const meta_kind_name[META_KINDS] = {"root", "timestamp", "snapshot", "targets"};
+const char *const meta_kind_name[META_KINDS] = {"root", "timestamp", "snapshot", "targets"};
 
-static bool meta_is_top_level(struct str role)
+bool meta_is_top_level(struct str role)
 {
 	for (int i = 0; i < META_KINDS; i++)
 		if (str_eq_c(role, meta_kind_name[i]))
@@ -440,7 +440,7 @@ void meta_free(struct meta *m)
 
 /* -- who signed it ---------------------------------------------------------------------------------------------------- */
 
-static struct public_key *meta_key_loaded(struct meta *by, struct str id)
+struct public_key *meta_key_loaded(struct meta *by, struct str id)
 {
 	for (uint32_t i = 0; i < by->key_n; i++) {
 		struct meta_key *k = &by->key[i];
@@ -476,7 +476,7 @@ static bool is_among(const struct public_key *k, uint8_t (*seen)[KEY_VALUE_SIZE]
 	return false;
 }
 
-static int64_t meta_signatures(const struct meta *m, struct meta *by, const struct meta_role *role)
+int64_t meta_signatures(const struct meta *m, struct meta *by, const struct meta_role *role)
 {
 	uint8_t seen[KEYIDS_MAX][KEY_VALUE_SIZE];
 	int64_t n = 0;

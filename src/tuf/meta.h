@@ -15,6 +15,8 @@
 #include "tuf/tuf.h"
 
 enum meta_kind { META_ROOT, META_TIMESTAMP, META_SNAPSHOT, META_TARGETS, META_KINDS };
+extern const char *const meta_kind_name[META_KINDS]; /* "root" */
+bool meta_is_top_level(struct str role);
 
 struct meta_key {
 	struct str id, public;
@@ -88,6 +90,10 @@ DEFINE_AUTO(struct meta *, meta, meta_free);
 
 /* ERR_VERIFY unless `threshold` different keys of the role signed m. `by` holds the keys: a root, or a targets that delegates. */
 int meta_verify(const struct meta *m, struct meta *by, const struct meta_role *role, struct err *e);
+/* How many of the role's keys did, by value. */
+int64_t meta_signatures(const struct meta *m, struct meta *by, const struct meta_role *role);
+/* The key with that id, loaded; NULL where there is none that can verify. */
+struct public_key *meta_key_loaded(struct meta *by, struct str id);
 /* True where every key of `role` in `before` is one of `role` in `after`, by value. */
 bool meta_keys_kept(struct meta *before, struct meta *after, enum meta_kind role);
 

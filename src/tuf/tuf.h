@@ -29,6 +29,23 @@
  * Each metadata file takes its place in the folder when all that the specification demands of it was checked, by rename and after fsync:
  * a process killed at any call leaves a folder that the next one goes on from. Bytes are kept as they came.
  *
+ * THE KEEPER, who signs
+ *
+ *	struct tuf_keeper_opts o = TUF_KEEPER_OPTS_INIT;
+ *	o.dir_fd = metadata;                                 the folder that is served: 1.root.json, 4.snapshot.json, timestamp.json ...
+ *	o.keys_fd = &keys, o.keys_n = 1;                     private keys, KEYID.pem, 0600: those that are there sign
+ *	auto_ptr(tuf_keeper) k = NULL;
+ *	tuf_keeper_open(&o, &k, e)
+ *	tuf_keeper_set_targets(k, STR("targets"), files, n, e)
+ *	struct tuf_commit done;
+ *	tuf_keeper_commit(k, &arena, &done, e)
+ *
+ * A commit signs a new version of what was changed, of what lists it, and of what has less than half of its life left; nothing else. Files named
+ * by version come first, root after what is signed by old and new keys, timestamp.json last: a reader sees the old state or the new one,
+ * whenever the process is killed. Where keys that are needed are elsewhere (a root that several people hold), what was signed so far waits in
+ * .staged/, is signed there by each of them (open and commit, with their keys) and published by the one who completes it.
+ * How long a role is good stands in its entry of root (or of the delegation): "x-slipway-expiry-days".
+ *
  * Errors: ERR_VERIFY what is signed wrongly, expired, older than what was seen (with what to do, where the reader can do something);
  * ERR_INPUT malformed; ERR_LIMIT longer, or more, than the limits; ERR_NOT_FOUND the repository lacks a file that it promised; what
  * the fetcher returned, with "timestamp.json: " before it. A failed refresh keeps what was verified before the failure.
@@ -72,7 +89,8 @@ struct tuf_client_opts {
 #define TUF_CLIENT_OPTS_INIT ((struct tuf_client_opts){.dir_fd = -1, .clock = &clock_system, .wait_ms = 60000})
 
 /* Makes `root` (the bytes of a root.json that the caller trusts) what the folder trusts, in place of whatever it trusted; refuses
- * one that is not signed by its own keys. Nothing is fetched; an expired one is fine, its successors may not be. */
+ * one that is not signed by its own keys. Nothing is fetched; an expired one is fine, its successors may not be. With a dir_fd
+ * of -1 it is verified and no more. */
 int tuf_client_init(int dir_fd, struct str root, struct err *e);
 
 struct tuf_client;
@@ -104,3 +122,102 @@ int tuf_target_check_fd(const struct tuf_target *t, int fd, struct err *e); /* f
 
 /* "2044-08-10T10:05:04Z", nothing else: as metadata has it. */
 bool tuf_time(struct str text, int64_t *ret_ms);
+
+/* -- keys -------------------------------------------------------------------------------------------------------------------------- */
+
+enum tuf_key_type { TUF_ED25519, TUF_ECDSA_P256 };
+struct tuf_public_key {
+	struct str keyid, json; /* {"keytype": …, "scheme": …, "keyval": {"public": …}} */
+};
+/* Makes a key and writes it to KEYID.pem (0600) in that folder. */
+int tuf_key_make(enum tuf_key_type type, int dir_fd, struct arena *a, struct tuf_public_key *ret, struct err *e);
+/* What another keeper sent: such an object. Its keyid is made of it, whatever stands there. */
+int tuf_key_parse(struct arena *a, struct str json, const char *where, struct tuf_public_key *ret, struct err *e);
+
+/* -- the keeper -------------------------------------------------------------------------------------------------------------------- */
+
+struct tuf_keeper;
+struct tuf_keeper_opts {
+	int dir_fd;	    /* metadata; stays the caller's, as the others do */
+	const int *keys_fd; /* folders of private keys; the first that has one is taken */
+	size_t keys_n;
+	const struct clock *clock;
+	int64_t wait_ms; /* for another keeper; then ERR_BUSY */
+	bool dry_run;	 /* a commit makes and tells all, and writes nothing */
+};
+#define TUF_KEEPER_OPTS_INIT ((struct tuf_keeper_opts){.dir_fd = -1, .clock = &clock_system, .wait_ms = 60000})
+
+/* Reads and verifies what is there (expired is fine: a commit renews it). A folder without a root is good for tuf_keeper_role, four times: the
+ * commit makes the first version of everything. */
+int tuf_keeper_open(const struct tuf_keeper_opts *o, struct tuf_keeper **ret, struct err *e);
+void tuf_keeper_free(struct tuf_keeper *k);
+DEFINE_AUTO(struct tuf_keeper *, tuf_keeper, tuf_keeper_free);
+
+/* Who signs a role, how many of them, and for how long. */
+struct tuf_role_plan {
+	const struct tuf_public_key *key;
+	size_t key_n;
+	int64_t threshold;   /* 1 to key_n */
+	int64_t expiry_days; /* 0: as it was; new: root 365, targets and delegated 90, snapshot 14, timestamp 7 */
+};
+/* root, targets, snapshot, timestamp: the next commit makes a new root. Its signers are the old keys of root and the new ones. */
+int tuf_keeper_role(struct tuf_keeper *k, struct str role, const struct tuf_role_plan *p, struct err *e);
+/* The keys of a role as they are now, top-level or delegated: to change a plan. Lives as long as the keeper. */
+int tuf_keeper_plan(struct tuf_keeper *k, struct str role, struct tuf_role_plan *ret, struct err *e);
+
+struct tuf_delegation {
+	struct str name; /* letters, digits, "_", "-" and ".", beginning with a letter or digit */
+	struct tuf_role_plan role;
+	const struct str *path; /* patterns; '*' stays within a component */
+	size_t path_n;
+	bool terminating;
+};
+/* Makes or replaces what `parent` ("targets", or a delegated role) delegates to that name. */
+int tuf_keeper_delegate(struct tuf_keeper *k, struct str parent, const struct tuf_delegation *d, struct err *e);
+
+/* That delegation as it is now: to change it. Lives as long as the keeper. */
+int tuf_keeper_delegation(struct tuf_keeper *k, struct str role, struct str *ret_parent, struct tuf_delegation *ret,
+			  struct err *e);
+
+struct tuf_file {
+	struct str path;
+	uint64_t length;
+	uint8_t sha256[TUF_SHA256_SIZE];
+};
+/* The role's files: exactly these. Where they are what it lists already, nothing is signed anew for it. */
+int tuf_keeper_set_targets(struct tuf_keeper *k, struct str role, const struct tuf_file *v, size_t n, struct err *e);
+/* What it lists now, in order of paths (those without a SHA-256 left out). */
+int tuf_keeper_targets(struct tuf_keeper *k, struct str role, struct arena *a, struct tuf_file **ret, size_t *ret_n,
+		       struct err *e);
+/* The files of a folder, digested; without hidden ones (".name") and those that `want` (NULL: all) refuses. */
+int tuf_files_of(int tree_fd, bool (*want)(void *ctx, const char *path), void *ctx, struct arena *a,
+		 struct tuf_file **ret, size_t *ret_n, struct err *e);
+/* Puts each file under "dir/DIGEST.name" into another folder of the same tree or disk, by a hard link (or a copy): where clients of TUF look for it. Those
+ * of earlier versions stay. */
+int tuf_files_place(int tree_fd, const struct tuf_file *v, size_t n, int to_fd, struct err *e);
+/* Has the next commit sign a new version, changed or not. */
+int tuf_keeper_renew(struct tuf_keeper *k, struct str role, struct err *e);
+
+struct tuf_signed {
+	struct str role;
+	int64_t version, expires_ms;
+	int64_t signatures, threshold;
+	bool staged; /* waits for more signatures: not published */
+};
+struct tuf_commit {
+	struct tuf_signed *v;
+	size_t n;
+};
+/* What cannot be published for want of keys is told as `staged`; a snapshot or timestamp is not kept until then, it is made anew by who has their
+ * keys. The keeper goes on from what was published. */
+int tuf_keeper_commit(struct tuf_keeper *k, struct arena *a, struct tuf_commit *ret, struct err *e);
+
+/* For status pages. */
+struct tuf_role_status {
+	struct str role, parent;     /* parent "" for top-level ones */
+	int64_t version, expires_ms; /* 0: not published yet */
+	int64_t threshold;
+	size_t keys, keys_here, targets;
+	int64_t staged_version, staged_signatures; /* 0: nothing waits */
+};
+void tuf_keeper_status(struct tuf_keeper *k, struct arena *a, struct tuf_role_status **ret, size_t *ret_n);

@@ -56,7 +56,7 @@ call()
 	'pair join') words="pair join --dry-run --name two --listen 127.0.0.2:7 $invitation" has='operation dry_run member name address' ;;
 	'pair show') words='pair show' has='self joined members link' ;;
 	'pair leave') words='pair leave' has='operation dry_run changed' ;;
-	tuf) words="tuf --metadata-dir $T/trusted --dry-run init $T/root.json" has='operation dry_run metadata_dir' ;;
+	tuf) words='tuf renew repository timestamp --keys keys' has='operation dry_run repository signed new_keys' ;;
 	'pack conda') words='pack conda --name p --version 1 stage' has='path name version build sha256' ;;
 	'version compare') words='version compare 1 2' has='a b order' ;;
 	'spec match') words='spec match x>=1 x 1.0 0' has=match ;;
@@ -80,7 +80,7 @@ assert not missing, (missing, answer)
 ' "$@"
 }
 
-echo '{}' >root.json
+"$SLIPWAY" -q tuf create repository --keys keys
 invitation=$("$SLIPWAY" -q --root other pair init --name other --listen 127.0.0.3:7)
 
 # A root with an environment of two generations, and with a kept channel.
