@@ -267,6 +267,9 @@ const struct channel_kind *channel_kind(struct str name);
 const char *channel_kind_name(const struct channel_kind *k);
 /* By what stands in the folder (or in the metadata that it holds); NULL where it could be none or several. */
 const struct channel_kind *channel_kind_of(int folder_fd);
+/* By the name of a package file, "x-1-py3-none-any.whl"; NULL where it is like none's. Where it is like that of several
+ * (.tar.bz2), the first of the table. */
+const struct channel_kind *channel_kind_of_package(struct str fn);
 bool channel_path_is_normal(struct str path);
 
 enum channel_file {

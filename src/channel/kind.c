@@ -117,6 +117,17 @@ const struct channel_kind *channel_kind_of(int folder_fd)
 	return found;
 }
 
+const struct channel_kind *channel_kind_of_package(struct str fn)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		struct str endings = str_c(kinds[i]->packages), end;
+		while (str_take_word(&endings, &end))
+			if (str_ends(fn, end))
+				return kinds[i];
+	}
+	return NULL;
+}
+
 /* -- what is wanted ------------------------------------------------------------------------------------------------ */
 
 bool walk_wants(const struct str *wanted, size_t n, struct str what)

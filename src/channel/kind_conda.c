@@ -49,6 +49,7 @@ static int conda_publish(const char *folder, const char *const *files, size_t n,
 const struct channel_kind kind_conda = {
 	.name = "conda",
 	.marks = "noarch/repodata.json */repodata.json */repodata.json.zst */repodata_shards.msgpack.zst",
+	.packages = ".conda .tar.bz2",
 	.file = conda_file,
 	.walk_new = conda_walk_new,
 	.walk_next = conda_walk_next,

@@ -488,6 +488,7 @@ static int deb_walk_next(struct channel_walk *base, channel_item_fn *fn, void *c
 const struct channel_kind kind_deb = {
 	.name = "deb",
 	.marks = "dists/*/InRelease dists/*/Release InRelease Packages Packages.gz Packages.xz",
+	.packages = ".deb",
 	.file = deb_file,
 	.type = deb_type,
 	.walk_new = deb_walk_new,

@@ -308,6 +308,7 @@ static int pypi_localize(struct str path, struct str text, struct buf *out, chan
 const struct channel_kind kind_pypi = {
 	.name = "pypi",
 	.marks = "simple/index.html simple/index.v1_json simple/*/index.html simple/*/index.v1_json",
+	.packages = ".whl .tar.gz .zip",
 	.file = pypi_file_of,
 	.type = pypi_type,
 	.index = pypi_index_of,

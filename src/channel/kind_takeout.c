@@ -413,6 +413,7 @@ static int remove_some(const char *folder, const struct str *paths, size_t n, en
 const struct channel_kind kind_takeout = {
 	.name = "takeout",
 	.marks = LIST,
+	.packages = ".spr",
 	.file = takeout_file,
 	.type = takeout_type,
 	.walk_new = walk_new,

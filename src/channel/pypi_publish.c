@@ -30,10 +30,10 @@ static int put_page(struct staging *t, struct pypi_page *p, struct err *e)
 		return err_new(e, ERR_LIMIT, "the page of '%.*s' would exceed %d MiB", STR_ARG(p->name),
 			       PYPI_PAGE_MAX >> 20);
 	/* the JSON last: as long as it is the old one, publishing again makes both anew */
-	return staging_put_text(t, arena_printf(&a, "simple/%.*s/" PYPI_HTML, STR_ARG(p->name)), buf_str(&html), e) <
+	return staging_put_pointer(t, arena_printf(&a, "simple/%.*s/" PYPI_HTML, STR_ARG(p->name)), buf_str(&html), e) <
 				       0 ||
-			       staging_put_text(t, arena_printf(&a, "simple/%.*s/" PYPI_JSON, STR_ARG(p->name)),
-						buf_str(&json), e) < 0
+			       staging_put_pointer(t, arena_printf(&a, "simple/%.*s/" PYPI_JSON, STR_ARG(p->name)),
+						   buf_str(&json), e) < 0
 		       ? -1
 		       : 0;
 }
@@ -45,8 +45,8 @@ static int put_index(struct staging *t, const struct pypi_index *x, struct err *
 	pypi_index_html(x, &html);
 	if (json.overflow || html.overflow)
 		return err_new(e, ERR_LIMIT, "the list of projects would exceed %d MiB", PYPI_INDEX_MAX >> 20);
-	return staging_put_text(t, "simple/" PYPI_HTML, buf_str(&html), e) < 0 ||
-			       staging_put_text(t, "simple/" PYPI_JSON, buf_str(&json), e) < 0
+	return staging_put_pointer(t, "simple/" PYPI_HTML, buf_str(&html), e) < 0 ||
+			       staging_put_pointer(t, "simple/" PYPI_JSON, buf_str(&json), e) < 0
 		       ? -1
 		       : 0;
 }

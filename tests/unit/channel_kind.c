@@ -51,3 +51,19 @@ TEST(a_tree_tells_its_kind)
 	CHECK(k);
 	CHECK_STR(channel_kind_name(k), "conda");
 }
+
+static const char *kind_of(const char *fn)
+{
+	const struct channel_kind *k = channel_kind_of_package(str_c(fn));
+	return k ? channel_kind_name(k) : "none";
+}
+
+TEST(a_package_tells_its_kind)
+{
+	CHECK_STR(kind_of("a-1-0.conda"), "conda");
+	CHECK_STR(kind_of("./b/a-1-0.tar.bz2"), "conda");
+	CHECK_STR(kind_of("a_1_amd64.deb"), "deb");
+	CHECK_STR(kind_of("a-1-py3-none-any.whl"), "pypi");
+	CHECK_STR(kind_of("a-1.tar.gz"), "pypi");
+	CHECK_STR(kind_of("a.exe"), "none");
+}
