@@ -106,6 +106,16 @@ extern const struct pkg_scheme pkg_conda;
 int pkg_deb_version_cmp(struct str a, struct str b);
 /* "[EPOCH:]UPSTREAM[-REVISION]" of the characters that dpkg takes, at most 256. */
 int pkg_deb_version_check(struct str version, struct err *e);
+/* -- RPM versions (rpm-version(7)) ------------------------------------------------------------------------------- */
+/* "epoch:version-release" apart: views into the text; epoch may be empty, which is 0, and so may release. */
+struct pkg_rpm_evr {
+	struct str epoch, version, release;
+};
+struct pkg_rpm_evr pkg_rpm_evr_parse(struct str text);
+/* -1, 0, 1; any text has its place, so there is no error. */
+int pkg_rpm_evr_cmp(const struct pkg_rpm_evr *a, const struct pkg_rpm_evr *b);
+/* Of a version or a release alone. */
+int pkg_rpm_vercmp(struct str a, struct str b);
 
 /* What other modules ask of a spec. */
 struct str spec_name(const struct spec *s);    /* lower case; STR_NONE where it is a pattern or "*" */
