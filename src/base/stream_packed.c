@@ -3,8 +3,8 @@
 #include <lzma.h>
 #include <zlib.h>
 
-#include "base/stream.h"
 #include "base/dl.h"
+#include "base/stream.h"
 
 enum { IN_SIZE = 1 << 17, ROOM_MAX = 1 << 30 };
 

@@ -340,7 +340,7 @@ int channel_walk_new(const struct channel_kind *k, int folder_fd, const struct c
  */
 int channel_walk_next(struct channel_walk *w, channel_item_fn *fn, void *ctx, struct err *e);
 /* After the last stage: the metadata, served as they are, would send clients elsewhere for packages (conda's base_url, pypi's
- * absolute links); a copy is to be made with channel_kind_rewrite. */
+ * absolute links, rpm's xml:base); a copy is to be made with channel_kind_rewrite. */
 bool channel_walk_leads_away(const struct channel_walk *w);
 void channel_walk_free(struct channel_walk *w);
 DEFINE_AUTO(struct channel_walk *, channel_walk, channel_walk_free);

@@ -121,6 +121,7 @@ int staging_put_file(struct staging *t, const char *path, const char *from, cons
 		     bool replace, struct err *e)
 {
 	uint8_t got[SHA256_SIZE];
+	struct stat st;
 	int there = t->dir < 0 ? 0 : is_in_place(t->dir, path, sha256, replace, e);
 	if (there != 0 || t->dry_run)
 		return there < 0 ? -1 : !there;
@@ -133,7 +134,10 @@ int staging_put_file(struct staging *t, const char *path, const char *from, cons
 	fs_write_behind(out);
 	if (memcmp(got, sha256, SHA256_SIZE) != 0)
 		return err_new(e, ERR_VERIFY, "'%s' changed while it was published", from);
-	return 1;
+	if (fstat(in, &st) < 0)
+		return err_sys(e, "look at '%s'", from);
+	const struct timespec times[2] = {st.st_atim, st.st_mtim};
+	return sys_futimens(out, times) < 0 ? err_sys(e, "set the time of '%s'", path) : 1;
 }
 
 int staging_read(int dir, const char *path, struct buf *b, struct err *e)

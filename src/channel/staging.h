@@ -39,7 +39,7 @@ int staging_open(struct staging *t, const char *folder, bool dry_run, struct err
 void staging_release(struct staging *t);
 #define auto_staging cleanup_with(staging_release) struct staging
 
-/* A copy of the file `from`, whose digest this is (ERR_VERIFY where it changed meanwhile). ERR_EXISTS where the path has other
+/* A copy of the file `from`, with its time, whose digest this is (ERR_VERIFY where it changed meanwhile). ERR_EXISTS where the path has other
  * content and `replace` is not said. 1: staged; 0: it is there already. */
 int staging_put_file(struct staging *t, const char *path, const char *from, const uint8_t sha256[SHA256_SIZE],
 		     bool replace, struct err *e);
