@@ -54,6 +54,7 @@ static const struct cmd table[] = {
 	{"channel", "remove", cmd_channel_remove, "forget a channel"},
 	{"channel", "refresh", cmd_channel_refresh, "fetch the metadata of channels anew"},
 	{"channel", "publish", cmd_channel_publish, "put packages into a channel folder"},
+	{"channel", "yank", cmd_channel_yank, "withdraw packages from a channel folder"},
 	{"channel", "sync", cmd_channel_sync, "bring in what a list of specs needs"},
 	{"store", "gc", cmd_store_gc, "free what no environment uses"},
 	{"store", "verify", cmd_store_verify, "read the store again and compare digests"},

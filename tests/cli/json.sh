@@ -47,7 +47,8 @@ call()
 	'channel list') words='channel list' has=channels ;;
 	'channel remove') words='channel remove c' has='operation dry_run name url' ;;
 	'channel refresh') words='channel refresh ./ch' has=channels ;;
-	'channel publish') words='channel publish ./new x-1-0.tar.bz2' has='operation dry_run folder files' ;;
+	'channel publish') words='channel publish ./new x-1-0.tar.bz2' has='operation dry_run folder kind files' ;;
+	'channel yank') words='channel yank ./yanked noarch/x-1-0.tar.bz2' has='operation dry_run folder kind paths' ;;
 	'channel sync') words='channel sync --from ./ch --file specs ./small' has='operation dry_run folder lines packages new removed unsolved answered_otherwise' ;;
 	'store gc') words='store gc' has='blobs trees' ;;
 	'store verify') words='store verify' has='damaged repaired' ;;
@@ -97,6 +98,7 @@ printf '#!/bin/sh\n' >st/bin/tool
 chmod 755 st/bin/tool
 package st x 2
 "$SLIPWAY" channel publish ch x-1-0.tar.bz2 x-2-0.tar.bz2 2>/dev/null
+"$SLIPWAY" channel publish yanked x-1-0.tar.bz2 2>/dev/null
 echo x >specs
 "$SLIPWAY" channel add ./ch --name c 2>/dev/null
 "$SLIPWAY" env create -n e x=1 >/dev/null 2>&1
