@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "cmd/cmd.h"
+#include "cmd/enrolled.h"
 
 /* -- where things are -------------------------------------------------------------------------------------------- */
 
@@ -108,20 +109,28 @@ int cmd_need_state(struct cmd_context *c, bool read_only, struct err *e)
 	return env_state_open(c->root_fd, c->root_path, read_only ? ENV_STATE_RO : 0, &c->state, e);
 }
 
-int cmd_need_transfer(struct cmd_context *c, struct err *e)
+int cmd_transfer_opts(struct cmd_context *c, struct transfer_opts *ret, struct err *e)
 {
-	if (c->transfer)
-		return 0;
-	struct transfer_opts o = TRANSFER_OPTS_INIT;
 	const struct config *f = &c->config;
 	if (cmd_need_config(c, e) < 0)
 		return -1;
-	o.progress = &c->progress;
-	o.connect_timeout_ms = f->connect_timeout_s > 0 ? f->connect_timeout_s * 1000 : 0;
-	o.stall_timeout_ms = f->read_timeout_s > 0 ? f->read_timeout_s * 1000 : 0;
-	o.silence_ms = f->silence_s > 0 ? f->silence_s * 1000 : 0;
+	*ret = TRANSFER_OPTS_INIT;
+	ret->progress = &c->progress;
+	ret->connect_timeout_ms = f->connect_timeout_s > 0 ? f->connect_timeout_s * 1000 : 0;
+	ret->stall_timeout_ms = f->read_timeout_s > 0 ? f->read_timeout_s * 1000 : 0;
+	ret->silence_ms = f->silence_s > 0 ? f->silence_s * 1000 : 0;
 	if (f->max_retries >= 0)
-		o.retries = f->max_retries > 0 ? (unsigned)f->max_retries : UINT32_MAX;
+		ret->retries = f->max_retries > 0 ? (unsigned)f->max_retries : UINT32_MAX;
+	return 0;
+}
+
+int cmd_need_transfer(struct cmd_context *c, struct err *e)
+{
+	struct transfer_opts o;
+	if (c->transfer)
+		return 0;
+	if (cmd_transfer_opts(c, &o, e) < 0 || cmd_trust_enrolled(c, &o, e) < 0)
+		return -1;
 	return transfer_new(&o, &c->transfer, e);
 }
 

@@ -308,3 +308,33 @@ int mirror_authority_show(const char *dir, struct arena *arena, struct mirror_au
 		       ? -1
 		       : 0;
 }
+
+/* -- of a mirror that is configured --------------------------------------------------------------------------------- */
+
+/* Of a host that is written with a port the name alone. */
+static struct mirror_authority_opts configured(const struct mirror *m, struct str *host)
+{
+	const struct mirror_config *c = mirror_config(m);
+	struct str s = c->host, six;
+	ptrdiff_t at = str_rfind(s, ':');
+	if (str_take_char(&s, '[') && str_take_until(&s, ']', &six))
+		*host = six;
+	else
+		*host = at >= 0 && str_find(c->host, ':') == at ? str_head(c->host, (size_t)at) : c->host;
+	return (struct mirror_authority_opts){.name = c->name, .names = host, .names_n = 1};
+}
+
+int mirror_authority_keep(const struct mirror *m, const struct clock *clock, struct err *e)
+{
+	struct str host;
+	struct mirror_authority_opts o = configured(m, &host);
+	return mirror_authority_make(mirror_dir(m), &o, clock, e);
+}
+
+int mirror_authority_change(const struct mirror *m, bool announce, const struct clock *clock, struct err *e)
+{
+	struct str host;
+	struct mirror_authority_opts o = configured(m, &host);
+	return announce ? mirror_authority_announce(mirror_dir(m), &o, clock, e)
+			: mirror_authority_switch(mirror_dir(m), &o, clock, e);
+}

@@ -35,6 +35,7 @@
 #include "base/progress.h"
 #include "channel/channel.h"
 #include "pki/pki.h"
+#include "transfer/transfer.h"
 
 /* == 1. configuration ============================================================================================= */
 enum mirror_download { MIRROR_RELEASED, MIRROR_HISTORIC, MIRROR_ON_DEMAND };
@@ -366,9 +367,9 @@ int mirror_snapshots_get(struct mirror_snapshots *s, struct str client, int64_t 
  * Enrolment: a machine comes with a one-time code and a request for a certificate, and gets a certificate. From then on what it may
  * have is a question of who it is. Wire formats and limits: doc/formats/mirror-api.md; why: doc/decisions/0062-pki.md.
  *
- * Once, by `mirror init` and again at each start (it renews the server's certificate when that is due, and else does nothing):
+ * By `mirror init`, at each start and once a day (it renews the server's certificate when that is due, and else does nothing):
  *
- *	mirror_authority_make(dir, &(struct mirror_authority_opts){.name = name, .names = hosts, .names_n = n}, &clock_system, e)
+ *	mirror_authority_keep(m, &clock_system, e)         1: DIR/pki/server.pem is new, have the server read it (httpd_reload)
  *
  * An HTTP server, which tells a client's certificate by the SHA-256 of its DER (NULL: it shows none), after TLS has held it against
  * DIR/pki/ca.pem:
@@ -394,6 +395,8 @@ struct mirror_authority_opts {
 /* 1: the server's certificate is another one than before; 0. */
 int mirror_authority_make(const char *dir, const struct mirror_authority_opts *o, const struct clock *clock,
 			  struct err *e);
+/* The same with the name and the host of mirror.yaml. */
+int mirror_authority_keep(const struct mirror *m, const struct clock *clock, struct err *e);
 struct mirror_authority_info {
 	struct pki_cert_info authority, server;
 	struct str bundle; /* DIR/pki/ca.pem: what everybody may have */
@@ -405,6 +408,8 @@ int mirror_authority_announce(const char *dir, const struct mirror_authority_opt
 			      struct err *e);
 int mirror_authority_switch(const char *dir, const struct mirror_authority_opts *o, const struct clock *clock,
 			    struct err *e);
+/* Either of the two, with the name and the host of mirror.yaml. */
+int mirror_authority_change(const struct mirror *m, bool announce, const struct clock *clock, struct err *e);
 
 struct mirror_clients;
 int mirror_clients_open(const char *dir, const struct clock *clock, struct mirror_clients **ret, struct err *e);
@@ -469,3 +474,43 @@ int mirror_client_revoke(struct mirror_clients *c, struct str name, struct str r
 enum mirror_holder { MIRROR_GROUP, MIRROR_CLIENT };
 int mirror_rights_set(struct mirror_clients *c, enum mirror_holder holder, struct str name, const struct str *patterns,
 		      size_t n, struct err *e);
+
+/* == 8. from a client's side ======================================================================================= */
+/*
+ * What a host keeps of the mirrors that it is enrolled at: ROOT/mirror/HOST (doc/formats/mirror-api.md).
+ *
+ *	struct mirror_here here = {root_fd, root_path, &clock_system, &transfer_opts};
+ *	mirror_enroll_here(&here, url, code, name, &arena, &m, e)
+ *	mirror_enrolled_list(root_fd, root_path, &arena, &v, &n, e)
+ *	m = mirror_enrolled_at(v, n, url_of_a_channel)             NULL: no mirror that this host is enrolled at
+ *	if (m && mirror_enrolled_is_due(m, now_ms)) mirror_renew_here(&here, m, false, e)
+ *	                                                           then m->ca_file and m->client_file into a struct transfer_trust
+ *
+ * The first connection is authenticated on both sides: the code holds the beginning of the authority's fingerprint, and nothing is
+ * sent to a server that does not belong to it. ERR_VERIFY: it is another one, or the mirror refuses; its own words are in the message.
+ */
+struct mirror_here {
+	int root_fd;
+	const char *root_path;
+	const struct clock *clock;
+	const struct transfer_opts *transfer; /* NULL: the defaults */
+};
+struct mirror_enrolled {
+	struct str id, url, origin; /* "mirror.customer.com:8443"; where its paths begin; "https://…" and the id */
+	struct str name, group;	    /* what this host is called there */
+	struct str issuer, serial;
+	const char *ca_file, *client_file; /* the latter holds certificate and key */
+	int64_t from_ms, until_ms;
+};
+/* name: empty, the host's own. To enroll again is good: the mirror keeps one record. */
+int mirror_enroll_here(const struct mirror_here *h, struct str url, struct str code, struct str name, struct arena *a,
+		       struct mirror_enrolled *ret, struct err *e);
+int mirror_enrolled_list(int root_fd, const char *root_path, struct arena *a, struct mirror_enrolled **ret,
+			 size_t *ret_n, struct err *e);
+const struct mirror_enrolled *mirror_enrolled_at(const struct mirror_enrolled *v, size_t n, struct str url);
+/* Two thirds of its certificate's life are over, and it can still be renewed. */
+bool mirror_enrolled_is_due(const struct mirror_enrolled *m, int64_t now_ms);
+/* 1: renewed; 0: it was not to be, or another command does it, or the last try failed less than an hour ago. */
+int mirror_renew_here(const struct mirror_here *h, const struct mirror_enrolled *m, bool even_if_early, struct err *e);
+/* Forgets key and certificate; the mirror is not told. */
+int mirror_leave_here(int root_fd, struct str id, struct err *e);

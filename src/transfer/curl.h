@@ -24,6 +24,7 @@
 	X(curl_, multi_poll)                                                                                           \
 	X(curl_, multi_info_read)                                                                                      \
 	X(curl_, multi_strerror)                                                                                       \
+	X(curl_, version_info)                                                                                         \
 	X(curl_, slist_append)                                                                                         \
 	X(curl_, slist_free_all)
 

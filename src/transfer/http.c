@@ -106,8 +106,11 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 	struct job *j = ctx;
 	size_t bytes = size * n;
 	transfer_heard(j->t);
-	if (j->status != 200 && j->status != 206)
-		return bytes; /* an error page: not the file */
+	if (j->status != 200 && j->status != 206) { /* an error page: not the file */
+		if (j->r->error_body)
+			buf_put(j->r->error_body, p, bytes);
+		return bytes;
+	}
 	if (!may_take(j->t, bytes)) {
 		j->paused = true;
 		return CURL_WRITEFUNC_PAUSE;
@@ -149,16 +152,42 @@ static void set_trust(struct job *j)
 {
 	const struct curl_api *c = j->t->curl;
 	const struct transfer_opts *o = &j->t->o;
+	const struct transfer_trust all = {
+		.ca_file = o->ca_file, .client_cert = o->client_cert, .client_key = o->client_key};
+	const struct transfer_trust *trust = j->r->trust;
+	if (!trust && o->trust_of)
+		trust = o->trust_of(o->trust_ctx, j->r->url);
+	if (!trust)
+		trust = &all;
+	j->own_authority = trust->ca_file != NULL;
 	c->easy_setopt(j->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	if (o->ca_file)
-		c->easy_setopt(j->easy, CURLOPT_CAINFO, o->ca_file);
-	if (o->client_cert)
-		c->easy_setopt(j->easy, CURLOPT_SSLCERT, o->client_cert);
-	if (o->client_key)
-		c->easy_setopt(j->easy, CURLOPT_SSLKEY, o->client_key);
+	if (trust->ca_file)
+		c->easy_setopt(j->easy, CURLOPT_CAINFO, trust->ca_file);
+	if (trust->client_cert)
+		c->easy_setopt(j->easy, CURLOPT_SSLCERT, trust->client_cert);
+	if (trust->client_key)
+		c->easy_setopt(j->easy, CURLOPT_SSLKEY, trust->client_key);
+	if (trust->unverified) {
+		c->easy_setopt(j->easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		c->easy_setopt(j->easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	} else {
+		tls_watch(j);
+	}
 	c->easy_setopt(j->easy, CURLOPT_NETRC, (long)CURL_NETRC_OPTIONAL);
 	if (o->netrc)
 		c->easy_setopt(j->easy, CURLOPT_NETRC_FILE, o->netrc);
+}
+
+static void set_post(struct job *j)
+{
+	const struct curl_api *c = j->t->curl;
+	if (j->r->error_body)
+		buf_clear(j->r->error_body);
+	if (!j->r->post.p)
+		return;
+	c->easy_setopt(j->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)j->r->post.n);
+	c->easy_setopt(j->easy, CURLOPT_POSTFIELDS, (void *)j->r->post.p);
+	add_header(j, "Content-Type", "application/json");
 }
 
 static void set_route(struct job *j)
@@ -198,6 +227,7 @@ int job_begin(struct job *j, struct err *e)
 	set_route(j);
 	set_trust(j);
 	ask_for_rest_or_change(j);
+	set_post(j);
 	c->easy_setopt(j->easy, CURLOPT_HTTPHEADER, j->headers);
 	c->easy_setopt(j->easy, CURLOPT_HEADERFUNCTION, on_header);
 	c->easy_setopt(j->easy, CURLOPT_HEADERDATA, (void *)j);
@@ -247,7 +277,8 @@ static const char *advice(CURLcode code)
 	case CURLE_OPERATION_TIMEDOUT:
 		return "; is the server up, and is a proxy needed (https_proxy)?";
 	case CURLE_PEER_FAILED_VERIFICATION:
-		return "; if the site has its own CA, name its file (ca_file in config.yml)";
+		return "; is it the right server? If it has an authority of its own, enroll this host there ('slipway enroll'), or "
+		       "have the system trust it";
 	case CURLE_UNSUPPORTED_PROTOCOL:
 		return "; a server may lead to http and https URLs only, one with https to https";
 	default:
@@ -255,11 +286,31 @@ static const char *advice(CURLcode code)
 	}
 }
 
+/* An alert comes when the handshake is over for us (TLS 1.3), as a failure to read. */
+static bool our_certificate_is_refused(const struct job *j)
+{
+	static const char *const alerts[] = {"alert certificate required", "alert bad certificate",
+					     "alert certificate expired",  "alert certificate revoked",
+					     "alert certificate unknown",  "alert unknown ca"};
+	for (size_t i = 0; i < sizeof(alerts) / sizeof(*alerts); i++)
+		if (strstr(j->reason, alerts[i]))
+			return true;
+	return false;
+}
+
 static enum job_verdict judge_failure(struct job *j, CURLcode code)
 {
 	if (j->abort.code != ERR_NONE) { /* one of our callbacks said no */
 		j->r->err = j->abort;
 		return j->abort.code == ERR_NETWORK ? JOB_START_OVER : JOB_FAILED;
+	}
+	if (code == CURLE_PEER_FAILED_VERIFICATION && tls_why(j, &j->r->err))
+		return JOB_FAILED;
+	if (our_certificate_is_refused(j)) {
+		err_new(&j->r->err, ERR_NETWORK,
+			"the server refuses the certificate of this host, or wants one: %s; 'slipway enroll' gets one",
+			j->reason);
+		return JOB_FAILED;
 	}
 	err_new(&j->r->err, ERR_NETWORK, "%s%s", j->reason[0] ? j->reason : j->t->curl->easy_strerror(code),
 		advice(code));

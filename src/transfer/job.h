@@ -30,9 +30,12 @@ struct job {
 	bool body_checked, paused, is_conditional;
 	long status;
 	int64_t retry_after_s, range_start;
-	struct err abort; /* why a callback stopped the transfer */
+	bool own_authority; /* whoever answers is held against a file that was named, not against the system's list */
+	struct err abort;   /* why a callback stopped the transfer */
 	char reason[CURL_ERROR_SIZE];
 };
+
+struct tls_seen; /* tls.c */
 
 struct transfer {
 	struct transfer_opts o;
@@ -49,6 +52,7 @@ struct transfer {
 	/* the common throttle: bytes that may be taken now */
 	int64_t tokens, tokens_at_ms;
 	unsigned jitter;
+	struct tls_seen *seen; /* the last certificate that was looked at */
 };
 
 /* What a try came to. */
@@ -69,3 +73,8 @@ int job_write(struct job *j, const void *p, size_t n, struct err *e);
 /* A server said something. */
 void transfer_heard(struct transfer *t);
 void job_tell(struct job *j, enum progress_kind kind, const char *text);
+/* Has the certificate that the server shows be noted, where libcurl speaks TLS by OpenSSL. */
+void tls_watch(struct job *j);
+/* What was wrong with it, in words; false where nothing is known. */
+bool tls_why(struct job *j, struct err *e);
+void tls_forget(struct transfer *t);

@@ -424,6 +424,7 @@ void transfer_free(struct transfer *t)
 	transfer_cancel(t);
 	if (t->multi)
 		t->curl->multi_cleanup(t->multi);
+	tls_forget(t);
 	vec_release(&t->jobs);
 	free(t);
 }

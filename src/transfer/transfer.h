@@ -23,14 +23,22 @@
  *
  * Retries: connection failures, time-outs, 408, 425, 429, 500, 502, 503 and 504, up to `retries` times with exponential
  * back-off and jitter (Retry-After is followed up to a minute). 404 and 410 are ERR_NOT_FOUND at once.
- * Errors read "download 'URL': cause; what to do".
+ * Errors read "download 'URL': cause; what to do". A TLS connection that fails names certificate, issuer and host.
+ *
+ * A request with `post` sends that and keeps the answer like a file; it may be sent more than once, as all that fail may.
  */
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/progress.h"
 
+/* Whom one request trusts and what it shows, in place of what the engine's options say. Members may be NULL: the system's. */
+struct transfer_trust {
+	const char *ca_file, *client_cert, *client_key;
+	bool unverified; /* whoever answers: for what is verified by other means, and holds nothing that is secret */
+};
 struct transfer;
 struct transfer_opts {
 	unsigned max_parallel;	    /* 0: 8 */
@@ -41,6 +49,9 @@ struct transfer_opts {
 	int64_t silence_ms;	    /* in all tries: 0: 60 s, or the stall timeout if that is longer */
 	uint64_t max_bytes_per_s;   /* all together; 0: no limit */
 	const char *ca_file, *client_cert, *client_key; /* NULL: the system's */
+	/* For requests without a trust of their own, by URL; NULL where the three above hold. Lives as long as the engine. */
+	const struct transfer_trust *(*trust_of)(void *ctx, const char *url);
+	void *trust_ctx;
 	const char *user_agent;
 	const char *netrc; /* file with credentials; NULL: ~/.netrc if it is there */
 	const struct clock *clock;
@@ -50,14 +61,17 @@ struct transfer_opts {
 
 struct transfer_request {
 	const char *url;
-	const char *label;     /* for progress and messages; NULL: the last part of the URL */
-	int fd;		       /* stays the caller's */
-	uint64_t have;	       /* bytes already in fd, to resume from */
-	uint64_t size;	       /* expected; 0 unknown */
-	uint64_t max_bytes;    /* bound where size is unknown; 0: 64 GiB */
-	const uint8_t *sha256; /* expected; NULL none */
-	const uint8_t *md5;    /* looked at only without sha256 */
-	int priority;	       /* greater begins earlier; equal: in order of adding */
+	const char *label;		    /* for progress and messages; NULL: the last part of the URL */
+	int fd;				    /* stays the caller's */
+	uint64_t have;			    /* bytes already in fd, to resume from */
+	uint64_t size;			    /* expected; 0 unknown */
+	uint64_t max_bytes;		    /* bound where size is unknown; 0: 64 GiB */
+	const uint8_t *sha256;		    /* expected; NULL none */
+	const uint8_t *md5;		    /* looked at only without sha256 */
+	int priority;			    /* greater begins earlier; equal: in order of adding */
+	const struct transfer_trust *trust; /* NULL: the engine's */
+	struct str post;		    /* sent as JSON in a POST request; p NULL: GET */
+	struct buf *error_body; /* what comes with a status that is an error, up to its maximum; NULL: nobody reads it */
 	/* In and out: validators for a conditional request ("" none). */
 	char etag[256], last_modified[64];
 	/* Out: */

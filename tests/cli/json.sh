@@ -50,6 +50,12 @@ call()
 	'channel publish') words='channel publish ./new x-1-0.tar.bz2' has='operation dry_run folder kind files' ;;
 	'channel yank') words='channel yank ./yanked noarch/x-1-0.tar.bz2' has='operation dry_run folder kind paths' ;;
 	'channel sync') words='channel sync --from ./ch --file specs ./small' has='operation dry_run folder lines packages new removed unsolved answered_otherwise' ;;
+	enroll) words=enroll has='operation dry_run mirrors' ;;
+	'mirror enroll') words="mirror enroll $T/mirror" has='operation dry_run code until_ms host' ;;
+	'mirror clients') words="mirror clients $T/mirror" has=clients ;;
+	'mirror revoke') words="mirror revoke $T/mirror x --dry-run" has='operation dry_run name' ;;
+	'mirror rights') words="mirror rights $T/mirror --group g a*" has='operation dry_run name' ;;
+	'mirror authority') words="mirror authority $T/mirror" has='authority fingerprint until_ms server bundle' ;;
 	'store gc') words='store gc' has='blobs trees' ;;
 	'store verify') words='store verify' has='damaged repaired' ;;
 	'store size') words='store size' has='blobs trees' ;;
@@ -82,6 +88,9 @@ assert not missing, (missing, answer)
 }
 
 "$SLIPWAY" -q tuf create repository --keys keys
+echo '{}' >root.json
+mkdir mirror
+printf 'name: m\nhost: localhost\n' >mirror/mirror.yaml
 invitation=$("$SLIPWAY" -q --root other pair init --name other --listen 127.0.0.3:7)
 
 # A root with an environment of two generations, and with a kept channel.

@@ -119,9 +119,9 @@ static int known(const char *machine, bool want)
 	int rc = mirror_who(c, fingerprint, &arena, &who, &e);
 	if (rc < 0)
 		return say(&e);
-	return (rc != 0) == want && (!rc || str_eq_c(who.name, machine)) ? 0 : (printf("%s is %.*s\n", machine,
-											STR_ARG(who.name)),
-										1);
+	return (rc != 0) == want && (!rc || str_eq_c(who.name, machine))
+		       ? 0
+		       : (printf("%s is %.*s\n", machine, STR_ARG(who.name)), 1);
 }
 
 static int records(size_t n)
