@@ -13,7 +13,7 @@
 #include "base/url.h"
 #include "cmd/change.h"
 
-enum { ROOT_BYTES_MAX = 512 << 10 };
+enum { ROOT_BYTES_MAX = 512 << 10, STEP_MS = 500, PATIENCE_S = 60, PATIENCE_MAX_S = 86400 };
 
 static void args_release(struct tuf_args *a)
 {
@@ -41,7 +41,14 @@ static int need_option(const char *value, const char *name, struct err *e)
 struct source {
 	struct cmd_context *c;
 	const char *url;
+	int64_t patience_ms;
 };
+
+static void request_done(struct transfer_request *r, void *ctx)
+{
+	(void)r;
+	*(bool *)ctx = true;
+}
 
 static char *below(const char *base, const char *name)
 {
@@ -49,15 +56,35 @@ static char *below(const char *base, const char *name)
 	return xasprintf("%s%s%s", base, n && base[n - 1] == '/' ? "" : "/", name);
 }
 
-static int get(struct cmd_context *c, const char *url, int fd, uint64_t max_bytes, struct err *e)
+/* Slow retrieval: a server that gives less than 1 KB a second over all, after its time of grace, is as good as none. */
+static int run_in_time(struct cmd_context *c, const struct transfer_request *r, const bool *done, int64_t patience_ms,
+		       struct err *e)
 {
-	struct transfer_request r = {.url = url, .fd = fd, .max_bytes = max_bytes};
+	int64_t until_ms = clock_mono_ms() + patience_ms + (int64_t)r->max_bytes;
+	while (!*done) {
+		if (transfer_step(c->transfer, STEP_MS, e) < 0)
+			return transfer_cancel(c->transfer), -1;
+		if (*done || clock_mono_ms() < until_ms)
+			continue;
+		transfer_cancel(c->transfer);
+		return err_new(
+			e, ERR_NETWORK,
+			"download '%s': slower than 1 KB a second; the server, or who stands before it, holds it back",
+			r->url);
+	}
+	return 0;
+}
+
+static int get(struct cmd_context *c, const char *url, int fd, uint64_t max_bytes, int64_t patience_ms, struct err *e)
+{
+	bool done = false;
+	struct transfer_request r = {.url = url, .fd = fd, .max_bytes = max_bytes, .done = request_done, .ctx = &done};
 	if (c->offline && !str_starts(str_c(url), STR("file:")))
 		return err_new(e, ERR_NETWORK, "--offline: nothing is asked of '%s'", url);
 	if (cmd_need_transfer(c, e) < 0)
 		return -1;
 	transfer_add(c->transfer, &r);
-	if (transfer_run(c->transfer, e) < 0)
+	if (run_in_time(c, &r, &done, patience_ms, e) < 0)
 		return -1;
 	if (r.err.code == ERR_NONE)
 		return 0;
@@ -74,7 +101,7 @@ static int fetch(void *ctx, const char *name, struct buf *ret, struct err *e)
 	auto_fd fd = memfd_create("metadata", MFD_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, "memory for a download");
-	if (get(s->c, url, fd, ret->max, e) < 0)
+	if (get(s->c, url, fd, ret->max, s->patience_ms, e) < 0)
 		return -1;
 	for (;;) {
 		char chunk[1 << 14];
@@ -134,7 +161,7 @@ static int begin(struct cmd_context *c, const struct tuf_args *a, struct session
 	s->dir_fd = fs_open_dir(AT_FDCWD, a->metadata_dir, e);
 	if (s->dir_fd < 0)
 		return err_ctx(e, "--metadata-dir '%s'", a->metadata_dir);
-	s->source = (struct source){c, a->metadata_url};
+	s->source = (struct source){c, a->metadata_url, a->patience_s * 1000};
 	o.dir_fd = s->dir_fd;
 	o.fetch = fetch;
 	o.fetch_ctx = &s->source;
@@ -214,7 +241,7 @@ static int download_one(struct cmd_context *c, const struct tuf_args *a, int dir
 	auto_fd fd = sys_openat(dir_fd, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return err_sys(e, "create '%s'", tmp);
-	int rc = get(c, url, fd, t->length > 0 ? t->length : 1, e);
+	int rc = get(c, url, fd, t->length > 0 ? t->length : 1, a->patience_s * 1000, e);
 	if (rc == 0)
 		rc = tuf_target_check_fd(t, fd, e);
 	if (rc == 0)
@@ -317,12 +344,14 @@ static int run(struct cmd_context *c, struct tuf_args *a, struct err *e)
 		return err_new(e, ERR_USAGE, "write: slipway tuf %s", v->usage);
 	if (a->time && !tuf_time(str_c(a->time), &a->time_ms))
 		return err_new(e, ERR_USAGE, "--time wants a time like 2030-01-31T12:00:00Z, not '%s'", a->time);
+	if (a->patience_s < 0 || a->patience_s > PATIENCE_MAX_S)
+		return err_new(e, ERR_USAGE, "--patience wants seconds, up to a day");
 	return v->run(c, a, e);
 }
 
 int cmd_tuf(struct cmd_context *c, int argc, char **argv)
 {
-	auto_args a = {.type = "ed25519", .role = "targets", .parent = "targets"};
+	auto_args a = {.type = "ed25519", .role = "targets", .parent = "targets", .patience_s = PATIENCE_S};
 	const struct cmd_option options[] = {
 		{0, "metadata-dir", CMD_TEXT, &a.metadata_dir},
 		{0, "metadata-url", CMD_TEXT, &a.metadata_url},
@@ -343,6 +372,7 @@ int cmd_tuf(struct cmd_context *c, int argc, char **argv)
 		{0, "path", CMD_LIST, &a.path},
 		{0, "under", CMD_LIST, &a.under},
 		{0, "terminating", CMD_FLAG, &a.terminating},
+		{0, "patience", CMD_NUMBER, &a.patience_s},
 		{0, "time", CMD_TEXT, &a.time},
 		{0, NULL, CMD_FLAG, NULL},
 	};

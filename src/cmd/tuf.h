@@ -16,6 +16,7 @@ struct tuf_args {
 	bool terminating;
 	struct cmd_list words; /* the verb and its own */
 	int64_t time_ms;       /* --time; 0: the clock's */
+	int64_t patience_s;
 };
 
 /* One verb: what it may be told, and what it does. */

@@ -5,7 +5,7 @@
 
 #include "transfer/job.h"
 
-enum { MAX_REDIRECTS = 10, MAX_RETRY_AFTER_S = 60, LOW_SPEED_BYTES = 64 };
+enum { MAX_REDIRECTS = 10, MAX_RETRY_AFTER_S = 60, LOW_SPEED_BYTES = 64, PAGE_MAX = 1 << 20 };
 
 /* -- what comes back --------------------------------------------------------------------------------------------- */
 
@@ -106,10 +106,11 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 	struct job *j = ctx;
 	size_t bytes = size * n;
 	transfer_heard(j->t);
-	if (j->status != 200 && j->status != 206) { /* an error page: not the file */
+	if (j->status != 200 && j->status != 206) { /* an error page: not the file, and not for ever */
 		if (j->r->error_body)
 			buf_put(j->r->error_body, p, bytes);
-		return bytes;
+		j->page_bytes += bytes;
+		return j->page_bytes <= PAGE_MAX ? bytes : 0;
 	}
 	if (!may_take(j->t, bytes)) {
 		j->paused = true;
@@ -221,6 +222,7 @@ int job_begin(struct job *j, struct err *e)
 		return err_new(e, ERR_FAILED, "libcurl cannot begin a transfer");
 	j->status = 0;
 	j->body_checked = j->paused = false;
+	j->page_bytes = 0;
 	j->range_start = j->retry_after_s = j->r->max_age_s = -1;
 	j->abort = ERR_INIT;
 	j->reason[0] = '\0';
@@ -362,5 +364,6 @@ static enum job_verdict judge_status(struct job *j)
 enum job_verdict job_judge(struct job *j, CURLcode code)
 {
 	j->r->status = j->status;
-	return code == CURLE_OK ? judge_status(j) : judge_failure(j, code);
+	bool page = code == CURLE_WRITE_ERROR && j->page_bytes > PAGE_MAX; /* its first line says all */
+	return code == CURLE_OK || page ? judge_status(j) : judge_failure(j, code);
 }

@@ -26,7 +26,8 @@ struct job {
 	CURL *easy;
 	struct curl_slist *headers;
 	struct digest *digest;
-	uint64_t at; /* bytes in fd */
+	uint64_t at;	     /* bytes in fd */
+	uint64_t page_bytes; /* of an answer that is not the file */
 	bool body_checked, paused, is_conditional;
 	long status;
 	int64_t retry_after_s, range_start;

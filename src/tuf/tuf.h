@@ -193,7 +193,7 @@ int tuf_keeper_targets(struct tuf_keeper *k, struct str role, struct arena *a, s
 int tuf_files_of(int tree_fd, bool (*want)(void *ctx, const char *path), void *ctx, struct arena *a,
 		 struct tuf_file **ret, size_t *ret_n, struct err *e);
 /* Puts each file under "dir/DIGEST.name" into another folder of the same tree or disk, by a hard link (or a copy): where clients of TUF look for it. Those
- * of earlier versions stay. */
+ * of earlier versions stay, so a file of the tree has to be replaced by rename, not written to in place. */
 int tuf_files_place(int tree_fd, const struct tuf_file *v, size_t n, int to_fd, struct err *e);
 /* Has the next commit sign a new version, changed or not. */
 int tuf_keeper_renew(struct tuf_keeper *k, struct str role, struct err *e);

@@ -274,6 +274,21 @@ TEST(missing_file_is_not_tried_again)
 	check_content(r.fd, "", 0);
 }
 
+TEST(an_error_page_without_end_is_not_read)
+{
+	enum { PAGE = 8 << 20 };
+	char *page = calloc(1, PAGE);
+	const struct http_answer a[] = {{.status = 404, .body = page, .body_n = PAGE, .cut_after = PAGE / 2}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file()};
+	run_one(&r);
+	http_stop(&s);
+	CHECK_MSG(r.err.code == ERR_NOT_FOUND, "%s", r.err.msg);
+	CHECK_INT(s.log->n, 1);
+	check_content(r.fd, "", 0);
+	free(page);
+}
+
 TEST(redirect_to_a_file_is_refused)
 {
 	const struct http_answer a[] = {{.status = 302, .headers = "Location: file:///etc/passwd\r\n"}};
