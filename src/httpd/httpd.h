@@ -86,9 +86,9 @@ struct httpd_tls {
 /* -- where it listens ------------------------------------------------------------------------------------------------------ */
 
 struct httpd_listen {
-	int fd;		     /* a bound, listening socket: taken, closed by httpd_free. -1: bind address and port */
-	const char *address; /* numeric, "::1", "0.0.0.0"; NULL: every address of both families */
-	uint16_t port;	     /* 0: any that is free, see httpd_port */
+	int fd; /* a bound, listening socket: taken (where httpd_start fails too), closed by httpd_free. -1: bind address and port */
+	const char *address;	     /* numeric, "::1", "0.0.0.0"; NULL: every address of both families */
+	uint16_t port;		     /* 0: any that is free, see httpd_port */
 	const struct httpd_tls *tls; /* NULL: plain HTTP */
 };
 
@@ -127,9 +127,11 @@ struct httpd_opts {
 	int (*body)(struct httpd_req *r, struct httpd_body *body,
 		    void *ctx);					   /* NULL: bodies up to body_bytes, in memory */
 	void (*record)(const struct httpd_record *rec, void *ctx); /* access log; on a serving thread; NULL: none */
-	void *ctx;						   /* of the three */
-	const struct clock *clock;				   /* NULL: clock_system */
-	unsigned threads;					   /* 0: as many as processors */
+	/* What an operator should know: a handshake that failed, with the certificate's subject and issuer and why. On a serving thread; NULL: none */
+	void (*trouble)(struct str peer, const char *what, void *ctx);
+	void *ctx;		   /* of the four */
+	const struct clock *clock; /* NULL: clock_system */
+	unsigned threads;	   /* 0: as many as processors */
 	/* limits; 0: the default in brackets */
 	uint32_t connections;	       /* [20,000]; the longest idle one is closed for a new one */
 	uint32_t connections_per_peer; /* of one address (IPv6: of one /64) [none] */
