@@ -271,6 +271,12 @@ const struct channel_kind *channel_kind_of(int folder_fd);
  * (.tar.bz2), the first of the table. */
 const struct channel_kind *channel_kind_of_package(struct str fn);
 bool channel_path_is_normal(struct str path);
+enum channel_signing {
+	CHANNEL_SIGNING_NONE,
+	CHANNEL_SIGNING_OPTIONAL, /* clients can ask for a signature (rpm) */
+	CHANNEL_SIGNING_EXPECTED, /* clients refuse what has none, unless told otherwise (deb) */
+};
+enum channel_signing channel_kind_signing(const struct channel_kind *k);
 
 enum channel_file {
 	CHANNEL_FILE_NONE,    /* no channel of this kind has such a file: nobody need be asked for it */

@@ -128,6 +128,11 @@ const struct channel_kind *channel_kind_of_package(struct str fn)
 	return NULL;
 }
 
+enum channel_signing channel_kind_signing(const struct channel_kind *k)
+{
+	return k->signing;
+}
+
 /* -- what is wanted ------------------------------------------------------------------------------------------------ */
 
 bool walk_wants(const struct str *wanted, size_t n, struct str what)

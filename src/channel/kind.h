@@ -12,6 +12,7 @@ struct channel_kind {
 	/* The kind of a tree has such a file or folder: paths apart by blanks, '*' for one part of a path. */
 	const char *marks;
 	const char *packages; /* how files that are published to it end, apart by blanks */
+	enum channel_signing signing;
 	enum channel_file (*file)(struct str path);
 	const char *(*type)(struct str path); /* NULL: by the ending, as kind.c knows it */
 	int (*index)(struct str folder, struct str accept, struct arena *a, struct str *ret); /* NULL: no folders */

@@ -114,24 +114,6 @@ static const char *deb_type(struct str path)
 
 /* == a walk ======================================================================================================= */
 
-struct suite {
-	struct str name;
-	const char *dir; /* "dists/bookworm/" */
-	struct deb_release release;
-	struct str *base; /* indexes that are wanted: "main/binary-amd64/Packages" */
-	size_t n;
-};
-
-struct deb_walk {
-	struct channel_walk base;
-	int fd;
-	enum { W_POINTERS, W_INDEXES, W_PACKAGES, W_END } stage;
-	struct channel_walk_opts o;
-	struct arena arena;
-	struct suite *suite;
-	size_t n;
-};
-
 static struct str *copy_list(struct arena *a, const struct str *v, size_t n)
 {
 	struct str *copy = arena_array(a, struct str, n + 1);
@@ -153,7 +135,7 @@ static void copy_opts(struct deb_walk *w, const struct channel_walk_opts *o)
 
 static int add_suite(struct deb_walk *w, struct str name, struct err *e)
 {
-	struct suite *s = &w->suite[w->n];
+	struct deb_suite *s = &w->suite[w->n];
 	bool flat = str_ends(name, STR("/"));
 	struct str path = flat ? str_head(name, name.n - 1) : name;
 	(void)str_take_str(&path, STR("./"));
@@ -176,7 +158,7 @@ static int find_suites(struct deb_walk *w, struct err *e)
 	struct err ignored = ERR_INIT;
 	if (fs_list(w->fd, "dists", SUITES_MAX, &list, &ignored) < 0)
 		list.n = 0;
-	w->suite = arena_array(&w->arena, struct suite, list.n + 1);
+	w->suite = arena_array(&w->arena, struct deb_suite, list.n + 1);
 	for (size_t i = 0; i < list.n; i++) {
 		bool is_suite = false;
 		static const char *const pointers[] = {"InRelease", "Release"};
@@ -192,7 +174,7 @@ static int find_suites(struct deb_walk *w, struct err *e)
 			      "say which suites of the archive are wanted (a server does not list them), as in 'bookworm'");
 }
 
-static void deb_walk_free(struct channel_walk *base)
+void deb_walk_free(struct channel_walk *base)
 {
 	struct deb_walk *w = (struct deb_walk *)base;
 	if (!w)
@@ -212,14 +194,14 @@ static int walk_begin(struct deb_walk *w, int folder_fd, const struct channel_wa
 	copy_opts(w, o);
 	if (o->suites_n == 0)
 		return find_suites(w, e);
-	w->suite = arena_array(&w->arena, struct suite, o->suites_n);
+	w->suite = arena_array(&w->arena, struct deb_suite, o->suites_n);
 	for (size_t i = 0; i < o->suites_n; i++)
 		if (add_suite(w, o->suites[i], e) < 0)
 			return -1;
 	return 0;
 }
 
-static int deb_walk_new(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e)
+int deb_walk_new(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e)
 {
 	struct deb_walk *w = xcalloc(1, sizeof(*w));
 	if (walk_begin(w, folder_fd, o, e) < 0) {
@@ -247,7 +229,7 @@ static int tell_pointers(struct deb_walk *w, channel_item_fn *fn, void *ctx, str
 	return 0;
 }
 
-static int read_release(struct deb_walk *w, struct suite *s, struct err *e)
+static int read_release(struct deb_walk *w, struct deb_suite *s, struct err *e)
 {
 	int64_t until;
 	int rc = deb_release_read(w->fd, s->dir, w->o.keyring, &w->arena, &s->release, e);
@@ -274,7 +256,7 @@ static int read_release(struct deb_walk *w, struct suite *s, struct err *e)
 /* -- indexes -------------------------------------------------------------------------------------------------------- */
 
 /* Where all packages of every architecture are in each architecture's index, an index for them alone tells nothing new. */
-static bool wants_arch(const struct deb_walk *w, const struct suite *s, struct str arch)
+static bool wants_arch(const struct deb_walk *w, const struct deb_suite *s, struct str arch)
 {
 	if (w->o.platforms_n == 0 || walk_wants(w->o.platforms, w->o.platforms_n, arch))
 		return true;
@@ -285,7 +267,8 @@ static bool wants_arch(const struct deb_walk *w, const struct suite *s, struct s
 enum index_kind { INDEX_NONE, INDEX_MAIN, INDEX_OTHER };
 
 /* "main/binary-amd64/Packages.xz": of which component and architecture, and its plain name. */
-static enum index_kind wanted_index(const struct deb_walk *w, const struct suite *s, struct str path, struct str *ret)
+static enum index_kind wanted_index(const struct deb_walk *w, const struct deb_suite *s, struct str path,
+				    struct str *ret)
 {
 	struct str name = last_part(path), dir = str_head(path, path.n - name.n), rest = name;
 	bool source = str_take_str(&rest, STR("Sources"));
@@ -308,7 +291,8 @@ static enum index_kind wanted_index(const struct deb_walk *w, const struct suite
 	return str_eq_c(name, "Release") ? INDEX_OTHER : INDEX_MAIN;
 }
 
-static int tell_index(const struct suite *s, const struct deb_entry *x, channel_item_fn *fn, void *ctx, struct err *e)
+static int tell_index(const struct deb_suite *s, const struct deb_entry *x, channel_item_fn *fn, void *ctx,
+		      struct err *e)
 {
 	struct channel_item item = {.size = x->size, .digest = x->digest, .what = CHANNEL_FILE_NAMED, .optional = true};
 	auto_arena a = ARENA_INIT;
@@ -323,7 +307,7 @@ static int tell_index(const struct suite *s, const struct deb_entry *x, channel_
 }
 
 /* An upstream seldom holds the plain file beside the packed ones, though Release names it. */
-static bool is_packed_too(const struct suite *s, struct str base)
+static bool is_packed_too(const struct deb_suite *s, struct str base)
 {
 	for (size_t i = 1; deb_packings[i]; i++) {
 		auto_arena a = ARENA_INIT;
@@ -333,7 +317,7 @@ static bool is_packed_too(const struct suite *s, struct str base)
 	return false;
 }
 
-static int tell_indexes(struct deb_walk *w, struct suite *s, channel_item_fn *fn, void *ctx, struct err *e)
+static int tell_indexes(struct deb_walk *w, struct deb_suite *s, channel_item_fn *fn, void *ctx, struct err *e)
 {
 	auto_map seen = MAP_INIT;
 	s->base = arena_array(&w->arena, struct str, s->release.n + 1);
@@ -369,13 +353,13 @@ static int tell_indexes(struct deb_walk *w, struct suite *s, channel_item_fn *fn
 
 /* -- packages ------------------------------------------------------------------------------------------------------- */
 
-static int bad_stanza(const struct suite *s, struct str base, struct str name, const char *what, struct err *e)
+static int bad_stanza(const struct deb_suite *s, struct str base, struct str name, const char *what, struct err *e)
 {
 	return err_new(e, ERR_INPUT, "'%s%.*s': the package '%.*s' %s", s->dir, STR_ARG(base),
 		       (int)(name.n < 200 ? name.n : 200), name.p ? name.p : "", what);
 }
 
-static int tell_package(struct deb_walk *w, const struct suite *s, struct str base, struct str stanza,
+static int tell_package(struct deb_walk *w, const struct deb_suite *s, struct str base, struct str stanza,
 			channel_item_fn *fn, void *ctx, struct err *e)
 {
 	static const char *const names[] = {"Package", "Version", "Architecture", "Filename",
@@ -402,7 +386,7 @@ static int tell_package(struct deb_walk *w, const struct suite *s, struct str ba
 }
 
 /* The files of a source package: lines of "DIGEST SIZE NAME" below its folder. */
-static int tell_source(struct deb_walk *w, const struct suite *s, struct str base, struct str stanza,
+static int tell_source(struct deb_walk *w, const struct deb_suite *s, struct str base, struct str stanza,
 		       channel_item_fn *fn, void *ctx, struct err *e)
 {
 	static const char *const names[] = {"Package", "Version", "Directory", "Checksums-Sha256"};
@@ -432,7 +416,14 @@ static int tell_source(struct deb_walk *w, const struct suite *s, struct str bas
 	return 0;
 }
 
-static int tell_packages(struct deb_walk *w, const struct suite *s, struct str base, channel_item_fn *fn, void *ctx,
+int deb_tell_stanza(struct deb_walk *w, const struct deb_suite *s, struct str base, struct str stanza,
+		    channel_item_fn *fn, void *ctx, struct err *e)
+{
+	bool source = str_ends(base, STR("Sources"));
+	return (source ? tell_source : tell_package)(w, s, base, stanza, fn, ctx, e);
+}
+
+static int tell_packages(struct deb_walk *w, const struct deb_suite *s, struct str base, channel_item_fn *fn, void *ctx,
 			 struct err *e)
 {
 	auto_ptr(istream) in = NULL;
@@ -444,10 +435,9 @@ static int tell_packages(struct deb_walk *w, const struct suite *s, struct str b
 		return -1;
 	auto_deb_reader r;
 	deb_reader_init(&r, in);
-	bool source = str_ends(base, STR("Sources"));
 	struct str stanza;
 	while ((rc = deb_next(&r, &stanza, e)) > 0)
-		if ((source ? tell_source : tell_package)(w, s, base, stanza, fn, ctx, e) < 0)
+		if (deb_tell_stanza(w, s, base, stanza, fn, ctx, e) < 0)
 			return -1;
 	return rc;
 }
@@ -461,7 +451,7 @@ static int walk_packages(struct deb_walk *w, channel_item_fn *fn, void *ctx, str
 	return 0;
 }
 
-static int walk_indexes(struct deb_walk *w, channel_item_fn *fn, void *ctx, struct err *e)
+int deb_walk_indexes(struct deb_walk *w, channel_item_fn *fn, void *ctx, struct err *e)
 {
 	for (size_t i = 0; i < w->n; i++)
 		if (read_release(w, &w->suite[i], e) < 0 || tell_indexes(w, &w->suite[i], fn, ctx, e) < 0)
@@ -473,11 +463,11 @@ static int deb_walk_next(struct channel_walk *base, channel_item_fn *fn, void *c
 {
 	struct deb_walk *w = (struct deb_walk *)base;
 	int rc = 0;
-	if (w->stage == W_POINTERS)
+	if (w->stage == DEB_POINTERS)
 		rc = tell_pointers(w, fn, ctx, e);
-	else if (w->stage == W_INDEXES)
-		rc = walk_indexes(w, fn, ctx, e);
-	else if (w->stage == W_PACKAGES)
+	else if (w->stage == DEB_INDEXES)
+		rc = deb_walk_indexes(w, fn, ctx, e);
+	else if (w->stage == DEB_PACKAGES)
 		rc = walk_packages(w, fn, ctx, e);
 	else
 		return 0;
@@ -488,10 +478,14 @@ static int deb_walk_next(struct channel_walk *base, channel_item_fn *fn, void *c
 const struct channel_kind kind_deb = {
 	.name = "deb",
 	.marks = "dists/*/InRelease dists/*/Release InRelease Packages Packages.gz Packages.xz",
-	.packages = ".deb",
+	.packages = ".deb .udeb .dsc",
+	.signing = CHANNEL_SIGNING_EXPECTED,
 	.file = deb_file,
 	.type = deb_type,
 	.walk_new = deb_walk_new,
 	.walk_next = deb_walk_next,
 	.walk_free = deb_walk_free,
+	.publish = deb_publish,
+	.rewrite = deb_rewrite,
+	.remove = deb_remove,
 };

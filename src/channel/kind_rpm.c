@@ -128,6 +128,8 @@ static int rpm_walk_next(struct channel_walk *walk, channel_item_fn *fn, void *c
 
 const struct channel_kind kind_rpm = {
 	.name = "rpm",
+	.packages = ".rpm",
+	.signing = CHANNEL_SIGNING_OPTIONAL,
 	.marks = RPM_REPOMD,
 	.file = rpm_file,
 	.type = rpm_type,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* channel add, list, remove, refresh, publish, yank. */
+/* channel add, list, remove, refresh. */
 #include <fcntl.h>
 #include <stdio.h>
 
@@ -10,8 +10,8 @@
 
 struct channel_args {
 	struct cmd_solve_options solve;
-	const char *name, *kind, *reason;
-	bool first, replace, shards, drop;
+	const char *name;
+	bool first;
 	struct cmd_list words;
 };
 
@@ -20,10 +20,9 @@ static int run(struct cmd_context *c, int argc, char **argv,
 {
 	struct channel_args a = {0};
 	const struct cmd_option options[] = {
-		CMD_SOLVE_OPTIONS(&a.solve),	    {0, "name", CMD_TEXT, &a.name},
-		{0, "first", CMD_FLAG, &a.first},   {0, "replace", CMD_FLAG, &a.replace},
-		{0, "shards", CMD_FLAG, &a.shards}, {0, "kind", CMD_TEXT, &a.kind},
-		{0, "reason", CMD_TEXT, &a.reason}, {0, "drop", CMD_FLAG, &a.drop},
+		CMD_SOLVE_OPTIONS(&a.solve),
+		{0, "name", CMD_TEXT, &a.name},
+		{0, "first", CMD_FLAG, &a.first},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	struct err e = ERR_INIT;
@@ -303,127 +302,4 @@ static int refresh(struct cmd_context *c, const struct channel_args *a, struct e
 int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv)
 {
 	return run(c, argc, argv, refresh);
-}
-
-/* -- publish ------------------------------------------------------------------------------------------------------ */
-
-/* As it is said; or as the first file is named; or as the folder looks. */
-static int find_kind(const struct channel_args *a, const struct channel_kind **ret, struct err *e)
-{
-	struct err ignored = ERR_INIT;
-	if (a->kind) {
-		*ret = channel_kind(str_c(a->kind));
-		return *ret ? 0
-			    : err_new(e, ERR_USAGE,
-				      "'%s' is no kind of channel; these are: conda, deb, rpm, pypi, opam", a->kind);
-	}
-	*ret = a->words.n > 1 ? channel_kind_of_package(str_c(a->words.v[1])) : NULL;
-	if (*ret)
-		return 0;
-	auto_fd dir = fs_open_dir(AT_FDCWD, a->words.v[0], &ignored);
-	*ret = dir >= 0 ? channel_kind_of(dir) : NULL;
-	if (!*ret && a->words.n > 1)
-		return err_new(e, ERR_USAGE, "'%s' is not named like a package; of which --kind is it?", a->words.v[1]);
-	if (!*ret)
-		*ret = channel_kind(STR("conda"));
-	return 0;
-}
-
-static int published_answer(struct cmd_context *c, const struct channel_args *a, const struct channel_kind *k)
-{
-	auto_answer answer = {0};
-	struct jw *w = cmd_answer(&answer);
-	jw_kv_c(w, "operation", "publish");
-	jw_kv_bool(w, "dry_run", c->dry_run);
-	jw_kv_c(w, "folder", a->words.v[0]);
-	jw_kv_c(w, "kind", channel_kind_name(k));
-	jw_key(w, "files");
-	jw_array(w);
-	for (size_t i = 1; i < a->words.n; i++)
-		jw_c(w, a->words.v[i]);
-	jw_array_end(w);
-	return cmd_answer_print(c, &answer);
-}
-
-static int publish(struct cmd_context *c, const struct channel_args *a, struct err *e)
-{
-	struct channel_make_opts o = {.dry_run = c->dry_run, .replace = a->replace, .shards = a->shards};
-	const struct channel_kind *k;
-	if (a->words.n < 1)
-		return err_new(e, ERR_USAGE, "publish what where? as in: slipway channel publish ./channel *.conda");
-	if (find_kind(a, &k, e) < 0)
-		return -1;
-	if (!c->dry_run)
-		cmd_if_interrupted(c, "what '%s' listed is listed still; the same command does the rest",
-				   a->words.v[0]);
-	cmd_progress_begin(c);
-	int rc = channel_kind_publish(k, a->words.v[0], a->words.v + 1, a->words.n - 1, &o, &c->progress, e);
-	cmd_progress_end(c);
-	if (rc < 0)
-		return -1;
-	if (!c->dry_run)
-		cmd_changed(c);
-	cmd_say(c, "%s%zu package file%s in '%s'", c->dry_run ? "would publish " : "published ", a->words.n - 1,
-		a->words.n == 2 ? "" : "s", a->words.v[0]);
-	return c->json ? published_answer(c, a, k) : 0;
-}
-
-int cmd_channel_publish(struct cmd_context *c, int argc, char **argv)
-{
-	return run(c, argc, argv, publish);
-}
-
-/* -- yank --------------------------------------------------------------------------------------------------------- */
-
-static int yanked_answer(struct cmd_context *c, const struct channel_args *a, const struct channel_kind *k)
-{
-	auto_answer answer = {0};
-	struct jw *w = cmd_answer(&answer);
-	jw_kv_c(w, "operation", a->drop ? "drop" : "yank");
-	jw_kv_bool(w, "dry_run", c->dry_run);
-	jw_kv_c(w, "folder", a->words.v[0]);
-	jw_kv_c(w, "kind", channel_kind_name(k));
-	jw_key(w, "paths");
-	jw_array(w);
-	for (size_t i = 1; i < a->words.n; i++)
-		jw_c(w, a->words.v[i]);
-	jw_array_end(w);
-	return cmd_answer_print(c, &answer);
-}
-
-static int yank(struct cmd_context *c, const struct channel_args *a, struct err *e)
-{
-	const struct channel_make_opts o = {.dry_run = c->dry_run};
-	const struct channel_kind *k;
-	if (a->words.n < 2)
-		return err_new(e, ERR_USAGE,
-			       "yank what where? as in: slipway channel yank ./channel noarch/x-1-0.conda");
-	auto_fd dir = fs_open_dir(AT_FDCWD, a->words.v[0], e);
-	if (dir < 0)
-		return err_ctx(e, "channel folder");
-	k = a->kind ? channel_kind(str_c(a->kind)) : channel_kind_of(dir);
-	if (!k)
-		return err_new(e, ERR_USAGE, "which kind of channel '%s' is, is not to be seen; say --kind",
-			       a->words.v[0]);
-	size_t n = a->words.n - 1;
-	struct str *paths = arena_array(&c->arena, struct str, n);
-	for (size_t i = 0; i < n; i++) {
-		paths[i] = str_c(a->words.v[i + 1]);
-		if (!channel_path_is_normal(paths[i]))
-			return err_new(e, ERR_USAGE, "'%s' is no path below the folder, as packages/x/x-1.whl is",
-				       a->words.v[i + 1]);
-	}
-	if (channel_kind_remove(k, a->words.v[0], paths, n, a->drop ? CHANNEL_DROP : CHANNEL_YANK,
-				a->reason ? str_c(a->reason) : STR_NONE, &o, e) < 0)
-		return -1;
-	if (!c->dry_run)
-		cmd_changed(c);
-	cmd_say(c, "%s%s %zu package file%s in '%s'", c->dry_run ? "would have " : "", a->drop ? "dropped" : "yanked",
-		n, n == 1 ? "" : "s", a->words.v[0]);
-	return c->json ? yanked_answer(c, a, k) : 0;
-}
-
-int cmd_channel_yank(struct cmd_context *c, int argc, char **argv)
-{
-	return run(c, argc, argv, yank);
 }

@@ -200,6 +200,7 @@ int cmd_channel_add(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_list(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_publish(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_yank(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_key(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_remove(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_sync(struct cmd_context *c, int argc, char **argv);

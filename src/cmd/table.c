@@ -55,6 +55,7 @@ static const struct cmd table[] = {
 	{"channel", "refresh", cmd_channel_refresh, "fetch the metadata of channels anew"},
 	{"channel", "publish", cmd_channel_publish, "put packages into a channel folder"},
 	{"channel", "yank", cmd_channel_yank, "withdraw packages from a channel folder"},
+	{"channel", "key", cmd_channel_key, "make or show the key that signs channels"},
 	{"channel", "sync", cmd_channel_sync, "bring in what a list of specs needs"},
 	{"enroll", NULL, cmd_enroll, "have a mirror know this host, by a one-time code"},
 	{"mirror", "enroll", cmd_mirror_enroll, "make a one-time code for a machine"},

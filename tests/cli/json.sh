@@ -49,6 +49,7 @@ call()
 	'channel refresh') words='channel refresh ./ch' has=channels ;;
 	'channel publish') words='channel publish ./new x-1-0.tar.bz2' has='operation dry_run folder kind files' ;;
 	'channel yank') words='channel yank ./yanked noarch/x-1-0.tar.bz2' has='operation dry_run folder kind paths' ;;
+	'channel key') words='channel key --ed25519' has='key home made' ;;
 	'channel sync') words='channel sync --from ./ch --file specs ./small' has='operation dry_run folder lines packages new removed unsolved answered_otherwise' ;;
 	enroll) words=enroll has='operation dry_run mirrors' ;;
 	'mirror enroll') words="mirror enroll $T/mirror" has='operation dry_run code until_ms host' ;;
