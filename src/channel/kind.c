@@ -65,6 +65,12 @@ int channel_kind_index(const struct channel_kind *k, struct str folder, struct s
 
 /* -- which one is it? ---------------------------------------------------------------------------------------------- */
 
+static bool has_file(int dir_fd, const char *name)
+{
+	struct stat st;
+	return fstatat(dir_fd, name, &st, 0) == 0 && S_ISREG(st.st_mode);
+}
+
 /* A part of the mark that holds '*' is looked for among the entries of its folder. */
 static bool has_mark(int dir_fd, struct str mark)
 {
@@ -78,7 +84,7 @@ static bool has_mark(int dir_fd, struct str mark)
 	if (str_find(part, '*') < 0) {
 		snprintf(name, sizeof(name), "%.*s", STR_ARG(part));
 		if (last)
-			return fs_exists(dir_fd, name);
+			return has_file(dir_fd, name);
 		auto_fd sub = fs_open_dir(dir_fd, name, &ignored);
 		return sub >= 0 && has_mark(sub, rest);
 	}

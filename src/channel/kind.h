@@ -9,7 +9,7 @@
 
 struct channel_kind {
 	const char *name;
-	/* The kind of a tree has such a file or folder: paths apart by blanks, '*' for one part of a path. */
+	/* The kind of a tree has such a file: paths apart by blanks, '*' for one part of a path. */
 	const char *marks;
 	const char *packages; /* how files that are published to it end, apart by blanks */
 	enum channel_signing signing;

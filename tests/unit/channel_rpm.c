@@ -346,6 +346,7 @@ TEST(an_empty_channel)
 {
 	CHECK_MSG(publish("c", NULL, NULL) == 0, "%s", e.msg);
 	CHECK_STR(listed("c", NULL), "");
+	CHECK_INT(mkdir(in_tmp("c/Packages"), 0755), 0); /* deb has a file of this name */
 	auto_fd dir = open(in_tmp("c"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CHECK(channel_kind_of(dir) == rpm_kind());
 }
