@@ -163,6 +163,12 @@ TEST(fast_forward_of_snapshot)
 	fast_forward((const char *[2]){"snapshot", "timestamp"}, META_SNAPSHOT, "1.snapshot.json");
 }
 
+/* The kept timestamp is good, but it lists the version that the stolen key made. */
+TEST(fast_forward_of_snapshot_ends_with_its_key_alone)
+{
+	fast_forward((const char *[2]){"snapshot", NULL}, META_SNAPSHOT, "1.snapshot.json");
+}
+
 TEST(indefinite_freeze)
 {
 	static const int days[] = {8, 15, 91, 366};
@@ -503,6 +509,47 @@ TEST(broken_client_confuses_the_order_of_delegations)
 	CHECK_MSG(tuf_target_check(&t, STR("of zeta"), &e) == 0, "%s", e.msg);
 	CHECK_STR(w.asked[4], "1.zeta.json");
 	CHECK_INT(w.asked_n, 5); /* alpha is not asked */
+}
+
+/* What one role may sign for another may not, though both delegate to a role of the same name: not even when it was loaded for the first. */
+TEST(broken_client_keeps_a_role_without_who_delegated_to_it)
+{
+	struct world w = world_new();
+	auto_arena a = ARENA_INIT;
+	struct tuf_client_opts o = world_opts(&w);
+	auto_ptr(tuf_client) c = NULL;
+	struct tuf_public_key key[2];
+	struct str path[2] = {STR("a/*"), STR("b/*")};
+	struct tuf_target t;
+	struct err e = ERR_INIT;
+	{
+		auto_ptr(tuf_keeper) k = world_keeper(&w);
+		world_delegate(&w, k, &a, "one", "a/*", false);
+		world_delegate(&w, k, &a, "two", "b/*", false);
+		world_commit(k, &a);
+		for (size_t i = 0; i < 2; i++) {
+			CHECK(tuf_key_make(TUF_ED25519, w.keys_fd, &a, &key[i], &e) == 0);
+			struct tuf_delegation d = {
+				i ? STR("releasx") : STR("release"), {&key[i], 1, 1, 0}, &path[i], 1, false};
+			CHECK_MSG(tuf_keeper_delegate(k, i ? STR("two") : STR("one"), &d, &e) == 0, "%s", e.msg);
+		}
+		struct tuf_file v[2] = {world_file("a/x", "good"), world_file("b/x", "evil")};
+		CHECK(tuf_keeper_set_targets(k, STR("release"), v, 2, &e) == 0);
+		world_commit(k, &a);
+	}
+	world_forge_to(&w, META_TARGETS, "2.two.json", "2.two.json", "2.targets.json", "two",
+		       (const char *const[]){"releasx", "release", NULL});
+	world_forge(&w, META_SNAPSHOT, "3.snapshot.json", "\"two.json\": {",
+		    "\"two.json\": {\"version\": 2}, \"three.json\": {");
+	world_forge(&w, META_TIMESTAMP, "timestamp.json", "\"meta\": {",
+		    "\"meta\": {\"snapshot.json\": {\"version\": 3}}, \"x\": {");
+	CHECK(tuf_client_open(&o, &c, &e) == 0);
+	CHECK_MSG(tuf_client_refresh(c, &e) == 0, "%s", e.msg);
+	CHECK_MSG(tuf_client_target(c, STR("a/x"), &t, &e) == 1, "%s", e.msg);
+	CHECK(tuf_client_target(c, STR("b/x"), &t, &e) < 0);
+	CHECK_INT(e.code, ERR_VERIFY);
+	CHECK_MSG(strstr(e.msg, "release.json: version 1 has 0 good signatures"), "%s", e.msg);
+	CHECK_MSG(tuf_client_target(c, STR("a/x"), &t, &e) == 1, "%s", e.msg);
 }
 
 TEST(a_terminating_delegation_ends_the_search)
