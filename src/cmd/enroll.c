@@ -35,10 +35,11 @@ static void renew_if_due(struct enrolled *x, size_t i)
 	if (mirror_renew_here(&here, &x->v[i], false, &e) < 0)
 		cmd_warn(x->c, "%s", e.msg);
 	else if (clock_wall_ms() >= x->v[i].until_ms)
-		cmd_warn(x->c,
-			 "the certificate of this host at '%.*s' has expired: ask the mirror's operator for a code, and 'slipway "
-			 "enroll' again",
-			 STR_ARG(x->v[i].id));
+		cmd_warn(
+			x->c,
+			"the certificate of this host at '%.*s' has expired: ask the mirror's operator for a code, and 'slipway "
+			"enroll' again",
+			STR_ARG(x->v[i].id));
 }
 
 static const struct transfer_trust *trust_of(void *ctx, const char *url)
@@ -149,17 +150,19 @@ static int enroll(struct cmd_context *c, const struct enroll_args *a, struct err
 	struct str code;
 	auto_buf until = BUF_INIT(64);
 	if (!a->code)
-		return err_new(e, ERR_USAGE,
-			       "enroll with which code? as in: slipway enroll --code CODE %s; the mirror's operator makes one "
-			       "('slipway mirror enroll')",
-			       a->words.v[0]);
+		return err_new(
+			e, ERR_USAGE,
+			"enroll with which code? as in: slipway enroll --code CODE %s; the mirror's operator makes one "
+			"('slipway mirror enroll')",
+			a->words.v[0]);
 	if (read_code(c, a->code, &code) < 0 || here(c, &at, &opts, e) < 0)
 		return -1;
 	if (c->dry_run) {
 		cmd_say(c, "would enroll this host at '%s'", a->words.v[0]);
 		return c->json ? answer(c, NULL, 0) : CMD_OK;
 	}
-	if (mirror_enroll_here(&at, str_c(a->words.v[0]), code, a->name ? str_c(a->name) : STR_NONE, &c->arena, &m, e) < 0)
+	if (mirror_enroll_here(&at, str_c(a->words.v[0]), code, a->name ? str_c(a->name) : STR_NONE, &c->arena, &m, e) <
+	    0)
 		return -1;
 	cmd_changed(c);
 	clock_put_table(&until, m.until_ms);
@@ -200,8 +203,8 @@ static int forget(struct cmd_context *c, const char *id, struct err *e)
 	else if (mirror_leave_here(c->root_fd, str_c(id), e) < 0)
 		return -1;
 	else
-		cmd_say(c,
-			"this host has forgotten its key for '%s'; the mirror forgets it by 'slipway mirror revoke'", id);
+		cmd_say(c, "this host has forgotten its key for '%s'; the mirror forgets it by 'slipway mirror revoke'",
+			id);
 	if (!c->dry_run)
 		cmd_changed(c);
 	return c->json ? answer(c, NULL, 0) : CMD_OK;
@@ -210,7 +213,8 @@ static int forget(struct cmd_context *c, const char *id, struct err *e)
 static int choose(struct cmd_context *c, const struct enroll_args *a, struct err *e)
 {
 	if (a->words.n > 1)
-		return err_new(e, ERR_USAGE, "'%s' is one word too many; as in: slipway enroll --code CODE URL", a->words.v[1]);
+		return err_new(e, ERR_USAGE, "'%s' is one word too many; as in: slipway enroll --code CODE URL",
+			       a->words.v[1]);
 	if ((a->words.n > 0) + a->renew + (a->forget != NULL) > 1)
 		return err_new(e, ERR_USAGE, "only one of: a URL, --renew, --forget");
 	if (a->forget)
@@ -218,7 +222,8 @@ static int choose(struct cmd_context *c, const struct enroll_args *a, struct err
 	if (a->renew)
 		return renew(c, e);
 	if (!a->words.n && a->code)
-		return err_new(e, ERR_USAGE, "enroll where? as in: slipway enroll --code CODE https://mirror.customer.com");
+		return err_new(e, ERR_USAGE,
+			       "enroll where? as in: slipway enroll --code CODE https://mirror.customer.com");
 	return a->words.n ? enroll(c, a, e) : list(c, e);
 }
 

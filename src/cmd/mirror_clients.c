@@ -51,7 +51,9 @@ static int run(struct cmd_context *c, const struct cmd_option *options, struct c
 	       clients_verb *verb)
 {
 	struct err e = ERR_INIT;
-	int rc = cmd_parse(c, options, false, argc, argv, &a->words, &e) < 0 ? -1 : c->help ? cmd_help(c) : verb(c, a, &e);
+	int rc = cmd_parse(c, options, false, argc, argv, &a->words, &e) < 0 ? -1
+		 : c->help						     ? cmd_help(c)
+									     : verb(c, a, &e);
 	vec_release(&a->words);
 	return rc < 0 ? cmd_fail(c, &e) : rc;
 }
@@ -98,8 +100,10 @@ static int enroll(struct cmd_context *c, struct clients_args *a, struct err *e)
 int cmd_mirror_enroll(struct cmd_context *c, int argc, char **argv)
 {
 	struct clients_args a = {0};
-	const struct cmd_option options[] = {
-		{0, "name", CMD_TEXT, &a.name}, {0, "group", CMD_TEXT, &a.group}, {0, "hours", CMD_NUMBER, &a.hours}, {0, NULL, CMD_FLAG, NULL}};
+	const struct cmd_option options[] = {{0, "name", CMD_TEXT, &a.name},
+					     {0, "group", CMD_TEXT, &a.group},
+					     {0, "hours", CMD_NUMBER, &a.hours},
+					     {0, NULL, CMD_FLAG, NULL}};
 	return run(c, options, &a, argc, argv, enroll);
 }
 
@@ -144,7 +148,8 @@ static int clients(struct cmd_context *c, struct clients_args *a, struct err *e)
 	for (size_t i = 0; i < n; i++) {
 		buf_printf(&b, "%-20.*s %-10.*s %-8s until ", STR_ARG(v[i].name), STR_ARG(v[i].group), state_of(&v[i]));
 		clock_put_table(&b, v[i].until_ms);
-		buf_printf(&b, "  machine %.16s%s%.*s\n", v[i].machine.p, v[i].reason.n ? "  " : "", STR_ARG(v[i].reason));
+		buf_printf(&b, "  machine %.16s%s%.*s\n", v[i].machine.p, v[i].reason.n ? "  " : "",
+			   STR_ARG(v[i].reason));
 	}
 	if (!n)
 		cmd_say(c, "no machine is enrolled; 'slipway mirror enroll DIR' makes a code for one");
@@ -185,7 +190,8 @@ static int revoke_one(struct cmd_context *c, struct clients_args *a, struct err 
 	else if (mirror_client_revoke(x.clients, str_c(name), str_c(a->reason ? a->reason : ""), e) < 0)
 		return -1;
 	else
-		cmd_say(c, "'%s' is refused from now on; a code made with --name %s lets a machine take its place", name, name);
+		cmd_say(c, "'%s' is refused from now on; a code made with --name %s lets a machine take its place",
+			name, name);
 	return done(c, "mirror revoke", name);
 }
 
@@ -201,7 +207,8 @@ int cmd_mirror_revoke(struct cmd_context *c, int argc, char **argv)
 static int rights(struct cmd_context *c, struct clients_args *a, struct err *e)
 {
 	auto_clients x = {0};
-	if (need_words(a, 1, 250, "rights DIR --group NAME PATTERN...", e) < 0 || open_clients(a->words.v[0], &x, e) < 0)
+	if (need_words(a, 1, 250, "rights DIR --group NAME PATTERN...", e) < 0 ||
+	    open_clients(a->words.v[0], &x, e) < 0)
 		return -1;
 	if (!a->group == !a->client)
 		return err_new(e, ERR_USAGE, "whose rights? one of --group NAME, --client NAME");
@@ -220,7 +227,8 @@ static int rights(struct cmd_context *c, struct clients_args *a, struct err *e)
 int cmd_mirror_rights(struct cmd_context *c, int argc, char **argv)
 {
 	struct clients_args a = {0};
-	const struct cmd_option options[] = {{0, "group", CMD_TEXT, &a.group}, {0, "client", CMD_TEXT, &a.client}, {0, NULL, CMD_FLAG, NULL}};
+	const struct cmd_option options[] = {
+		{0, "group", CMD_TEXT, &a.group}, {0, "client", CMD_TEXT, &a.client}, {0, NULL, CMD_FLAG, NULL}};
 	return run(c, options, &a, argc, argv, rights);
 }
 
@@ -261,17 +269,21 @@ static int authority(struct cmd_context *c, struct clients_args *a, struct err *
 	auto_clients x = {0};
 	const char *last = a->words.n ? a->words.v[a->words.n - 1] : "";
 	bool announce = strcmp(last, "announce") == 0, verb = announce || strcmp(last, "switch") == 0;
-	if (need_words(a, 0, 1 + verb, "authority [DIR] [announce|switch]", e) < 0 || open_clients(dir_of(a, verb), &x, e) < 0)
+	if (need_words(a, 0, 1 + verb, "authority [DIR] [announce|switch]", e) < 0 ||
+	    open_clients(dir_of(a, verb), &x, e) < 0)
 		return -1;
 	if (verb && c->dry_run)
-		cmd_say(c, announce ? "would make another authority and announce it" : "would have the announced authority sign");
+		cmd_say(c, announce ? "would make another authority and announce it"
+				    : "would have the announced authority sign");
 	else if (verb && mirror_authority_change(x.m, announce, &clock_system, e) < 0)
 		return -1;
 	else if (verb) {
 		cmd_changed(c);
-		cmd_say(c, announce ? "clients take in the new authority as they renew; when they have, 'slipway mirror authority DIR "
-				      "switch'"
-				    : "the new authority signs from now on; restart the mirror, so that it shows its new certificate");
+		cmd_say(c,
+			announce
+				? "clients take in the new authority as they renew; when they have, 'slipway mirror authority DIR "
+				  "switch'"
+				: "the new authority signs from now on; restart the mirror, so that it shows its new certificate");
 	}
 	return show_authority(c, mirror_dir(x.m), e);
 }

@@ -89,7 +89,6 @@ assert not missing, (missing, answer)
 }
 
 "$SLIPWAY" -q tuf create repository --keys keys
-echo '{}' >root.json
 mkdir mirror
 printf 'name: m\nhost: localhost\n' >mirror/mirror.yaml
 invitation=$("$SLIPWAY" -q --root other pair init --name other --listen 127.0.0.3:7)

@@ -104,6 +104,57 @@ sweep()
 	echo "$calls calls"
 }
 
+# -- a host's side, over TLS
+
+server=
+port=
+# serve DAYS: as many days from now; always on the same port
+serve()
+{
+	[ -z "$server" ] || { kill "$server" && wait "$server"; }
+	rm -f "$d/port"
+	PORT=$port OFFSET_DAYS=$1 "$op" "$d" serve &
+	server=$!
+	i=0
+	until [ -s "$d/port" ]; do
+		i=$((i + 1))
+		[ "$i" -lt 200 ] || { echo "the server does not start"; return 1; }
+		sleep 0.05
+	done
+	port=$(cat "$d/port")
+}
+
+hosted()
+{
+	rm -rf "$T/root" && empty && OFFSET_DAYS=-61 "$op" "$d" make && mkdir "$T/root" && serve -61
+}
+
+new_host()
+{
+	rm -rf "$T/root" && mkdir "$T/root" && OFFSET_DAYS=-61 "$op" "$d" revoke here 2>/dev/null
+	OFFSET_DAYS=-61 "$op" "$d" code_for here
+}
+
+# after_here: it is enrolled or not, and the same code brings it to an end
+after_here()
+{
+	"$op" "$d" here "$T/root" && "$op" "$d" reach "$T/root" && "$op" "$d" records 1 || return 1
+	[ ! -e "$(echo "$T"/root/mirror/*/pending.key)" ] || { echo "something is left behind"; return 1; }
+}
+
+old_host()
+{
+	rm -rf "$T/root" && cp -R "$T/kept" "$T/root"
+}
+
+# after_again: what it has opens the door at each moment
+after_again()
+{
+	"$op" "$d" reach "$T/root" || return 1
+	"$op" "$d" again "$T/root" >"$T/again" || grep -q 'not over yet' "$T/again" || { cat "$T/again"; return 1; }
+	"$op" "$d" reach "$T/root" && "$op" "$d" records 1
+}
+
 t 'a mirror' made
 for mode in fail stop; do
 	t "its authority, $mode" sweep "$mode" empty after_make make
@@ -113,4 +164,14 @@ for mode in fail stop; do
 	t "a new authority is announced, $mode" sweep "$mode" with_code after_announce announce
 	t "it takes over, $mode" sweep "$mode" announced after_switch switch
 done
+
+t 'a mirror that serves' hosted
+for mode in fail stop; do
+	t "a host enrolls, $mode" sweep "$mode" new_host after_here here "$T/root"
+done
+t 'a host that is due' eval 'new_host >/dev/null && "$op" "$d" here "$T/root" && cp -R "$T/root" "$T/kept" && serve 0'
+for mode in fail stop; do
+	t "a host renews, $mode" sweep "$mode" old_host after_again again "$T/root"
+done
+[ -z "$server" ] || kill "$server"
 done_testing

@@ -36,6 +36,8 @@ struct tlsd_request {
 /* The status; the answer's body into b. */
 typedef int tlsd_answer(const struct tlsd_request *r, struct buf *b, void *ctx);
 
+static unsigned tlsd_port; /* to listen on; 0: any that is free */
+
 struct tlsd {
 	int fd;
 	unsigned port;
@@ -134,7 +136,10 @@ static X509 *tlsd_cert(const char *pem)
 static struct tlsd *tlsd_start(const char *cert, const char *key, const char *ca, tlsd_answer *answer, void *ctx)
 {
 	struct tlsd *d = calloc(1, sizeof(*d));
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in at = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)tlsd_port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int yes = 1;
 	socklen_t n = sizeof(at);
 	*d = (struct tlsd){.answer = answer, .ctx = ctx, .ssl = SSL_CTX_new(TLS_server_method())};
 	BIO *b = BIO_new_mem_buf(key, -1);
@@ -151,6 +156,7 @@ static struct tlsd *tlsd_start(const char *cert, const char *key, const char *ca
 		SSL_CTX_set_verify(d->ssl, SSL_VERIFY_PEER, NULL);
 	}
 	d->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(d->fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
 	good = good && bind(d->fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(d->fd, 16) == 0 &&
 	       getsockname(d->fd, (struct sockaddr *)&at, &n) == 0 &&
 	       pthread_create(&d->thread, NULL, tlsd_run, d) == 0;

@@ -39,9 +39,8 @@ static int answer(const struct tlsd_request *r, struct buf *b, void *ctx)
 	struct err e = ERR_INIT;
 	auto_arena a = ARENA_INIT;
 	struct mirror_reply reply;
-	struct mirror_call call = {.body = r->body,
-				   .address = STR("127.0.0.1"),
-				   .certificate = r->certified ? r->certificate : NULL};
+	struct mirror_call call = {
+		.body = r->body, .address = STR("127.0.0.1"), .certificate = r->certified ? r->certificate : NULL};
 	if (strcmp(r->path, "/pki/ca.pem") == 0) {
 		auto_buf ca = BUF_INIT(1 << 20);
 		auto_free char *path = xasprintf("%s/pki/ca.pem", s->dir);
@@ -104,8 +103,8 @@ static const char *code_for(struct site *s, const char *name)
 {
 	struct err e = ERR_INIT;
 	struct mirror_code c;
-	CHECK_MSG(mirror_code_new(s->clients, &(struct mirror_code_opts){.name = str_c(name)}, &arena, &c, &e) == 0, "%s",
-		  e.msg);
+	CHECK_MSG(mirror_code_new(s->clients, &(struct mirror_code_opts){.name = str_c(name)}, &arena, &c, &e) == 0,
+		  "%s", e.msg);
 	return c.text.p;
 }
 
@@ -149,7 +148,8 @@ TEST(a_host_enrolls)
 	auto_buf out = BUF_INIT(4096);
 	connect_host(&s);
 	serve(&s);
-	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s", e.msg);
+	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s",
+		  e.msg);
 	CHECK(str_eq(m.name, STR("app1")) && str_eq(m.group, STR("default")));
 	CHECK_STR(m.url.p, s.url.p);
 	auto_free char *client = xasprintf("%s/mirror/%s/client.pem", s.root, m.id.p);
@@ -161,7 +161,8 @@ TEST(a_host_enrolls)
 	/* again, with a new code: the same record */
 	struct mirror_client *v;
 	size_t n;
-	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR_NONE, &arena, &m, &e) == 0, "%s", e.msg);
+	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR_NONE, &arena, &m, &e) == 0, "%s",
+		  e.msg);
 	CHECK(mirror_client_list(s.clients, &arena, &v, &n, &e) == 0);
 	CHECK_INT(n, 1);
 	CHECK(str_eq(m.name, STR("app1")));
@@ -205,7 +206,8 @@ TEST(the_mirrors_words_are_passed_on)
 	CHECK_MSG(e.code == ERR_VERIFY && strstr(e.msg, "the mirror says: this code was used already"), "%s", e.msg);
 	CHECK(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) < 0);
 	CHECK_MSG(strstr(e.msg, "slipway mirror enroll --name app1"), "%s", e.msg);
-	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "app1")), STR_NONE, &arena, &m, &e) == 0, "%s", e.msg);
+	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "app1")), STR_NONE, &arena, &m, &e) == 0, "%s",
+		  e.msg);
 	end(&s);
 }
 
@@ -239,8 +241,8 @@ TEST(the_right_authority_on_the_wrong_server)
 	s.server = tlsd_start(text_of(evil, "pki/server.pem").p, text_of(evil, "pki/server.key").p, "", answer, &s);
 	s.url = str_c(arena_printf(&arena, "https://localhost:%u", s.server->port));
 	CHECK(mirror_enroll_here(&s.here, s.url, str_c(code), STR("app1"), &arena, &m, &e) < 0);
-	CHECK_MSG(strstr(e.msg, "the certificate 'localhost' of 'your-mirror authority ") && strstr(e.msg, "shown for 'localhost'") &&
-			  strstr(e.msg, "is it the right server?"),
+	CHECK_MSG(strstr(e.msg, "the certificate 'localhost' of 'your-mirror authority ") &&
+			  strstr(e.msg, "shown for 'localhost'") && strstr(e.msg, "is it the right server?"),
 		  "%s", e.msg);
 	CHECK_INT(s.server->requests, 1);
 	end(&s);
@@ -255,7 +257,8 @@ TEST(a_host_renews)
 	auto_buf out = BUF_INIT(4096);
 	connect_host(&s);
 	serve(&s);
-	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s", e.msg);
+	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s",
+		  e.msg);
 	CHECK_INT(mirror_renew_here(&s.here, &m, false, &e), 0);
 	CHECK(!mirror_enrolled_is_due(&m, now.wall_ms));
 	now.wall_ms += 61 * day;
@@ -286,7 +289,8 @@ TEST(a_new_authority_reaches_the_host)
 	auto_buf out = BUF_INIT(4096);
 	connect_host(&s);
 	serve(&s);
-	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s", e.msg);
+	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s",
+		  e.msg);
 	const unsigned port = s.server->port;
 	CHECK_INT(mirror_authority_announce(s.dir, &authority, &now.base, &e), 1);
 	now.wall_ms += 61 * day;
@@ -301,8 +305,7 @@ TEST(a_new_authority_reaches_the_host)
 	struct transfer_trust trust = {.ca_file = v[0].ca_file};
 	auto_ptr(transfer) t = NULL;
 	auto_fd fd = open(test_tmp(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	struct transfer_request r = {
-		.url = arena_printf(&arena, "%s/pki/ca.pem", s.url.p), .fd = fd, .trust = &trust};
+	struct transfer_request r = {.url = arena_printf(&arena, "%s/pki/ca.pem", s.url.p), .fd = fd, .trust = &trust};
 	CHECK(transfer_new(&s.opts, &t, &e) == 0);
 	transfer_add(t, &r);
 	CHECK(transfer_run(t, &e) == 0);
@@ -324,7 +327,8 @@ TEST(what_a_failure_of_tls_says)
 			  strstr(e.msg, "shown for 'localhost': ") && strstr(e.msg, "'slipway enroll'"),
 		  "%s", e.msg);
 	/* by a name that it is not for */
-	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s", e.msg);
+	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s",
+		  e.msg);
 	auto_ptr(transfer) t = NULL;
 	auto_fd fd = open(test_tmp(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	struct transfer_trust trust = {.ca_file = m.ca_file};
@@ -333,7 +337,8 @@ TEST(what_a_failure_of_tls_says)
 	CHECK(transfer_new(&s.opts, &t, &e) == 0);
 	transfer_add(t, &r);
 	CHECK(transfer_run(t, &e) == 0);
-	CHECK_MSG(strstr(r.err.msg, "shown for '127.0.0.1': it is not for that name, but for 'localhost'"), "%s", r.err.msg);
+	CHECK_MSG(strstr(r.err.msg, "shown for '127.0.0.1': it is not for that name, but for 'localhost'"), "%s",
+		  r.err.msg);
 	end(&s);
 }
 
@@ -371,9 +376,11 @@ TEST(a_refused_client_is_told_so)
 	struct mirror_enrolled m;
 	connect_host(&s);
 	serve(&s);
-	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s", e.msg);
+	CHECK_MSG(mirror_enroll_here(&s.here, s.url, str_c(code_for(&s, "")), STR("app1"), &arena, &m, &e) == 0, "%s",
+		  e.msg);
 	other = s;
-	other.server = tlsd_start(text_of(s.dir, "pki/server.pem").p, text_of(s.dir, "pki/server.key").p, "", answer, &other);
+	other.server =
+		tlsd_start(text_of(s.dir, "pki/server.pem").p, text_of(s.dir, "pki/server.key").p, "", answer, &other);
 	const char *evil = arena_printf(&arena, "%s/evil", test_tmp());
 	CHECK(mkdir(evil, 0755) == 0 && mirror_authority_make(evil, &authority, &now.base, &e) >= 0);
 	tlsd_stop(other.server);
@@ -382,8 +389,9 @@ TEST(a_refused_client_is_told_so)
 	auto_ptr(transfer) t = NULL;
 	auto_fd fd = open(test_tmp(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	struct transfer_trust trust = {.ca_file = m.ca_file, .client_cert = m.client_file, .client_key = m.client_file};
-	struct transfer_request r = {
-		.url = arena_printf(&arena, "https://localhost:%u/file", other.server->port), .fd = fd, .trust = &trust};
+	struct transfer_request r = {.url = arena_printf(&arena, "https://localhost:%u/file", other.server->port),
+				     .fd = fd,
+				     .trust = &trust};
 	CHECK(transfer_new(&s.opts, &t, &e) == 0);
 	transfer_add(t, &r);
 	CHECK(transfer_run(t, &e) == 0);
@@ -394,15 +402,17 @@ TEST(a_refused_client_is_told_so)
 
 TEST(urls)
 {
-	static const char *const bad[] = {"http://a",	"a",	     "https://",     "https://a:0",    "https://a:70000",
-					  "https://a?x", "https://a b", "https://[::1", "https://u@a", "https://a:1:2"};
+	static const char *const bad[] = {
+		"http://a",    "a",	      "https://",     "https://a:0", "https://a:70000",
+		"https://a?x", "https://a b", "https://[::1", "https://u@a", "https://a:1:2"};
 	struct site s = begin();
 	struct mirror_enrolled m;
 	struct err e = ERR_INIT;
 	connect_host(&s);
 	serve(&s);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		CHECK_MSG(mirror_enroll_here(&s.here, str_c(bad[i]), str_c(code_for(&s, "")), STR_NONE, &arena, &m, &e) < 0,
+		CHECK_MSG(mirror_enroll_here(&s.here, str_c(bad[i]), str_c(code_for(&s, "")), STR_NONE, &arena, &m,
+					     &e) < 0,
 			  "'%s' is taken", bad[i]);
 		CHECK_MSG(e.code == ERR_USAGE, "%s: %s", bad[i], e.msg);
 	}

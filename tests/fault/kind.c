@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Channels of any kind, for the sweeps in NAME.sh of each:
+ *
+ *	fault_kind KIND publish FOLDER FILE…    publishes
+ *	fault_kind KIND drop FOLDER PATH…       takes out
+ *	fault_kind KIND check FOLDER N…         walks it: N packages (one of these numbers), and all that is told of is there, whole
+ *	fault_kind KIND clean FOLDER            nothing half-made is left
+ *
+ * Exits 0, or 1 with a message.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/fs.h"
+#include "channel/channel.h"
+
+static struct arena a;
+static struct err err;
+
+static int say(void)
+{
+	printf("%s\n", err.msg);
+	return 1;
+}
+
+struct check {
+	int dir;
+	unsigned packages;
+};
+
+static int check_item(void *ctx, const struct channel_item *i, struct err *e)
+{
+	struct check *c = ctx;
+	auto_buf b = BUF_INIT(1 << 24);
+	uint8_t got[DIGEST_MAX];
+	const char *path = arena_strdup(&a, i->path);
+	c->packages += i->what == CHANNEL_FILE_PACKAGE;
+	struct err cause = ERR_INIT;
+	if (fs_read(c->dir, path, &b, &cause) < 0)
+		return i->optional ? 0 : err_new(e, ERR_NOT_FOUND, "'%s' is told of: %s", path, cause.msg);
+	if (i->size && i->size != b.n)
+		return err_new(e, ERR_VERIFY, "'%s' has %zu bytes", path, b.n);
+	if (!i->digest.known)
+		return 0;
+	auto_ptr(digest) d = digest_new(i->digest.kind);
+	digest_update(d, b.p, b.n);
+	size_t n = digest_final(d, got);
+	return memcmp(got, i->digest.bytes, n) == 0 ? 0 : err_new(e, ERR_VERIFY, "'%s' has another digest", path);
+}
+
+static int check(const struct channel_kind *k, const char *folder, char **wanted)
+{
+	struct channel_walk_opts o = {0};
+	struct channel_walk *w = NULL;
+	auto_fd dir = fs_open_dir(AT_FDCWD, folder, &err);
+	struct check c = {.dir = dir};
+	int rc = dir < 0 || channel_walk_new(k, dir, &o, &w, &err) < 0 ? -1 : 1;
+	while (rc > 0)
+		rc = channel_walk_next(w, check_item, &c, &err);
+	channel_walk_free(w);
+	if (rc < 0)
+		return say();
+	for (; *wanted; wanted++)
+		if (c.packages == (unsigned)(**wanted - '0'))
+			return 0;
+	printf("%u packages are listed\n", c.packages);
+	return 1;
+}
+
+static int find_temporary(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
+{
+	(void)ctx, (void)dirfd, (void)st;
+	bool left = str_ends(str_c(name), STR(".tmp")) || str_eq(str_c(name), STR(".slipway.new"));
+	return left ? err_new(e, ERR_FAILED, "'%s' is left behind", rel) : 0;
+}
+
+static int drop(const struct channel_kind *k, const char *folder, char **paths, size_t n)
+{
+	struct channel_make_opts o = {0};
+	struct str *v = arena_array(&a, struct str, n + 1);
+	for (size_t i = 0; i < n; i++)
+		v[i] = str_c(paths[i]);
+	return channel_kind_remove(k, folder, v, n, CHANNEL_DROP, STR_NONE, &o, &err) < 0 ? say() : 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct channel_kind *k = argc > 3 ? channel_kind(str_c(argv[1])) : NULL;
+	struct channel_make_opts o = {.now_ms = 1700000000000};
+	if (!k)
+		return 2;
+	if (strcmp(argv[2], "publish") == 0)
+		return channel_kind_publish(k, argv[3], (const char *const *)argv + 4, (size_t)argc - 4, &o, NULL,
+					    &err) < 0
+			       ? say()
+			       : 0;
+	if (strcmp(argv[2], "drop") == 0)
+		return drop(k, argv[3], argv + 4, (size_t)argc - 4);
+	if (strcmp(argv[2], "check") == 0)
+		return check(k, argv[3], argv + 4);
+	if (strcmp(argv[2], "clean") == 0)
+		return fs_walk(AT_FDCWD, argv[3], find_temporary, NULL, &err) < 0 ? say() : 0;
+	return 2;
+}
