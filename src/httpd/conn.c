@@ -13,8 +13,8 @@
 
 #include "httpd/server.h"
 
-enum { DRAIN_MS = 2000, DRAIN_BYTES = 256 << 10, CHUNK_HEAD = 8, SENDFILE_BYTES = 1 << 20, HEAD_MAX = ROUND_BYTES / 2 };
-enum step { STEP_GO, STEP_WAIT, STEP_CLOSE };
+enum { DRAIN_MS = 2000, DRAIN_BYTES = 256 << 10, CHUNK_HEAD = 8, SENDFILE_BYTES = 1 << 20 };
+enum step { STEP_GO, STEP_WAIT, STEP_CLOSE, STEP_MORE /* bytes are needed */ };
 
 /* -- bytes --------------------------------------------------------------------------------------------------------------------- */
 
@@ -380,10 +380,7 @@ static enum step step_send(struct conn *c)
 static enum step begin_send(struct conn *c)
 {
 	struct httpd_req *r = c->req;
-	if (r->reply.head.overflow || r->reply.head.n > HEAD_MAX - 256) {
-		buf_clear(&r->reply.head);
-		reply_error(r, 500, "the head of the reply is too large");
-	}
+	reply_check(r);
 	r->submitted = true;
 	c->state = CONN_SEND;
 	return STEP_GO;
@@ -479,7 +476,7 @@ static struct str skip_empty_lines(struct str in)
 	return in;
 }
 
-/* Looks for a head in what is there: STEP_GO where a request has begun. */
+/* Looks for a head in what is there: STEP_MORE where there is none yet, else what the request asks for. */
 static enum step take_head(struct conn *c, struct str in, bool kept)
 {
 	struct str rest = skip_empty_lines(in);
@@ -504,7 +501,7 @@ static enum step take_head(struct conn *c, struct str in, bool kept)
 		keep_in(c, rest);
 	else if (kept && skipped)
 		use_in(c, skipped);
-	return STEP_WAIT;
+	return STEP_MORE;
 }
 
 static enum step wait_for_head(struct conn *c)
@@ -531,7 +528,7 @@ static enum step step_head(struct conn *c)
 		return STEP_WAIT;
 	if (c->in.n > c->in_at && !c->scanned) { /* pipelined */
 		enum step s = take_head(c, str_skip(buf_str(&c->in), c->in_at), true);
-		if (s != STEP_WAIT)
+		if (s != STEP_MORE)
 			return s;
 	}
 	for (;;) {
@@ -547,7 +544,7 @@ static enum step step_head(struct conn *c)
 			got = buf_str(&c->in);
 		}
 		enum step s = take_head(c, got, kept);
-		if (s != STEP_WAIT)
+		if (s != STEP_MORE)
 			return s;
 	}
 }

@@ -151,6 +151,7 @@ static void submit(struct conn *c, struct httpd_req *r)
 {
 	nghttp2_nv nv[LINES_MAX];
 	size_t n = 0;
+	reply_check(r);
 	char status[4] = {(char)('0' + r->reply.status / 100 % 10), (char)('0' + r->reply.status / 10 % 10),
 			  (char)('0' + r->reply.status % 10)};
 	struct str lines = buf_str(&r->reply.head), line;

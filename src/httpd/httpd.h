@@ -147,7 +147,8 @@ struct httpd_opts {
 	uint32_t rate_bytes;	       /* a second, that a client must give or take on average of each stall_ms [256] */
 };
 
-/* Threads serve when this returns. The server has its copy of all that o points at. */
+/* Threads serve when this returns; *ret is set before the first call of the handler. Of what o points at, the listeners and their certificates are
+ * copied. */
 int httpd_start(const struct httpd_opts *o, struct httpd **ret, struct err *e);
 /* No new connections; idle ones are closed; requests that run, deferred ones too, have grace_ms to finish and are cut then. Waits
  * until all is done; the handler is not called afterwards. Replies to requests still held are harmless. */
@@ -249,7 +250,7 @@ void httpd_reply_file(struct httpd_req *r, const struct httpd_head *head, int fd
  *
  * With a known size the reply has Content-Length and may be a range, sent as soon as its bytes are there; with an unknown one it is
  * chunked (HTTP/1.0: until the connection closes) and never a range. An end (true) before a known size is a failure. On failure the
- * connection of an HTTP/1 client is reset in the middle of the body and an HTTP/2 stream is reset, so that no client takes the part for the whole. A
+ * connection of an HTTP/1 client is reset in the middle of the body and an HTTP/2 stream is reset, so that no client takes the part for the whole; who asks for it afterwards gets 502. A
  * client that waits for the producer is not slow: no limit of time holds for it; the producer has one of its own.
  */
 #define HTTPD_SIZE_UNKNOWN ((int64_t)-1)

@@ -355,6 +355,17 @@ void httpd_reply_stream(struct httpd_req *r, const struct httpd_head *head, stru
 
 /* -- sending: on the worker ------------------------------------------------------------------------------------------------------------ */
 
+void reply_check(struct httpd_req *r)
+{
+	struct reply *p = &r->reply;
+	bool too_large = p->head.overflow || p->head.n > HEAD_MAX - 256;
+	if (!too_large && (!p->stream || !stream_has_failed(p->stream)))
+		return;
+	reply_release(r);
+	*p = (struct reply){.fd = -1, .head = BUF_INIT(HEAD_MAX), .close = p->close};
+	build_error(r, too_large ? 500 : 502, too_large ? "the head of the reply is too large" : "");
+}
+
 static void skip_empty(struct reply *p)
 {
 	while (p->seg_at < p->seg_n && p->seg[p->seg_at].n == 0)

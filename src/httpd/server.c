@@ -63,14 +63,17 @@ int httpd_start(const struct httpd_opts *o, struct httpd **ret, struct err *e)
 	h->files = files_new();
 	if (open_listeners(h, o, e) < 0)
 		return -1;
-	h->worker = xcalloc(thread_count(o), sizeof(*h->worker));
-	while (h->worker_n < thread_count(o)) {
-		h->worker_n++;
-		h->worker[h->worker_n - 1].ep = h->worker[h->worker_n - 1].wake_fd = -1;
-		if (worker_start(&h->worker[h->worker_n - 1], h, e) < 0)
+	h->worker_n = thread_count(o);
+	h->worker = xcalloc(h->worker_n, sizeof(*h->worker));
+	for (unsigned i = 0; i < h->worker_n; i++)
+		worker_init(&h->worker[i], h);
+	*ret = h; /* the first call of the handler may come before we return */
+	for (unsigned i = 0; i < h->worker_n; i++)
+		if (worker_start(&h->worker[i], e) < 0) {
+			*ret = NULL;
 			return -1;
-	}
-	*ret = steal_ptr(&h);
+		}
+	steal_ptr(&h);
 	return 0;
 }
 

@@ -30,6 +30,7 @@ struct worker;
 typedef struct ssl_st SSL;
 
 enum {
+	HEAD_MAX = 32 << 10,	    /* of a reply */
 	ROUND_BYTES = 64 << 10,	    /* of a body that are encrypted or framed at once */
 	TURN_BYTES = 1 << 20,	    /* that a connection may send before others have their turn */
 	TX_BYTES = 256 << 10,	    /* a worker's buffer for what goes out */
@@ -124,6 +125,8 @@ ssize_t reply_read(struct httpd_req *r, char *p, size_t n);
 bool reply_at_end(const struct reply *p);
 /* The fd behind the segment that is next and how much of it may be sent now (0: wait, then waiting is set up); -1: none, it is memory. */
 int reply_source(struct httpd_req *r, uint64_t *ret_at, uint64_t *ret_n, bool *ret_failed);
+/* On the worker, before anything of it is sent: puts an error in its place where it cannot be sent. */
+void reply_check(struct httpd_req *r);
 void reply_advance(struct reply *p, uint64_t n);
 
 /* -- file.c ------------------------------------------------------------------------------------------------------------------ */
@@ -156,6 +159,7 @@ void file_tag(const struct stat *st, char out[64]);
 /* How much is there behind `at` (at most n), 0: r has been put into the list of those who wait; -1: failed. *ret_end: all is there, and at is its end. */
 int64_t stream_available(struct httpd_stream *s, struct httpd_req *r, uint64_t at, uint64_t n, bool *ret_end);
 void stream_leave(struct httpd_stream *s, struct httpd_req *r); /* not waiting any more */
+bool stream_has_failed(struct httpd_stream *s);
 int stream_fd(const struct httpd_stream *s);
 int64_t stream_size(const struct httpd_stream *s);
 void stream_reader(struct httpd_stream *s, int change);
@@ -283,7 +287,8 @@ struct worker {
 	bool mail_closed;
 };
 
-int worker_start(struct worker *w, struct httpd *h, struct err *e);
+void worker_init(struct worker *w, struct httpd *h);
+int worker_start(struct worker *w, struct err *e);
 void worker_release(struct worker *w);
 void worker_ready(struct worker *w, struct conn *c); /* its turn comes again, after others */
 /* From any thread; takes a hold of r that becomes the mail's. */

@@ -109,6 +109,14 @@ int64_t stream_available(struct httpd_stream *s, struct httpd_req *r, uint64_t a
 	return available;
 }
 
+bool stream_has_failed(struct httpd_stream *s)
+{
+	pthread_mutex_lock(&s->lock);
+	bool failed = s->failed;
+	pthread_mutex_unlock(&s->lock);
+	return failed;
+}
+
 void stream_leave(struct httpd_stream *s, struct httpd_req *r)
 {
 	pthread_mutex_lock(&s->lock);

@@ -283,14 +283,19 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int worker_start(struct worker *w, struct httpd *h, struct err *e)
+void worker_init(struct worker *w, struct httpd *h)
 {
 	w->h = h;
+	w->ep = w->wake_fd = -1;
+	pthread_mutex_init(&w->mail_lock, NULL);
+}
+
+int worker_start(struct worker *w, struct err *e)
+{
 	w->ep = epoll_create1(EPOLL_CLOEXEC);
 	w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	w->tx = xmalloc(TX_BYTES);
 	w->plain = xmalloc(ROUND_BYTES + 1024);
-	pthread_mutex_init(&w->mail_lock, NULL);
 	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = 0};
 	if (w->ep < 0 || w->wake_fd < 0 || epoll_ctl(w->ep, EPOLL_CTL_ADD, w->wake_fd, &ev) < 0)
 		return err_sys(e, "serving thread");
