@@ -97,30 +97,35 @@ void clients_changed(struct mirror_clients *c)
 
 /* -- rights ------------------------------------------------------------------------------------------------------- */
 
-static int patterns_of(struct mirror_clients *c, const char *holder, struct str name, struct arena *a,
-		       const struct str **ret, size_t *ret_n, struct err *e)
+static int prepare_rights(struct mirror_clients *c, sql_query **ret, struct err *e)
 {
-	auto_ptr(sql_query) q = NULL;
-	struct str *v = arena_array(a, struct str, RIGHTS_MAX);
+	return sql_prepare(c->db, "SELECT pattern FROM client_right WHERE holder = ?1 AND name = ?2 ORDER BY at", ret,
+			   e);
+}
+
+static int patterns_of(sql_query *q, const char *holder, struct str name, struct arena *a, const struct str **ret,
+		       size_t *ret_n, struct err *e)
+{
+	VEC(struct str) list = {0};
 	int rc;
-	*ret_n = 0;
-	*ret = v;
-	if (sql_prepare(c->db, "SELECT pattern FROM client_right WHERE holder = ?1 AND name = ?2 ORDER BY at", &q, e) <
-	    0)
-		return -1;
+	sql_reset(q);
 	sql_bind_str(q, 1, str_c(holder));
 	sql_bind_str(q, 2, name);
-	while ((rc = sql_step(q, e)) > 0 && *ret_n < RIGHTS_MAX)
-		v[(*ret_n)++] = sql_str(q, 0, a);
-	return rc < 0 ? -1 : 0;
+	while ((rc = sql_step(q, e)) > 0)
+		vec_push(&list, sql_str(q, 0, a));
+	*ret = vec_copy(&list, a);
+	*ret_n = list.n;
+	vec_release(&list);
+	return rc;
 }
 
 int clients_rights(struct mirror_clients *c, struct str name, struct str group, struct arena *a, const struct str **ret,
 		   size_t *ret_n, struct err *e)
 {
-	if (patterns_of(c, "client", name, a, ret, ret_n, e) < 0)
+	auto_ptr(sql_query) q = NULL;
+	if (prepare_rights(c, &q, e) < 0 || patterns_of(q, "client", name, a, ret, ret_n, e) < 0)
 		return -1;
-	return *ret_n ? 0 : patterns_of(c, "group", group, a, ret, ret_n, e);
+	return *ret_n ? 0 : patterns_of(q, "group", group, a, ret, ret_n, e);
 }
 
 static bool may_get(const struct mirror_who *who, struct str channel)
@@ -231,27 +236,50 @@ static const char *why_refused(int64_t certificate_revoked_ms, int64_t client_re
 	return certificate_revoked_ms ? "was replaced by a newer one, or revoked: enroll again" : NULL;
 }
 
+/* Patterns of the client that the row is of. Those of a group are read once for all of it. */
+static int load_who(struct mirror_clients *c, sql_query *row, sql_query *rights, struct map *groups,
+		    struct mirror_who *ret, struct err *e)
+{
+	*ret = (struct mirror_who){.name = sql_str(row, 5, &c->arena), .group = sql_str(row, 6, &c->arena)};
+	if (patterns_of(rights, "client", ret->name, &c->arena, &ret->patterns, &ret->patterns_n, e) < 0)
+		return -1;
+	if (ret->patterns_n)
+		return 0;
+	const uint64_t *known = map_get(groups, ret->group);
+	if (!known) {
+		struct mirror_who *g = arena_new(&c->arena, struct mirror_who);
+		if (patterns_of(rights, "group", ret->group, &c->arena, &g->patterns, &g->patterns_n, e) < 0)
+			return -1;
+		*map_put(groups, ret->group) = (uintptr_t)g;
+		known = map_get(groups, ret->group);
+	}
+	const struct mirror_who *g = (const struct mirror_who *)(uintptr_t)*known;
+	ret->patterns = g->patterns;
+	ret->patterns_n = g->patterns_n;
+	return 0;
+}
+
 static int load_rows(struct mirror_clients *c, struct err *e)
 {
 	auto_ptr(sql_query) q = NULL;
+	auto_ptr(sql_query) rights = NULL;
+	auto_map groups = MAP_INIT;
+	struct mirror_who who = {0};
 	int rc;
-	if (sql_prepare(
+	if (prepare_rights(c, &rights, e) < 0 ||
+	    sql_prepare(
 		    c->db,
 		    "SELECT x.fingerprint, x.not_before_ms, x.not_after_ms, x.revoked_ms, c.revoked_ms, c.name, c.grp"
 		    " FROM certificate x JOIN client c ON c.id = x.client ORDER BY c.id",
 		    &q, e) < 0)
 		return -1;
-	struct mirror_who who = {0};
 	while ((rc = sql_step(q, e)) > 0) {
 		struct seen *s = arena_new(&c->arena, struct seen);
 		s->from_ms = sql_int(q, 1);
 		s->until_ms = sql_int(q, 2);
 		s->refused = why_refused(sql_int(q, 3), sql_int(q, 4));
-		if (!str_eq(who.name, sql_view(q, 5))) {
-			who = (struct mirror_who){.name = sql_str(q, 5, &c->arena), .group = sql_str(q, 6, &c->arena)};
-			if (clients_rights(c, who.name, who.group, &c->arena, &who.patterns, &who.patterns_n, e) < 0)
-				return -1;
-		}
+		if (!str_eq(who.name, sql_view(q, 5)) && load_who(c, q, rights, &groups, &who, e) < 0)
+			return -1;
 		s->who = who;
 		*map_put(&c->by_fingerprint, sql_str(q, 0, &c->arena)) = (uintptr_t)s;
 	}
