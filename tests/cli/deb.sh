@@ -213,7 +213,7 @@ control() # TEXT: bad.deb with this control file
 	rm -rf c && mkdir c && printf "%b" "$1" >c/control && tar -C c -cJf control.tar.xz control && echo 2.0 >debian-binary &&
 		tar -cJf data.tar.xz -T /dev/null && rm -f bad.deb && ar qS bad.deb debian-binary control.tar.xz data.tar.xz
 }
-t 'no Debian package' refuses "$0" 'no Debian package'
+t 'no Debian package' refuses "$SOURCE_ROOT/tests/cli/deb.sh" 'no Debian package'
 cp "$T/debs/two_2.0_all.deb" cut.deb
 truncate -s 140 cut.deb
 t 'a package that is cut' refuses cut.deb 'larger than the file'
