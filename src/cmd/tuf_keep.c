@@ -8,7 +8,7 @@
 #include "base/fs.h"
 #include "cmd/tuf.h"
 
-enum { KEY_FILE_MAX = 64 << 10, KEYS_MAX = 64, UNDER_DEPTH = 8 };
+enum { KEY_FILE_MAX = 64 << 10, KEYS_MAX = 64, UNDER_DEPTH = 8, SOON_DAYS = 30 };
 static const char *const top_roles[] = {"root", "targets", "snapshot", "timestamp"};
 
 /* -- options that may name a role ----------------------------------------------------------------------------------- */
@@ -354,6 +354,31 @@ static int need_from(const struct tuf_args *a, struct err *e)
 	return a->from ? 0 : err_new(e, ERR_USAGE, "from where? say it with --from FOLDER: the folder of the files");
 }
 
+/* Folders of the repository's own that may lie below the tree: "tuf/metadata", as paths in it; "" where they do not. */
+struct own {
+	struct str metadata, targets;
+};
+
+static struct str below(struct arena *a, const char *tree, const char *path)
+{
+	auto_free char *top = realpath(tree, NULL), *full = path ? realpath(path, NULL) : NULL;
+	struct str rest = str_c(full);
+	if (!top || !full || !str_take_str(&rest, str_c(top)) || !str_take_char(&rest, '/'))
+		return STR("");
+	return arena_str(a, rest);
+}
+
+static bool is_below(struct str path, struct str folder)
+{
+	return folder.n && str_take_str(&path, folder) && str_take_char(&path, '/');
+}
+
+static bool is_not_own(void *ctx, const char *path)
+{
+	const struct own *o = ctx;
+	return !is_below(str_c(path), o->metadata) && !is_below(str_c(path), o->targets);
+}
+
 int tuf_publish(struct cmd_context *c, struct tuf_args *a, struct err *e)
 {
 	auto_kept k = KEPT_INIT;
@@ -361,8 +386,9 @@ int tuf_publish(struct cmd_context *c, struct tuf_args *a, struct err *e)
 	size_t n;
 	if (need_keys(a, e) < 0 || need_from(a, e) < 0 || open_kept(c, a, false, &k, e) < 0)
 		return -1;
+	struct own own = {below(&c->arena, a->from, a->words.v[1]), below(&c->arena, a->from, a->target_dir)};
 	auto_fd tree = fs_open_dir(AT_FDCWD, a->from, e);
-	if (tree < 0 || tuf_files_of(tree, NULL, NULL, &c->arena, &v, &n, e) < 0)
+	if (tree < 0 || tuf_files_of(tree, is_not_own, &own, &c->arena, &v, &n, e) < 0)
 		return -1;
 	return set_targets(c, a, &k, "publish", v, n, e);
 }
@@ -612,6 +638,25 @@ int tuf_sign(struct cmd_context *c, struct tuf_args *a, struct err *e)
 	return commit(c, a, &k, "sign", &done, e);
 }
 
+/* What nobody here can renew, and somebody has to. */
+static void warn_of_expiry(struct cmd_context *c, const struct tuf_args *a, struct kept *k)
+{
+	const struct clock *clock = tuf_clock(a, &k->fake);
+	int64_t soon_ms = clock->wall_ms(clock) + SOON_DAYS * (int64_t)86400 * 1000;
+	struct tuf_role_status *v;
+	size_t n;
+	tuf_keeper_status(k->keeper, &c->arena, &v, &n);
+	for (size_t i = 0; i < n; i++) {
+		auto_buf expires = BUF_INIT(64);
+		clock_put_iso(&expires, v[i].expires_ms);
+		if (v[i].version && v[i].expires_ms < soon_ms && (int64_t)v[i].keys_here < v[i].threshold)
+			cmd_warn(
+				c,
+				"%.*s expires at %s, and its keys are not here: 'slipway tuf renew %s %.*s --keys DIR' with them",
+				STR_ARG(v[i].role), expires.p, a->words.v[1], STR_ARG(v[i].role));
+	}
+}
+
 int tuf_renew(struct cmd_context *c, struct tuf_args *a, struct err *e)
 {
 	auto_kept k = KEPT_INIT;
@@ -622,6 +667,9 @@ int tuf_renew(struct cmd_context *c, struct tuf_args *a, struct err *e)
 		if (tuf_keeper_renew(k.keeper, str_c(a->words.v[i]), e) < 0)
 			return -1;
 	int rc = commit(c, a, &k, "renew", &done, e);
+	if (rc < 0)
+		return -1;
+	warn_of_expiry(c, a, &k);
 	for (size_t i = 0; i < done.n && rc == CMD_OK && a->words.n > 2; i++)
 		if (done.v[i].staged)
 			return CMD_FAILED; /* it was told what is missing */

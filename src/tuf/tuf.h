@@ -189,7 +189,7 @@ int tuf_keeper_set_targets(struct tuf_keeper *k, struct str role, const struct t
 /* What it lists now, in order of paths (those without a SHA-256 left out). */
 int tuf_keeper_targets(struct tuf_keeper *k, struct str role, struct arena *a, struct tuf_file **ret, size_t *ret_n,
 		       struct err *e);
-/* The files of a folder, digested; without hidden ones (".name") and those that `want` (NULL: all) refuses. */
+/* The files of a folder, digested; without hidden ones (".name"), symbolic links and those that `want` (NULL: all) refuses. */
 int tuf_files_of(int tree_fd, bool (*want)(void *ctx, const char *path), void *ctx, struct arena *a,
 		 struct tuf_file **ret, size_t *ret_n, struct err *e);
 /* Puts each file under "dir/DIGEST.name" into another folder of the same tree or disk, by a hard link (or a copy): where clients of TUF look for it. Those

@@ -147,10 +147,28 @@ t 'an unknown role' must_fail 1 tuf publish repo/metadata --keys online --from t
 t 'renew what has no key here' must_fail 1 tuf renew repo/metadata targets --keys online
 t 'names the signatures that lack' has 'targets: version .* has 0 of 1' err
 
+# -- time goes by
+later=$(($(date +%s) + 350 * 86400))
+later=$(date -u -d "@$later" +%Y-%m-%dT%H:%M:%SZ)
+cp -r repo/metadata aged
+t 'renewed by a timer' runs tuf renew aged --keys online --time "$later"
+t 'timestamp and snapshot' has 'timestamp: version' err
+t 'and told what only others can' has "root expires at .*, and its keys are not here" err
+t 'of targets too' has "targets expires at" err
+t 'not of what is here' hasnt 'noarch expires' err
+
 # -- keys stolen
 t 'other timestamp keys' runs tuf rotate repo/metadata timestamp --keys online --keys bob --keys carol
 t 'taken' runs client refresh
 t 'root 3' has 'root 3,' err
+
+# -- the repository below the tree that it signs for
+mkdir -p all/linux-64
+echo x >all/linux-64/x
+tuf create all/tuf/metadata --keys allkeys >/dev/null 2>&1
+t 'publish what it lies in' runs tuf publish all/tuf/metadata --keys allkeys --from all --target-dir all/tuf/targets
+t 'itself is no target' runs tuf publish all/tuf/metadata --keys allkeys --from all --target-dir all/tuf/targets
+t 'so nothing changes' has 'nothing changed' err
 
 # -- the network
 cat >bad.py <<'X'

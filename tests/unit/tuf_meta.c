@@ -181,3 +181,65 @@ TEST(ed25519_signature_of_the_rfc)
 	sig[0] ^= 1;
 	CHECK(!public_key_verifies(k, STR("\xaf\x82"), sig, sizeof(sig)));
 }
+
+static const char rsa_pem[] = "-----BEGIN PUBLIC KEY-----\n"
+			      "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAvY3lQVodd2zxmu2pstDk\n"
+			      "L9nthsY2A3XUHjNCnDcbosV9RWFGegZbPxyeHXpEayR2YDgTuvErDpZWnenJ00oy\n"
+			      "sl+HdHfeEmcr7nq33Sf4vRU5lkDT03julIxFpQ+5GWEWrCw+HIbNmxIecIyxEzdw\n"
+			      "YMCVwlCg6yzgV3aM4z1oKXr6aacBBxjJ6uSxMlPtV4dEuOt6nGPSya9YKPK7J71R\n"
+			      "Hvqlm8DHt1hdb/hQwi0sQBqujIDHtOH9tjo3qH6dXdZfpWTvh6LgIUS4vAq4T3/J\n"
+			      "cBkCm+gIJ84Z+IwahKfcBNPG/qHaNv67JMpW4Qm+Qd3ji54F7lJqU3c6O2SH7I8W\n"
+			      "nQIDAQAB\n"
+			      "-----END PUBLIC KEY-----\n";
+static const char rsa_small_pem[] = "-----BEGIN PUBLIC KEY-----\n"
+				    "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDyBHHE4WWHv1DyvOEwC19hFeg9\n"
+				    "kbBHNHLBSbIfQKnUGmrPQhJv2F68BYAIai/0dPPCAyZasAusQryjPN+i3WcjwyaX\n"
+				    "cn1Fvqwdbitaot7U9ZnXvFiGlW9RBPmUqSKFQzpO9Y6izhbNW/ylHN/tFxSkRaOT\n"
+				    "ZZd1qlgzmh0HpTCX7QIDAQAB\n"
+				    "-----END PUBLIC KEY-----\n";
+static const char rsa_pss[] =
+	"56edfa8702f98f80998afea175c130b3f12f0356882f1f8b582d46cf17dd4ab31a86dcfabb53e473f2175220df72b215b99b"
+	"8550dca210b384133d22cd435a11774b1820ba9468e8f811e1d95ecbad35d0e02837d250d27cbeb881ac4f51f10f71822f55"
+	"84f1396cfd7b00300d36308a8e2d0b58dc20833cc0e9bbc5c0afc62d75a0d8f6154022ee78f64f17a70cecf494e5d9e86960"
+	"e2d56eb3c0d4f4c5588315d294cd4e1086bf47eb207b252965c3f3657f6da99dba578b1e7e6ab03c32b050116bc545b4ef1b"
+	"87dc2c0ff139b1d333c3a421e374cdbbc97ed41c8dd8b784930e7b82ef2125d7dc1c8cc3eec0f8c07f80b4a0fc2a0d9035f5"
+	"0b94b111115b";
+static const char rsa_pkcs1[] =
+	"301fa4c546a41046293743cb40ae22e082895c069d0ba8b49ee1b507b55deef51c02ef05b7c015757aacca571abfb66e094c"
+	"c191bf63ad6a35a1c1edbb754af006f406cfb8d0df561618b2023159721f42de02fddde78b0cb44fac612c33f29d77f2e8df"
+	"418384c2319383c8e447b16c884dbc33a90896c97295464f5571eaf0275212ba5c3833f24de54a9d9a6b61b9f23170196ca2"
+	"d90d1f99023998ece64edf6082b0021f01fb9046171a5024d16e385b69519dd1838034b60b42f7cd51359461909aeb903993"
+	"c9ecf6b71a02c9554d75e500589a8d765477ddca9c8d3a0e2af9bed69790e9857069d2b144ec3de3808979a850d7d475c691"
+	"ef04a4562df1";
+
+static bool rsa_verifies(const char *scheme, const char *hex)
+{
+	auto_ptr(public_key) k = load("rsa", scheme, rsa_pem);
+	uint8_t sig[256];
+	CHECK(k && str_unhex(str_c(hex), sig, sizeof(sig)));
+	return public_key_verifies(k, STR("signed text"), sig, sizeof(sig));
+}
+
+/* by openssl dgst -sha256, with -sigopt rsa_padding_mode:pss and without */
+TEST(rsa_signatures_are_of_their_scheme)
+{
+	CHECK(rsa_verifies("rsassa-pss-sha256", rsa_pss));
+	CHECK(rsa_verifies("rsa-pkcs1v15-sha256", rsa_pkcs1));
+	CHECK(!rsa_verifies("rsassa-pss-sha256", rsa_pkcs1));
+	CHECK(!rsa_verifies("rsa-pkcs1v15-sha256", rsa_pss));
+}
+
+TEST(one_rsa_key_in_two_schemes_is_one_key)
+{
+	uint8_t a[KEY_VALUE_SIZE], b[KEY_VALUE_SIZE];
+	auto_ptr(public_key) pss = load("rsa", "rsassa-pss-sha256", rsa_pem);
+	auto_ptr(public_key) pkcs1 = load("rsa", "rsa-pkcs1v15-sha256", rsa_pem);
+	public_key_value(pss, a);
+	public_key_value(pkcs1, b);
+	CHECK(memcmp(a, b, sizeof(a)) == 0);
+}
+
+TEST(an_rsa_key_of_1024_bits_is_none)
+{
+	CHECK(!load("rsa", "rsassa-pss-sha256", rsa_small_pem));
+}
