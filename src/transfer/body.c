@@ -9,15 +9,26 @@
 enum { BLOCK = 256 << 10 };
 static const uint64_t default_max_bytes = (uint64_t)64 << 30;
 
+struct digest_value job_expected(const struct transfer_request *r)
+{
+	const uint8_t *told = r->sha256 ? r->sha256 : r->md5;
+	struct digest_value v = {.kind = r->sha256 ? DIGEST_SHA256 : DIGEST_MD5, .known = told != NULL};
+	if (told)
+		memcpy(v.bytes, told, digest_size(v.kind));
+	else if (r->digest)
+		v = *r->digest;
+	return v;
+}
+
 static bool has_digest(const struct transfer_request *r)
 {
-	return r->sha256 || r->md5;
+	return r->sha256 || r->md5 || (r->digest && r->digest->known);
 }
 
 static void new_digest(struct job *j)
 {
 	digest_free(j->digest);
-	j->digest = has_digest(j->r) ? digest_new(j->r->sha256 ? DIGEST_SHA256 : DIGEST_MD5) : NULL;
+	j->digest = has_digest(j->r) ? digest_new(job_expected(j->r).kind) : NULL;
 }
 
 int job_truncate(struct job *j, struct err *e)
@@ -101,12 +112,14 @@ enum job_verdict job_check_body(struct job *j)
 	}
 	if (!j->digest)
 		return JOB_GOOD;
+	static const char *const names[DIGEST_KINDS] = {"SHA-256", "MD5", "SHA-512", "SHA-1"};
+	const struct digest_value want = job_expected(r);
 	size_t n = digest_final(j->digest, got);
-	if (memcmp(got, r->sha256 ? r->sha256 : r->md5, n) == 0)
+	if (memcmp(got, want.bytes, n) == 0)
 		return JOB_GOOD;
 	err_new(&r->err, ERR_VERIFY,
 		"its %s is not the published one; the file on the server is damaged or was replaced: refresh the channel, "
 		"or tell its keeper",
-		r->sha256 ? "SHA-256" : "MD5");
+		names[want.kind]);
 	return JOB_START_OVER;
 }

@@ -2,10 +2,18 @@
 /* One try of an http(s) request: what is asked for, what the headers say, what it came to (RFC 9110, 9111). */
 #include <stdio.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "transfer/job.h"
 
-enum { MAX_REDIRECTS = 10, MAX_RETRY_AFTER_S = 60, LOW_SPEED_BYTES = 64, PAGE_MAX = 1 << 20 };
+enum {
+	MAX_REDIRECTS = 10,
+	MAX_RETRY_AFTER_S = 60,
+	LOW_SPEED_BYTES = 64,
+	PAGE_MAX = 1 << 20,
+	SOCKET_MIN = 32 << 10,
+	SOCKET_MAX = 4 << 20,
+};
 
 /* -- what comes back --------------------------------------------------------------------------------------------- */
 
@@ -113,11 +121,13 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 		return j->page_bytes <= PAGE_MAX ? bytes : 0;
 	}
 	if (!may_take(j->t, bytes)) {
-		j->paused = true;
+		j->paused = j->window_paused = true;
+		j->paused_at_ms = j->t->o.clock->mono_ms(j->t->o.clock);
 		return CURL_WRITEFUNC_PAUSE;
 	}
 	if ((!j->body_checked && check_start(j, &j->abort) < 0) || job_write(j, p, bytes, &j->abort) < 0)
 		return 0;
+	j->r->came_bytes += bytes;
 	job_tell(j, PROGRESS_UPDATE, NULL);
 	return bytes;
 }
@@ -191,6 +201,29 @@ static void set_post(struct job *j)
 	add_header(j, "Content-Type", "application/json");
 }
 
+/* With a limit, what the kernel takes while we wait counts too: on the wire it has come. A tenth of a second of it is
+ * enough to keep going, since the engine looks every 20 ms. */
+static int on_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
+{
+	const struct job *j = ctx;
+	uint64_t room = j->t->o.max_bytes_per_s / 10;
+	int bytes = room < SOCKET_MIN ? SOCKET_MIN : room > SOCKET_MAX ? SOCKET_MAX : (int)room;
+	if (purpose == CURLSOCKTYPE_IPCXN)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)); /* a hint */
+	return CURL_SOCKOPT_OK;
+}
+
+static void set_limit(struct job *j)
+{
+	const struct curl_api *c = j->t->curl;
+	bool limit = j->t->o.max_bytes_per_s > 0;
+	if (limit) {
+		c->easy_setopt(j->easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+		c->easy_setopt(j->easy, CURLOPT_SOCKOPTDATA, (void *)j);
+	}
+	c->easy_setopt(j->easy, CURLOPT_BUFFERSIZE, limit ? 16L << 10 : 256L << 10);
+}
+
 static void set_route(struct job *j)
 {
 	const struct curl_api *c = j->t->curl;
@@ -211,7 +244,7 @@ static void set_route(struct job *j)
 	 * learn it from the first answer, and wake those that wait only when that answer has come to its end. */
 	c->easy_setopt(j->easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
 	c->easy_setopt(j->easy, CURLOPT_USERAGENT, o->user_agent ? o->user_agent : "slipway");
-	c->easy_setopt(j->easy, CURLOPT_BUFFERSIZE, 256L << 10);
+	set_limit(j);
 }
 
 int job_begin(struct job *j, struct err *e)
@@ -230,6 +263,8 @@ int job_begin(struct job *j, struct err *e)
 	set_trust(j);
 	ask_for_rest_or_change(j);
 	set_post(j);
+	if (j->r->accept)
+		add_header(j, "Accept", j->r->accept);
 	c->easy_setopt(j->easy, CURLOPT_HTTPHEADER, j->headers);
 	c->easy_setopt(j->easy, CURLOPT_HEADERFUNCTION, on_header);
 	c->easy_setopt(j->easy, CURLOPT_HEADERDATA, (void *)j);

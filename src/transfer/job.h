@@ -28,6 +28,12 @@ struct job {
 	struct digest *digest;
 	uint64_t at;	     /* bytes in fd */
 	uint64_t page_bytes; /* of an answer that is not the file */
+	/* waiting for the engine's limit: since when (0: it is not), and how long so far */
+	int64_t paused_at_ms, paused_ms;
+	/* of the measuring of slowness */
+	int64_t window_ms;
+	uint64_t window_bytes;
+	bool window_paused;
 	bool body_checked, paused, is_conditional;
 	long status;
 	int64_t retry_after_s, range_start;
@@ -73,6 +79,8 @@ int job_truncate(struct job *j, struct err *e);
 int job_write(struct job *j, const void *p, size_t n, struct err *e);
 /* A server said something. */
 void transfer_heard(struct transfer *t);
+/* What is to be found in the body, or !known. */
+struct digest_value job_expected(const struct transfer_request *r);
 void job_tell(struct job *j, enum progress_kind kind, const char *text);
 /* Has the certificate that the server shows be noted, where libcurl speaks TLS by OpenSSL. */
 void tls_watch(struct job *j);

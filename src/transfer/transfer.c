@@ -115,7 +115,8 @@ void transfer_add(struct transfer *t, struct transfer_request *r)
 	r->err = ERR_INIT;
 	r->status = 0;
 	r->max_age_s = -1;
-	r->got_bytes = 0;
+	r->got_bytes = r->came_bytes = 0;
+	r->took_ms = 0;
 	if (t->jobs.n == 0)
 		transfer_heard(t);
 	vec_push(&t->jobs, j);
@@ -141,6 +142,9 @@ static void finish(struct job *j)
 	struct transfer_request *r = j->r;
 	char shown[512];
 	r->got_bytes = r->have = j->at;
+	if (j->paused_at_ms)
+		j->paused_ms += now_ms(t) - j->paused_at_ms;
+	r->took_ms = j->started ? now_ms(t) - j->begun_ms - j->paused_ms : 0;
 	if (r->err.code != ERR_NONE) {
 		transfer_shown_url(r->url, shown, sizeof(shown));
 		if (r->err.code == ERR_NETWORK && j->tries > 1)
@@ -270,6 +274,9 @@ static void begin(struct job *j)
 		return;
 	}
 	j->state = JOB_ACTIVE;
+	j->window_ms = now_ms(t);
+	j->window_bytes = j->r->came_bytes;
+	j->window_paused = false;
 	t->active++;
 	t->curl->multi_add_handle(t->multi, j->easy);
 }
@@ -311,6 +318,8 @@ static void refill(struct transfer *t)
 	vec_foreach(p, &t->jobs) {
 		if ((*p)->state == JOB_ACTIVE && (*p)->paused) {
 			(*p)->paused = false;
+			(*p)->paused_ms += now - (*p)->paused_at_ms;
+			(*p)->paused_at_ms = 0;
 			t->curl->easy_pause((*p)->easy, CURLPAUSE_CONT);
 			transfer_heard(t); /* the silence was ours */
 		}
@@ -371,6 +380,38 @@ static unsigned collect(struct transfer *t)
 	return n;
 }
 
+/* One that has been slow for a whole stall timeout, through no fault of ours. */
+static struct job *find_slow(struct transfer *t)
+{
+	int64_t now = now_ms(t), span = t->o.stall_timeout_ms;
+	vec_foreach(p, &t->jobs) {
+		struct job *j = *p;
+		if (j->state != JOB_ACTIVE || now - j->window_ms < span)
+			continue;
+		uint64_t came = j->r->came_bytes - j->window_bytes;
+		if (!j->window_paused && !j->paused &&
+		    came * 1000 < t->o.min_bytes_per_s * (uint64_t)(now - j->window_ms))
+			return j;
+		j->window_ms = now;
+		j->window_bytes = j->r->came_bytes;
+		j->window_paused = j->paused;
+	}
+	return NULL;
+}
+
+static void end_slow(struct transfer *t)
+{
+	struct job *j;
+	while (t->o.min_bytes_per_s && (j = find_slow(t))) {
+		t->curl->multi_remove_handle(t->multi, j->easy);
+		t->active--;
+		job_end_try(j);
+		err_new(&j->r->err, ERR_NETWORK, "it came at less than %llu bytes/s for %.0f s",
+			(unsigned long long)t->o.min_bytes_per_s, (double)t->o.stall_timeout_ms / 1000);
+		act_on(j, JOB_TRY_AGAIN);
+	}
+}
+
 int transfer_step(struct transfer *t, int wait_ms, struct err *e)
 {
 	int running;
@@ -389,6 +430,7 @@ int transfer_step(struct transfer *t, int wait_ms, struct err *e)
 	if (code != CURLM_OK)
 		return err_new(e, ERR_FAILED, "libcurl: %s", t->curl->multi_strerror(code));
 	tell_silence(t);
+	end_slow(t);
 	begin_what_may(t);
 	return t->jobs.n > 0;
 }

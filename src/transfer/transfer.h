@@ -18,8 +18,12 @@
  * it streams: more bytes than `size` stop the transfer at once. A wrong digest truncates the file, and the download is
  * tried once more from its beginning before it fails with ERR_VERIFY.
  *
+ * An engine with a limit of its own (max_bytes_per_s) takes no more in any second than that and a quarter, and over a minute
+ * the limit: what the kernel would take in the meantime is kept small. Time that a request spent waiting for it is not in took_ms.
+ *
  * Where nothing comes: a note after 5 s, a try ends after stall_timeout_ms, and no other is made after silence_ms without a
- * byte from any server, however many tries are left. Less than 64 bytes a second is as good as nothing.
+ * byte from any server, however many tries are left. Less than 64 bytes a second is as good as nothing, or less than
+ * min_bytes_per_s over a stall timeout in which the limit held nothing up.
  *
  * Retries: connection failures, time-outs, 408, 425, 429, 500, 502, 503 and 504, up to `retries` times with exponential
  * back-off and jitter (Retry-After is followed up to a minute). 404 and 410 are ERR_NOT_FOUND at once.
@@ -48,6 +52,7 @@ struct transfer_opts {
 	int64_t stall_timeout_ms;   /* no byte for so long: 0: 30 s */
 	int64_t silence_ms;	    /* in all tries: 0: 60 s, or the stall timeout if that is longer */
 	uint64_t max_bytes_per_s;   /* all together; 0: no limit */
+	uint64_t min_bytes_per_s;   /* of each; 0: none */
 	const char *ca_file, *client_cert, *client_key; /* NULL: the system's */
 	/* For requests without a trust of their own, by URL; NULL where the three above hold. Lives as long as the engine. */
 	const struct transfer_trust *(*trust_of)(void *ctx, const char *url);
@@ -68,6 +73,8 @@ struct transfer_request {
 	uint64_t max_bytes;		    /* bound where size is unknown; 0: 64 GiB */
 	const uint8_t *sha256;		    /* expected; NULL none */
 	const uint8_t *md5;		    /* looked at only without sha256 */
+	const struct digest_value *digest;  /* of any kind; looked at only without the two; NULL none */
+	const char *accept;		    /* what to say in Accept; NULL: nothing in particular */
 	int priority;			    /* greater begins earlier; equal: in order of adding */
 	const struct transfer_trust *trust; /* NULL: the engine's */
 	struct str post;		    /* sent as JSON in a POST request; p NULL: GET */
@@ -75,10 +82,12 @@ struct transfer_request {
 	/* In and out: validators for a conditional request ("" none). */
 	char etag[256], last_modified[64];
 	/* Out: */
-	long status;	    /* last HTTP status; 304 means unchanged; 0 for file:// */
-	int64_t max_age_s;  /* of Cache-Control, -1 absent */
-	uint64_t got_bytes; /* in fd now */
-	struct err err;	    /* code ERR_NONE: good */
+	long status;	     /* last HTTP status; 304 means unchanged; 0 for file:// */
+	int64_t max_age_s;   /* of Cache-Control, -1 absent */
+	uint64_t got_bytes;  /* in fd now */
+	uint64_t came_bytes; /* over the net, in all tries */
+	int64_t took_ms;     /* from the first try's beginning, without what the engine's limit made it wait */
+	struct err err;	     /* code ERR_NONE: good */
 	/* Called once, from transfer_step, when the request ended either way. It may add further requests. */
 	void (*done)(struct transfer_request *r, void *ctx);
 	void *ctx;
