@@ -478,6 +478,12 @@ static int localize_index(struct conda_walk *w, struct str subdir, struct err *e
 	const char *name = arena_printf(&a, "%.*s/" PUBLISH_SHARDS, STR_ARG(subdir));
 	if (!fs_exists(w->dir, name))
 		return 0;
+	auto_ptr(shard_index) x = shard_index_read(w->dir, name, e);
+	if (!x)
+		return -1;
+	if (!shard_index_packages(x).n &&
+	    (str_eq(shard_index_base(x), STR("./shards/")) || str_eq(shard_index_base(x), STR("shards/"))))
+		return 0;
 	if (fs_read(w->dir, name, &packed, e) < 0 || shard_unpack(buf_str(&packed), name, &text, e) < 0 ||
 	    shard_index_localize(buf_str(&text), name, &local, e) < 0)
 		return -1;

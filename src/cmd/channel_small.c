@@ -7,6 +7,7 @@
  * made: who uses the small channel gets what the large one would have given, or is told of the difference here.
  */
 #include "cmd/channel_small.h"
+#include "cmd/channel_sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -684,26 +685,35 @@ int cmd_channel_small(struct cmd_context *c, const struct cmd_small_args *args, 
 	return code;
 }
 
-/* Without a list of specs there is nothing yet that it could do. */
+/* With a list of specs a small channel is made; else what follows another is brought up to date. */
 int cmd_channel_sync(struct cmd_context *c, int argc, char **argv)
 {
 	struct cmd_small_args a = {0};
+	struct cmd_follow_args follow = {0};
 	struct cmd_list words = {0};
 	struct err e = ERR_INIT;
 	const struct cmd_option options[] = {
-		CMD_SOLVE_OPTIONS(&a.solve),	  {0, "from", CMD_LIST, &a.solve.channels},
-		{'f', "file", CMD_TEXT, &a.file}, {0, "python", CMD_TEXT, &a.pythons},
-		{0, "prune", CMD_FLAG, &a.prune}, {0, "shards", CMD_FLAG, &a.shards},
+		CMD_SOLVE_OPTIONS(&a.solve),
+		{0, "from", CMD_LIST, &a.solve.channels},
+		{'f', "file", CMD_TEXT, &a.file},
+		{0, "python", CMD_TEXT, &a.pythons},
+		{0, "prune", CMD_FLAG, &a.prune},
+		{0, "shards", CMD_FLAG, &a.shards},
+		{0, "limit", CMD_TEXT, &follow.limit},
+		{0, "force", CMD_FLAG, &follow.force},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	int code = cmd_parse(c, options, false, argc, argv, &words, &e);
+	follow.targets = words;
 	a.platforms = a.solve.subdir;
 	if (code == 0 && !c->help) {
 		a.to = words.n ? words.v[0] : NULL;
-		if (!a.file)
+		if (!a.file && a.solve.channels.n)
 			code = err_new(
 				&e, ERR_USAGE,
 				"which packages? as in: slipway channel sync --from CHANNEL --file SPECS.txt FOLDER");
+		else if (!a.file)
+			code = cmd_channel_follow(c, &follow, &e);
 		else if (words.n > 1)
 			code = err_new(&e, ERR_USAGE, "unexpected word '%s'", words.v[1]);
 		else

@@ -197,6 +197,7 @@ int cmd_run_solve(struct cmd_context *c, const struct cmd_opened *o, const struc
 int cmd_agent(struct cmd_context *c, int argc, char **argv);
 int cmd_apply(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_add(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_create(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_list(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_publish(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_yank(struct cmd_context *c, int argc, char **argv);
@@ -231,6 +232,7 @@ int cmd_mirror_clients(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_enroll(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_revoke(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_rights(struct cmd_context *c, int argc, char **argv);
+int cmd_mirror_init(struct cmd_context *c, int argc, char **argv);
 int cmd_pack_conda(struct cmd_context *c, int argc, char **argv);
 int cmd_pair_init(struct cmd_context *c, int argc, char **argv);
 int cmd_pair_join(struct cmd_context *c, int argc, char **argv);

@@ -50,6 +50,8 @@ call()
 	'channel publish') words='channel publish ./new x-1-0.tar.bz2' has='operation dry_run folder kind files' ;;
 	'channel yank') words='channel yank ./yanked noarch/x-1-0.tar.bz2' has='operation dry_run folder kind paths' ;;
 	'channel key') words='channel key --ed25519' has='key home made' ;;
+	'channel create') words="channel create $T/made --kind conda" has='operation dry_run channel kind type' ;;
+	'mirror init') words="mirror init $T/mirror --name m --host h" has='operation dry_run folder name host' ;;
 	'channel sync') words='channel sync --from ./ch --file specs ./small' has='operation dry_run folder lines packages new removed unsolved answered_otherwise' ;;
 	enroll) words=enroll has='operation dry_run mirrors' ;;
 	'mirror enroll') words="mirror enroll $T/mirror" has='operation dry_run code until_ms host' ;;

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * sync (private to mirror): one run of mirror_sync, in three parts of a file each.
+ *
+ *	metadata (sync_meta.c)   upstream → .slipway/staging; what they tell of packages → table file
+ *	packages (sync_bulk.c)   what is wanted and not held → .slipway/partial → the tree
+ *	switch (sync_switch.c)   staging (or what is made of it in .slipway/served) → the tree; staging becomes .slipway/upstream
+ *
+ * .slipway/ of a tree:
+ *	lock          held by a sync, prune or scrub
+ *	staging/      metadata of the sync under way
+ *	upstream/     metadata of the last one that ended well, as they came; `.pointers` in it: validators
+ *	served/       metadata made anew, where those of the upstream cannot be served as they are
+ *	partial/      downloads under way, named by a digest of their path
+ *	quarantine/   what was found damaged
+ */
+#include "base/vec.h"
+#include "mirror/fetch.h"
+
+#define STAGING "staging"
+#define UPSTREAM "upstream"
+#define SERVED "served"
+#define PARTIAL "partial"
+#define QUARANTINE "quarantine"
+#define POINTERS ".pointers"
+
+struct validators {
+	struct str path, upstream, etag, last_modified;
+};
+VEC_TYPE(validators_vec, struct validators);
+VEC_TYPE(damage_vec, struct mirror_damage);
+
+/* A channel that this process holds. */
+struct place {
+	struct mirror *m;
+	const struct mirror_channel *c;
+	int tree, work, lock;
+	struct sql *db;
+	int64_t id;
+};
+int place_open(struct place *p, struct mirror *m, const struct mirror_channel *c, struct err *e);
+void place_release(struct place *p);
+#define auto_place cleanup_with(place_release) struct place
+#define PLACE_INIT ((struct place){.tree = -1, .work = -1, .lock = -1})
+/* A file's folder is made, and it is put there; both relative to `to`. */
+int place_put(int from, const char *name, int to, const char *path, struct err *e);
+/* Another name for a file, in place of what is there. */
+int place_link(int from, const char *name, int to, const char *path, struct err *e);
+enum { PARTIAL_NAME = 2 * 16 + 1 };
+void partial_name(struct str path, char ret[PARTIAL_NAME]);
+int partial_open(int work, const char *name, struct err *e);
+
+struct sync {
+	struct place p;
+	const struct mirror_sync_opts *o;
+	const struct clock *clock;
+	struct arena *a; /* of the result */
+	struct arena own;
+	struct mirror_sync_result *res;
+	struct upstreams up;
+	struct channel_walk_opts walk;
+	int64_t serial, first, walked, switched; /* as in table channel */
+	bool first_walk;
+	/* metadata: */
+	int staging, upstream; /* folders; upstream -1: none */
+	struct fetcher *meta;
+	unsigned under_way;
+	int prefer;
+	struct validators_vec before, after;
+	size_t confirmed;
+	bool changed, leads_away;
+	struct err failed; /* the first thing that ends it */
+	struct err doubt;  /* why the first optional one is not there, if it was not simply missing */
+	sql_query *expect;
+	unsigned rows;
+	bool in_transaction;
+	/* packages: */
+	struct damage_vec damaged;
+	uint64_t unanswered;
+};
+bool sync_stopped(const struct sync *s);
+int sync_metadata(struct sync *s, struct err *e);
+int sync_packages(struct sync *s, struct err *e);
+int sync_switch(struct sync *s, struct err *e);
+/* Counts what is held and wanted, of what the last walk told. */
+int sync_plan(struct sync *s, struct err *e);
+uint64_t sync_limit(const struct sync *s);
+/* For so many bytes beside the reserve; -1 with e->sys ENOSPC. */
+int sync_check_space(const struct sync *s, uint64_t bytes, const char *what, struct err *e);
