@@ -98,7 +98,8 @@ TEST(a_length_that_was_signed_counts_without_a_digest)
 	world_forge(&w, META_TIMESTAMP, "timestamp.json", "\"meta\": {",
 		    "\"meta\": {\"snapshot.json\": {\"version\": 1, \"length\": 5000}}, \"x\": {");
 	refused(&w, ERR_VERIFY, "not the 5000 that were signed");
-	world_forge(&w, META_TIMESTAMP, "timestamp.json", "\"length\": 5000", "\"length\": 100");
+	world_forge(&w, META_TIMESTAMP, "timestamp.json", "\"version\": 1,", "\"version\": 2,", "\"length\": 5000",
+		    "\"length\": 100");
 	refused(&w, ERR_LIMIT, "1.snapshot.json");
 }
 
