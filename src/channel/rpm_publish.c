@@ -198,6 +198,8 @@ static int publish_one(struct publishing *x, const char *file, struct err *e)
 {
 	auto_package_file p = {0};
 	auto_arena a = ARENA_INIT;
+	if (rpm_is_extra(str_c(file)))
+		return rpm_extra_add(x->set, file, rpm_now_s(x->o), x->o->dry_run, e);
 	struct str inside = path_inside(x, file, &a);
 	if (is_known(x, file, inside))
 		return 0;
@@ -274,11 +276,11 @@ int rpm_publish(const char *folder, const char *const *files, size_t n, const st
 		return err_ctx(e, "channel folder '%s'", folder);
 	auto_free char *root = realpath(folder, NULL);
 	struct publishing x = {.o = o, .t = &t, .set = &set, .root = root};
+	carry_others(&set, &old);
 	int rc = publish_each(&x, files, n, p, e);
 	map_release(&x.by_name);
 	if (rc < 0)
 		return -1;
-	carry_others(&set, &old);
 	return rpm_set_commit(&set, o, &old, e);
 }
 

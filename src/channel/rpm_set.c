@@ -295,6 +295,11 @@ static bool is_same(const struct rpm_set *s, const struct rpm_repomd *old, const
 	return old->n > 0 && old->n == known + s->carried.n && s->t->file.n + s->t->dropped.n == 0;
 }
 
+int64_t rpm_now_s(const struct channel_make_opts *o)
+{
+	return (o->now_ms ? o->now_ms : clock_wall_ms()) / 1000;
+}
+
 /* The public key goes where clients look for it. */
 static int sign(struct rpm_set *s, const struct channel_signer *signer, struct str text, struct buf *ret, struct err *e)
 {
@@ -309,7 +314,7 @@ static int sign(struct rpm_set *s, const struct channel_signer *signer, struct s
 static int make_repomd(struct rpm_set *s, const struct channel_make_opts *o, const struct rpm_repomd *old,
 		       const struct rpm_written *files, struct buf *ret, struct err *e)
 {
-	int64_t now_s = (o->now_ms ? o->now_ms : clock_wall_ms()) / 1000;
+	int64_t now_s = rpm_now_s(o);
 	uint64_t revision = (uint64_t)now_s > old->revision ? (uint64_t)now_s : old->revision + 1;
 	rpm_repomd_write(ret, revision, s->from.tags, files, now_s, s->carried.v, s->carried.n);
 	return ret->overflow ? err_new(e, ERR_LIMIT, "'" RPM_REPOMD "' would exceed %d MiB", RPM_REPOMD_MAX >> 20) : 0;

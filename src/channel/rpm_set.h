@@ -50,5 +50,10 @@ int rpm_set_read(struct rpm_set *s, int from_fd, const struct rpm_repomd *from, 
 		 struct err *e);
 void rpm_set_drop(struct rpm_set *s, size_t known);
 int rpm_set_add(struct rpm_set *s, struct str path, const char *hex, const struct rpm_texts *texts, struct err *e);
+/* Groups, advisories and modules, by the file's name: comps*.xml, updateinfo*.xml, modules*.yaml. After `carried` is filled. */
+bool rpm_is_extra(struct str path);
+int rpm_extra_add(struct rpm_set *s, const char *file, int64_t now_s, bool dry_run, struct err *e);
+/* Seconds since 1970 for what is made now. */
+int64_t rpm_now_s(const struct channel_make_opts *o);
 /* `old`: what the folder has now; where nothing changes, nothing is written. */
 int rpm_set_commit(struct rpm_set *s, const struct channel_make_opts *o, const struct rpm_repomd *old, struct err *e);

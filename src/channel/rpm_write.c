@@ -125,7 +125,7 @@ struct str rpm_tail(struct arena *a, enum rpm_file f)
 	return str_c(arena_printf(a, "</%s>\n", files_of[f].root));
 }
 
-static void put_data(struct buf *b, const char *type, const struct rpm_written *f, int64_t now_s)
+void rpm_data_write(struct buf *b, const char *type, const struct rpm_written *f, int64_t now_s)
 {
 	buf_printf(b, "  <data type=\"%s\">\n", type);
 	buf_printf(b, "    <checksum type=\"sha256\">%s</checksum>\n", f->sha256);
@@ -147,7 +147,7 @@ void rpm_repomd_write(struct buf *b, uint64_t revision, struct str tags, const s
 		buf_printf(b, "  %.*s\n", (int)tags.n, tags.p);
 	for (int f = 0; f < RPM_FILES; f++)
 		if (files[f].known)
-			put_data(b, files_of[f].type, &files[f], now_s);
+			rpm_data_write(b, files_of[f].type, &files[f], now_s);
 	for (size_t i = 0; i < n; i++)
 		buf_printf(b, "  %.*s\n", (int)carried[i]->raw.n, carried[i]->raw.p);
 	buf_put_c(b, "</repomd>\n");

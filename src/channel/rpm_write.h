@@ -27,6 +27,8 @@ DEFINE_AUTO(struct rpm_writer *, rpm_writer, rpm_writer_free);
 struct str rpm_head(struct arena *a, enum rpm_file f, struct str namespaces, size_t packages);
 struct str rpm_tail(struct arena *a, enum rpm_file f);
 
+/* The element of a file. */
+void rpm_data_write(struct buf *b, const char *type, const struct rpm_written *f, int64_t now_s);
 /* The whole repomd.xml: new files, and elements of others as they are (`carried`). */
 void rpm_repomd_write(struct buf *b, uint64_t revision, struct str tags, const struct rpm_written *files, int64_t now_s,
 		      const struct rpm_data *const *carried, size_t n);

@@ -42,14 +42,15 @@ publish()
 make_rpms "$T/in" || exit 1
 mkdir -p cr/Packages
 cp -p in/*.rpm cr/Packages
-createrepo_c -q cr && printf '\n' >nl || exit 1
+createrepo_c -q cr || exit 1
+printf '\n' >newline
 
 # createrepo_c ends its files without a line end
 published()
 {
 	publish c in/*.rpm || return 1
 	for file in primary filelists other; do
-		records c $file >ours && { records cr $file; cat nl; } >theirs && diff ours theirs || return 1
+		records c $file >ours && { records cr $file; cat newline; } >theirs && diff ours theirs || return 1
 	done
 }
 t 'publishes what createrepo_c would have written' published
@@ -80,7 +81,11 @@ on_top()
 	publish e in/*.rpm || return 1
 	grep -q 'type="group"' e/repodata/repomd.xml && grep -q 'type="updateinfo"' e/repodata/repomd.xml || return 1
 	! grep -q '_db"' e/repodata/repomd.xml || { echo 'SQLite is carried on'; return 1; }
-	[ "$(ls e/sub)" = "$(cd in && ls base* empty*)" ] && [ "$(ls e/Packages)" = "$(cd in && ls tool*)" ] || { ls e/*; return 1; }
+	(cd in && ls base* empty*) >list
+	(cd in && ls tool*) >>list
+	ls e/sub >lies
+	ls e/Packages >>lies
+	diff list lies || return 1
 	mkdir f && cp -rp e/sub e/Packages f && createrepo_c -q f && same_records e f
 }
 t 'goes on with what createrepo_c made' on_top
@@ -130,6 +135,15 @@ dnf_for()
 	dnf="dnf -c $T/$1.conf --installroot=$T/$1.root --releasever=9 --forcearch=x86_64 -q -y"
 }
 
+# shows TEXT: ./list does
+shows()
+{
+	grep -q -- "$1" list && return
+	cat list
+	return 1
+}
+
+# has PACKAGE...: ./list has such lines
 has()
 {
 	for package; do
@@ -146,7 +160,7 @@ dnf_signed()
 		[ "$(wc -l <list)" = 6 ] || return 1
 	$dnf repoquery --requires 'tool.x86_64' >list && has '(base or (other and third >= 2))' 'base >= 2:1.0-1' || return 1
 	$dnf repoquery --whatprovides /opt/base/version >list && has 'base-2:1.5-1.noarch' || return 1
-	$dnf repoquery --changelogs tool >list && grep -q 'second of one day' list
+	$dnf repoquery --changelogs tool >list && shows 'second of one day'
 }
 
 dnf_installs()
@@ -169,7 +183,7 @@ dnf_groups()
 {
 	dnf_for e 0
 	dnf="${dnf% -q *} -y" # quietly it tells nothing at all
-	$dnf group list >list && grep -q 'All tools' list || { cat list; return 1; }
+	$dnf group list >groups && grep -q 'All tools' groups || return 1
 	$dnf -q repoquery --advisory=EX-1 '*' >list && has base-2:1.5-1.noarch && [ "$(wc -l <list)" = 1 ]
 }
 
@@ -180,7 +194,7 @@ zypper_signed()
 	cp -p key.asc zypper
 	rpm --root "$T/zypper" --import key.asc || return 1
 	$zypper addrepo --gpgcheck-strict --refresh "$URL/signed/" signed || return 1
-	$zypper refresh && $zypper search -s >list && grep -q '2:1.6^git5-1' list || { cat list; return 1; }
+	$zypper refresh && $zypper search -s >list && shows '2:1.6^git5-1' || return 1
 	$zypper install --no-recommends 'base=2:1.5-1' tool-plus+plus || return 1
 	grep -qx 1.5 zypper/opt/base/version
 }
@@ -209,8 +223,10 @@ loop()
 	asked=0 bad=0
 	while [ $asked -lt 12 ] && [ $bad = 0 ]; do
 		rm -rf loop.root loop.cache
-		$dnf makecache >asking 2>&1 && $dnf repoquery --whatprovides /opt/base/version >list 2>>asking &&
-			grep -q base list || { cat asking list; bad=1; }
+		if ! { $dnf makecache && $dnf repoquery --whatprovides /opt/base/version; } >list 2>&1 || ! shows base; then
+			cat list
+			bad=1
+		fi
 		asked=$((asked + 1))
 	done
 	: >asked
@@ -219,11 +235,43 @@ loop()
 	return $bad
 }
 
+# groups, advisories and modules published as files of their own
+dnf_extras()
+{
+	sed 's/base/tool-plus+plus/g; s/All tools/More tools/' comps.xml | sed '1i <!DOCTYPE comps PUBLIC "a" "b.dtd">' >comps-more.xml
+	cat >modules.yaml <<-'X'
+		---
+		document: modulemd
+		version: 2
+		data:
+		  name: stack
+		  stream: "1"
+		  version: 1
+		  context: c0ffee00
+		  arch: noarch
+		  summary: A stack
+		  description: x
+		  license: {module: [MIT]}
+		  artifacts: {rpms: ["empty-0:0-0.noarch"]}
+		...
+	X
+	cp -rp e extras && publish --kind rpm extras comps-more.xml modules.yaml || return 1
+	cp extras/repodata/repomd.xml before && publish --kind rpm extras comps-more.xml modules.yaml || return 1
+	cmp before extras/repodata/repomd.xml || return 1
+	dnf_for extras 0
+	dnf="${dnf% -q *} -y"
+	$dnf group list >groups && grep -q 'More tools' groups || return 1
+	! grep -q 'All tools' groups || { echo 'the groups of before are there still'; return 1; }
+	$dnf module list >modules && grep -q '^stack' modules || return 1
+	$dnf -q repoquery --advisory=EX-1 '*' >list && has base-2:1.5-1.noarch
+}
+
 if command -v dnf >/dev/null; then
 	t 'dnf reads what is signed' dnf_signed
 	t 'dnf installs, and checks signatures' dnf_installs
 	t 'dnf refuses what was changed' dnf_refuses
 	t 'dnf finds groups and advisories' dnf_groups
+	t 'dnf finds groups and modules that were published' dnf_extras
 	t 'dnf never sees a publication half done' loop
 else
 	skip 'dnf' 'no dnf'

@@ -432,6 +432,22 @@ TEST(a_signed_channel_stays_signed)
 	CHECK_INT(e.code, ERR_USAGE);
 }
 
+TEST(groups_are_published)
+{
+	put("comps.xml", STR("<!DOCTYPE comps PUBLIC \"a\" \"b\"><comps/>"));
+	CHECK_MSG(publish("c", in_tmp("comps.xml"), NULL) == 0, "%s", e.msg);
+	CHECK(str_search(repomd("c"), STR("<data type=\"group\">")) > 0);
+	put("comps.xml", STR("<comps>"));
+	CHECK_INT(publish("c", in_tmp("comps.xml"), NULL), -1);
+	CHECK_INT(e.code, ERR_INPUT);
+	put("comps.xml", STR("<!DOCTYPE comps [<!ENTITY a \"b\">]><comps>&a;</comps>"));
+	CHECK_INT(publish("c", in_tmp("comps.xml"), NULL), -1);
+	CHECK_INT(e.code, ERR_INPUT);
+	/* packages come and go, groups stay */
+	CHECK_MSG(publish("c", make_package("a", "1", ""), NULL) == 0, "%s", e.msg);
+	CHECK(str_search(repomd("c"), STR("<data type=\"group\">")) > 0);
+}
+
 TEST(taking_packages_out)
 {
 	struct channel_make_opts o = {0};
