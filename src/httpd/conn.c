@@ -13,7 +13,7 @@
 
 #include "httpd/server.h"
 
-enum { DRAIN_MS = 2000, DRAIN_BYTES = 256 << 10, CHUNK_HEAD = 8, SENDFILE_BYTES = 1 << 20 };
+enum { DRAIN_MS = 2000, FIRST_MS = 1000, DRAIN_BYTES = 256 << 10, CHUNK_HEAD = 8, SENDFILE_BYTES = 1 << 20 };
 enum step { STEP_GO, STEP_WAIT, STEP_CLOSE, STEP_MORE /* bytes are needed */ };
 
 /* -- bytes --------------------------------------------------------------------------------------------------------------------- */
@@ -135,7 +135,9 @@ void conn_limit(struct conn *c, int64_t ms)
 void conn_progress(struct conn *c, uint64_t n)
 {
 	c->rate_bytes += n;
-	if (c->deadline_ms && (c->state == CONN_BODY || c->state == CONN_SEND || c->state == CONN_H2))
+	if (c->state == CONN_DRAIN)
+		c->deadline_ms = c->w->now_ms + DRAIN_MS;
+	else if (c->deadline_ms && (c->state == CONN_BODY || c->state == CONN_SEND || c->state == CONN_H2))
 		c->deadline_ms = c->w->now_ms + c->w->h->o.stall_ms;
 }
 
@@ -169,7 +171,7 @@ void conn_time(struct conn *c)
 {
 	if (!c->deadline_ms)
 		return;
-	if (c->write_wait)
+	if (c->write_wait || c->state == CONN_DRAIN)
 		look_at_queue(c);
 	if (c->w->now_ms < c->deadline_ms && !too_slow(c))
 		return;
@@ -235,24 +237,29 @@ static enum step cut(struct conn *c)
 	return STEP_CLOSE;
 }
 
+void conn_end(struct conn *c)
+{
+	if (c->ssl)
+		tls_conn_close(c->ssl, true);
+	c->drain_left = DRAIN_BYTES;
+	c->state = CONN_DRAIN;
+	conn_limit(c, DRAIN_MS);
+}
+
 static enum step finish(struct conn *c)
 {
 	struct httpd_req *r = c->req;
 	bool close = r->reply.close;
+	c->must_drain |= r->head.keep_alive; /* it may have sent more, not knowing */
 	req_done(r, false);
 	req_leave(r);
 	c->req = NULL;
 	c->scanned = 0;
 	conn_limit(c, 0);
-	if (close) {
-		if (c->ssl)
-			tls_conn_close(c->ssl, true);
-		c->drain_left = DRAIN_BYTES;
-		c->state = CONN_DRAIN;
-		conn_limit(c, DRAIN_MS);
-	} else {
+	if (close)
+		conn_end(c);
+	else
 		c->state = CONN_HEAD;
-	}
 	return STEP_GO;
 }
 
@@ -508,10 +515,10 @@ static enum step wait_for_head(struct conn *c)
 {
 	const struct httpd_opts *o = &c->w->h->o;
 	bool empty = c->in.n == c->in_at;
-	if (empty && c->w->stopping)
+	if (empty && c->w->stopping && c->requests)
 		return STEP_CLOSE;
 	if (empty && !c->in_idle) {
-		conn_limit(c, o->idle_ms);
+		conn_limit(c, c->w->stopping ? FIRST_MS : o->idle_ms);
 		worker_idle(c->w, c, true);
 	} else if (!empty && c->in_idle) {
 		worker_idle(c->w, c, false);
@@ -665,7 +672,9 @@ static enum step step(struct conn *c)
 		return step_drain(c);
 	case CONN_H2:
 	default:
-		return h2_run(c) ? STEP_WAIT : STEP_CLOSE;
+		if (!h2_run(c))
+			return STEP_CLOSE;
+		return c->state == CONN_DRAIN ? STEP_GO : STEP_WAIT;
 	}
 }
 
@@ -759,6 +768,8 @@ void conn_stop(struct conn *c, bool now)
 	} else if (c->state == CONN_H2) {
 		h2_stop(c);
 		conn_run(c);
+	} else if (c->in_idle && !c->requests) {
+		conn_limit(c, FIRST_MS); /* its request may be on its way, and nobody sends it twice */
 	} else if (c->in_idle) {
 		if (c->ssl)
 			tls_conn_close(c->ssl, true);

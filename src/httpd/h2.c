@@ -365,12 +365,16 @@ bool h2_run(struct conn *c)
 			break;
 		got = receive(c);
 	}
-	if (got < 0 || (!ng.session_want_read(h->session) && !ng.session_want_write(h->session) && !c->write_wait))
+	if (got < 0)
 		return false;
 	if (c->w->stopping && !h->stopping)
 		h2_stop(c);
-	if (h->stopping && h->n == 0 && !c->write_wait && !ng.session_want_write(h->session))
-		return false;
+	bool more = c->write_wait || ng.session_want_write(h->session);
+	if (!more && ((h->stopping && h->n == 0) || !ng.session_want_read(h->session))) {
+		c->must_drain = true; /* it still says that it took what was sent */
+		conn_end(c);
+		return true;
+	}
 	if (h->n == 0 && !c->in_idle) {
 		conn_limit(c, c->w->h->o.idle_ms);
 		worker_idle(c->w, c, true);

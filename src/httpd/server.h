@@ -231,6 +231,7 @@ void conn_events(struct conn *c, uint32_t events);
 void conn_run(struct conn *c); /* goes on as far as it can; may free it */
 void conn_free(struct conn *c);
 void conn_time(struct conn *c);				/* looks at its deadlines */
+void conn_end(struct conn *c);				/* all is said: in good order */
 void conn_stop(struct conn *c, bool now);		/* the server stops */
 void conn_replied(struct conn *c, struct httpd_req *r); /* r's reply is there */
 void conn_woken(struct conn *c, struct httpd_req *r);	/* its stream has grown */
