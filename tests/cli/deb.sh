@@ -3,7 +3,7 @@
 # Debian archives of our own, used by the real apt: in a folder of its own, by HTTP and as files.
 # shellcheck disable=SC2015 # in a test any failure is one
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
-for program in apt-get dpkg-deb gpg gpgv; do
+for program in apt-get dpkg-deb dpkg-scanpackages gpg gpgv python3; do
 	command -v $program >/dev/null || skip_all "there is no $program here"
 done
 export SLIPWAY_ROOT="$T/root"
@@ -200,6 +200,76 @@ unsigned()
 		[ ! -e "$T/plain/dists/test/InRelease" ] && [ -s "$T/plain/dists/test/extra/binary-$ours/Packages.xz" ]
 }
 t 'unsigned only where it was so from the start' unsigned
+
+# -- an update in the middle of publications ---------------------------------------------------------------------------
+
+loop()
+{
+	apt_folder "$url" && mkdir -p loop
+	i=1
+	while [ $i -le 12 ]; do
+		deb looping 1.$i "$ours"
+		mv "$T/debs/looping_1.${i}_$ours.deb" loop/
+		i=$((i + 1))
+	done
+	(
+		for file in loop/*.deb; do "$SLIPWAY" channel publish "$T/ch" "$file" || exit 1; done
+		: >loop/done
+	) >loop/said 2>&1 &
+	updates=0
+	while [ ! -e loop/done ] && [ $updates -lt 200 ]; do
+		run_apt update >out 2>&1 && ! grep -E '^(W|E|Err)' out || { cat out loop/said; wait $!; return 1; }
+		updates=$((updates + 1))
+	done
+	wait $! && run_apt update >out 2>&1 && [ "$(show looping)" = 1.12 ] && [ $updates -gt 3 ] || { echo "$updates updates"; cat loop/said; return 1; }
+	echo "$updates updates"
+}
+t 'apt never sees a mismatch' loop
+
+# -- what other tools make of the same packages -------------------------------------------------------------------------
+
+cat >compare.py <<'X'
+import sys
+def read(path):
+    out = {}
+    for stanza in open(path, encoding='utf-8').read().strip().split('\n\n'):
+        fields, last = {}, None
+        for line in stanza.split('\n'):
+            if line[:1] in ' \t': fields[last] += '\n' + line
+            else:
+                last, value = line.split(':', 1)
+                fields[last] = value.strip()
+        key = fields['Package'], fields['Version'], fields['Architecture']
+        for other in ('MD5sum', 'SHA1', 'SHA512', 'Filename', 'Description-md5'): fields.pop(other, None)
+        out[key] = fields
+    return out
+ours, theirs = read(sys.argv[1]), read(sys.argv[2])
+assert set(ours) == set(theirs), set(ours) ^ set(theirs)
+for key in ours: assert ours[key] == theirs[key], (key, ours[key], theirs[key])
+print(len(ours), 'packages')
+X
+# same FOLDER TOOL…: what we make of the packages of a folder is what the tool makes, but for what we leave out
+same()
+{
+	folder=$1
+	shift
+	rm -rf "$T/same" && "$SLIPWAY" channel publish --unsigned "$T/same" "$folder"/*.deb && "$@" "$folder" >theirs &&
+		cat "$T"/same/dists/stable/main/binary-*/Packages >ours && python3 compare.py ours theirs
+}
+t 'dpkg-scanpackages lists the same' same "$T/debs" dpkg-scanpackages -m
+if command -v apt-ftparchive >/dev/null; then
+	t 'apt-ftparchive lists the same' same "$T/debs" apt-ftparchive packages
+else
+	skip 'apt-ftparchive lists the same' 'there is no apt-ftparchive here (apt-utils)'
+fi
+mkdir real
+if (cd real && apt-get download hello bc cowsay tzdata libzstd1) >out 2>&1; then
+	t 'so it does of real packages' same "$T/real" dpkg-scanpackages -m
+elif [ -n "${CI:-}" ]; then
+	t "packages of this machine's archive" sh -c "cat out; false"
+else
+	skip 'so it does of real packages' "this machine's archive is out of reach"
+fi
 
 # -- hostile packages ---------------------------------------------------------------------------------------------------
 
