@@ -52,6 +52,16 @@ static const struct transfer_trust *trust_of(void *ctx, const char *url)
 	return &x->trust[m - x->v];
 }
 
+/* The mirror's authority may have changed, and announced it. */
+static bool distrusted(void *ctx, const char *url)
+{
+	struct enrolled *x = ctx;
+	struct mirror_here here = {x->c->root_fd, x->c->root_path, &clock_system, &x->opts};
+	const struct mirror_enrolled *m = mirror_enrolled_at(x->v, x->n, str_c(url));
+	struct err ignored = ERR_INIT;
+	return m && mirror_learn_here(&here, m, &ignored) > 0;
+}
+
 int cmd_trust_enrolled(struct cmd_context *c, struct transfer_opts *o, struct err *e)
 {
 	struct enrolled *x = arena_new(&c->arena, struct enrolled);
@@ -71,6 +81,7 @@ int cmd_trust_enrolled(struct cmd_context *c, struct transfer_opts *o, struct er
 						      .client_cert = x->v[i].client_file,
 						      .client_key = x->v[i].client_file};
 	o->trust_of = trust_of;
+	o->distrusted = distrusted;
 	o->trust_ctx = x;
 	return 0;
 }

@@ -279,11 +279,12 @@ static int authority(struct cmd_context *c, struct clients_args *a, struct err *
 		return -1;
 	else if (verb) {
 		cmd_changed(c);
-		cmd_say(c,
+		cmd_say(c, "%s",
 			announce
-				? "clients take in the new authority as they renew; when they have, 'slipway mirror authority DIR "
-				  "switch'"
-				: "the new authority signs from now on; restart the mirror, so that it shows its new certificate");
+				? "clients take it in by themselves; give other programs 'pki/ca.pem' again, then 'slipway mirror "
+				  "authority switch'"
+				: "the new authority signs from now on; 'slipway mirror reload' has the mirror show its new "
+				  "certificate");
 	}
 	return show_authority(c, mirror_dir(x.m), e);
 }

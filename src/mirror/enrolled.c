@@ -422,6 +422,30 @@ bool mirror_enrolled_is_due(const struct mirror_enrolled *m, int64_t now_ms)
 	return pki_is_due(m->from_ms, m->until_ms, now_ms) && now_ms < m->until_ms;
 }
 
+/* Announcements prove themselves, so it does not matter who brings them: the server may have a certificate already that only they explain. */
+static int learn(const struct mirror_here *h, const struct mirror_enrolled *m, int dir_fd, struct err *e)
+{
+	static const struct transfer_trust anybody = {.unverified = true};
+	auto_arena a = ARENA_INIT;
+	auto_buf b = BUF_INIT(PKI_BUNDLE_MAX);
+	struct str mine, all;
+	long status;
+	auto_free char *url = xasprintf("%.*s/pki/ca.pem", STR_ARG(m->url));
+	if (ask(h, url, STR_NONE, &anybody, &b, &status, e) < 0 || read_text(dir_fd, "ca.pem", &a, &mine, e) < 0 ||
+	    pki_bundle_merge(mine, buf_str(&b), h->clock->wall_ms(h->clock), &a, &all, e) < 0)
+		return -1;
+	if (str_eq(mine, all))
+		return 0;
+	return put(dir_fd, "ca.pem", all, false, e) < 0 ? -1 : 1;
+}
+
+int mirror_learn_here(const struct mirror_here *h, const struct mirror_enrolled *m, struct err *e)
+{
+	auto_fd held = lock(h->root_fd, LOCK_MS, e);
+	auto_fd dir_fd = held < 0 ? -1 : open_folder(h->root_fd, m->id, false, e);
+	return dir_fd < 0 ? -1 : learn(h, m, dir_fd, e);
+}
+
 /* A mirror that is down is not asked by each command. */
 static bool tried_lately(int dir_fd, int64_t now_ms)
 {
@@ -467,6 +491,7 @@ int mirror_renew_here(const struct mirror_here *h, const struct mirror_enrolled 
 	auto_arena a = ARENA_INIT;
 	struct mirror_enrolled now;
 	struct err busy = ERR_INIT;
+	struct err ignored = ERR_INIT;
 	int64_t now_ms = h->clock->wall_ms(h->clock);
 	if (!even_if_early && !mirror_enrolled_is_due(m, now_ms))
 		return 0;
@@ -482,6 +507,7 @@ int mirror_renew_here(const struct mirror_here *h, const struct mirror_enrolled 
 		return -1;
 	if (!even_if_early && (!mirror_enrolled_is_due(&now, now_ms) || tried_lately(dir_fd, now_ms)))
 		return 0;
+	(void)learn(h, &now, dir_fd, &ignored); /* if it is down, the renewal says so */
 	if (renew(h, &now, dir_fd, &a, e) == 0)
 		return 1;
 	note_try(dir_fd, now_ms);

@@ -512,5 +512,8 @@ const struct mirror_enrolled *mirror_enrolled_at(const struct mirror_enrolled *v
 bool mirror_enrolled_is_due(const struct mirror_enrolled *m, int64_t now_ms);
 /* 1: renewed; 0: it was not to be, or another command does it, or the last try failed less than an hour ago. */
 int mirror_renew_here(const struct mirror_here *h, const struct mirror_enrolled *m, bool even_if_early, struct err *e);
+/* Takes in authorities that those of before have announced, as when the mirror's certificate is refused all at once. 1: there are new
+ * ones; 0. */
+int mirror_learn_here(const struct mirror_here *h, const struct mirror_enrolled *m, struct err *e);
 /* Forgets key and certificate; the mirror is not told. */
 int mirror_leave_here(int root_fd, struct str id, struct err *e);

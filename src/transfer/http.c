@@ -168,12 +168,15 @@ static void set_trust(struct job *j)
 	const struct transfer_trust *trust = j->r->trust;
 	if (!trust && o->trust_of)
 		trust = o->trust_of(o->trust_ctx, j->r->url);
+	j->by_url = trust && trust != j->r->trust;
 	if (!trust)
 		trust = &all;
 	j->own_authority = trust->ca_file != NULL;
 	c->easy_setopt(j->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	if (trust->ca_file)
+	if (trust->ca_file) {
 		c->easy_setopt(j->easy, CURLOPT_CAINFO, trust->ca_file);
+		c->easy_setopt(j->easy, CURLOPT_CA_CACHE_TIMEOUT, 0L); /* the file may change while we run */
+	}
 	if (trust->client_cert)
 		c->easy_setopt(j->easy, CURLOPT_SSLCERT, trust->client_cert);
 	if (trust->client_key)
@@ -341,8 +344,12 @@ static enum job_verdict judge_failure(struct job *j, CURLcode code)
 		j->r->err = j->abort;
 		return j->abort.code == ERR_NETWORK ? JOB_START_OVER : JOB_FAILED;
 	}
-	if (code == CURLE_PEER_FAILED_VERIFICATION && tls_why(j, &j->r->err))
-		return JOB_FAILED;
+	if (code == CURLE_PEER_FAILED_VERIFICATION && tls_why(j, &j->r->err)) {
+		const struct transfer_opts *o = &j->t->o;
+		bool again = j->by_url && o->distrusted && !j->distrusted && o->distrusted(o->trust_ctx, j->r->url);
+		j->distrusted = true;
+		return again ? JOB_TRY_AGAIN : JOB_FAILED;
+	}
 	if (our_certificate_is_refused(j)) {
 		err_new(&j->r->err, ERR_NETWORK,
 			"the server refuses the certificate of this host, or wants one: %s; 'slipway enroll' gets one",

@@ -37,6 +37,7 @@ struct job {
 	bool body_checked, paused, is_conditional;
 	long status;
 	int64_t retry_after_s, range_start;
+	bool by_url, distrusted; /* its trust is trust_of's; it was asked once more */
 	bool own_authority; /* whoever answers is held against a file that was named, not against the system's list */
 	struct err abort;   /* why a callback stopped the transfer */
 	char reason[CURL_ERROR_SIZE];

@@ -56,7 +56,10 @@ struct transfer_opts {
 	const char *ca_file, *client_cert, *client_key; /* NULL: the system's */
 	/* For requests without a trust of their own, by URL; NULL where the three above hold. Lives as long as the engine. */
 	const struct transfer_trust *(*trust_of)(void *ctx, const char *url);
-	void *trust_ctx;
+	/* A server's certificate was refused that trust_of spoke of: true where it would say something else now. Asked once a
+	 * request. */
+	bool (*distrusted)(void *ctx, const char *url);
+	void *trust_ctx; /* of both */
 	const char *user_agent;
 	const char *netrc; /* file with credentials; NULL: ~/.netrc if it is there */
 	const struct clock *clock;

@@ -16,6 +16,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,6 +137,7 @@ static X509 *tlsd_cert(const char *pem)
 static struct tlsd *tlsd_start(const char *cert, const char *key, const char *ca, tlsd_answer *answer, void *ctx)
 {
 	struct tlsd *d = calloc(1, sizeof(*d));
+	signal(SIGPIPE, SIG_IGN); /* a client that is gone */
 	struct sockaddr_in at = {.sin_family = AF_INET,
 				 .sin_port = htons((uint16_t)tlsd_port),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -150,9 +152,12 @@ static struct tlsd *tlsd_start(const char *cert, const char *key, const char *ca
 	X509_free(x);
 	EVP_PKEY_free(k);
 	if (ca[0]) {
-		x = tlsd_cert(ca);
-		good = good && X509_STORE_add_cert(SSL_CTX_get_cert_store(d->ssl), x) == 1;
-		X509_free(x);
+		b = BIO_new_mem_buf(ca, -1);
+		while ((x = PEM_read_bio_X509(b, NULL, NULL, NULL))) {
+			good = good && X509_STORE_add_cert(SSL_CTX_get_cert_store(d->ssl), x) == 1;
+			X509_free(x);
+		}
+		BIO_free(b);
 		SSL_CTX_set_verify(d->ssl, SSL_VERIFY_PEER, NULL);
 	}
 	d->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
