@@ -4,6 +4,9 @@
 #include "mirror/db.h"
 #include "mirror/mirror.h"
 
+#include <pthread.h>
+
+struct front;
 struct mirror {
 	char *dir; /* absolute */
 	int dir_fd;
@@ -11,4 +14,6 @@ struct mirror {
 	char *db_path;
 	struct arena arena; /* of the configuration */
 	struct mirror_config config;
+	pthread_mutex_t fronts_lock;
+	struct front *fronts;
 };

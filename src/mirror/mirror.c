@@ -8,12 +8,13 @@
 
 #include "base/fs.h"
 #include "mirror/config.h"
-#include "mirror/internal.h"
+#include "mirror/front.h"
 
 int mirror_open(const char *dir, struct mirror **ret, struct err *e)
 {
 	auto_ptr(mirror) m = xcalloc(1, sizeof(*m));
 	m->dir_fd = -1;
+	pthread_mutex_init(&m->fronts_lock, NULL);
 	auto_free char *path = realpath(dir, NULL);
 	if (!path)
 		return err_sys(e, "open '%s'", dir);
@@ -41,6 +42,8 @@ void mirror_close(struct mirror *m)
 {
 	if (!m)
 		return;
+	fronts_end(m);
+	pthread_mutex_destroy(&m->fronts_lock);
 	cleanup_fd(&m->dir_fd);
 	free(m->dir);
 	free(m->db_path);

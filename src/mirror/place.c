@@ -10,7 +10,7 @@
 #include "mirror/config.h"
 #include "mirror/sync.h"
 
-static int find_channel(struct place *p, struct err *e)
+int place_find(struct place *p, struct err *e)
 {
 	auto_ptr(sql_query) q = NULL;
 	if (sql_run(p->db, e, "INSERT OR IGNORE INTO channel (name, created_ms) VALUES (?1, ?2)", "si", p->c->name,
@@ -38,8 +38,8 @@ int place_open(struct place *p, struct mirror *m, const struct mirror_channel *c
 	p->lock = fs_lock(p->work, "lock", 0, e);
 	if (p->lock < 0)
 		return -1;
-	return state_open(m, &p->db, e) < 0 || find_channel(p, e) < 0 || fs_mkdirs(p->work, PARTIAL, 0700, e) < 0 ? -1
-														  : 0;
+	return state_open(m, &p->db, e) < 0 || place_find(p, e) < 0 || fs_mkdirs(p->work, PARTIAL, 0700, e) < 0 ? -1
+														: 0;
 }
 
 void place_release(struct place *p)

@@ -40,6 +40,8 @@ struct place {
 	int64_t id;
 };
 int place_open(struct place *p, struct mirror *m, const struct mirror_channel *c, struct err *e);
+/* p->id, from p->db and p->c. */
+int place_find(struct place *p, struct err *e);
 void place_release(struct place *p);
 #define auto_place cleanup_with(place_release) struct place
 #define PLACE_INIT ((struct place){.tree = -1, .work = -1, .lock = -1})

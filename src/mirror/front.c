@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mirror/front.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "base/fs.h"
+#include "base/sys.h"
+#include "mirror/config.h"
+
+/* HOLD_BACK: so many bytes of a file whose digest is known are shown only when it was verified. */
+enum { HOLD_BACK = 16 << 10, STEP_MS = 20, AT_ONCE = 32 };
+static const uint64_t unknown_max = (uint64_t)16 << 30;
+
+struct waiter {
+	mirror_fetch_notify *notify;
+	void *ctx;
+};
+struct mirror_fetch {
+	struct front *front;
+	struct mirror_fetch *next; /* of the front's list */
+	struct get g;
+	enum channel_file file;
+	char path[CHANNEL_PATH_MAX + 1];
+	char *url, *accept;
+	char name[PARTIAL_NAME + 2];
+	unsigned refs; /* those who wait, and the front while it is under way */
+	bool queued, done, lost;
+	uint64_t ready;
+	struct err err;
+	VEC(struct waiter) waiters;
+};
+struct front {
+	struct front *next;
+	struct mirror *m;
+	const struct mirror_channel *channel;
+	pthread_t thread;
+	pthread_mutex_t lock; /* of the list and of all in it */
+	pthread_cond_t more, changed;
+	struct mirror_fetch *first;
+	bool stop, made;
+	/* of the thread: */
+	struct upstreams up;
+	struct fetcher *fetcher;
+	struct sql *db;
+	int64_t id;
+	int tree, work;
+	unsigned active;
+};
+
+/* -- fetches ------------------------------------------------------------------------------------------------------- */
+
+static void fetch_free(struct mirror_fetch *x)
+{
+	cleanup_fd(&x->g.fd);
+	vec_release(&x->waiters);
+	free(x->url);
+	free(x->accept);
+	free(x);
+}
+
+/* With the lock. */
+static void unref(struct mirror_fetch *x)
+{
+	if (--x->refs == 0)
+		fetch_free(x);
+}
+
+static void notify_all(struct mirror_fetch *x)
+{
+	pthread_cond_broadcast(&x->front->changed);
+	vec_foreach(w, &x->waiters)
+		if (w->notify)
+			w->notify(w->ctx);
+}
+
+static void take_from_list(struct mirror_fetch *x)
+{
+	for (struct mirror_fetch **p = &x->front->first; *p; p = &(*p)->next)
+		if (*p == x) {
+			*p = x->next;
+			return;
+		}
+}
+
+static void end(struct mirror_fetch *x, const struct err *why)
+{
+	struct front *f = x->front;
+	struct stat st;
+	pthread_mutex_lock(&f->lock);
+	x->err = *why;
+	x->done = true;
+	if (why->code == ERR_NONE && fstat(x->g.fd, &st) == 0)
+		x->ready = (uint64_t)st.st_size;
+	take_from_list(x);
+	notify_all(x);
+	unref(x);
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* -- what came ----------------------------------------------------------------------------------------------------- */
+
+static int keep_pointer(struct front *f, struct mirror_fetch *x, struct err *e)
+{
+	struct str id = x->g.upstream >= 0 ? f->up.v[x->g.upstream].id : STR("");
+	return sql_run(f->db, e,
+		       "INSERT OR REPLACE INTO pointer (channel, path, upstream, etag, last_modified, checked_ms)"
+		       " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+		       "issssi", f->id, str_c(x->path), id, str_c(x->g.etag), str_c(x->g.last_modified),
+		       clock_wall_ms());
+}
+
+static int keep_held(struct front *f, struct mirror_fetch *x, const uint8_t sha[SHA256_SIZE], struct err *e)
+{
+	auto_ptr(sql_query) q = NULL;
+	if (sql_prepare(
+		    f->db,
+		    "INSERT INTO file (channel, path, what, size, kind, told, first, time_ms, held, held_size, sha256, verified_ms)"
+		    " VALUES (?1, ?2, ?3, ?4, -1, 0, 0, 0, 1, ?4, ?5, ?6) ON CONFLICT (channel, path) DO UPDATE SET"
+		    " held = 1, held_size = ?4, sha256 = ?5, verified_ms = ?6, bad = ''",
+		    &q, e) < 0)
+		return -1;
+	sql_bind_int(q, 1, f->id);
+	sql_bind_str(q, 2, str_c(x->path));
+	sql_bind_int(q, 3, x->file);
+	sql_bind_int(q, 4, (int64_t)x->g.got_bytes);
+	sql_bind_bytes(q, 5, sha, SHA256_SIZE);
+	sql_bind_int(q, 6, clock_wall_ms());
+	return sql_step(q, e) < 0 ? -1 : 0;
+}
+
+static int take(struct front *f, struct mirror_fetch *x, struct err *e)
+{
+	uint8_t sha[SHA256_SIZE];
+	char partial[sizeof(PARTIAL) + sizeof(x->name) + 1];
+	snprintf(partial, sizeof(partial), PARTIAL "/%s", x->name);
+	bool pointer = x->file != CHANNEL_FILE_PACKAGE && f->channel->type == MIRROR_PROXY;
+	if (x->g.unchanged) {
+		(void)sys_unlinkat(f->work, partial, 0);
+		return keep_pointer(f, x, e);
+	}
+	if (sha256_fd(x->g.fd, sha, e) < 0)
+		return -1;
+	if (sys_fsync(x->g.fd) < 0)
+		return err_sys(e, "sync '%s'", x->path);
+	if (place_put(f->work, partial, f->tree, x->path, e) < 0)
+		return -1;
+	return keep_held(f, x, sha, e) < 0 || (pointer && keep_pointer(f, x, e) < 0) ? -1 : 0;
+}
+
+static void on_done(struct get *g, void *ctx)
+{
+	struct mirror_fetch *x = ctx;
+	struct front *f = x->front;
+	struct err e = ERR_INIT, ignored = ERR_INIT;
+	f->active--;
+	if (g->err.code != ERR_NONE)
+		e = g->err;
+	else
+		(void)take(f, x, &e);
+	if (e.code != ERR_NONE) {
+		char partial[sizeof(PARTIAL) + sizeof(x->name) + 1];
+		snprintf(partial, sizeof(partial), PARTIAL "/%s", x->name);
+		if (e.code != ERR_NETWORK) /* what can be gone on with stays */
+			(void)sys_unlinkat(f->work, partial, 0);
+	}
+	(void)upstreams_save(&f->up, f->db, &ignored);
+	end(x, &e);
+}
+
+/* -- the thread ---------------------------------------------------------------------------------------------------- */
+
+static int read_validators(struct front *f, struct mirror_fetch *x, struct err *e)
+{
+	auto_ptr(sql_query) q = NULL;
+	x->g.validators_of = -1;
+	if (!fs_exists(f->tree, x->path))
+		return 0;
+	if (sql_prepare(f->db, "SELECT upstream, etag, last_modified FROM pointer WHERE channel = ?1 AND path = ?2", &q,
+			e) < 0)
+		return -1;
+	sql_bind_int(q, 1, f->id);
+	sql_bind_str(q, 2, str_c(x->path));
+	int rc = sql_step(q, e);
+	if (rc <= 0)
+		return rc;
+	for (size_t i = 0; i < f->up.n; i++)
+		if (str_eq(f->up.v[i].id, sql_view(q, 0)))
+			x->g.validators_of = (int)i;
+	snprintf(x->g.etag, sizeof(x->g.etag), "%.*s", STR_ARG(sql_view(q, 1)));
+	snprintf(x->g.last_modified, sizeof(x->g.last_modified), "%.*s", STR_ARG(sql_view(q, 2)));
+	return 0;
+}
+
+/* Where it lies, when that is not its path. */
+static int read_address(struct front *f, struct mirror_fetch *x, struct err *e)
+{
+	auto_ptr(sql_query) q = NULL;
+	if (sql_prepare(f->db, "SELECT url, accept FROM file WHERE channel = ?1 AND path = ?2", &q, e) < 0)
+		return -1;
+	sql_bind_int(q, 1, f->id);
+	sql_bind_str(q, 2, str_c(x->path));
+	int rc = sql_step(q, e);
+	if (rc <= 0)
+		return rc;
+	if (sql_view(q, 0).n)
+		x->url = str_dup(sql_view(q, 0));
+	if (sql_view(q, 1).n)
+		x->accept = str_dup(sql_view(q, 1));
+	return 0;
+}
+
+static int check_space(struct front *f, const struct mirror_fetch *x, struct err *e)
+{
+	struct statvfs v;
+	if (fstatvfs(f->tree, &v) < 0)
+		return err_sys(e, "look at the free space");
+	uint64_t available = (uint64_t)v.f_bavail * v.f_frsize;
+	if (available >= x->g.size && available - x->g.size >= f->m->config.reserve_bytes)
+		return 0;
+	err_new(e, ERR_FAILED, "no space for '%s' beside the reserve", x->path);
+	e->sys = ENOSPC;
+	return -1;
+}
+
+static int begin(struct front *f, struct mirror_fetch *x, struct err *e)
+{
+	struct stat st;
+	char name[PARTIAL_NAME];
+	if (check_space(f, x, e) < 0)
+		return -1;
+	partial_name(str_c(x->path), name);
+	snprintf(x->name, sizeof(x->name), "d-%s", name); /* a sync may fetch the same */
+	if (read_address(f, x, e) < 0 || read_validators(f, x, e) < 0)
+		return -1;
+	x->g.path = str_c(x->path);
+	x->g.url = str_c(x->url);
+	x->g.accept = x->accept;
+	x->g.label = x->path;
+	x->g.max_bytes = unknown_max;
+	x->g.prefer = -1;
+	x->g.done = on_done;
+	x->g.ctx = x;
+	int fd = partial_open(f->work, x->name, e);
+	if (fd < 0)
+		return -1;
+	pthread_mutex_lock(&f->lock);
+	x->g.fd = fd;
+	pthread_mutex_unlock(&f->lock);
+	if (x->g.digest.known && fstat(fd, &st) == 0)
+		x->g.have = (uint64_t)st.st_size;
+	f->active++;
+	fetcher_add(f->fetcher, &x->g);
+	return 0;
+}
+
+/* How much may be seen of what has come. With the lock. */
+static void look(struct mirror_fetch *x)
+{
+	struct stat st;
+	if (x->queued || x->done || x->g.fd < 0 || fstat(x->g.fd, &st) < 0)
+		return;
+	uint64_t came = (uint64_t)st.st_size;
+	if (x->g.digest.known)
+		came = came > HOLD_BACK ? came - HOLD_BACK : 0;
+	if (came < x->ready && !x->lost &&
+	    (uint64_t)st.st_size < x->ready) { /* it began anew: what was sent is of another file */
+		x->lost = true;
+		notify_all(x);
+	}
+	if (came > x->ready && x->file == CHANNEL_FILE_PACKAGE) {
+		x->ready = came;
+		notify_all(x);
+	}
+}
+
+static void begin_queued(struct front *f)
+{
+	for (;;) {
+		struct mirror_fetch *x;
+		struct err e = ERR_INIT;
+		pthread_mutex_lock(&f->lock);
+		for (x = f->first; x && !x->queued; x = x->next)
+			;
+		if (x)
+			x->queued = false;
+		pthread_mutex_unlock(&f->lock);
+		if (!x)
+			return;
+		if (begin(f, x, &e) < 0)
+			end(x, &e);
+	}
+}
+
+static int open_front(struct front *f, struct err *e)
+{
+	struct place p = {.m = f->m, .c = f->channel};
+	f->tree = mirror_tree(f->m, f->channel, e);
+	f->work = f->tree < 0 ? -1 : fs_open_dir_make(f->tree, WORK_FOLDER, e);
+	if (f->work < 0 || fs_mkdirs(f->work, PARTIAL, 0700, e) < 0 || state_open(f->m, &f->db, e) < 0)
+		return -1;
+	p.db = f->db;
+	if (place_find(&p, e) < 0)
+		return -1;
+	f->id = p.id;
+	return upstreams_init(&f->up, f->channel, &clock_system, e) < 0 || upstreams_load(&f->up, f->db, e) < 0
+		       ? -1
+		       : fetcher_new(f->m, &f->up, 0, AT_ONCE, NULL, &f->fetcher, e);
+}
+
+static void fail_all(struct front *f, const struct err *why)
+{
+	struct mirror_fetch *x;
+	while ((x = f->first))
+		end(x, why);
+}
+
+/* False: the mirror is closed. */
+static bool wait_for_work(struct front *f)
+{
+	pthread_mutex_lock(&f->lock);
+	while (!f->stop && !f->active && !f->first)
+		pthread_cond_wait(&f->more, &f->lock);
+	bool go_on = !f->stop;
+	pthread_mutex_unlock(&f->lock);
+	return go_on;
+}
+
+static void *front_main(void *ctx)
+{
+	struct front *f = ctx;
+	struct err e = ERR_INIT;
+	while (wait_for_work(f)) {
+		if (!f->fetcher && open_front(f, &e) < 0) {
+			fail_all(f, &e);
+			e = ERR_INIT;
+			sql_close(f->db);
+			f->db = NULL;
+			cleanup_fd(&f->tree);
+			cleanup_fd(&f->work);
+			continue;
+		}
+		begin_queued(f);
+		if (f->active && fetcher_step(f->fetcher, STEP_MS, &e) < 0) {
+			fetcher_cancel(f->fetcher);
+			e = ERR_INIT;
+		}
+		pthread_mutex_lock(&f->lock);
+		for (struct mirror_fetch *x = f->first; x; x = x->next)
+			look(x);
+		pthread_mutex_unlock(&f->lock);
+	}
+	fetcher_free(f->fetcher);
+	(void)err_new(&e, ERR_FAILED, "interrupted");
+	fail_all(f, &e);
+	sql_close(f->db);
+	cleanup_fd(&f->tree);
+	cleanup_fd(&f->work);
+	return NULL;
+}
+
+/* -- callers ------------------------------------------------------------------------------------------------------- */
+
+static int front_of(struct mirror *m, const struct mirror_channel *c, struct front **ret, struct err *e)
+{
+	struct front *f;
+	int rc = 0;
+	pthread_mutex_lock(&m->fronts_lock);
+	for (f = m->fronts; f && f->channel != c; f = f->next)
+		;
+	if (!f) {
+		f = xcalloc(1, sizeof(*f));
+		*f = (struct front){.m = m, .channel = c, .next = m->fronts, .tree = -1, .work = -1};
+		pthread_mutex_init(&f->lock, NULL);
+		pthread_cond_init(&f->more, NULL);
+		pthread_cond_init(&f->changed, NULL);
+		rc = pthread_create(&f->thread, NULL, front_main, f);
+		if (rc == 0)
+			m->fronts = f;
+		else
+			free(f);
+	}
+	pthread_mutex_unlock(&m->fronts_lock);
+	*ret = f;
+	return rc ? err_errno(e, rc, "start a thread") : 0;
+}
+
+void fronts_end(struct mirror *m)
+{
+	struct front *f;
+	while ((f = m->fronts)) {
+		m->fronts = f->next;
+		pthread_mutex_lock(&f->lock);
+		f->stop = true;
+		pthread_cond_signal(&f->more);
+		pthread_mutex_unlock(&f->lock);
+		pthread_join(f->thread, NULL);
+		pthread_mutex_destroy(&f->lock);
+		pthread_cond_destroy(&f->more);
+		pthread_cond_destroy(&f->changed);
+		free(f);
+	}
+}
+
+/* With the lock. */
+static struct mirror_fetch *find_or_queue(struct front *f, const struct mirror_found *found)
+{
+	for (struct mirror_fetch *x = f->first; x; x = x->next)
+		if (strcmp(x->path, found->path) == 0)
+			return x;
+	struct mirror_fetch *x = xcalloc(1, sizeof(*x));
+	*x = (struct mirror_fetch){.front = f, .next = f->first, .file = found->file, .refs = 1, .queued = true};
+	x->g = (struct get){.fd = -1, .size = found->want_size, .digest = found->digest};
+	snprintf(x->path, sizeof(x->path), "%s", found->path);
+	f->first = x;
+	pthread_cond_signal(&f->more);
+	return x;
+}
+
+int mirror_fetch_begin(struct mirror_reader *r, const struct mirror_found *found, mirror_fetch_notify *notify,
+		       void *ctx, struct mirror_fetch **ret, struct err *e)
+{
+	struct front *f;
+	if (front_of(reader_mirror(r), found->channel, &f, e) < 0)
+		return -1;
+	pthread_mutex_lock(&f->lock);
+	struct mirror_fetch *x = find_or_queue(f, found);
+	if (ret) {
+		x->refs++;
+		vec_push(&x->waiters, ((struct waiter){notify, ctx}));
+		*ret = x;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return 0;
+}
+
+/* With the lock. */
+static void view(const struct mirror_fetch *x, struct mirror_fetch_view *ret)
+{
+	*ret = (struct mirror_fetch_view){
+		.fd = x->g.fd, .ready = x->ready, .size = x->g.size, .done = x->done || x->lost, .err = x->err};
+	if (x->lost)
+		err_new(&ret->err, ERR_NETWORK, "'%s' changed upstream while it was sent", x->path);
+	if (x->done && !x->lost && x->err.code == ERR_NONE)
+		ret->size = x->ready;
+}
+
+void mirror_fetch_look(struct mirror_fetch *x, struct mirror_fetch_view *ret)
+{
+	pthread_mutex_lock(&x->front->lock);
+	view(x, ret);
+	pthread_mutex_unlock(&x->front->lock);
+}
+
+void mirror_fetch_wait(struct mirror_fetch *x, uint64_t past, struct mirror_fetch_view *ret)
+{
+	pthread_mutex_lock(&x->front->lock);
+	while (!x->done && !x->lost && x->ready <= past)
+		pthread_cond_wait(&x->front->changed, &x->front->lock);
+	view(x, ret);
+	pthread_mutex_unlock(&x->front->lock);
+}
+
+void mirror_fetch_leave(struct mirror_fetch *x, void *ctx)
+{
+	struct front *f = x->front;
+	pthread_mutex_lock(&f->lock);
+	for (size_t i = 0; i < x->waiters.n; i++)
+		if (x->waiters.v[i].ctx == ctx) {
+			x->waiters.v[i] = *vec_last(&x->waiters);
+			x->waiters.n--;
+			break;
+		}
+	unref(x);
+	pthread_mutex_unlock(&f->lock);
+}
