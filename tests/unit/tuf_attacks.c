@@ -70,6 +70,39 @@ TEST(arbitrary_software_installation)
 	}
 }
 
+TEST(arbitrary_root_of_an_attacker)
+{
+	struct world w = world_new();
+	taken(&w);
+	struct world other = world_new();
+	auto_arena a = ARENA_INIT;
+	auto_buf b = BUF_INIT(1 << 20);
+	struct err e = ERR_INIT;
+	{
+		auto_ptr(tuf_keeper) k = world_keeper(&other);
+		CHECK(tuf_keeper_renew(k, STR("root"), &e) == 0);
+		world_commit(k, &a);
+	}
+	CHECK(fs_read(other.repo_fd, "2.root.json", &b, &e) == 0);
+	CHECK(fs_replace(w.repo_fd, "2.root.json", b.p, b.n, 0, &e) == 0);
+	refused(&w, ERR_VERIFY, "by the keys of version 1: 2.root.json: version 2 has 0 good signatures");
+	CHECK_INT(world_trusted(&w, META_ROOT), 1);
+}
+
+TEST(root_that_its_own_keys_did_not_sign)
+{
+	struct world w = world_new();
+	auto_arena a = ARENA_INIT;
+	{
+		auto_ptr(tuf_keeper) k = world_keeper(&w);
+		world_rotate(&w, k, &a, "root", 1, 1);
+		world_commit(k, &a);
+	}
+	break_signature(&w, "2.root.json"); /* the new key's is the first */
+	refused(&w, ERR_VERIFY, "by its own keys: 2.root.json: version 2 has 0 good signatures");
+	CHECK_INT(world_trusted(&w, META_ROOT), 1);
+}
+
 TEST(endless_data)
 {
 	static const struct {
@@ -672,6 +705,19 @@ TEST(a_delegated_role_cannot_have_the_name_of_a_top_level_one)
 }
 
 /* -- bounds -------------------------------------------------------------------------------------------------------------------- */
+
+/* Whoever may sign one kind may not pass it off as another. */
+TEST(one_kind_of_metadata_in_the_place_of_another)
+{
+	struct world w = world_new();
+	auto_buf b = BUF_INIT(1 << 20);
+	auto_ptr(meta) m = NULL;
+	struct err e = ERR_INIT;
+	CHECK(fs_read(w.repo_fd, "timestamp.json", &b, &e) == 0);
+	CHECK(meta_parse(META_SNAPSHOT, buf_str(&b), "snapshot.json", &m, &e) < 0);
+	CHECK_MSG(strstr(e.msg, "its type is 'timestamp', not 'snapshot'"), "%s", e.msg);
+	CHECK_MSG(meta_parse(META_TIMESTAMP, buf_str(&b), "timestamp.json", &m, &e) == 0, "%s", e.msg);
+}
 
 TEST(more_roots_than_a_refresh_takes)
 {
