@@ -7,7 +7,8 @@
 
 #include "base/fs.h"
 
-static const struct channel_kind *const kinds[] = {&kind_conda, &kind_deb, &kind_pypi, &kind_rpm, &kind_takeout};
+static const struct channel_kind *const kinds[] = {&kind_conda, &kind_deb, &kind_opam,
+						   &kind_pypi,	&kind_rpm, &kind_takeout};
 enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
 
 const struct channel_kind *channel_kind(struct str name)

@@ -34,7 +34,7 @@ struct channel_walk {
 	bool leads_away; /* channel_walk_leads_away */
 };
 
-extern const struct channel_kind kind_conda, kind_deb, kind_pypi, kind_rpm, kind_takeout;
+extern const struct channel_kind kind_conda, kind_deb, kind_opam, kind_pypi, kind_rpm, kind_takeout;
 /* True where the item is among those that are wanted: names are globs. */
 bool walk_wants_name(const struct channel_walk_opts *o, struct str name);
 bool walk_wants(const struct str *wanted, size_t n, struct str what);

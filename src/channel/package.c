@@ -15,7 +15,8 @@ enum { TAR_BLOCK = 512, INDEX_JSON_MAX = 16 << 20, PAX_MAX = 1 << 20, NAME_MAX_B
 struct tar {
 	struct istream *in;
 	char head[TAR_BLOCK];
-	struct buf name; /* of the entry that comes: from a long-name or pax entry before it */
+	struct buf name;   /* of the entry that comes: from a long-name or pax entry before it */
+	struct buf *found; /* where the name of the one that was found goes, or NULL */
 	bool has_size;
 	uint64_t size;
 };
@@ -166,7 +167,11 @@ static int tar_entry(struct tar *t, struct str pattern, struct buf *b, struct er
 	plain_name(t);
 	struct str name = buf_str(&t->name);
 	str_take_str(&name, STR("./"));
-	bool found = (type == '0' || type == '\0') && str_glob_path(pattern, name);
+	bool found = (type == '0' || type == '\0') && (!pattern.p || str_glob_path(pattern, name));
+	if (found && t->found) {
+		buf_clear(t->found);
+		buf_put_str(t->found, name);
+	}
 	buf_clear(&t->name);
 	t->has_size = false;
 	if (found)
@@ -183,6 +188,20 @@ int package_tar_find(struct istream *in, struct str pattern, struct buf *b, stru
 		int rc = tar_entry(&t, pattern, b, e);
 		if (rc != 0)
 			return rc == 2 ? 0 : rc;
+	}
+}
+
+int package_tar_each(struct istream *in, size_t max_bytes, package_tar_fn *fn, void *ctx, struct err *e)
+{
+	auto_buf name = BUF_INIT(PAX_MAX), content = BUF_INIT(max_bytes);
+	auto_tar t = {.in = in, .name = BUF_INIT(PAX_MAX), .found = &name};
+	for (;;) {
+		int rc = tar_entry(&t, STR_NONE, &content, e);
+		if (rc < 0 || rc == 2)
+			return rc < 0 ? -1 : 0;
+		/* other entries are passed over with 0 */
+		if (rc == 1 && fn(ctx, buf_str(&name), buf_str(&content), e) < 0)
+			return -1;
 	}
 }
 

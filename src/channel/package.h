@@ -19,3 +19,6 @@ int package_read(const char *path, struct arena *a, struct package_file *ret, st
 /* The content of one file of a tar stream, the first whose path matches (str_glob_path), at most b's maximum: 1 found, 0 not
  * there. */
 int package_tar_find(struct istream *tar, struct str pattern, struct buf *b, struct err *e);
+/* Every regular file of a tar stream, at most max_bytes each. */
+typedef int package_tar_fn(void *ctx, struct str path, struct str content, struct err *e);
+int package_tar_each(struct istream *tar, size_t max_bytes, package_tar_fn *fn, void *ctx, struct err *e);

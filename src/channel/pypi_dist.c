@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 
 #include "base/zip.h"
-#include "channel/pypi.h"
 #include "channel/package.h"
+#include "channel/pypi.h"
 #include "pkg/pkg.h"
 
 enum { METADATA_MAX = 16 << 20, FIELD_MAX = 4096 };

@@ -504,8 +504,8 @@ void pypi_page_html(const struct pypi_page *p, struct buf *b)
 
 /* -- places -------------------------------------------------------------------------------------------------------- */
 
-/* The path of a reference that stands in simple/NAME/, below the root; false where it leads out of it. */
-static bool path_below(struct arena *a, struct str name, struct str ref, struct str *ret)
+/* The path of a reference that stands in simple/NAME/, below the root; false where it leads out of it, or to another name. */
+static bool path_below(struct arena *a, struct str name, struct str filename, struct str ref, struct str *ret)
 {
 	auto_buf b = BUF_INIT(CHANNEL_PATH_MAX);
 	struct str rest = ref, part;
@@ -529,7 +529,7 @@ static bool path_below(struct arena *a, struct str name, struct str ref, struct 
 	}
 	*ret = arena_str(a, buf_str(&b));
 	return !b.overflow && channel_path_is_normal(*ret) && str_starts(*ret, STR("packages/")) &&
-	       str_rfind(ref, '/') + 1 < (ptrdiff_t)ref.n;
+	       !str_ends(ref, STR("/")) && str_eq(str_skip(*ret, (size_t)(str_rfind(*ret, '/') + 1)), filename);
 }
 
 bool pypi_place(struct arena *a, const struct pypi_page *p, const struct pypi_file *f, struct str *ret_path,
@@ -546,7 +546,7 @@ bool pypi_place(struct arena *a, const struct pypi_page *p, const struct pypi_fi
 	if (!absolute && colon >= 0 && (str_find(f->url, '/') < 0 || str_find(f->url, '/') > colon))
 		return false; /* mailto: and the like */
 	if (!absolute && !str_starts(f->url, STR("/")) && str_find(f->url, '?') < 0 &&
-	    path_below(a, p->name, f->url, ret_path))
+	    path_below(a, p->name, f->filename, f->url, ret_path))
 		return true;
 	*ret_path = str_c(arena_printf(a, "packages/%.*s/%.*s", STR_ARG(p->name), STR_ARG(f->filename)));
 	if (!absolute && !str_starts(f->url, STR("/")))

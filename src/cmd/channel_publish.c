@@ -43,12 +43,16 @@ static int run(struct cmd_context *c, int argc, char **argv,
 
 /* -- which kind ---------------------------------------------------------------------------------------------------- */
 
-/* What all the files are; NULL where there are none. */
+/* What all the files are; NULL where there are none. Beside opam files lie archives, which are named like anything. */
 static int kind_of_files(const struct publish_args *a, const struct channel_kind **ret, struct err *e)
 {
+	const struct channel_kind *opam = channel_kind(STR("opam"));
 	const char *first = NULL;
 	*ret = NULL;
-	for (size_t i = 1; i < a->words.n; i++) {
+	for (size_t i = 1; i < a->words.n; i++)
+		if (channel_kind_of_package(str_c(a->words.v[i])) == opam)
+			*ret = opam;
+	for (size_t i = 1; i < a->words.n && *ret != opam; i++) {
 		const struct channel_kind *k = channel_kind_of_package(str_c(a->words.v[i]));
 		if (k && *ret && k != *ret)
 			return err_new(e, ERR_USAGE, "'%s' is a package of a %s channel, '%s' of a %s channel", first,
@@ -77,6 +81,8 @@ static int choose_kind(const struct publish_args *a, const struct channel_kind *
 		of_folder = channel_kind_of(folder);
 	if (kind_of_files(a, &of_files, e) < 0)
 		return -1;
+	if (of_folder == channel_kind(STR("opam")))
+		of_files = of_folder;
 	if (of_files && of_folder && of_files != of_folder)
 		return err_new(e, ERR_USAGE, "'%s' is a %s channel, the packages are those of a %s channel",
 			       a->words.v[0], channel_kind_name(of_folder), channel_kind_name(of_files));

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=sh
-# Sweeps over a channel of one kind, for tests/fault. $kind is its name, $one and $two are files that are published, one package each,
+# shellcheck shell=sh disable=SC2086,SC2154 # lists of files, which the scripts set
+# Sweeps over a channel of one kind, for tests/fault. $kind is its name, $one and $two are lists of files that are published, one package each,
 # $path is the second's in the folder.
 #
 #	sweep_kind          publishing the first, a second, and dropping it: stopped and failed at each call
@@ -15,24 +15,24 @@ said() # CODE MODE: what a stopped or failed program may say
 }
 
 none() { rm -rf "$T/c"; }
-first() { none && "$op" "$kind" publish "$T/c" "$one"; }
-both() { first && "$op" "$kind" publish "$T/c" "$two"; }
+first() { none && "$op" "$kind" publish "$T/c" $one; }
+both() { first && "$op" "$kind" publish "$T/c" $two; }
 
 after_none()
 {
 	[ ! -e "$T/c" ] || "$op" "$kind" check "$T/c" 0 1 >"$T/check" || grep -q "is not there\|is told of.*No such" "$T/check" ||
 		{ echo "damaged:"; cat "$T/check"; return 1; }
-	"$op" "$kind" publish "$T/c" "$one" && "$op" "$kind" check "$T/c" 1 && "$op" "$kind" clean "$T/c"
+	"$op" "$kind" publish "$T/c" $one && "$op" "$kind" check "$T/c" 1 && "$op" "$kind" clean "$T/c"
 }
 after_first()
 {
 	"$op" "$kind" check "$T/c" 1 2 || { echo "damaged"; return 1; }
-	"$op" "$kind" publish "$T/c" "$two" && "$op" "$kind" check "$T/c" 2 && "$op" "$kind" clean "$T/c"
+	"$op" "$kind" publish "$T/c" $two && "$op" "$kind" check "$T/c" 2 && "$op" "$kind" clean "$T/c"
 }
 after_drop()
 {
 	"$op" "$kind" check "$T/c" 1 2 || { echo "damaged"; return 1; }
-	"$op" "$kind" publish "$T/c" "$two" && "$op" "$kind" check "$T/c" 2 && "$op" "$kind" clean "$T/c"
+	"$op" "$kind" publish "$T/c" $two && "$op" "$kind" check "$T/c" 2 && "$op" "$kind" clean "$T/c"
 }
 
 # sweep_one MODE BEFORE AFTER OPERATION...
@@ -58,8 +58,8 @@ sweep_one()
 sweep_kind()
 {
 	for mode in fail stop; do
-		t "the first publication, $mode" sweep_one "$mode" none after_none publish "$T/c" "$one"
-		t "a publication, $mode" sweep_one "$mode" first after_first publish "$T/c" "$two"
+		t "the first publication, $mode" sweep_one "$mode" none after_none publish "$T/c" $one
+		t "a publication, $mode" sweep_one "$mode" first after_first publish "$T/c" $two
 		t "dropping a package, $mode" sweep_one "$mode" both after_drop drop "$T/c" "$path"
 	done
 }

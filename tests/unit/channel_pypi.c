@@ -259,6 +259,8 @@ TEST(where_files_go)
 		 "simple/x/../../packages/../simple/x/x-1.zip"},
 		{"../../packages/%2e%2e/x-1.zip", "packages/x/x-1.zip", "simple/x/../../packages/%2e%2e/x-1.zip"},
 		{"../../packages/a%2f..%2fx-1.zip", "packages/x/x-1.zip", "simple/x/../../packages/a%2f..%2fx-1.zip"},
+		{"../../packages/ab/y-1.zip", "packages/x/x-1.zip", "simple/x/../../packages/ab/y-1.zip"},
+		{"../../packages/ab/x-1.zip/", "packages/x/x-1.zip", "simple/x/../../packages/ab/x-1.zip/"},
 		{"ftp://h/x-1.zip", NULL, NULL},
 		{"//h/x-1.zip", NULL, NULL},
 		{"mailto:x-1.zip", NULL, NULL},
