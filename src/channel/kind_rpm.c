@@ -5,16 +5,6 @@
 
 /* == files ========================================================================================================= */
 
-static enum channel_file rpm_file(struct str path)
-{
-	struct str rest = path;
-	if (str_eq_c(path, RPM_REPOMD) || str_eq_c(path, RPM_SIGNATURE) || str_eq_c(path, RPM_KEY))
-		return CHANNEL_FILE_POINTER;
-	if (str_take_str(&rest, STR("repodata/")))
-		return str_find(rest, '/') < 0 && rest.p[0] != '.' ? CHANNEL_FILE_NAMED : CHANNEL_FILE_NONE;
-	return str_ends(path, STR(".rpm")) ? CHANNEL_FILE_PACKAGE : CHANNEL_FILE_NONE;
-}
-
 static const char *rpm_type(struct str path)
 {
 	return str_eq_c(path, RPM_KEY) ? "application/pgp-keys" : NULL;

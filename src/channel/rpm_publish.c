@@ -131,6 +131,15 @@ static struct str file_name(struct str path)
 	return str_skip(path, (size_t)(str_rfind(path, '/') + 1));
 }
 
+/* Clients take a path for a part of a URL as it stands. */
+static bool is_plain(struct str path)
+{
+	for (size_t i = 0; i < path.n; i++)
+		if (path.p[i] <= ' ' || path.p[i] >= 0x7f || strchr("#?%\"<>\\", path.p[i]))
+			return false;
+	return channel_path_is_normal(path) && rpm_file(path) == CHANNEL_FILE_PACKAGE;
+}
+
 /* The path of a file that lies in the folder already, STR_NONE of another. */
 static struct str path_inside(struct publishing *x, const char *file, struct arena *a)
 {
@@ -138,9 +147,7 @@ static struct str path_inside(struct publishing *x, const char *file, struct are
 	struct str path = str_c(whole);
 	if (!whole || !str_take_str(&path, str_c(x->root)) || !str_take_char(&path, '/'))
 		return STR_NONE;
-	return channel_path_is_normal(path) && str_ends(path, STR(".rpm")) && str_find(path, ' ') < 0
-		       ? arena_str(a, path)
-		       : STR_NONE;
+	return is_plain(path) ? arena_str(a, path) : STR_NONE;
 }
 
 /* Where it lies already; where one of that name is listed; else by what it is called in itself. */

@@ -33,15 +33,29 @@ static bool read_digest(struct str kind, struct str hex, struct digest_value *re
 	return true;
 }
 
+enum channel_file rpm_file(struct str path)
+{
+	struct str rest = path;
+	if (str_starts(path, STR(".")) || str_search(path, STR("/.")) >= 0)
+		return CHANNEL_FILE_NONE;
+	if (str_eq_c(path, RPM_REPOMD) || str_eq_c(path, RPM_SIGNATURE) || str_eq_c(path, RPM_KEY))
+		return CHANNEL_FILE_POINTER;
+	if (str_take_str(&rest, STR("repodata/")))
+		return str_find(rest, '/') < 0 ? CHANNEL_FILE_NAMED : CHANNEL_FILE_NONE;
+	return str_ends(path, STR(".rpm")) ? CHANNEL_FILE_PACKAGE : CHANNEL_FILE_NONE;
+}
+
 /* <location>: a path inside, and with xml:base the URL where it lies. */
-static int read_location(struct rpm_xml *x, const char *const *attributes, const char *what, struct arena *a,
+static int read_location(const char *const *attributes, enum channel_file kind, const char *what, struct arena *a,
 			 struct str *ret_path, struct str *ret_url, struct err *e)
 {
 	struct str href = rpm_xml_attribute(attributes, "href"), base = rpm_xml_attribute(attributes, "xml:base");
-	(void)x;
 	if (!channel_path_is_normal(href))
 		return err_new(e, ERR_INPUT, "%s: the location '%.*s' is no path inside the repository", what,
 			       STR_ARG(href));
+	if (rpm_file(href) != kind)
+		return err_new(e, ERR_INPUT, "%s: the location '%.*s' is no place for %s", what, STR_ARG(href),
+			       kind == CHANNEL_FILE_PACKAGE ? "a package" : "metadata");
 	*ret_path = arena_str(a, href);
 	*ret_url = STR_NONE;
 	if (base.n == 0)
@@ -110,7 +124,8 @@ static int repomd_start(void *ctx, struct rpm_xml *x, struct str name, const cha
 		rpm_xml_want_text(x);
 	if (str_eq(name, STR("location"))) {
 		r->located = true;
-		return read_location(x, attributes, "'" RPM_REPOMD "'", r->arena, &r->now.path, &r->now.url, e);
+		return read_location(attributes, CHANNEL_FILE_NAMED, "'" RPM_REPOMD "'", r->arena, &r->now.path,
+				     &r->now.url, e);
 	}
 	return 0;
 }
@@ -282,7 +297,7 @@ static int package_start(struct primary_reader *r, struct rpm_xml *x, struct str
 	} else if (str_eq(name, STR("size"))) {
 		p->size = number(rpm_xml_attribute(attributes, "package"));
 	} else if (str_eq(name, STR("location"))) {
-		return read_location(x, attributes, r->what, &r->arena, &p->path, &p->url, e);
+		return read_location(attributes, CHANNEL_FILE_PACKAGE, r->what, &r->arena, &p->path, &p->url, e);
 	}
 	return 0;
 }

@@ -12,6 +12,9 @@
 enum { RPM_REPOMD_MAX = 4 << 20, RPM_SIGNATURE_MAX = 1 << 20, RPM_DATA_MAX = 256 };
 #define RPM_OPEN_MAX ((uint64_t)8 << 30) /* bytes of an unpacked file of metadata */
 
+/* What a path can be; nothing that begins with '.' is anything. */
+enum channel_file rpm_file(struct str path);
+
 /* A file that repomd.xml names. */
 struct rpm_data {
 	struct str type, path;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/compress.h"
 #include "base/fs.h"
 #include "channel/channel.h"
 #include "channel/rpm_header.h"
@@ -249,6 +250,9 @@ TEST(documents_that_are_refused)
 		{"<metadata>" PACKAGE("<location href=\"../a.rpm\"/>") "</metadata>", ERR_INPUT},
 		{"<metadata>" PACKAGE("<location href=\"/a.rpm\"/>") "</metadata>", ERR_INPUT},
 		{"<metadata>" PACKAGE("<location href=\"a//b.rpm\"/>") "</metadata>", ERR_INPUT},
+		{"<metadata>" PACKAGE("<location href=\"a.sh\"/>") "</metadata>", ERR_INPUT},
+		{"<metadata>" PACKAGE("<location href=\".slipway.new/a.rpm\"/>") "</metadata>", ERR_INPUT},
+		{"<metadata>" PACKAGE("<location href=\"repodata/a.rpm\"/>") "</metadata>", ERR_INPUT},
 		{"<metadata>" PACKAGE("<location/>") "</metadata>", ERR_INPUT},
 		{"<metadata>" PACKAGE("<location xml:base=\"file:///etc\" href=\"a.rpm\"/>") "</metadata>", ERR_INPUT},
 	};
@@ -334,12 +338,12 @@ static const char *listed(const char *folder, const struct channel_walk_opts *o)
 
 static struct str repomd(const char *folder)
 {
-	static struct buf b;
+	static struct arena kept;
+	auto_buf b = BUF_INIT(BUF_MAX);
 	char path[256];
-	b = BUF_INIT(BUF_MAX);
 	snprintf(path, sizeof(path), "%s/repodata/repomd.xml", folder);
 	CHECK_MSG(fs_read(AT_FDCWD, in_tmp(path), &b, &e) == 0, "%s", e.msg);
-	return buf_str(&b);
+	return arena_str(&kept, buf_str(&b));
 }
 
 TEST(an_empty_channel)
@@ -481,6 +485,132 @@ TEST(a_part_of_another_channel)
 	CHECK_MSG(channel_kind_rewrite(rpm_kind(), dir, &from, in_tmp("d"), &o, NULL, NULL, &e) == 0, "%s", e.msg);
 	CHECK_STR(listed("d", NULL), "Packages/b-1-1.noarch.rpm Packages/bc-1-1.noarch.rpm ");
 	CHECK_STR(listed("c", &from), "Packages/b-1-1.noarch.rpm Packages/bc-1-1.noarch.rpm ");
+}
+
+/* -- metadata of others -------------------------------------------------------------------------------------------- */
+
+struct form {
+	enum compress_kind packed;
+	const char *kind; /* of digest */
+	enum digest_kind digest;
+};
+
+/* Puts one file of metadata into the folder and its element into repomd. */
+static void put_data(const char *folder, const char *type, const char *xml, const struct form *f, struct buf *repomd)
+{
+	char path[256], hex[2 * DIGEST_MAX + 1];
+	uint8_t out[DIGEST_MAX];
+	auto_buf packed = BUF_INIT(BUF_MAX);
+	auto_ptr(digest) d = digest_new(f->digest);
+	CHECK_INT(compress_str(f->packed, 0, str_c(xml), &packed, &e), 0);
+	digest_update(d, packed.p, packed.n);
+	hex_encode(out, digest_final(d, out), hex);
+	snprintf(path, sizeof(path), "%s/repodata/%s.xml%s", folder, type, compress_ending(f->packed));
+	put(path, buf_str(&packed));
+	buf_printf(
+		repomd,
+		"<data type=\"%s\"><checksum type=\"%s\">%s</checksum><location href=\"%s\"/><size>%zu</size></data>",
+		type, f->kind, hex, path + strlen(folder) + 1, packed.n);
+}
+
+#define OTHER_PACKAGE(name, more)                                                                                      \
+	"<package type=\"rpm\"><name>" name "</name><arch>x86_64</arch><version ver=\"1\" rel=\"1\"/>"                 \
+	"<checksum type=\"sha\" pkgid=\"YES\">" name "00000000000000000000000000000000000000</checksum>"               \
+	"<description>&lt;location xml:base=\"no\" </description><location " more " href=\"" name                      \
+	".rpm\"/><format suse:x=\"1\"/></package>"
+#define LISTED_PACKAGE(name)                                                                                           \
+	"<package pkgid=\"" name "00000000000000000000000000000000000000\" name=\"" name                               \
+	"\" arch=\"x86_64\"><file/></package>"
+
+static void put_other(const char *folder, const struct form *f)
+{
+	auto_buf repomd = BUF_INIT(BUF_MAX);
+	char path[256];
+	buf_put_c(&repomd, "<repomd><revision>7</revision><tags><content>x</content></tags>");
+	put_data(folder, "primary",
+		 "<metadata packages=\"2\" xmlns:suse=\"urn:x\">" OTHER_PACKAGE("aa", "")
+			 OTHER_PACKAGE("bb", "xml:base='https://elsewhere/x>y'") "</metadata>",
+		 f, &repomd);
+	put_data(folder, "filelists", "<filelists>" LISTED_PACKAGE("bb") LISTED_PACKAGE("aa") "</filelists>", f,
+		 &repomd);
+	put_data(folder, "other", "<otherdata>" LISTED_PACKAGE("aa") LISTED_PACKAGE("bb") "</otherdata>", f, &repomd);
+	put_data(folder, "modules", "---", f, &repomd);
+	put_data(folder, "primary_db", "SQLite", f, &repomd);
+	buf_put_c(&repomd, "</repomd>");
+	snprintf(path, sizeof(path), "%s/repodata/repomd.xml", folder);
+	put(path, buf_str(&repomd));
+}
+
+TEST(metadata_in_every_form)
+{
+	static const struct form forms[] = {
+		{COMPRESS_NONE, "sha256", DIGEST_SHA256},
+		{COMPRESS_GZIP, "sha512", DIGEST_SHA512},
+		{COMPRESS_XZ, "sha", DIGEST_SHA1},
+		{COMPRESS_ZSTD, "sha1", DIGEST_SHA1},
+	};
+	struct str arch = STR("aarch64");
+	struct channel_walk_opts other = {.platforms = &arch, .platforms_n = 1};
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		put_other("u", &forms[i]);
+		CHECK_STR(listed("u", NULL), "aa.rpm bb.rpm ");
+		CHECK_STR(listed("u", &other), "");
+	}
+}
+
+static int keep_all_but(void *ctx, const struct channel_item *i, struct err *err)
+{
+	(void)err;
+	return !str_eq_c(i->name, ctx);
+}
+
+TEST(a_part_of_what_others_made)
+{
+	static const struct form f = {COMPRESS_ZSTD, "sha512", DIGEST_SHA512};
+	struct channel_make_opts o = {0};
+	struct channel_walk_opts all = {0}, signed_by = {.keyring = "/none"};
+	auto_arena a = ARENA_INIT;
+	struct rpm_repomd r;
+	put_other("u", &f);
+	auto_fd dir = open(in_tmp("u"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK_INT(channel_kind_rewrite(rpm_kind(), dir, &signed_by, in_tmp("d"), &o, NULL, NULL, &e), -1);
+	CHECK_INT(e.code, ERR_VERIFY);
+	CHECK_MSG(channel_kind_rewrite(rpm_kind(), dir, &all, in_tmp("d"), &o, keep_all_but, (void *)(uintptr_t) "aa",
+				       &e) == 0,
+		  "%s", e.msg);
+	CHECK_STR(listed("d", NULL), "bb.rpm ");
+	auto_fd made = open(in_tmp("d"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK_INT(rpm_repomd_read(made, NULL, &a, &r, &e), 1);
+	CHECK_INT(r.n, 4);
+	CHECK(rpm_repomd_find(&r, "modules") && !rpm_repomd_find(&r, "primary_db"));
+	CHECK(str_eq(r.tags, STR("<tags><content>x</content></tags>")));
+	/* the record as it was, but for where it lay; with what its root declared */
+	auto_ptr(istream) in = NULL;
+	char text[4096];
+	CHECK_MSG(rpm_data_open(made, rpm_repomd_find(&r, "primary"), &in, &e) == 0, "%s", e.msg);
+	ssize_t n = istream_read(in, text, sizeof(text) - 1, &e);
+	CHECK(n > 0);
+	text[n] = '\0';
+	CHECK_MSG(strstr(text, OTHER_PACKAGE("bb", "")) ||
+			  strstr(text, "<location href=\"bb.rpm\"/><format suse:x=\"1\"/>"),
+		  "%s", text);
+	CHECK(strstr(text, "<description>&lt;location xml:base=\"no\" </description>") &&
+	      strstr(text, "xmlns:suse=\"urn:x\""));
+	CHECK(!strstr(text, "elsewhere") && strstr(text, "packages=\"1\""));
+}
+
+TEST(a_channel_that_leads_away)
+{
+	static const struct form f = {COMPRESS_GZIP, "sha256", DIGEST_SHA256};
+	static const struct channel_walk_opts all = {0};
+	auto_ptr(channel_walk) w = NULL;
+	auto_buf b = BUF_INIT(1000);
+	put_other("u", &f);
+	auto_fd dir = open(in_tmp("u"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK_INT(channel_walk_new(rpm_kind(), dir, &all, &w, &e), 0);
+	while (channel_walk_next(w, list_item, &b, &e) > 0)
+		;
+	CHECK(channel_walk_leads_away(w));
 }
 
 TEST(damaged_metadata_are_not_read)
