@@ -81,9 +81,19 @@ static int parse_url(struct str text, struct arena *a, struct str *ret_id, struc
 	return 0;
 }
 
+/* Below ROOT. '_', which no host name has, in place of ':', which parts words in options of many programs. */
+static char *folder_of(struct str id)
+{
+	char *path = xasprintf("mirror/%.*s", STR_ARG(id));
+	for (char *p = path; *p; p++)
+		if (*p == ':')
+			*p = '_';
+	return path;
+}
+
 static int open_folder(int root_fd, struct str id, bool make, struct err *e)
 {
-	auto_free char *path = xasprintf("mirror/%.*s", STR_ARG(id));
+	auto_free char *path = folder_of(id);
 	return make ? fs_open_dir_make(root_fd, path, e) : fs_open_dir(root_fd, path, e);
 }
 
@@ -116,14 +126,16 @@ static int drop(int dir_fd, const char *name, struct err *e)
 
 /* -- what there is ------------------------------------------------------------------------------------------------- */
 
-static int read_one(int root_fd, const char *root_path, struct str id, struct arena *a, struct mirror_enrolled *ret,
+/* `folder` as folder_of has it, or a mirror's id. */
+static int read_one(int root_fd, const char *root_path, struct str folder, struct arena *a, struct mirror_enrolled *ret,
 		    struct err *e)
 {
-	struct str text, pem;
+	struct str text, pem, normal;
 	struct pki_cert_info i;
 	int64_t format;
 	auto_ptr(pki_cert) cert = NULL;
-	auto_fd dir_fd = open_folder(root_fd, id, false, e);
+	auto_free char *path = folder_of(folder);
+	auto_fd dir_fd = open_folder(root_fd, folder, false, e);
 	if (dir_fd < 0 || read_text(dir_fd, "client.pem", a, &pem, e) < 0 ||
 	    read_text(dir_fd, "mirror.json", a, &text, e) < 0)
 		return -1;
@@ -133,18 +145,18 @@ static int read_one(int root_fd, const char *root_path, struct str id, struct ar
 	if (format != FORMAT)
 		return err_new(e, ERR_UNSUPPORTED, "mirror.json has format %lld, not %d; use the slipway that wrote it",
 			       (long long)format, FORMAT);
-	*ret = (struct mirror_enrolled){.id = arena_str(a, id)};
-	if (json_get_str(j, "url", &ret->url, e) < 0 || json_get_str(j, "name", &ret->name, e) < 0 ||
-	    json_get_str(j, "group", &ret->group, e) < 0 || pki_cert_read(pem, "client.pem", &cert, e) < 0 ||
-	    pki_cert_info(cert, a, &i, e) < 0)
+	*ret = (struct mirror_enrolled){0};
+	if (json_get_str(j, "url", &ret->url, e) < 0 || parse_url(ret->url, a, &ret->id, &normal, e) < 0 ||
+	    json_get_str(j, "name", &ret->name, e) < 0 || json_get_str(j, "group", &ret->group, e) < 0 ||
+	    pki_cert_read(pem, "client.pem", &cert, e) < 0 || pki_cert_info(cert, a, &i, e) < 0)
 		return -1;
 	ret->from_ms = i.not_before_ms;
 	ret->until_ms = i.not_after_ms;
 	ret->issuer = i.issuer;
 	ret->serial = i.serial;
 	ret->origin = str_c(arena_printf(a, "https://%s", ret->id.p));
-	ret->ca_file = arena_printf(a, "%s/mirror/%s/ca.pem", root_path, ret->id.p);
-	ret->client_file = arena_printf(a, "%s/mirror/%s/client.pem", root_path, ret->id.p);
+	ret->ca_file = arena_printf(a, "%s/%s/ca.pem", root_path, path);
+	ret->client_file = arena_printf(a, "%s/%s/client.pem", root_path, path);
 	return 0;
 }
 
@@ -406,7 +418,8 @@ int mirror_enroll_here(const struct mirror_here *h, struct str url, struct str c
 	if (dir_fd < 0 || put(dir_fd, "pending.ca", bundle, false, e) < 0 || need_key(dir_fd, true, &key, e) < 0 ||
 	    first_request(h, code_text, name, key, a, &post, e) < 0)
 		return -1;
-	struct transfer_trust trust = {.ca_file = arena_printf(a, "%s/mirror/%s/pending.ca", h->root_path, m.id.p)};
+	auto_free char *folder = folder_of(m.id);
+	struct transfer_trust trust = {.ca_file = arena_printf(a, "%s/%s/pending.ca", h->root_path, folder)};
 	auto_free char *to = xasprintf("%s/enroll", m.url.p);
 	if (post_request(h, to, post, &trust, a, &g, e) < 0)
 		return err_ctx(e, "enroll at '%s'", m.id.p);
@@ -516,8 +529,8 @@ int mirror_renew_here(const struct mirror_here *h, const struct mirror_enrolled 
 
 int mirror_leave_here(int root_fd, struct str id, struct err *e)
 {
-	auto_free char *path = xasprintf("mirror/%.*s", STR_ARG(id));
-	auto_free char *client = xasprintf("mirror/%.*s/client.pem", STR_ARG(id));
+	auto_free char *path = folder_of(id);
+	auto_free char *client = xasprintf("%s/client.pem", path);
 	if (!fs_path_is_inside(str_c(path)) || str_find(id, '/') >= 0 || !fs_exists(root_fd, client))
 		return err_new(e, ERR_NOT_FOUND,
 			       "this host is not enrolled at '%.*s'; 'slipway enroll' lists where it is",

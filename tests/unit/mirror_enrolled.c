@@ -152,10 +152,10 @@ TEST(a_host_enrolls)
 		  e.msg);
 	CHECK(str_eq(m.name, STR("app1")) && str_eq(m.group, STR("default")));
 	CHECK_STR(m.url.p, s.url.p);
-	auto_free char *client = xasprintf("%s/mirror/%s/client.pem", s.root, m.id.p);
-	CHECK(stat(client, &st) == 0 && (st.st_mode & 07777) == 0600);
-	auto_free char *pending = xasprintf("%s/mirror/%s/pending.key", s.root, m.id.p);
-	CHECK(access(pending, F_OK) < 0);
+	CHECK(stat(m.client_file, &st) == 0 && (st.st_mode & 07777) == 0600);
+	CHECK(!strchr(m.client_file, ':'));
+	auto_free char *pending = xasprintf("%s/mirror/localhost_%u/pending.key", s.root, s.server->port);
+	CHECK(access(m.client_file, F_OK) == 0 && access(pending, F_OK) < 0);
 	CHECK_MSG(get(&s, file_url(&s), &out, &e) == 0, "%s", e.msg);
 	CHECK_STR(out.p, "app1");
 	/* again, with a new code: the same record */
