@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/vec.h"
@@ -275,7 +276,8 @@ static int stage(struct publishing *p, const char *file, struct channel_takeout_
 
 static int put_recipe(struct publishing *p, const char *file, struct str path, struct str text, struct err *e)
 {
-	struct channel_takeout new = {.recipe = {.path = path, .size = text.n}, .released_ms = p->o->now_ms};
+	struct channel_takeout new = {.recipe = {.path = path, .size = text.n},
+				      .released_ms = p->o->now_ms ? p->o->now_ms : clock_wall_ms()};
 	sha256(text.p, text.n, new.recipe.sha256);
 	if (look_at_recipe(&p->t.arena, text, file, &new.platform, e) < 0 || stage(p, file, &new.recipe, e) < 0)
 		return -1;

@@ -7,6 +7,8 @@
 
 #include "base/fs.h"
 #include "cmd/change_show.h"
+#include "cmd/snapshots.h"
+#include "cmd/takeout.h"
 
 enum { MAX_SPEC_FILE = 256 << 20 };
 
@@ -63,6 +65,8 @@ int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_
 {
 	auto_buf text = BUF_INIT(MAX_SPEC_FILE);
 	bool is_stdin = strcmp(path, "-") == 0;
+	if (cmd_is_takeout(path))
+		return cmd_takeout_read(c, path, ret, e);
 	if (fs_read_any(AT_FDCWD, is_stdin ? "/dev/stdin" : path, &text, e) < 0)
 		return -1;
 	if (env_file_read(&c->arena, arena_str(&c->arena, buf_str(&text)), is_stdin ? "standard input" : path, ret, e) <
@@ -324,6 +328,20 @@ static int is_same_there(struct cmd_context *c, const struct cmd_change *ch, str
 		      : 0;
 }
 
+/* What is long, ahead of time: nothing but the store has changed. */
+static int prepare_alone(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u,
+			 struct env_plan *plan, struct env_opts *o, struct change_differences *found, struct err *e)
+{
+	struct preparation p = {c, ch, plan, o, u};
+	if (know_channels(c, &ch->options->solve.channels, o, e) < 0 || prepare(&p, e) < 0 ||
+	    store_sync(c->store, e) < 0)
+		return cmd_fail(c, e);
+	cmd_progress_end(c);
+	cmd_changed(c);
+	cmd_say(c, "all of it is here; nothing that is installed has changed");
+	return c->json ? change_answer(c, ch, plan, found, NULL, u) : CMD_OK;
+}
+
 static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u,
 		     struct change_differences *found, struct err *e)
 {
@@ -352,8 +370,15 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 		return cmd_fail(c, e);
 	if (same || c->dry_run)
 		return c->json ? change_answer(c, ch, &plan, found, NULL, u) : CMD_OK;
-	if (know_channels(c, &ch->options->solve.channels, &o, e) < 0 || do_it(c, ch, u, &plan, &o, &report, e) < 0)
+	if (ch->options->prepare_only)
+		return prepare_alone(c, ch, u, &plan, &o, found, e);
+	if (know_channels(c, &ch->options->solve.channels, &o, e) < 0)
 		return cmd_fail(c, e);
+	if (ch->before)
+		cmd_snapshot_store(c, ch->name, ch->before, MIRROR_SNAPSHOT_BEFORE, ch->operation);
+	if (do_it(c, ch, u, &plan, &o, &report, e) < 0)
+		return cmd_fail(c, e);
+	cmd_snapshot_store(c, ch->name, &plan.target, MIRROR_SNAPSHOT_AFTER, ch->operation);
 	change_show_result(c, ch, &report);
 	return c->json ? change_answer(c, ch, &plan, found, &report, u) : CMD_OK;
 }

@@ -23,6 +23,7 @@ int cmd_hold(struct cmd_context *c, const char *name, int64_t wait_s, struct env
 struct cmd_change_options {
 	struct cmd_solve_options solve;
 	bool allow_scripts, no_pyc, copy, sync, override_frozen;
+	bool prepare_only; /* bring everything into the store, and no more */
 	const char *sync_mode, *clobber;
 	int64_t wait_s;
 };

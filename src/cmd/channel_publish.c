@@ -7,7 +7,7 @@
 #include "cmd/change.h"
 
 struct publish_args {
-	const char *kind, *suite, *component, *key, *origin, *label, *owner, *reason;
+	const char *kind, *suite, *component, *key, *origin, *label, *owner, *reason, *into;
 	int64_t valid_days;
 	bool replace, shards, is_unsigned, ed25519, drop;
 	struct cmd_list words;
@@ -23,6 +23,7 @@ static int run(struct cmd_context *c, int argc, char **argv,
 		{0, "kind", CMD_TEXT, &a.kind},
 		{0, "suite", CMD_TEXT, &a.suite},
 		{0, "component", CMD_TEXT, &a.component},
+		{0, "into", CMD_TEXT, &a.into},
 		{0, "origin", CMD_TEXT, &a.origin},
 		{0, "label", CMD_TEXT, &a.label},
 		{0, "valid-for", CMD_NUMBER, &a.valid_days},
@@ -74,7 +75,8 @@ static int choose_kind(const struct publish_args *a, const struct channel_kind *
 		*ret = channel_kind(str_c(a->kind));
 		return *ret ? 0
 			    : err_new(e, ERR_USAGE,
-				      "'%s' is no kind of channel; these are: conda, deb, rpm, pypi, opam", a->kind);
+				      "'%s' is no kind of channel; these are: conda, deb, rpm, pypi, opam, takeout",
+				      a->kind);
 	}
 	auto_fd folder = fs_open_dir(AT_FDCWD, a->words.v[0], &ignored);
 	if (folder >= 0)
@@ -103,6 +105,8 @@ static int check_options(const struct publish_args *a, const struct channel_kind
 	if (wrong && k != channel_kind(STR("deb")))
 		return err_new(e, ERR_USAGE, "'%s' is for deb channels, this is a %s channel", wrong,
 			       channel_kind_name(k));
+	if (a->into && k != channel_kind(STR("takeout")))
+		return err_new(e, ERR_USAGE, "'--into' is for recipes, this is a %s channel", channel_kind_name(k));
 	if (a->valid_days < 0 || a->valid_days > 36500)
 		return err_new(e, ERR_USAGE, "--valid-for wants days, 1 to 36500");
 	return 0;
@@ -231,7 +235,7 @@ static int publish(struct cmd_context *c, const struct publish_args *a, struct e
 				      .replace = a->replace,
 				      .shards = a->shards,
 				      .signer = is_signed ? &signer : NULL,
-				      .suite = str_c(a->suite),
+				      .suite = str_c(a->into ? a->into : a->suite),
 				      .component = str_c(a->component),
 				      .origin = str_c(a->origin),
 				      .label = str_c(a->label),

@@ -7,7 +7,6 @@
  * made: who uses the small channel gets what the large one would have given, or is told of the difference here.
  */
 #include "cmd/channel_small.h"
-#include "cmd/channel_sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +16,7 @@
 #include "base/map.h"
 #include "base/sys.h"
 #include "base/url.h"
+#include "cmd/channel_sync.h"
 #include "cmd/change.h"
 
 enum { FILE_MAX = 1 << 20, LINES_MAX = 10000, WORDS_MAX = 500, PLATFORMS_MAX = 32, PYTHONS_MAX = 64 };

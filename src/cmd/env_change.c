@@ -297,9 +297,9 @@ static int apply(struct cmd_context *c, const struct cmd_change_args *a, struct 
 	return cmd_carry_out(c, &ch, &u, e);
 }
 
-int cmd_apply(struct cmd_context *c, int argc, char **argv)
+static int run_apply(struct cmd_context *c, int argc, char **argv, bool prepare_only)
 {
-	struct cmd_change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
+	struct cmd_change_args a = {.options = {.wait_s = CMD_DEFAULT_WAIT_S, .prepare_only = prepare_only}};
 	const struct cmd_option options[] = {
 		CMD_SOLVE_OPTIONS(&a.options.solve),
 		CMD_CHANGE_OPTIONS(&a.options),
@@ -316,4 +316,14 @@ int cmd_apply(struct cmd_context *c, int argc, char **argv)
 									      : apply(c, &a, &e);
 	cmd_change_args_release(&a);
 	return code;
+}
+
+int cmd_apply(struct cmd_context *c, int argc, char **argv)
+{
+	return run_apply(c, argc, argv, false);
+}
+
+int cmd_prepare(struct cmd_context *c, int argc, char **argv)
+{
+	return run_apply(c, argc, argv, true);
 }

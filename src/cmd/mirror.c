@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* mirror init. */
-#include "mirror/mirror.h"
 #include "cmd/change.h"
+#include "mirror/mirror.h"
 
 static int init(struct cmd_context *c, const struct cmd_list *words, const char *name, const char *host, struct err *e)
 {

@@ -27,6 +27,7 @@ static const struct cmd table[] = {
 	{"env", "check", cmd_env_check, "compare an environment's files with what was laid out"},
 	{"env", "remove", cmd_env_remove, "remove an environment"},
 	{"apply", NULL, cmd_apply, "make an environment equal to a recipe"},
+	{"prepare", NULL, cmd_prepare, "download what a recipe needs, ahead of time"},
 	{"install", "add", cmd_install_add, "lay out a new version beside the one that runs"},
 	{"install", "activate", cmd_install_activate, "make what was added current, until it is committed"},
 	{"install", "commit", cmd_install_commit, "keep the new version"},
@@ -66,6 +67,7 @@ static const struct cmd table[] = {
 	{"channel", "sync", cmd_channel_sync,
 	 "bring up to date what follows another; bring in what a list of specs needs"},
 	{"mirror", "init", cmd_mirror_init, "make the folder of a mirror and its configuration"},
+	{"spot", NULL, cmd_spot, "be the patch tool: its own options"},
 	{"store", "gc", cmd_store_gc, "free what no environment uses"},
 	{"store", "verify", cmd_store_verify, "read the store again and compare digests"},
 	{"store", "size", cmd_store_size, "tell how much the store holds"},
@@ -270,10 +272,10 @@ static int close_output(struct cmd_context *c, int code)
 /* Another name of the program stands for a command. */
 static const struct {
 	const char *name, *noun, *verb;
-} names[] = {{"sync-channel", "channel", "sync"}};
+} names[] = {{"sync-channel", "channel", "sync"}, {"spot", "spot", NULL}};
 
 /* argv with that command's words in it; NULL where the program goes by its own name. */
-static char **with_words(struct arena *a, int argc, char **argv)
+static char **with_words(struct arena *a, int argc, char **argv, int *ret_more)
 {
 	const char *slash = argc ? strrchr(argv[0], '/') : NULL;
 	const char *name = slash ? slash + 1 : argc ? argv[0] : "";
@@ -281,10 +283,13 @@ static char **with_words(struct arena *a, int argc, char **argv)
 		if (strcmp(name, names[i].name) != 0)
 			continue;
 		char **v = arena_array(a, char *, (size_t)argc + 3);
-		v[0] = argv[0];
-		v[1] = arena_strdup(a, str_c(names[i].noun));
-		v[2] = arena_strdup(a, str_c(names[i].verb));
-		memcpy(v + 3, argv + 1, (size_t)(argc - 1) * sizeof(*v));
+		int n = 0;
+		v[n++] = argv[0];
+		v[n++] = arena_strdup(a, str_c(names[i].noun));
+		if (names[i].verb)
+			v[n++] = arena_strdup(a, str_c(names[i].verb));
+		memcpy(v + n, argv + 1, (size_t)(argc - 1) * sizeof(*v));
+		*ret_more = n - 1;
 		return v;
 	}
 	return NULL;
@@ -293,8 +298,9 @@ static char **with_words(struct arena *a, int argc, char **argv)
 int cmd_main(int argc, char **argv)
 {
 	struct cmd_context c = {.root_fd = -1, .progress_fd = -1};
-	char **longer = with_words(&c.arena, argc, argv);
-	argc += longer ? 2 : 0;
+	int more = 0;
+	char **longer = with_words(&c.arena, argc, argv, &more);
+	argc += more;
 	argv = longer ? longer : argv;
 	auto_free char **rest = xcalloc((size_t)argc + 1, sizeof(*rest));
 	struct line l = {.rest = rest};

@@ -224,7 +224,7 @@ static int open_socket(struct control *c, struct err *e)
 	if (sys_unlinkat(c->state_fd, "control", 0) < 0 && errno != ENOENT)
 		return err_sys(e, "remove the control socket of before");
 	if (bind(c->listening, (struct sockaddr *)&at, sizeof(at)) < 0 ||
-	    fchmodat(c->state_fd, "control", 0600, 0) < 0 || listen(c->listening, CONNECTIONS) < 0)
+	    sys_fchmodat(c->state_fd, "control", 0600) < 0 || listen(c->listening, CONNECTIONS) < 0)
 		return err_sys(e, "open the control socket");
 	return 0;
 }

@@ -26,6 +26,8 @@ call()
 	'env remove') words='env remove -n e' has='environment operation dry_run generations' ;;
 	apply) words='apply list -n e' has='environment operation dry_run' ;;
 	'install add') words='install add x=1 -n e' has='environment operation dry_run added generation activated' ;;
+	prepare) words='prepare list -n e' has='environment operation dry_run' ;;
+	spot) words="spot --updates=$T/ch" has='operation dry_run url' ;;
 	'install activate') words='install activate issu -n e' has='environment operation state committed next' ;;
 	'install commit') words='install commit -n e' has='environment operation state committed next' ;;
 	'install abort') words='install abort issu -n e' has='environment operation state committed next' ;;
@@ -51,7 +53,7 @@ call()
 	'channel yank') words='channel yank ./yanked noarch/x-1-0.tar.bz2' has='operation dry_run folder kind paths' ;;
 	'channel key') words='channel key --ed25519' has='key home made' ;;
 	'channel create') words="channel create $T/made --kind conda" has='operation dry_run channel kind type' ;;
-	'mirror init') words="mirror init $T/mirror --name m --host h" has='operation dry_run folder name host' ;;
+	'mirror init') words="mirror init $T/another --name m --host h" has='operation dry_run folder name host' ;;
 	'channel sync') words='channel sync --from ./ch --file specs ./small' has='operation dry_run folder lines packages new removed unsolved answered_otherwise' ;;
 	enroll) words=enroll has='operation dry_run mirrors' ;;
 	'mirror enroll') words="mirror enroll $T/mirror" has='operation dry_run code until_ms host' ;;

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cmd/takeout.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "base/fs.h"
+#include "base/map.h"
+#include "base/url.h"
+
+enum { ADDRESS_MAX = 4096, LIST_MAX = 64 << 20, RECIPE_MAX = 256 << 20, NOTES_MAX = 1 << 20, RECIPES_MAX = 64 };
+#define KEPT "takeout"
+
+/* -- where the mirror is -------------------------------------------------------------------------------------------- */
+
+int cmd_updates(struct cmd_context *c, struct str *ret, struct err *e)
+{
+	auto_buf b = BUF_INIT(ADDRESS_MAX);
+	if (cmd_need_root(c, e) < 0)
+		return -1;
+	if (!fs_exists(c->root_fd, "updates"))
+		return 0;
+	if (fs_read(c->root_fd, "updates", &b, e) < 0)
+		return -1;
+	*ret = arena_str(&c->arena, str_trim(buf_str(&b)));
+	return ret->n > 0;
+}
+
+static int need_updates(struct cmd_context *c, struct str *ret, struct err *e)
+{
+	int rc = cmd_updates(c, ret, e);
+	return rc != 0 ? rc
+		       : err_new(e, ERR_USAGE,
+				 "no mirror is set to take updates from; as in: slipway spot --updates=https://mirror.example.org");
+}
+
+/* A folder is a mirror's content that was carried here. */
+int cmd_updates_set(struct cmd_context *c, const char *text, struct str *ret, struct err *e)
+{
+	auto_buf b = BUF_INIT(ADDRESS_MAX);
+	struct str url = str_trim(str_c(text));
+	while (str_ends(url, STR("/")) && url.n > 1)
+		url.n--;
+	bool folder = url.n && url.p[0] == '/';
+	if (!folder && !str_starts(url, STR("https://")) && !str_starts(url, STR("http://")) &&
+	    !str_starts(url, STR("file:///")))
+		return err_new(e, ERR_USAGE,
+			       "'%s' is no address of a mirror: https://HOST, or the absolute path of a folder", text);
+	for (size_t i = 0; i < url.n; i++)
+		if ((unsigned char)url.p[i] <= ' ' || url.p[i] == 0x7f)
+			return err_new(e, ERR_USAGE, "'%s' holds blanks or control characters", text);
+	buf_printf(&b, "%s%.*s", folder ? "file://" : "", STR_ARG(url));
+	*ret = arena_str(&c->arena, buf_str(&b));
+	buf_put_char(&b, '\n');
+	if (b.overflow)
+		return err_new(e, ERR_LIMIT, "the address is longer than %d bytes", ADDRESS_MAX);
+	if (c->dry_run)
+		return 0;
+	if (cmd_need_root(c, e) < 0 || fs_replace(c->root_fd, "updates", b.p, b.n, FS_REPLACE_SYNC, e) < 0)
+		return -1;
+	cmd_changed(c);
+	return 0;
+}
+
+/* -- fetching ------------------------------------------------------------------------------------------------------- */
+
+static int read_all(int fd, struct buf *ret, struct err *e)
+{
+	char path[40];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return fs_read_any(AT_FDCWD, path, ret, e);
+}
+
+int cmd_updates_get(struct cmd_context *c, struct str updates, const char *path, size_t max, const uint8_t *sha256,
+		    struct buf *ret, struct err *e)
+{
+	auto_free char *url = xasprintf("%.*s/%s", STR_ARG(updates), path);
+	auto_fd fd = memfd_create("slipway", MFD_CLOEXEC);
+	struct transfer_request r = {.url = url, .fd = fd, .max_bytes = max, .sha256 = sha256};
+	if (fd < 0)
+		return err_sys(e, "make a file in memory");
+	if (c->offline && !str_starts(str_c(url), STR("file:")))
+		return err_new(e, ERR_NETWORK, "--offline: nothing is asked of '%s'", url);
+	if (cmd_need_transfer(c, e) < 0)
+		return -1;
+	transfer_add(c->transfer, &r);
+	if (transfer_run(c->transfer, e) < 0)
+		return -1;
+	if (r.err.code != ERR_NONE) {
+		*e = r.err;
+		return -1;
+	}
+	return read_all(fd, ret, e);
+}
+
+static int keep(struct cmd_context *c, const char *path, const struct buf *b, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	const char *folder = arena_strdup(&c->arena, str_of(path, (size_t)(slash - path)));
+	return fs_mkdirs(c->root_fd, folder, 0755, e) < 0 ? -1 : fs_replace(c->root_fd, path, b->p, b->n, 0, e);
+}
+
+/* The list as it is now; without the network as it was. */
+static int get_list(struct cmd_context *c, struct str updates, struct channel_takeout **ret, size_t *ret_n,
+		    struct err *e)
+{
+	auto_buf b = BUF_INIT(LIST_MAX);
+	struct err failure = ERR_INIT;
+	const char *kept = KEPT "/takeout.json";
+	if (cmd_updates_get(c, updates, "takeout/takeout.json", LIST_MAX, NULL, &b, &failure) < 0) {
+		if (failure.code != ERR_NETWORK || !fs_exists(c->root_fd, kept)) {
+			*e = failure;
+			return failure.code == ERR_NOT_FOUND ? err_ctx(e, "the mirror offers no recipes") : -1;
+		}
+		cmd_say(c, "note: %s; what was fetched before is used", failure.msg);
+		buf_clear(&b);
+		if (fs_read(c->root_fd, kept, &b, e) < 0)
+			return -1;
+	} else if (keep(c, kept, &b, e) < 0)
+		return -1;
+	return channel_takeout_read(&c->arena, buf_str(&b), kept, ret, ret_n, e);
+}
+
+static bool is_kept(struct cmd_context *c, const char *path, const struct channel_takeout_file *f, struct buf *b)
+{
+	struct err ignored = ERR_INIT;
+	uint8_t got[SHA256_SIZE];
+	if (fs_read(c->root_fd, path, b, &ignored) == 0) {
+		sha256(b->p, b->n, got);
+		if (memcmp(got, f->sha256, SHA256_SIZE) == 0)
+			return true;
+	}
+	buf_clear(b);
+	return false;
+}
+
+static int get_file(struct cmd_context *c, struct str updates, const struct channel_takeout_file *f, struct buf *b,
+		    struct err *e)
+{
+	const char *kept = arena_printf(&c->arena, KEPT "/%.*s", STR_ARG(f->path));
+	const char *path = arena_printf(&c->arena, "takeout/%.*s", STR_ARG(f->path));
+	if (is_kept(c, kept, f, b))
+		return 0;
+	return cmd_updates_get(c, updates, path, f->size ? f->size : 1, f->sha256, b, e) < 0 ? -1 : keep(c, kept, b, e);
+}
+
+static const struct channel_takeout *find(const struct channel_takeout *v, size_t n, struct str path)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(v[i].recipe.path, path))
+			return &v[i];
+	return NULL;
+}
+
+/* -- several as one -------------------------------------------------------------------------------------------------- */
+
+bool cmd_is_takeout(const char *word)
+{
+	return str_starts(str_c(word), STR("to:"));
+}
+
+struct joined {
+	struct cmd_context *c;
+	VEC(struct str) channels, specs;
+	VEC(struct env_variable) variables;
+	VEC(struct env_component) components;
+	VEC(struct env_lock_package) packages;
+	struct env_spec_file all;
+	size_t n;
+};
+
+static void joined_release(struct joined *j)
+{
+	vec_release(&j->channels);
+	vec_release(&j->specs);
+	vec_release(&j->variables);
+	vec_release(&j->components);
+	vec_release(&j->packages);
+}
+#define auto_joined cleanup_with(joined_release) struct joined
+
+static int disagree(struct str recipe, const char *what, struct str name, struct err *e)
+{
+	return err_new(e, ERR_INPUT,
+		       "'%.*s' has another %s '%.*s' than a recipe before it; take them one after the other",
+		       STR_ARG(recipe), what, STR_ARG(name));
+}
+
+/* "site" is a channel of the mirror. */
+static struct str channel_of(struct joined *j, struct str updates, struct str name)
+{
+	bool bare = str_find(name, '/') < 0 && str_find(name, ':') < 0 && !str_eq(name, STR("nodefaults"));
+	return bare ? str_c(arena_printf(&j->c->arena, "%.*s/%.*s", STR_ARG(updates), STR_ARG(name))) : name;
+}
+
+static void join_channels(struct joined *j, struct str updates, const struct env_spec_file *f)
+{
+	for (uint32_t i = 0; i < f->channels_n; i++) {
+		struct str url = channel_of(j, updates, f->channels[i]);
+		bool known = false;
+		vec_foreach(have, &j->channels)
+			known |= str_eq(*have, url);
+		if (!known)
+			vec_push(&j->channels, url);
+	}
+}
+
+static int join_settings(struct joined *j, struct str recipe, const struct env_spec_file *f, struct err *e)
+{
+	for (uint32_t i = 0; i < f->variables_n; i++) {
+		vec_foreach(have, &j->variables)
+			if (str_eq(have->name, f->variables[i].name))
+				return disagree(recipe, "variable", have->name, e);
+		vec_push(&j->variables, f->variables[i]);
+	}
+	for (uint32_t i = 0; i < f->components_n; i++) {
+		vec_foreach(have, &j->components)
+			if (str_eq(have->name, f->components[i].name))
+				return disagree(recipe, "component", have->name, e);
+		vec_push(&j->components, f->components[i]);
+	}
+	return 0;
+}
+
+static int join_packages(struct joined *j, struct str recipe, const struct env_spec_file *f, struct err *e)
+{
+	for (uint32_t i = 0; i < f->packages_n; i++) {
+		const struct env_lock_package *same = NULL;
+		vec_foreach(have, &j->packages)
+			if (str_eq(have->record.name, f->packages[i].record.name))
+				same = have;
+		if (same && !pkg_record_same(&same->record, &f->packages[i].record))
+			return disagree(recipe, "package", same->record.name, e);
+		if (!same)
+			vec_push(&j->packages, f->packages[i]);
+	}
+	return 0;
+}
+
+static int join(struct joined *j, struct str updates, struct str recipe, const struct env_spec_file *f, struct err *e)
+{
+	struct env_spec_file *all = &j->all;
+	if (j->n > 0 && all->is_lock != f->is_lock)
+		return err_new(e, ERR_INPUT, "'%.*s' has %s and the recipe before it %s; take them one after the other",
+			       STR_ARG(recipe), f->is_lock ? "exact packages" : "specs",
+			       all->is_lock ? "exact packages" : "specs");
+	if (j->n > 0 && f->subdir.n && all->subdir.n && !str_eq(f->subdir, all->subdir))
+		return disagree(recipe, "platform", f->subdir, e);
+	all->is_lock = f->is_lock;
+	all->name = all->name.n ? all->name : f->name;
+	all->subdir = all->subdir.n ? all->subdir : f->subdir;
+	join_channels(j, updates, f);
+	for (uint32_t i = 0; i < f->specs_n; i++)
+		vec_push(&j->specs, f->specs[i]);
+	j->n++;
+	return join_settings(j, recipe, f, e) < 0 ? -1 : join_packages(j, recipe, f, e);
+}
+
+static void finish(struct joined *j, struct env_spec_file *ret)
+{
+	struct arena *a = &j->c->arena;
+	*ret = j->all;
+	ret->channels = vec_copy(&j->channels, a);
+	ret->channels_n = (uint32_t)j->channels.n;
+	ret->specs = vec_copy(&j->specs, a);
+	ret->specs_n = (uint32_t)j->specs.n;
+	ret->variables = vec_copy(&j->variables, a);
+	ret->variables_n = (uint32_t)j->variables.n;
+	ret->components = vec_copy(&j->components, a);
+	ret->components_n = (uint32_t)j->components.n;
+	ret->packages = vec_copy(&j->packages, a);
+	ret->packages_n = (uint32_t)j->packages.n;
+}
+
+/* -- recipes ---------------------------------------------------------------------------------------------------------- */
+
+/* "to:A.spr,to:B.spr": each, without its "to:". */
+static int split(const char *words, struct str ret[RECIPES_MAX], size_t *ret_n, struct err *e)
+{
+	struct str rest = str_c(words), word;
+	for (*ret_n = 0; rest.n;) {
+		if (!str_take_until(&rest, ',', &word)) {
+			word = rest;
+			rest = STR_NONE;
+		}
+		word = str_trim(word);
+		if (!word.n)
+			continue;
+		if (!str_take_str(&word, STR("to:")) || !channel_path_is_normal(word))
+			return err_new(e, ERR_USAGE, "'%.*s' is no recipe of a mirror: to:PATH.spr", STR_ARG(word));
+		if (*ret_n == RECIPES_MAX)
+			return err_new(e, ERR_LIMIT, "more than %d recipes at once", RECIPES_MAX);
+		ret[(*ret_n)++] = word;
+	}
+	return *ret_n ? 0 : err_new(e, ERR_USAGE, "which recipe? as in: to:step/core.spr");
+}
+
+static int get_recipe(struct joined *j, struct str updates, const struct channel_takeout *t, struct err *e)
+{
+	auto_buf b = BUF_INIT(RECIPE_MAX);
+	struct env_spec_file f = {0};
+	struct arena *a = &j->c->arena;
+	const char *where = arena_printf(a, "to:%.*s", STR_ARG(t->recipe.path));
+	if (t->disabled.n)
+		return err_new(e, ERR_UNSUPPORTED, "'%s' is not offered any more: %.*s", where, STR_ARG(t->disabled));
+	if (get_file(j->c, updates, &t->recipe, &b, e) < 0 ||
+	    env_file_read(a, arena_str(a, buf_str(&b)), where, &f, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < f.components_n; i++)
+		if (f.components[i].path.n)
+			return err_new(e, ERR_INPUT,
+				       "'%s' names component '%.*s' by a path; a recipe of a mirror has its text in it",
+				       where, STR_ARG(f.components[i].name));
+	return join(j, updates, t->recipe.path, &f, e);
+}
+
+int cmd_takeout_read(struct cmd_context *c, const char *words, struct env_spec_file *ret, struct err *e)
+{
+	auto_joined j = {.c = c};
+	struct str path[RECIPES_MAX], updates;
+	struct channel_takeout *list;
+	size_t n, list_n;
+	if (split(words, path, &n, e) < 0 || need_updates(c, &updates, e) < 0 ||
+	    get_list(c, updates, &list, &list_n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		const struct channel_takeout *t = find(list, list_n, path[i]);
+		if (!t)
+			return err_new(
+				e, ERR_NOT_FOUND,
+				"the mirror has no recipe 'to:%.*s'; 'slipway spot --list' shows those there are",
+				STR_ARG(path[i]));
+		if (get_recipe(&j, updates, t, e) < 0)
+			return -1;
+	}
+	finish(&j, ret);
+	return 0;
+}
+
+/* -- release notes ---------------------------------------------------------------------------------------------------- */
+
+static struct str version_in(const struct env_spec_file *f, struct str name)
+{
+	for (uint32_t i = 0; f && i < f->packages_n; i++)
+		if (str_eq(f->packages[i].record.name, name))
+			return f->packages[i].record.version;
+	return STR_NONE;
+}
+
+/* <, =, > 0; a version that is none counts as the same. */
+static int compare(struct arena *a, struct str x, struct str y)
+{
+	struct err ignored = ERR_INIT;
+	const struct version *v = pkg_conda.version_parse(a, x, &ignored), *w = pkg_conda.version_parse(a, y, &ignored);
+	return v && w ? pkg_conda.version_cmp(v, w) : 0;
+}
+
+/* A heading "# NAME VERSION" of something that is there in that version or a newer one, or that the recipe does not bring. */
+static bool is_news(struct cmd_context *c, struct str heading, const struct env_spec_file *installed,
+		    const struct env_spec_file *target)
+{
+	struct str name, version, has, brings;
+	heading = str_trim(heading);
+	if (!str_take_word(&heading, &name) || !str_take_word(&heading, &version) || str_trim(heading).n)
+		return true; /* of the recipe as a whole */
+	has = version_in(installed, name);
+	brings = version_in(target, name);
+	if (has.n && compare(&c->arena, version, has) <= 0)
+		return false;
+	return !brings.n || compare(&c->arena, version, brings) <= 0;
+}
+
+static void put_news(struct cmd_context *c, struct str text, const struct env_spec_file *installed,
+		     const struct env_spec_file *target, struct buf *ret)
+{
+	struct str line, heading;
+	bool shown = true;
+	while (str_take_line(&text, &line)) {
+		heading = line;
+		if (str_take_str(&heading, STR("# ")))
+			shown = is_news(c, heading, installed, target);
+		if (!shown)
+			continue;
+		buf_put_str(ret, line);
+		buf_put_char(ret, '\n');
+	}
+}
+
+int cmd_takeout_notes(struct cmd_context *c, const char *words, const struct env_spec_file *installed,
+		      const struct env_spec_file *target, struct buf *ret, struct err *e)
+{
+	struct str path[RECIPES_MAX], updates;
+	struct channel_takeout *list;
+	size_t n, list_n;
+	if (split(words, path, &n, e) < 0 || need_updates(c, &updates, e) < 0 ||
+	    get_list(c, updates, &list, &list_n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		const struct channel_takeout *t = find(list, list_n, path[i]);
+		auto_buf b = BUF_INIT(NOTES_MAX);
+		if (!t || !t->notes.path.n)
+			continue;
+		if (get_file(c, updates, &t->notes, &b, e) < 0)
+			return -1;
+		put_news(c, buf_str(&b), installed, target, ret);
+	}
+	return 0;
+}
+
+/* -- what there is ------------------------------------------------------------------------------------------------------ */
+
+static void put_entry(struct jw *w, const void *ctx, size_t i)
+{
+	const struct channel_takeout *t = (const struct channel_takeout *)ctx + i;
+	jw_kv_str(w, "path", t->recipe.path);
+	jw_kv_int(w, "size", (int64_t)t->recipe.size);
+	jw_kv_str(w, "platform", t->platform);
+	jw_kv_int(w, "released_ms", t->released_ms);
+	jw_kv_bool(w, "notes", t->notes.path.n > 0);
+	jw_kv_str(w, "disabled", t->disabled);
+}
+
+int cmd_takeout_list(struct cmd_context *c, struct err *e)
+{
+	static const char *const titles[] = {"Recipe", "Released", "Platform", ""};
+	struct out_table t = {.titles = titles, .columns = 4, .whole = 1};
+	struct channel_takeout *v;
+	struct str updates;
+	auto_answer answer = {0};
+	size_t n;
+	if (need_updates(c, &updates, e) < 0 || get_list(c, updates, &v, &n, e) < 0)
+		return -1;
+	if (c->json) {
+		jw_kv_objects(cmd_answer(&answer), "recipes", n, put_entry, v);
+		return cmd_answer_print(c, &answer);
+	}
+	for (size_t i = 0; i < n; i++) {
+		time_t at = (time_t)(v[i].released_ms / 1000);
+		struct tm tm;
+		char day[20] = "";
+		if (v[i].released_ms && localtime_r(&at, &tm))
+			strftime(day, sizeof(day), "%Y-%m-%d", &tm);
+		out_table_cell(&t, "to:%.*s", STR_ARG(v[i].recipe.path));
+		out_table_cell(&t, "%s", day);
+		out_table_cell(&t, "%.*s", STR_ARG(v[i].platform));
+		out_table_cell(&t, "%s%.*s", v[i].disabled.n ? "withdrawn: " : "", STR_ARG(v[i].disabled));
+	}
+	if (n)
+		out_table_print(&c->out, &t);
+	else
+		cmd_say(c, "the mirror offers no recipes");
+	return CMD_OK;
+}
