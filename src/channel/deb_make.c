@@ -158,11 +158,11 @@ static int find_listed(struct publication *p, struct str base, struct map *copie
 {
 	static const char *const names[] = {"Filename", "Size", "SHA256"};
 	auto_ptr(istream) in = NULL;
-	auto_deb_reader r;
 	struct str stanza, v[3];
 	int rc = deb_index_open(p->m->t.dir, p->suite->dir, &p->suite->old, base, &in, e);
 	if (rc <= 0)
 		return rc;
+	auto_deb_reader r;
 	deb_reader_init(&r, in);
 	while ((rc = deb_next(&r, &stanza, e)) > 0) {
 		uint64_t size;

@@ -30,6 +30,7 @@ struct openpgp {
 	char *home;  /* as gpg is told it */
 	char *alias; /* a folder that holds a short link to the real home, or NULL */
 	int lock_fd;
+	char agent[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	bool agent_ran; /* before us: not ours to end */
 };
 
@@ -97,24 +98,39 @@ static int gpg(const struct openpgp *g, const char *const *args, struct str inpu
 
 /* -- the home folder ------------------------------------------------------------------------------------------------ */
 
-/* An agent that answers there already. */
-static bool agent_runs(const char *home)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/S.gpg-agent", home);
-	if (n < 0 || (size_t)n >= sizeof(a.sun_path))
-		return false;
-	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	return fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
-}
-
-static void gpgconf(const struct openpgp *g, const char *verb, const char *what)
+static void gpgconf(const struct openpgp *g, const char *verb, const char *what, struct buf *out)
 {
 	const char *argv[] = {"gpgconf", "--homedir", g->home, verb, what, NULL};
 	auto_buf said = BUF_INIT(STATUS_MAX);
-	struct proc_opts o = {.argv = argv, .out = &said, .errout = &said, .deadline_ms = GPG_MS};
+	struct proc_opts o = {.argv = argv, .out = out ? out : &said, .errout = &said, .deadline_ms = GPG_MS};
 	struct err ignored = ERR_INIT;
 	(void)proc_run(&o, &ignored);
+}
+
+/* Where the agent of this home listens: in it, or in a folder of /run/user. gpgconf writes a ':' as "%3a". */
+static void find_agent(struct openpgp *g)
+{
+	auto_buf out = BUF_INIT(STATUS_MAX);
+	struct str line = STR_NONE;
+	size_t n = 0;
+	gpgconf(g, "--list-dirs", "agent-socket", &out);
+	struct str s = buf_str(&out);
+	(void)str_take_line(&s, &line);
+	for (size_t i = 0; i < line.n && n + 1 < sizeof(g->agent); n++) {
+		uint8_t c;
+		bool escaped = line.p[i] == '%' && str_unhex(str_head(str_skip(line, i + 1), 2), &c, 1);
+		g->agent[n] = escaped ? (char)c : line.p[i];
+		i += escaped ? 3 : 1;
+	}
+	g->agent[n] = '\0';
+}
+
+static bool agent_runs(const struct openpgp *g)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", g->agent);
+	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return g->agent[0] && fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
 }
 
 /* A socket's address has no room for long paths, and the agent's socket lies in its home. */
@@ -158,7 +174,8 @@ int openpgp_open(const char *home, struct openpgp **ret, struct err *e)
 		return g->home ? -1 : err_sys(e, "look at '%s'", home);
 	if (shorten(g, e) < 0)
 		return -1;
-	g->agent_ran = agent_runs(g->home);
+	find_agent(g);
+	g->agent_ran = agent_runs(g);
 	*ret = steal_ptr(&g);
 	return 0;
 }
@@ -167,10 +184,11 @@ void openpgp_close(struct openpgp *g)
 {
 	if (!g)
 		return;
-	if (g->home && !g->agent_ran && agent_runs(g->home))
-		gpgconf(g, "--kill", "gpg-agent");
+	if (g->home && !g->agent_ran && agent_runs(g)) {
+		gpgconf(g, "--kill", "gpg-agent", NULL);
+		gpgconf(g, "--remove-socketdir", NULL, NULL);
+	}
 	if (g->alias) {
-		gpgconf(g, "--remove-socketdir", NULL);
 		auto_free char *link = xasprintf("%s/h", g->alias);
 		(void)sys_unlinkat(AT_FDCWD, link, 0);
 		(void)sys_unlinkat(AT_FDCWD, g->alias, AT_REMOVEDIR);

@@ -107,7 +107,7 @@ serve()
 	X
 	python3 "$T/serve.py" "$T/ch" "$T/requests" >"$T/port" &
 	server=$!
-	trap 'kill $server' EXIT
+	trap 'kill $server 2>/dev/null; rm -rf "$T"' EXIT
 	while [ ! -s "$T/port" ]; do sleep 0.1; done # style: a server that starts
 	url=http://127.0.0.1:$(cat "$T/port")
 }
