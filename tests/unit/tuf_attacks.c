@@ -534,6 +534,30 @@ TEST(broken_client_counts_one_key_twice)
 	refused(&w, ERR_VERIFY, "has 1 good signature of the keys that may sign it, 2 are needed");
 }
 
+static int check_file(const struct tuf_target *t, int dir_fd, const char *content, struct err *e)
+{
+	CHECK(fs_replace(dir_fd, "file", content, strlen(content), 0, e) == 0);
+	auto_fd fd = openat(dir_fd, "file", O_RDONLY | O_CLOEXEC);
+	return tuf_target_check_fd(t, fd, e);
+}
+
+TEST(a_file_is_held_against_length_and_digest)
+{
+	struct world w = world_new();
+	struct tuf_target t;
+	struct err e = ERR_INIT;
+	world_publish(&w, "a", "content");
+	CHECK(world_look(&w, "a", &t, &e) == 0);
+	static const char *const wrong[] = {"", "conten", "another", "content!"};
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		e = ERR_INIT;
+		CHECK_MSG(check_file(&t, w.trusted_fd, wrong[i], &e) < 0, "'%s'", wrong[i]);
+		CHECK_INT(e.code, ERR_VERIFY);
+		CHECK_MSG((strlen(wrong[i]) == 7) == !strstr(e.msg, "bytes"), "%s", e.msg);
+	}
+	CHECK_MSG(check_file(&t, w.trusted_fd, "content", &e) == 0, "%s", e.msg);
+}
+
 /* Whoever is asked first has the last word. */
 TEST(broken_client_confuses_the_order_of_delegations)
 {
