@@ -52,6 +52,9 @@ call()
 	'channel publish') words='channel publish ./new x-1-0.tar.bz2' has='operation dry_run folder kind files' ;;
 	'channel yank') words='channel yank ./yanked noarch/x-1-0.tar.bz2' has='operation dry_run folder kind paths' ;;
 	'channel key') words='channel key --ed25519' has='key home made' ;;
+	'channel promote') words='channel promote ./ch ./promoted x=1' has='operation dry_run from to packages' ;;
+	'channel prune') words='channel prune ./plain' has='operation dry_run channels' ;;
+	'channel scrub') words='channel scrub ./plain' has='operation dry_run channels' ;;
 	'channel create') words="channel create $T/made --kind conda" has='operation dry_run channel kind type' ;;
 	'mirror init') words="mirror init $T/another --name m --host h" has='operation dry_run folder name host' ;;
 	'channel sync') words='channel sync --from ./ch --file specs ./small' has='operation dry_run folder lines packages new removed unsolved answered_otherwise' ;;
@@ -113,6 +116,8 @@ package st x 2
 "$SLIPWAY" channel publish ch x-1-0.tar.bz2 x-2-0.tar.bz2 2>/dev/null
 "$SLIPWAY" channel publish yanked x-1-0.tar.bz2 2>/dev/null
 echo x >specs
+"$SLIPWAY" channel create plain --kind conda 2>/dev/null
+"$SLIPWAY" channel publish plain x-1-0.tar.bz2 2>/dev/null
 "$SLIPWAY" channel add ./ch --name c 2>/dev/null
 "$SLIPWAY" env create -n e x=1 >/dev/null 2>&1
 "$SLIPWAY" env export -n e --explicit >list

@@ -215,6 +215,51 @@ echo 'bulkSped: 1' >>M/mirror.yaml
 t 'a wrong line of configuration' must_fail 1 "$SLIPWAY" channel sync M/tools
 t 'is named' has "mirror.yaml:[0-9]*: unknown key 'bulkSped'" err
 
+# -- keeping house ----------------------------------------------------------------------------------------------------
+sed -i '/^bulkSped/d' M/mirror.yaml
+t 'scrubs' runs "$SLIPWAY" channel scrub M/tools
+t 'and finds all as it was' has 'read [0-9]* files .*, 0 are damaged' err
+rm -rf away && cp -r M/content/tools away
+python3 -c 'import sys; f = open(sys.argv[1], "r+b"); f.seek(9); f.write(b"x")' M/content/tools/noarch/a-1-0.tar.bz2
+rm M/content/tools/noarch/b-1-0.tar.bz2
+t 'a byte that changed, and a file that went' must_fail 1 "$SLIPWAY" channel scrub M/tools
+t 'are found' has '2 are damaged' err
+t 'named' has "'noarch/a-1-0.tar.bz2' was set aside: its bytes are no longer" err
+t 'and taken from clients' test ! -e M/content/tools/noarch/a-1-0.tar.bz2
+: >one.log
+t 'the next sync' runs "$SLIPWAY" channel sync M/tools
+t 'brings them again' same
+t 'and nothing else' [ "$(cat one.log two.log | grep -c 'tar.bz2.* 200')" = 2 ]
+"$SLIPWAY" -q channel yank --drop up noarch/c-1-0.tar.bz2
+t 'what upstream drops' runs "$SLIPWAY" channel sync M/tools
+t 'is named no longer' hasnt '"c-1-0' M/content/tools/noarch/repodata.json
+t 'prune' runs "$SLIPWAY" channel prune M/tools
+t 'leaves it its grace' test -e M/content/tools/noarch/c-1-0.tar.bz2
+echo 'grace: 0 s' >>M/channels/tools.yaml
+t 'a dry run of it' runs "$SLIPWAY" channel prune M/tools --dry-run
+t 'removes nothing' test -e M/content/tools/noarch/c-1-0.tar.bz2
+t 'when that is over' runs "$SLIPWAY" channel prune M/tools
+t 'it goes' test ! -e M/content/tools/noarch/c-1-0.tar.bz2
+t 'and nothing that is named' consistent M/content/tools all
+
+t 'a local channel' runs "$SLIPWAY" channel create M/test --kind conda
+t 'and another' runs "$SLIPWAY" channel create M/release --kind conda
+small_package t 1
+small_package t 2
+t 'is published to' runs "$SLIPWAY" channel publish M/content/test t-1-0.tar.bz2 t-2-0.tar.bz2 a-1-0.tar.bz2
+t 'a dry run' runs "$SLIPWAY" channel promote M/test M/release t=2 --dry-run
+t 'promotes nothing' test ! -e M/content/release/noarch/t-2-0.tar.bz2
+t 'promotes' runs "$SLIPWAY" channel promote M/test M/release t=2
+t 'what is meant' consistent M/content/release all
+t 'alone' [ "$(cd M/content/release/noarch && echo *.bz2)" = t-2-0.tar.bz2 ]
+t 'by a link' [ "$(stat -c %i M/content/release/noarch/t-2-0.tar.bz2)" = "$(stat -c %i M/content/test/noarch/t-2-0.tar.bz2)" ]
+t 'what is not there' must_fail 1 "$SLIPWAY" channel promote M/test M/release t=3
+t 'is told' has "no package 't=3'" err
+t 'a local channel follows nothing' must_fail 2 "$SLIPWAY" channel sync M/test
+t 'scrubs a local channel' runs "$SLIPWAY" channel scrub M/test
+echo x >>M/content/release/noarch/t-2-0.tar.bz2
+t 'and finds what is damaged' must_fail 1 "$SLIPWAY" channel scrub M/release
+
 # -- a folder of its own ----------------------------------------------------------------------------------------------
 t 'a plain folder' runs "$SLIPWAY" channel create plain --kind conda --from "$one"
 t 'follows too' runs "$SLIPWAY" channel sync plain
