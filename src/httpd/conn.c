@@ -14,6 +14,7 @@
 #include "httpd/server.h"
 
 enum { DRAIN_MS = 2000, FIRST_MS = 1000, DRAIN_BYTES = 256 << 10, CHUNK_HEAD = 8, SENDFILE_BYTES = 1 << 20 };
+static const uint32_t EVENTS_IN = EPOLLIN | EPOLLRDHUP | EPOLLET;
 enum step { STEP_GO, STEP_WAIT, STEP_CLOSE, STEP_MORE /* bytes are needed */ };
 
 /* -- bytes --------------------------------------------------------------------------------------------------------------------- */
@@ -41,6 +42,15 @@ void conn_tx(struct conn *c, const char *p, size_t n)
 	}
 }
 
+/* The kernel takes no more: epoll is to say when it does. Most connections never get here. */
+static void block(struct conn *c)
+{
+	struct epoll_event ev = {.events = EVENTS_IN | EPOLLOUT, .data.ptr = c};
+	c->write_wait = true;
+	if (!c->armed && epoll_ctl(c->w->ep, EPOLL_CTL_MOD, c->fd, &ev) == 0)
+		c->armed = true;
+}
+
 /* How many went; -1: broken. */
 static ssize_t push(struct conn *c, const char *p, size_t n, bool more)
 {
@@ -50,7 +60,7 @@ static ssize_t push(struct conn *c, const char *p, size_t n, bool more)
 		if (went >= 0)
 			done += (size_t)went;
 		else if (errno == EAGAIN || errno == EWOULDBLOCK)
-			c->write_wait = true;
+			block(c);
 		else if (errno != EINTR)
 			return -1;
 	}
@@ -295,7 +305,7 @@ static enum step send_file(struct conn *c, int fd, uint64_t at, uint64_t there, 
 		return STEP_GO;
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-		c->write_wait = true;
+		block(c);
 		return STEP_WAIT;
 	}
 	return n < 0 && errno == EINTR ? STEP_GO : cut(c);
@@ -719,8 +729,9 @@ void conn_new(struct worker *w, int fd, uint8_t listener, struct tls_ctx *tls, c
 	w->conns = c;
 	w->conn_n++;
 	conn_limit(c, w->h->o.header_ms);
+	worker_idle(w, c, true); /* until it asks for something */
 	COUNT(w, connections, 1);
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
+	struct epoll_event ev = {.events = EVENTS_IN, .data.ptr = c};
 	if (tls) {
 		COUNT(w, connections_tls, 1);
 		c->ssl = tls_conn_open(c, tls);

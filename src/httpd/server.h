@@ -202,6 +202,7 @@ struct conn {
 	uint8_t listener;
 	bool drained;	 /* the kernel has nothing more to read until epoll says so */
 	bool hung_up;	 /* the client will send nothing more */
+	bool armed;	 /* epoll says when the kernel takes more */
 	bool write_wait; /* the kernel takes nothing more until epoll says so */
 	bool readied, in_idle, is_h2, dead, must_drain;
 	enum conn_state state;
