@@ -19,7 +19,7 @@
  *	}
  *
  * THE HANDLER is called on a serving thread when a request is there (with its body, if it has one). It must not wait: a thread
- * serves thousands of connections. It answers each request exactly once by one of the httpd_reply functions, now, or later from
+ * serves thousands of connections; files are read on it, too, so a slow disk wants more threads. It answers each request exactly once by one of the httpd_reply functions, now, or later from
  * any thread. `struct httpd_req *` is the handler's until it has replied; a reply function takes it, whatever it returns
  * (httpd_reply_path with HTTPD_NO_FILE excepted). Nothing of the request may be used after that. That the client is gone meanwhile
  * makes no difference to the handler: httpd_is_gone says so, for who wants to spare work; replying to it is harmless.
@@ -151,7 +151,7 @@ struct httpd_opts {
  * copied. */
 int httpd_start(const struct httpd_opts *o, struct httpd **ret, struct err *e);
 /* No new connections; idle ones are closed; requests that run, deferred ones too, have grace_ms to finish and are cut then. Waits
- * until all is done; the handler is not called afterwards. Replies to requests still held are harmless. */
+ * until all is done; the handler is not called afterwards. Not from the handler or another callback. Replies to requests still held are harmless. */
 void httpd_stop(struct httpd *h, int64_t grace_ms);
 /* Stops at once where it still runs; memory goes when the last request and stream have gone. */
 void httpd_free(struct httpd *h);
@@ -162,7 +162,7 @@ uint16_t httpd_port(const struct httpd *h, size_t listener);
 /* New certificate, key, authorities and lists for what connects from now on; connections stay. On failure the old ones serve on. */
 int httpd_reload(struct httpd *h, size_t listener, const struct httpd_tls *tls, struct err *e);
 
-/* Starts argv in a new process that inherits the listening sockets (LISTEN_FDS; httpd_inherited finds them there, in the order of opts.listen).
+/* Starts argv (argv[0] is a path) in a new process that inherits the listening sockets (LISTEN_FDS; httpd_inherited finds them there, in the order of opts.listen).
  * Both accept from then on, so that nothing is refused: when the new one is ready, httpd_stop this one. envp NULL: ours. Returns the child, which is
  * the caller's to reap. */
 int httpd_hand_over(struct httpd *h, const char *const *argv, const char *const *envp, pid_t *ret, struct err *e);

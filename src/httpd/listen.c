@@ -168,8 +168,9 @@ int httpd_hand_over(struct httpd *h, const char *const *argv, const char *const 
 
 /* -- who connects ------------------------------------------------------------------------------------------------------------------------- */
 
-void peer_text(const struct peer *p, char out[INET6_ADDRSTRLEN])
+void peer_name(struct peer *p)
 {
+	char *out = p->text;
 	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&p->addr;
 	const struct sockaddr_in *four = (const struct sockaddr_in *)&p->addr;
 	memcpy(out, "local", 6);

@@ -202,10 +202,7 @@ struct str httpd_body(const struct httpd_req *r, uint64_t *ret_n)
 
 struct str httpd_peer(const struct httpd_req *r)
 {
-	struct httpd_req *own = (struct httpd_req *)(uintptr_t)r; /* made when first asked for */
-	if (!own->peer_text[0])
-		peer_text(&r->peer, own->peer_text);
-	return str_c(r->peer_text);
+	return str_c(r->peer.text);
 }
 
 const struct httpd_client *httpd_client(const struct httpd_req *r)

@@ -150,11 +150,8 @@ int httpd_reload(struct httpd *h, size_t listener, const struct httpd_tls *tls, 
 
 void server_trouble(struct httpd *h, const struct peer *p, const char *what)
 {
-	char text[INET6_ADDRSTRLEN];
-	if (!h->o.trouble)
-		return;
-	peer_text(p, text);
-	h->o.trouble(str_c(text), what, h->o.ctx);
+	if (h->o.trouble)
+		h->o.trouble(str_c(p->text), what, h->o.ctx);
 }
 
 void httpd_count(const struct httpd *h, struct httpd_counts *ret)

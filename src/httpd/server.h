@@ -40,6 +40,7 @@ enum {
 
 struct peer {
 	struct sockaddr_storage addr;
+	char text[INET6_ADDRSTRLEN];
 	uint32_t slot; /* of the counts per peer; UINT32_MAX: not counted */
 };
 
@@ -78,7 +79,6 @@ struct httpd_req {
 	struct arena a;
 	struct http_head head;
 	struct peer peer;
-	char peer_text[INET6_ADDRSTRLEN];
 	struct peer_cert *cert;
 	uint8_t listener;
 	bool tls;
@@ -331,5 +331,5 @@ int listen_open(const struct httpd_listen *l, int *ret_fd, struct err *e);
 /* Whether the connection may come; counts it. */
 bool peer_enter(struct httpd *h, struct peer *p);
 void peer_leave(struct httpd *h, struct peer *p);
-void peer_text(const struct peer *p, char out[INET6_ADDRSTRLEN]);
+void peer_name(struct peer *p); /* sets its text */
 void server_trouble(struct httpd *h, const struct peer *p, const char *what);

@@ -139,6 +139,7 @@ static void accept_some(struct worker *w, size_t listener)
 			refuse(w, fd);
 			continue;
 		}
+		peer_name(&peer);
 		if (l->is_ip)
 			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		conn_new(w, fd, (uint8_t)listener, tls_of(h, l), &peer);

@@ -297,6 +297,40 @@ cat >slow.py <<-'X'
 	        pass
 X
 t 'three hundred slow ones are closed, the next is served' python3 slow.py "$http2" "$tls2"
+cat >h2raw.py <<-'X'
+	import socket, ssl, struct, sys, time
+	port, mode = int(sys.argv[1]), sys.argv[2]
+	c = ssl.create_default_context(); c.check_hostname = False; c.verify_mode = ssl.CERT_NONE; c.set_alpn_protocols(["h2"])
+	s = c.wrap_socket(socket.create_connection(("127.0.0.1", port)))
+	s.settimeout(20)
+	def frame(kind, flags, stream, body=b""):
+	    return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
+	path = sys.argv[3].encode()
+	head = b"\x82\x87" + b"\x04" + bytes([len(path)]) + path + b"\x41\x01x"
+	s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, struct.pack(">HI", 4, 0 if mode == "stall" else 65535)))
+	if mode == "reset":
+	    try:
+	        for i in range(20000):
+	            s.sendall(frame(1, 5, 2 * i + 1, head) + frame(3, 0, 2 * i + 1, struct.pack(">I", 8)))
+	    except OSError:
+	        sys.exit(0)
+	    sys.exit("20,000 requests taken back, and the connection is still open")
+	s.sendall(frame(1, 5, 1, head))
+	t = time.monotonic()
+	try:
+	    while s.recv(65536):
+	        pass
+	except OSError:
+	    pass
+	print("closed after %.1f" % (time.monotonic() - t))
+X
+t 'who takes back every request it makes is cut off' python3 h2raw.py "$tls2" reset /small
+t 'so is who takes back those that a handler holds' python3 h2raw.py "$tls2" reset '/-/later?ms=5000'
+takes_nothing()
+{
+	runs timeout 15 python3 h2raw.py "$tls2" stall /big && has '^closed after' out
+}
+t 'and who opens no window for what it asked for' takes_nothing
 kill "$later"
 wait "$later"
 
