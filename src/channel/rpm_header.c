@@ -7,7 +7,15 @@
 #include "base/map.h"
 
 /* rpm's own bounds are 65,535 tags and 256 MiB */
-enum { LEAD_SIZE = 96, INTRO_SIZE = 16, ENTRY_SIZE = 16, TAGS_MAX = 65535, SIG_MAX = 16 << 20, STORE_MAX = 256 << 20 };
+enum {
+	LEAD_SIZE = 96,
+	LEAD_SOURCE = 1,
+	INTRO_SIZE = 16,
+	ENTRY_SIZE = 16,
+	TAGS_MAX = 65535,
+	SIG_MAX = 16 << 20,
+	STORE_MAX = 256 << 20
+};
 enum tag_type {
 	T_CHAR = 1,
 	T_INT8 = 2,
@@ -109,8 +117,9 @@ int rpm_header_read(int fd, const char *what, struct arena *a, struct rpm_header
 		return -1;
 	ret->end = at;
 	uint64_t ignored;
+	/* sources of old have no tag that says so; binaries that rpm did not make may lack the name of their source */
 	ret->is_source = rpm_tag_int(&ret->main, RPM_SOURCEPACKAGE, 0, &ignored) ||
-			 !rpm_tag_str(&ret->main, RPM_SOURCERPM).p;
+			 (!rpm_tag_str(&ret->main, RPM_SOURCERPM).p && lead[7] == LEAD_SOURCE);
 	return 0;
 }
 

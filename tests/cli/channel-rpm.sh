@@ -90,6 +90,19 @@ on_top()
 }
 t 'goes on with what createrepo_c made' on_top
 
+# two at a time wait for each other: nothing is lost
+at_once()
+{
+	"$SLIPWAY" channel publish both in/base*.rpm >one 2>&1 &
+	first=$!
+	"$SLIPWAY" channel publish both in/tool*.rpm in/empty*.rpm >two 2>&1 &
+	second=$!
+	wait $first || { cat one; return 1; }
+	wait $second || { cat two; return 1; }
+	named both >of-both && named c >of-c && diff of-c of-both
+}
+t 'two publish at the same time' at_once
+
 damaged()
 {
 	cp in/empty-0-0.noarch.rpm damaged-0-0.noarch.rpm
