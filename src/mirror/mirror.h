@@ -517,3 +517,26 @@ int mirror_renew_here(const struct mirror_here *h, const struct mirror_enrolled 
 int mirror_learn_here(const struct mirror_here *h, const struct mirror_enrolled *m, struct err *e);
 /* Forgets key and certificate; the mirror is not told. */
 int mirror_leave_here(int root_fd, struct str id, struct err *e);
+
+/* == 9. the server ================================================================================================= */
+/*
+ * Serves the mirror at `server.listen` (HTTPS) and tells of itself at `server.admin`, and keeps the channels up to date, until it
+ * is told to stop: by SIGTERM, SIGINT, mirror_server_stop, or another process that took its place. SIGHUP: certificates are read again, log
+ * files opened anew. Sockets that systemd passes (LISTEN_FDS) take the place of `server.listen`.
+ *
+ * ERR_BUSY: one runs already. With take_over the listening sockets are those of the server that runs, which goes on until this one accepts
+ * connections, then answers what it was asked and ends: nobody is refused, no transfer is cut.
+ */
+struct mirror_serve_opts {
+	bool foreground; /* lines go to standard error where the configuration leaves it open */
+	bool take_over;
+	/* Called when it accepts connections. */
+	void (*ready)(void *ctx, unsigned port, unsigned admin_port);
+	void *ctx;
+	const struct clock *clock; /* NULL: the system's */
+};
+int mirror_serve(const char *dir, const struct mirror_serve_opts *o, struct err *e);
+/* Of the server that runs: "status" appends a JSON object, "reload" reads certificates again. ERR_NOT_FOUND: none does. */
+int mirror_server_ask(const char *dir, const char *verb, struct buf *ret, struct err *e);
+/* Returns when it has ended. */
+int mirror_server_stop(const char *dir, int64_t wait_ms, struct err *e);

@@ -59,6 +59,16 @@ call()
 	'mirror init') words="mirror init $T/another --name m --host h" has='operation dry_run folder name host' ;;
 	'channel sync') words='channel sync --from ./ch --file specs ./small' has='operation dry_run folder lines packages new removed unsolved answered_otherwise' ;;
 	enroll) words=enroll has='operation dry_run mirrors' ;;
+	'mirror serve') words="mirror serve --dry-run $T/mirror" has='operation dry_run dir runs' ;;
+	'mirror start') words="mirror start $T/mirror" has='operation dir runs name host version pid since_ms port admin_port connections requests fetches troubles' ;;
+	'mirror stop') words="mirror stop $T/idle" has='operation dir runs' ;;
+	'mirror restart') words="mirror restart $T/mirror" has='operation dir runs pid' ;;
+	'mirror reload') words="mirror reload $T/mirror" has='operation dir runs' ;;
+	'mirror status') words="mirror status $T/mirror" has='dir runs pid port troubles' ;;
+	'mirror install-service') words="mirror install-service --systemd --user u --to $T/units $T/mirror" has='operation dir' ;;
+	'snapshot list') words='snapshot list' has=snapshots ;;
+	'snapshot show') words='snapshot show 1' has='environment packages text' ;;
+	'snapshot diff') words='snapshot diff 1 1' has=differences ;;
 	'mirror enroll') words="mirror enroll $T/mirror" has='operation dry_run code until_ms host' ;;
 	'mirror clients') words="mirror clients $T/mirror" has=clients ;;
 	'mirror revoke') words="mirror revoke $T/mirror x --dry-run" has='operation dry_run name' ;;
@@ -96,8 +106,11 @@ assert not missing, (missing, answer)
 }
 
 "$SLIPWAY" -q tuf create repository --keys keys
-mkdir mirror
-printf 'name: m\nhost: localhost\n' >mirror/mirror.yaml
+mkdir mirror idle idle/state
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+printf 'name: m\nhost: localhost\nserver: {listen: "127.0.0.1:%s", admin: "127.0.0.1:0"}\n' "$port" >mirror/mirror.yaml
+cp mirror/mirror.yaml idle
+trap '"$SLIPWAY" -q mirror stop "$T/mirror" >/dev/null 2>&1; chmod -R u+w "$T" 2>/dev/null; rm -rf "$T"' EXIT
 invitation=$("$SLIPWAY" -q --root other pair init --name other --listen 127.0.0.3:7)
 
 # A root with an environment of two generations, and with a kept channel.
@@ -122,6 +135,10 @@ echo x >specs
 "$SLIPWAY" env create -n e x=1 >/dev/null 2>&1
 "$SLIPWAY" env export -n e --explicit >list
 "$SLIPWAY" env update -n e x=2 >/dev/null 2>&1
+{
+	"$SLIPWAY" mirror start mirror && "$SLIPWAY" -q mirror enroll mirror --name x >code &&
+		"$SLIPWAY" enroll --code - "https://localhost:$port" <code && "$SLIPWAY" spot --updates="https://localhost:$port" --snapshot=now.spr
+} 2>said || cat said
 mv "$SLIPWAY_ROOT" kept
 
 # with_agent: until it answers

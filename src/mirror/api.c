@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What Slipway's own clients ask a mirror: doc/formats/mirror-api.md. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/url.h"
+#include "mirror/server.h"
+#include "version.h"
+
+enum { ANSWER_MAX = 16 << 20, LIST_MAX = 1000 };
+
+void reply_json(struct httpd_req *r, int status, const struct buf *b)
+{
+	const struct httpd_head head = {.status = status, .type = "application/json", .cache_control = "no-store"};
+	httpd_reply_bytes(r, &head, buf_str(b));
+}
+
+static void refuse(struct httpd_req *r, int status, const char *code, const char *message)
+{
+	auto_buf b = BUF_INIT(ANSWER_MAX);
+	struct jw w = JW_INIT(&b, 0);
+	jw_object(&w);
+	jw_kv_c(&w, "error", code);
+	jw_kv_c(&w, "message", message);
+	jw_object_end(&w);
+	reply_json(r, status, &b);
+}
+
+static void refuse_err(struct server *s, struct httpd_req *r, const struct err *e)
+{
+	if (e->code == ERR_INPUT)
+		refuse(r, 400, "malformed", e->msg);
+	else if (e->code == ERR_NOT_FOUND)
+		refuse(r, 404, "not-found", e->msg);
+	else if (e->code == ERR_LIMIT)
+		refuse(r, 413, "too-large", e->msg);
+	else {
+		server_say(s->log, LOG_LEVEL_ERROR, "%s", e->msg);
+		refuse(r, 500, "failed", "the mirror's log says why");
+	}
+}
+
+/* Answers itself where it is nobody. */
+static bool need_client(struct server *s, struct httpd_req *r, struct arena *a, struct mirror_who *ret)
+{
+	struct err e = ERR_INIT;
+	int rc = server_who(s, r, a, ret, &e);
+	if (rc == 0)
+		refuse(r, 403, "unknown", e.msg);
+	if (rc < 0)
+		refuse_err(s, r, &e);
+	return rc > 0;
+}
+
+/* -- who is there? --------------------------------------------------------------------------------------------------- */
+
+static void ping(struct server *s, struct httpd_req *r)
+{
+	auto_arena a = ARENA_INIT;
+	auto_buf b = BUF_INIT(ANSWER_MAX);
+	struct jw w = JW_INIT(&b, 0);
+	struct mirror_who who = {0};
+	struct err e = ERR_INIT;
+	int known = server_who(s, r, &a, &who, &e);
+	jw_object(&w);
+	jw_kv_str(&w, "mirror", mirror_config(s->mirror)->name);
+	jw_kv_str(&w, "host", mirror_config(s->mirror)->host);
+	jw_kv_c(&w, "version", SLIPWAY_VERSION);
+	jw_kv_int(&w, "now_ms", s->clock->wall_ms(s->clock));
+	if (known > 0)
+		jw_kv_str(&w, "client", who.name);
+	else
+		jw_kv_c(&w, "client", NULL);
+	if (known <= 0 && httpd_client(r))
+		jw_kv_c(&w, "why", e.msg);
+	jw_object_end(&w);
+	reply_json(r, 200, &b);
+}
+
+static void put_upstream(struct jw *w, const struct mirror_upstream *u, bool in_use)
+{
+	auto_buf url = BUF_INIT(ANSWER_MAX);
+	url_put_shown(&url, u->url);
+	jw_object(w);
+	jw_kv_int(w, "priority", u->priority);
+	jw_kv_str(w, "id", u->id);
+	jw_kv_str(w, "name", u->name);
+	jw_kv_str(w, "url", buf_str(&url));
+	jw_kv_bool(w, "in_use", in_use);
+	jw_object_end(w);
+}
+
+static void mirrors(struct server *s, struct httpd_req *r)
+{
+	const struct mirror_config *config = mirror_config(s->mirror);
+	auto_buf b = BUF_INIT(ANSWER_MAX);
+	struct jw w = JW_INIT(&b, 0);
+	jw_object(&w);
+	jw_kv_str(&w, "mirror", config->name);
+	jw_key(&w, "upstreams");
+	jw_array(&w);
+	for (size_t i = 0; i < config->upstreams_n; i++)
+		put_upstream(&w, &config->upstreams[i], false);
+	jw_array_end(&w);
+	jw_object_end(&w);
+	reply_json(r, 200, &b);
+}
+
+/* -- enrolment ------------------------------------------------------------------------------------------------------- */
+
+typedef int enrol_fn(struct mirror_clients *c, const struct mirror_call *call, struct arena *a,
+		     struct mirror_reply *ret, struct err *e);
+
+static void call(struct server *s, struct httpd_req *r, enrol_fn *fn, const char *what)
+{
+	auto_arena a = ARENA_INIT;
+	struct mirror_reply reply = {0};
+	struct err e = ERR_INIT;
+	char retry[24];
+	const struct mirror_call c = {
+		.body = httpd_body(r, NULL),
+		.address = httpd_peer(r),
+		.certificate = httpd_client(r) ? httpd_client(r)->sha256 : NULL,
+	};
+	if (fn(s->clients, &c, &a, &reply, &e) < 0)
+		server_say(s->log, LOG_LEVEL_ERROR, "%s of '%.*s': %s", what, STR_ARG(c.address), e.msg);
+	else
+		server_say(s->log, LOG_LEVEL_NOTE, "%s of '%.*s' from %.*s: %d", what, STR_ARG(reply.client),
+			   STR_ARG(c.address), reply.status);
+	const struct httpd_header after = {
+		STR("retry-after"),
+		str_of(retry, (size_t)snprintf(retry, sizeof(retry), "%lld", (long long)reply.retry_after_s))};
+	const struct httpd_head head = {
+		.status = reply.status,
+		.type = "application/json",
+		.cache_control = "no-store",
+		.more = &after,
+		.more_n = reply.retry_after_s > 0,
+	};
+	httpd_reply_bytes(r, &head, reply.body);
+}
+
+static void enroll(struct server *s, struct httpd_req *r)
+{
+	call(s, r, mirror_enroll, "enrolment");
+}
+
+static void renew(struct server *s, struct httpd_req *r)
+{
+	call(s, r, mirror_renew, "renewal");
+}
+
+static void pki_file(struct server *s, struct httpd_req *r)
+{
+	const struct httpd_head head = {.type = "application/x-pem-file", .cache_control = "no-cache"};
+	auto_arena a = ARENA_INIT;
+	struct err e = ERR_INIT;
+	auto_fd dir = openat(s->state_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const char *path = arena_printf(&a, "%.*s", STR_ARG(str_skip(httpd_path(r), 1)));
+	if (dir < 0) {
+		err_sys(&e, "open the mirror's folder");
+		refuse_err(s, r, &e);
+	} else if (httpd_reply_path(r, &head, dir, path) == HTTPD_NO_FILE)
+		httpd_reply_error(r, 404, "not found");
+}
+
+/* -- snapshots ------------------------------------------------------------------------------------------------------- */
+
+static void put_snapshot(struct server *s, struct httpd_req *r)
+{
+	auto_arena a = ARENA_INIT;
+	auto_buf b = BUF_INIT(ANSWER_MAX);
+	struct jw w = JW_INIT(&b, 0);
+	struct mirror_who who;
+	struct err e = ERR_INIT;
+	int64_t id = 0;
+	if (!need_client(s, r, &a, &who))
+		return;
+	pthread_mutex_lock(&s->snapshots_mutex);
+	int rc =
+		mirror_snapshots_put(s->snapshots, who.name, httpd_body(r, NULL), s->clock->wall_ms(s->clock), &id, &e);
+	pthread_mutex_unlock(&s->snapshots_mutex);
+	if (rc < 0) {
+		refuse_err(s, r, &e);
+		return;
+	}
+	jw_object(&w);
+	jw_kv_int(&w, "id", id);
+	jw_object_end(&w);
+	reply_json(r, 200, &b);
+}
+
+static void put_info(struct jw *w, const void *ctx, size_t i)
+{
+	const struct mirror_snapshot_info *v = (const struct mirror_snapshot_info *)ctx + i;
+	jw_kv_int(w, "id", v->id);
+	jw_kv_int(w, "taken_ms", v->taken_ms);
+	jw_kv_str(w, "environment", v->environment);
+	jw_kv_c(w, "when", mirror_snapshot_when_name(v->when));
+	jw_kv_str(w, "operation", v->operation);
+	jw_kv_int(w, "packages", v->packages_n);
+}
+
+static void list_snapshots(struct server *s, struct httpd_req *r)
+{
+	auto_arena a = ARENA_INIT;
+	auto_buf b = BUF_INIT(ANSWER_MAX);
+	struct jw w = JW_INIT(&b, 0);
+	struct mirror_who who;
+	struct mirror_snapshot_info *v = NULL;
+	struct err e = ERR_INIT;
+	struct str environment = STR_NONE;
+	size_t n = 0;
+	if (!need_client(s, r, &a, &who))
+		return;
+	(void)httpd_query_value(r, "environment", &environment);
+	pthread_mutex_lock(&s->snapshots_mutex);
+	int rc = mirror_snapshots_list(s->snapshots, who.name, environment, LIST_MAX, &a, &v, &n, &e);
+	pthread_mutex_unlock(&s->snapshots_mutex);
+	if (rc < 0) {
+		refuse_err(s, r, &e);
+		return;
+	}
+	jw_object(&w);
+	jw_kv_objects(&w, "snapshots", n, put_info, v);
+	jw_object_end(&w);
+	reply_json(r, 200, &b);
+}
+
+static void get_snapshot(struct server *s, struct httpd_req *r)
+{
+	const struct httpd_head head = {.type = "text/plain; charset=utf-8", .cache_control = "no-store"};
+	auto_arena a = ARENA_INIT;
+	struct mirror_who who;
+	struct str id_text = httpd_path(r), text;
+	struct err e = ERR_INIT;
+	int64_t id;
+	str_take_str(&id_text, STR("/api/snapshots/"));
+	if (!need_client(s, r, &a, &who))
+		return;
+	if (!str_to_i64(id_text, &id)) {
+		refuse(r, 404, "not-found", "a snapshot has a number");
+		return;
+	}
+	pthread_mutex_lock(&s->snapshots_mutex);
+	int rc = mirror_snapshots_get(s->snapshots, who.name, id, &a, &text, &e);
+	pthread_mutex_unlock(&s->snapshots_mutex);
+	if (rc < 0)
+		refuse_err(s, r, &e);
+	else
+		httpd_reply_bytes(r, &head, text);
+}
+
+/* -- the table ------------------------------------------------------------------------------------------------------- */
+
+static const struct call {
+	const char *method, *path; /* a path that ends in '/' is the beginning of others */
+	uint64_t body_max;	   /* 0: takes none */
+	void (*answer)(struct server *s, struct httpd_req *r);
+} calls[] = {
+	{"GET", "/api/ping", 0, ping},
+	{"GET", "/api/mirrors", 0, mirrors},
+	{"POST", "/enroll", MIRROR_CALL_MAX, enroll},
+	{"POST", "/renew", MIRROR_CALL_MAX, renew},
+	{"GET", "/pki/ca.pem", 0, pki_file},
+	{"GET", "/pki/crl.pem", 0, pki_file},
+	{"POST", "/api/snapshots", MIRROR_SNAPSHOT_MAX, put_snapshot},
+	{"GET", "/api/snapshots", 0, list_snapshots},
+	{"GET", "/api/snapshots/", 0, get_snapshot},
+};
+enum { CALLS = sizeof(calls) / sizeof(*calls) };
+
+static bool is_of(const struct call *c, struct str path)
+{
+	struct str own = str_c(c->path);
+	return str_ends(own, STR("/")) ? str_starts(path, own) && path.n > own.n : str_eq(path, own);
+}
+
+bool api_is_path(struct str path)
+{
+	return str_starts(path, STR("/api/")) || str_starts(path, STR("/pki/")) || str_eq(path, STR("/enroll")) ||
+	       str_eq(path, STR("/renew"));
+}
+
+static const struct call *find(struct str method, struct str path, bool *ret_other)
+{
+	*ret_other = false;
+	if (str_eq(method, STR("HEAD")))
+		method = STR("GET");
+	for (size_t i = 0; i < CALLS; i++) {
+		if (!is_of(&calls[i], path))
+			continue;
+		if (str_eq_c(method, calls[i].method))
+			return &calls[i];
+		*ret_other = true;
+	}
+	return NULL;
+}
+
+bool api_answer(struct server *s, struct httpd_req *r)
+{
+	bool other;
+	if (!api_is_path(httpd_path(r)))
+		return false;
+	const struct call *c = find(httpd_method(r), httpd_path(r), &other);
+	if (c)
+		c->answer(s, r);
+	else
+		refuse(r, other ? 405 : 404, other ? "method" : "not-found",
+		       other ? "not with this method" : "no such request");
+	return true;
+}
+
+int handler_on_body(struct httpd_req *r, struct httpd_body *body, void *server)
+{
+	bool other;
+	struct server *s = server;
+	const struct call *c = httpd_listener(r) < s->service_n ? find(httpd_method(r), httpd_path(r), &other) : NULL;
+	if (!c || !c->body_max)
+		return 413;
+	/* a stranger may send no more than an enrolment takes */
+	if (c->body_max > MIRROR_CALL_MAX && !httpd_client(r))
+		return 403;
+	body->max_bytes = c->body_max;
+	return 0;
+}
