@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* enroll: this host and the mirrors that know it. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "cmd/change.h"
@@ -32,14 +33,17 @@ static void renew_if_due(struct enrolled *x, size_t i)
 	if (x->looked_at[i])
 		return;
 	x->looked_at[i] = true;
-	if (mirror_renew_here(&here, &x->v[i], false, &e) < 0)
+	int rc = mirror_renew_here(&here, &x->v[i], false, &e);
+	if (rc < 0)
 		cmd_warn(x->c, "%s", e.msg);
-	else if (clock_wall_ms() >= x->v[i].until_ms)
-		cmd_warn(
-			x->c,
-			"the certificate of this host at '%.*s' has expired: ask the mirror's operator for a code, and 'slipway "
-			"enroll' again",
-			STR_ARG(x->v[i].id));
+	if (clock_wall_ms() < x->v[i].until_ms || rc > 0)
+		return;
+	cmd_warn(
+		x->c,
+		"the certificate of this host at '%.*s' has expired: ask the mirror's operator for a code, and 'slipway enroll' "
+		"again; until then there is only what everybody may have",
+		STR_ARG(x->v[i].id));
+	x->trust[i].client_cert = x->trust[i].client_key = NULL; /* with it there would not be even that */
 }
 
 static const struct transfer_trust *trust_of(void *ctx, const char *url)
@@ -68,8 +72,12 @@ int cmd_trust_enrolled(struct cmd_context *c, struct transfer_opts *o, struct er
 	struct err ignored = ERR_INIT;
 	if (c->root_fd < 0 && cmd_need_root(c, &ignored) < 0)
 		return 0; /* a command that keeps nothing */
-	if (mirror_enrolled_list(c->root_fd, c->root_path, &c->arena, &x->v, &x->n, e) < 0)
+	if (mirror_enrolled_list(c->root_fd, c->root_path, &c->arena, &x->v, &x->n, &ignored) < 0) {
+		if (ignored.sys == EACCES)
+			return 0; /* another user's: what is for everybody is for this one, too */
+		*e = ignored;
 		return -1;
+	}
 	if (!x->n)
 		return 0;
 	x->c = c;

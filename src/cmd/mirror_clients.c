@@ -269,9 +269,13 @@ static int authority(struct cmd_context *c, struct clients_args *a, struct err *
 	auto_clients x = {0};
 	const char *last = a->words.n ? a->words.v[a->words.n - 1] : "";
 	bool announce = strcmp(last, "announce") == 0, verb = announce || strcmp(last, "switch") == 0;
+	struct err other = ERR_INIT;
 	if (need_words(a, 0, 1 + verb, "authority [DIR] [announce|switch]", e) < 0 ||
-	    open_clients(dir_of(a, verb), &x, e) < 0)
+	    mirror_open(dir_of(a, verb), &x.m, e) < 0)
 		return -1;
+	/* where it may not speak for the mirror's present name, this is what mends it */
+	if (mirror_authority_keep(x.m, &clock_system, &other) < 0 && other.code != ERR_VERIFY)
+		return *e = other, -1;
 	if (verb && c->dry_run)
 		cmd_say(c, announce ? "would make another authority and announce it"
 				    : "would have the announced authority sign");

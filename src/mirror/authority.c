@@ -210,7 +210,10 @@ static int renew_server(const struct authority *a, const struct mirror_authority
 	}
 	if (pki_sign_server(a->cert, a->key, key, &names, 0, now_ms, &made, e) < 0 ||
 	    put(a->dir_fd, "server.pem", pki_cert_pem(made, &arena), e) < 0)
-		return err_ctx(e, "the mirror's own certificate");
+		return e->code != ERR_VERIFY
+			       ? err_ctx(e, "the mirror's own certificate")
+			       : err_ctx(e, "the mirror's own certificate cannot be made ('slipway mirror authority "
+					    "announce', then 'switch', where mirror.yaml names another host)");
 	return 1;
 }
 

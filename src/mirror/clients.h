@@ -54,3 +54,5 @@ struct limiter *limiter_new(void);
 void limiter_free(struct limiter *l);
 /* 0: go on; else seconds to wait. */
 int64_t limiter_take(struct limiter *l, struct str address, int64_t mono_ms);
+/* It was a good one: many machines may come from one address. */
+void limiter_give(struct limiter *l, struct str address);

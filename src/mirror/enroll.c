@@ -565,8 +565,13 @@ static int answer(struct mirror_clients *c, const struct mirror_call *call, bool
 	clients_unlock(&c);
 	if (rc || read_body(&q, call->body, first_time))
 		return 0;
-	if (transact(&q, call, first_time, e) == 0)
+	if (transact(&q, call, first_time, e) == 0) {
+		clients_lock(c);
+		if (ret->status == 200)
+			limiter_give(c->limiter, call->address);
+		clients_unlock(&c);
 		return 0;
+	}
 	ret->retry_after_s = 0;
 	refuse(&q, 500, "failed", "the mirror failed; its log says why. Try again");
 	return err_ctx(e, "%s", first_time ? "enroll a client" : "renew a client's certificate");

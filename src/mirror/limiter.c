@@ -34,7 +34,7 @@ static void fill(struct bucket *b, int32_t most, int64_t refill_ms, int64_t mono
 		return;
 	}
 	int64_t n = (mono_ms - b->at_ms) / refill_ms;
-	if (n > 0) {
+	if (n > 0) { /* what was given back may be more */
 		b->tries = n >= most - b->tries ? most : b->tries + (int32_t)n;
 		b->at_ms += n * refill_ms;
 	}
@@ -57,4 +57,10 @@ int64_t limiter_take(struct limiter *l, struct str address, int64_t mono_ms)
 	b->tries--;
 	l->all.tries--;
 	return 0;
+}
+
+void limiter_give(struct limiter *l, struct str address)
+{
+	l->address[hash_bytes(address.p, address.n) % BUCKETS].tries++;
+	l->all.tries++;
 }

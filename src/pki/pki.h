@@ -108,7 +108,7 @@ DEFINE_AUTO(struct pki_request *, pki_request, pki_request_free);
 
 /* -- an authority of one's own ----------------------------------------------------------------------------------- */
 struct pki_authority_opts {
-	struct str name;	       /* "your-mirror": the certificate says "your-mirror authority 2026-11-21" */
+	struct str name; /* "your-mirror": the certificate says "your-mirror authority 2026-11-21 3fa04c" */
 	const struct pki_names *names; /* NULL: no name constraints; else it can speak for these, what lies under
 					  these DNS names, and its clients, and for nobody else */
 	unsigned days;		       /* 0: PKI_AUTHORITY_DAYS */

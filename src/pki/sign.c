@@ -110,14 +110,18 @@ static int constrain(X509 *x, const struct pki_names *names, struct err *e)
 int pki_authority_new(const struct pki_key *k, const struct pki_authority_opts *o, int64_t now_ms,
 		      struct pki_cert **ret, struct err *e)
 {
-	char day[TIME_TEXT_SIZE];
+	char day[TIME_TEXT_SIZE], hex[SHA256_HEX_SIZE];
+	uint8_t digest[SHA256_SIZE];
 	auto_ptr(x509) x = NULL;
 	unsigned days = o->days ? o->days : PKI_AUTHORITY_DAYS;
 	if (pki_name_check(o->name, e) < 0)
 		return err_ctx(e, "name of the authority");
 	time_text(now_ms, day);
-	auto_free char *cn = xasprintf("%.*s authority %.4s-%.2s-%.2s", STR_ARG(str_head(o->name, 40)), day, day + 4,
-				       day + 6); /* a CN has at most 64 characters */
+	key_digest(k->p, digest);
+	hex_encode(digest, SHA256_SIZE, hex);
+	/* At most 64 characters, and no two authorities have one name: some programs find an issuer by that alone. */
+	auto_free char *cn = xasprintf("%.*s authority %.4s-%.2s-%.2s %.6s", STR_ARG(str_head(o->name, 32)), day,
+				       day + 4, day + 6, hex);
 	if (begin(str_c(cn), k->p, now_ms - PKI_EARLY_DAYS * (int64_t)DAY_MS, now_ms + days * (int64_t)DAY_MS, &x, e) <
 	    0)
 		return -1;

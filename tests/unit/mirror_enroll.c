@@ -339,6 +339,21 @@ TEST(tries_from_one_address_are_bounded)
 	arena_release(&arena);
 }
 
+TEST(many_machines_behind_one_address)
+{
+	auto_ptr(mirror_clients) c = fresh();
+	struct err e = ERR_INIT;
+	struct mirror_reply r;
+	for (int i = 0; i < 25; i++) {
+		struct host h = new_host(arena_printf(&arena, "m%d", i), arena_printf(&arena, "app%d", i));
+		struct mirror_call call = {.body = body(&h, new_code(c, "")), .address = STR("10.0.0.1")};
+		CHECK(mirror_enroll(c, &call, &arena, &r, &e) == 0);
+		CHECK_INT(r.status, 200);
+		pki_key_free(h.key);
+	}
+	arena_release(&arena);
+}
+
 TEST(hostile_bodies)
 {
 	static const struct {
@@ -650,7 +665,12 @@ TEST(making_again_changes_nothing)
 	static struct str elsewhere[] = {{"mirror.elsewhere.org", 20}};
 	o.names = elsewhere;
 	CHECK(mirror_authority_make(test_tmp(), &o, &now.base, &e) < 0);
-	CHECK_MSG(strstr(e.msg, "other names"), "%s", e.msg);
+	CHECK_MSG(e.code == ERR_VERIFY && strstr(e.msg, "other names") && strstr(e.msg, "authority announce"), "%s",
+		  e.msg);
+	CHECK_MSG(mirror_authority_announce(test_tmp(), &o, &now.base, &e) == 1, "%s", e.msg);
+	CHECK_MSG(mirror_authority_switch(test_tmp(), &o, &now.base, &e) == 0, "%s", e.msg);
+	CHECK(mirror_authority_show(test_tmp(), &arena, &b, &e) == 0);
+	CHECK(b.server.names_n == 1 && str_eq(b.server.names[0], elsewhere[0]));
 	arena_release(&arena);
 }
 
