@@ -14,7 +14,8 @@ enum {
 	ENTRY_SIZE = 16,
 	TAGS_MAX = 65535,
 	SIG_MAX = 16 << 20,
-	STORE_MAX = 256 << 20
+	STORE_MAX = 256 << 20,
+	TEXTS_MAX = 4 << 20
 };
 enum tag_type {
 	T_CHAR = 1,
@@ -84,6 +85,9 @@ static int check_tags(const struct rpm_tags *t, const char *what, struct err *e)
 		uint64_t *times = map_put_id(&seen, be32(entry));
 		if ((*times)++)
 			return err_new(e, ERR_INPUT, "'%s' has tag %u twice in one header", what, be32(entry));
+		if (be32(entry + 4) == T_STRINGS && be32(entry + 12) > TEXTS_MAX)
+			return err_new(e, ERR_LIMIT, "'%s': tag %u has %u texts: more than %d", what, be32(entry),
+				       be32(entry + 12), TEXTS_MAX);
 		if (be32(entry + 8) > t->store.n)
 			return err_new(e, ERR_INPUT, "'%s': tag %u lies outside its header", what, be32(entry));
 	}

@@ -8,7 +8,7 @@
 #include "base/vec.h"
 #include "pkg/pkg.h"
 
-enum { CHANGES_MAX = 10, FILE_GHOST = 1 << 6, FILES_MAX = 4 << 20 };
+enum { CHANGES_MAX = 10, FILE_GHOST = 1 << 6, DEPS_MAX = 1 << 18 };
 enum sense {
 	SENSE_LESS = 1 << 1,
 	SENSE_GREATER = 1 << 2,
@@ -194,7 +194,7 @@ static int take_names(const struct rpm_tags *t, const char *what, struct arena *
 	ret->n = rpm_tag_strs(t, RPM_BASENAMES, a, &names);
 	if (ret->n == 0)
 		return take_old_names(t, a, ret);
-	if (folder_of.n != ret->n || ret->n > FILES_MAX)
+	if (folder_of.n != ret->n)
 		return err_new(e, ERR_INPUT, "'%s': its list of files does not hold together", what);
 	ret->v = arena_array(a, struct file, ret->n);
 	for (uint32_t i = 0; i < ret->n; i++) {
@@ -254,6 +254,7 @@ struct deps_writer {
 	const struct rpm_tags *tags;
 	const struct files *files;
 	struct arena *arena;
+	const char *what;    /* the file, for messages */
 	struct map own;	     /* what the package provides and its primary files: asked for, it is not told */
 	struct map required; /* name → place + 1 of the last of this name */
 	VEC(struct dep) deps;
@@ -347,7 +348,7 @@ static bool is_told(struct deps_writer *w, const struct dep *d)
 }
 
 /* Those of one kind that are worth telling, in order. */
-static void read_deps(struct deps_writer *w, enum rpm_tag name, enum rpm_tag version, enum rpm_tag flags)
+static int read_deps(struct deps_writer *w, enum rpm_tag name, enum rpm_tag version, enum rpm_tag flags, struct err *e)
 {
 	const struct str *names = NULL, *versions = NULL;
 	struct rpm_ints senses = rpm_tag_ints(w->tags, flags);
@@ -356,8 +357,11 @@ static void read_deps(struct deps_writer *w, enum rpm_tag name, enum rpm_tag ver
 	const struct dep *libc = NULL;
 	bool required = name == RPM_REQUIRENAME;
 	vec_clear(&w->deps);
+	if (n > DEPS_MAX)
+		return err_new(e, ERR_LIMIT, "'%s': tag %d has %u dependencies: more than %d", w->what, (int)name, n,
+			       DEPS_MAX);
 	if (versions_n < n || senses.n < n)
-		return;
+		return 0;
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t sense = rpm_ints_get(&senses, i);
 		struct dep *d = arena_new(w->arena, struct dep);
@@ -377,9 +381,10 @@ static void read_deps(struct deps_writer *w, enum rpm_tag name, enum rpm_tag ver
 	}
 	if (libc)
 		vec_push(&w->deps, *libc);
+	return 0;
 }
 
-static void put_deps(struct deps_writer *w, struct buf *b)
+static int put_deps(struct deps_writer *w, struct buf *b, struct err *e)
 {
 	static const struct {
 		const char *name;
@@ -401,7 +406,8 @@ static void put_deps(struct deps_writer *w, struct buf *b)
 							     (int)f->name.n, f->name.p))) = 1;
 	}
 	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
-		read_deps(w, kinds[k].tag, kinds[k].version, kinds[k].flags);
+		if (read_deps(w, kinds[k].tag, kinds[k].version, kinds[k].flags, e) < 0)
+			return -1;
 		if (w->deps.n == 0)
 			continue;
 		buf_printf(b, "    <rpm:%s>\n", kinds[k].name);
@@ -409,6 +415,7 @@ static void put_deps(struct deps_writer *w, struct buf *b)
 			put_dep(b, d);
 		buf_printf(b, "    </rpm:%s>\n", kinds[k].name);
 	}
+	return 0;
 }
 
 static void deps_writer_release(struct deps_writer *w)
@@ -449,10 +456,11 @@ static void put_sizes(struct buf *b, const struct rpm_header *h, const struct rp
 	buf_put_c(b, "/>\n");
 }
 
-static void put_primary(struct buf *b, const struct rpm_header *h, const struct rpm_id *id, const struct rpm_facts *f,
-			const struct files *files, struct arena *a)
+static int put_primary(struct buf *b, const struct rpm_header *h, const struct rpm_id *id, const struct rpm_facts *f,
+		       const struct files *files, const char *what, struct arena *a, struct err *e)
 {
-	cleanup_with(deps_writer_release) struct deps_writer w = {.tags = &h->main, .files = files, .arena = a};
+	cleanup_with(deps_writer_release) struct deps_writer w = {
+		.tags = &h->main, .files = files, .arena = a, .what = what};
 	const struct rpm_tags *t = &h->main;
 	buf_put_c(b, "<package type=\"rpm\">\n");
 	put_element(b, "  ", "name", id->name);
@@ -471,9 +479,11 @@ static void put_primary(struct buf *b, const struct rpm_header *h, const struct 
 	put_element(b, "    ", "rpm:buildhost", rpm_tag_str(t, RPM_BUILDHOST));
 	put_element(b, "    ", "rpm:sourcerpm", rpm_tag_str(t, RPM_SOURCERPM));
 	buf_printf(b, "    <rpm:header-range start=\"%" PRIu64 "\" end=\"%" PRIu64 "\"/>\n", h->start, h->end);
-	put_deps(&w, b);
+	if (put_deps(&w, b, e) < 0)
+		return -1;
 	put_files(b, "    ", files, true);
 	buf_put_c(b, "  </format>\n</package>\n");
+	return 0;
 }
 
 static void put_list_head(struct buf *b, const struct rpm_header *h, const struct rpm_id *id, const struct rpm_facts *f)
@@ -531,7 +541,8 @@ int rpm_record_write(const struct rpm_header *h, const struct rpm_id *id, const 
 	struct files files = {0};
 	if (files_read(&h->main, what, &a, &files, e) < 0)
 		return -1;
-	put_primary(&ret->primary, h, id, f, &files, &a);
+	if (put_primary(&ret->primary, h, id, f, &files, what, &a, e) < 0)
+		return -1;
 	put_list_head(&ret->filelists, h, id, f);
 	put_files(&ret->filelists, "  ", &files, false);
 	buf_put_c(&ret->filelists, "</package>\n");

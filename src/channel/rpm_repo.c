@@ -343,7 +343,7 @@ static int primary_end(void *ctx, struct rpm_xml *x, struct str name, struct err
 	if (str_eq(name, STR("checksum"))) {
 		bool unknown;
 		r->now.pkgid = arena_str(&r->arena, str_trim(rpm_xml_text(x)));
-		if (!read_digest(r->kind, r->now.pkgid, &r->now.digest, &unknown))
+		if (r->now.pkgid.n > 2 * DIGEST_MAX || !read_digest(r->kind, r->now.pkgid, &r->now.digest, &unknown))
 			return err_new(e, ERR_INPUT, "%s: '%.*s' is no %.*s digest", r->what, STR_ARG(r->now.pkgid),
 				       STR_ARG(r->kind));
 	}

@@ -11,7 +11,7 @@
 #include "base/sys.h"
 #include "channel/openpgp.h"
 
-enum { KEEP_S = 24 * 3600, ENTRIES_MAX = 100000, PACKAGES_MAX = 4 << 20 };
+enum { KEEP_S = 24 * 3600, ENTRIES_MAX = 100000, PACKAGES_MAX = 1 << 20 };
 
 void rpm_set_init(struct rpm_set *s, struct staging *t)
 {

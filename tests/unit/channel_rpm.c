@@ -161,6 +161,18 @@ static void many_texts(struct rpm_made *r)
 	rpm_made_texts(r, 1049, STR("a\0"), 0xffffffff);
 }
 
+static void fewer_texts(struct rpm_made *r)
+{
+	rpm_made_texts(r, 1049, STR("a\0"), 2);
+}
+
+static void many_deps(struct rpm_made *r)
+{
+	rpm_made_texts(r, 1049, STR(""), 300000);
+	for (int i = 0; i < 300000; i++)
+		buf_put(&r->store, "a", 2);
+}
+
 TEST(tags_that_do_not_hold_together)
 {
 	CHECK_INT(read_with(name_twice), -1);
@@ -169,7 +181,11 @@ TEST(tags_that_do_not_hold_together)
 	CHECK_INT(e.code, ERR_INPUT);
 	CHECK_INT(read_with(folder_outside), -1);
 	CHECK_INT(e.code, ERR_INPUT);
-	CHECK_MSG(read_with(many_texts) == 0, "%s", e.msg); /* as if the tag were not there */
+	CHECK_INT(read_with(many_texts), -1);
+	CHECK_INT(e.code, ERR_LIMIT);
+	CHECK_INT(read_with(many_deps), -1);
+	CHECK_INT(e.code, ERR_LIMIT);
+	CHECK_MSG(read_with(fewer_texts) == 0, "%s", e.msg); /* as if the tag were not there */
 }
 
 TEST(names_that_lead_elsewhere)
