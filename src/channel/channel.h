@@ -420,3 +420,22 @@ struct channel_takeout {
 };
 int channel_takeout_read(struct arena *a, struct str text, const char *where, struct channel_takeout **ret,
 			 size_t *ret_n, struct err *e);
+
+/*
+ * What the wanted packages need: the small channel of them, for channel_kind_rewrite. Of kind deb alone, as apt would install onto
+ * an empty host: the newest version that a relation allows, of alternatives the first that can be had unless another one is
+ * there already, of a virtual package the first provider by name; essential packages are not added by themselves. Each
+ * platform that `from` wants is done apart. `wanted`: relations as in Depends ("a", "a (>= 1.2)", "a | b"), or "a=1.2".
+ * ERR_NOT_FOUND: a wanted one cannot be had at all. What others need and cannot be had is told by _unmet.
+ */
+struct channel_closure;
+enum channel_closure_flags { CHANNEL_RECOMMENDS = 1 << 0 /* what is recommended, too */ };
+int channel_kind_closure(const struct channel_kind *k, int from_fd, const struct channel_walk_opts *from,
+			 const struct str *wanted, size_t n, enum channel_closure_flags flags,
+			 struct channel_closure **ret, struct err *e);
+bool channel_closure_has(const struct channel_closure *c, struct str path);
+size_t channel_closure_count(const struct channel_closure *c);
+/* "b (>= 2), which a 1.0 (amd64) needs"; the i-th, STR_NONE behind the last. */
+struct str channel_closure_unmet(const struct channel_closure *c, size_t i);
+void channel_closure_free(struct channel_closure *c);
+DEFINE_AUTO(struct channel_closure *, channel_closure, channel_closure_free);

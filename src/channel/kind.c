@@ -217,3 +217,43 @@ int channel_kind_remove(const struct channel_kind *k, const char *folder, const 
 {
 	return k->remove ? k->remove(folder, paths, n, how, reason, o, e) : cannot(k, "taken from yet", e);
 }
+
+/* -- closures ------------------------------------------------------------------------------------------------------ */
+
+int channel_kind_closure(const struct channel_kind *k, int from_fd, const struct channel_walk_opts *from,
+			 const struct str *wanted, size_t n, enum channel_closure_flags flags,
+			 struct channel_closure **ret, struct err *e)
+{
+	if (!k->closure)
+		return cannot(k, "reduced to what packages need yet", e);
+	auto_ptr(channel_closure) c = xcalloc(1, sizeof(*c));
+	if (k->closure(from_fd, from, wanted, n, flags, c, e) < 0)
+		return -1;
+	*ret = steal_ptr(&c);
+	return 0;
+}
+
+bool channel_closure_has(const struct channel_closure *c, struct str path)
+{
+	return map_get(&c->paths, path) != NULL;
+}
+
+size_t channel_closure_count(const struct channel_closure *c)
+{
+	return c->paths.n;
+}
+
+struct str channel_closure_unmet(const struct channel_closure *c, size_t i)
+{
+	return i < c->unmet.n ? c->unmet.v[i] : STR_NONE;
+}
+
+void channel_closure_free(struct channel_closure *c)
+{
+	if (!c)
+		return;
+	map_release(&c->paths);
+	vec_release(&c->unmet);
+	arena_release(&c->arena);
+	free(c);
+}

@@ -5,6 +5,8 @@
  * (kind_conda.c, kind_deb.c …). What each does is told in channel.h, section 6; a function that is NULL is answered with
  * "a KIND channel cannot be …".
  */
+#include "base/map.h"
+#include "base/vec.h"
 #include "channel/channel.h"
 
 struct channel_kind {
@@ -26,8 +28,15 @@ struct channel_kind {
 		       struct progress *p, struct err *e);
 	int (*rewrite)(int from_fd, const struct channel_walk_opts *from, const char *folder,
 		       const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx, struct err *e);
+	int (*closure)(int from_fd, const struct channel_walk_opts *from, const struct str *wanted, size_t n,
+		       enum channel_closure_flags flags, struct channel_closure *c, struct err *e);
 	int (*remove)(const char *folder, const struct str *paths, size_t n, enum channel_removal how,
 		      struct str reason, const struct channel_make_opts *o, struct err *e);
+};
+struct channel_closure {
+	struct arena arena;
+	struct map paths;
+	VEC(struct str) unmet;
 };
 struct channel_walk {
 	const struct channel_kind *kind;

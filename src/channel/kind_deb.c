@@ -488,4 +488,5 @@ const struct channel_kind kind_deb = {
 	.publish = deb_publish,
 	.rewrite = deb_rewrite,
 	.remove = deb_remove,
+	.closure = deb_closure,
 };

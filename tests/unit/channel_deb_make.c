@@ -281,3 +281,67 @@ TEST(options_are_checked_and_a_dry_run_writes_nothing)
 	CHECK_MSG(channel_kind_publish(deb(), in_tmp("none"), &file, 1, &o, NULL, &e) == 0, "%s", e.msg);
 	CHECK(!fs_exists(AT_FDCWD, in_tmp("none")));
 }
+
+static struct channel_closure *closure_of(const struct channel_walk_opts *from, const char *const *wanted, size_t n)
+{
+	struct str s[8];
+	struct channel_closure *c = NULL;
+	auto_fd dir = open(in_tmp("ch"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < n; i++)
+		s[i] = str_c(wanted[i]);
+	return channel_kind_closure(deb(), dir, from, s, n, 0, &c, &e) < 0 ? NULL : c;
+}
+
+TEST(what_packages_need)
+{
+	const char *files[] = {
+		make("app", "1", "amd64",
+		     "Depends: tool (>= 2), mail, x:any | y, gone | other\nPre-Depends: base (<< 3)\n"),
+		make("app", "2", "arm64", "Depends: tool\n"),
+		make("tool", "1", "amd64", ""),
+		make("tool", "2.5~rc1", "amd64", ""),
+		make("tool", "2.10", "amd64", "Depends: app, tool-data (= 2.10), absent (>= 9)\n"),
+		make("tool-data", "2.10", "all", "Recommends: extra\n"),
+		make("tool-data", "3", "all", ""),
+		make("base", "2", "all", ""),
+		make("base", "3", "all", ""),
+		make("exim", "1", "amd64", "Provides: mail (= 4), mta\n"),
+		make("zmail", "1", "amd64", "Provides: mail\n"),
+		make("y", "1", "all", ""),
+		make("x", "1", "amd64", ""),
+		make("other", "1", "all", ""),
+		make("extra", "1", "all", ""),
+	};
+	struct str amd64 = STR("amd64");
+	const struct channel_walk_opts from = {.platforms = &amd64, .platforms_n = 1};
+	static const char *const want[] = {"tool_2.10_amd64", "tool-data_2.10_all", "app_1_amd64", "base_2_all",
+					   "exim_1_amd64",    "x_1_amd64",	    "other_1_all"};
+	CHECK_MSG(publish_to("", files, sizeof(files) / sizeof(*files), false) == 0, "%s", e.msg);
+	for (int turn = 0; turn < 2; turn++) {
+		auto_ptr(channel_closure)
+			c = closure_of(&from, (const char *const[]){turn ? "app=1" : "app (<= 1)"}, 1);
+		CHECK_MSG(c, "%s", e.msg);
+		for (size_t i = 0; i < sizeof(want) / sizeof(*want); i++) {
+			const char *name = want[i];
+			const char *folder =
+				arena_strdup(&arena, str_head(str_c(name), (size_t)str_find(str_c(name), '_')));
+			CHECK_MSG(channel_closure_has(c, str_c(arena_printf(&arena, "pool/main/%.1s/%s/%s.deb", name,
+									    folder, name))),
+				  "%s", name);
+		}
+		CHECK_INT(channel_closure_count(c), sizeof(want) / sizeof(*want));
+		CHECK_STR(channel_closure_unmet(c, 0).p, "absent (>= 9), which tool 2.10 (amd64) needs");
+		CHECK(!channel_closure_unmet(c, 1).p);
+		CHECK(!channel_closure_has(c, STR("none")));
+	}
+	CHECK(!closure_of(&from, (const char *const[]){"app", "nothing"}, 2));
+	CHECK_INT(e.code, ERR_NOT_FOUND);
+	CHECK(!closure_of(&from, (const char *const[]){"mail (>= 5)"}, 1));
+	/* each platform apart */
+	const struct channel_walk_opts every = {0};
+	auto_ptr(channel_closure) c = closure_of(&every, (const char *const[]){"mail (>= 4)", "app"}, 2);
+	CHECK_MSG(c, "%s", e.msg);
+	CHECK(channel_closure_has(c, STR("pool/main/a/app/app_2_arm64.deb")));
+	CHECK(channel_closure_has(c, STR("pool/main/e/exim/exim_1_amd64.deb")));
+	CHECK(strstr(channel_closure_unmet(c, 0).p, "tool, which app 2 (arm64) needs"));
+}
