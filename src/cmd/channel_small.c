@@ -16,8 +16,8 @@
 #include "base/map.h"
 #include "base/sys.h"
 #include "base/url.h"
-#include "cmd/channel_sync.h"
 #include "cmd/change.h"
+#include "cmd/channel_sync.h"
 
 enum { FILE_MAX = 1 << 20, LINES_MAX = 10000, WORDS_MAX = 500, PLATFORMS_MAX = 32, PYTHONS_MAX = 64 };
 

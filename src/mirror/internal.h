@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /* internal (private to mirror): what its parts share. */
+#include <pthread.h>
+
 #include "mirror/db.h"
 #include "mirror/mirror.h"
-
-#include <pthread.h>
 
 struct front;
 struct mirror {

@@ -9,7 +9,8 @@
 enum { BLOCK = 256 << 10 };
 static const uint64_t default_max_bytes = (uint64_t)64 << 30;
 
-struct digest_value job_expected(const struct transfer_request *r)
+/* What is to be found in the body, or !known. */
+static struct digest_value expected(const struct transfer_request *r)
 {
 	const uint8_t *told = r->sha256 ? r->sha256 : r->md5;
 	struct digest_value v = {.kind = r->sha256 ? DIGEST_SHA256 : DIGEST_MD5, .known = told != NULL};
@@ -28,7 +29,7 @@ static bool has_digest(const struct transfer_request *r)
 static void new_digest(struct job *j)
 {
 	digest_free(j->digest);
-	j->digest = has_digest(j->r) ? digest_new(job_expected(j->r).kind) : NULL;
+	j->digest = has_digest(j->r) ? digest_new(expected(j->r).kind) : NULL;
 }
 
 int job_truncate(struct job *j, struct err *e)
@@ -113,7 +114,7 @@ enum job_verdict job_check_body(struct job *j)
 	if (!j->digest)
 		return JOB_GOOD;
 	static const char *const names[DIGEST_KINDS] = {"SHA-256", "MD5", "SHA-512", "SHA-1"};
-	const struct digest_value want = job_expected(r);
+	const struct digest_value want = expected(r);
 	size_t n = digest_final(j->digest, got);
 	if (memcmp(got, want.bytes, n) == 0)
 		return JOB_GOOD;

@@ -80,8 +80,6 @@ int job_truncate(struct job *j, struct err *e);
 int job_write(struct job *j, const void *p, size_t n, struct err *e);
 /* A server said something. */
 void transfer_heard(struct transfer *t);
-/* What is to be found in the body, or !known. */
-struct digest_value job_expected(const struct transfer_request *r);
 void job_tell(struct job *j, enum progress_kind kind, const char *text);
 /* Has the certificate that the server shows be noted, where libcurl speaks TLS by OpenSSL. */
 void tls_watch(struct job *j);
