@@ -132,6 +132,18 @@ static int absolute_sources(struct cmd_context *c, struct mirror_list *from, str
 	return 0;
 }
 
+/* A file that was named here, wherever the mirror is opened later. */
+static int absolute_file(struct cmd_context *c, const char *option, struct str *file, struct err *e)
+{
+	if (!file->n)
+		return 0;
+	auto_free char *path = realpath(file->p, NULL);
+	if (!path)
+		return err_sys(e, "%s '%s'", option, file->p);
+	*file = arena_str(&c->arena, str_c(path));
+	return 0;
+}
+
 static int read_type(const struct create_args *a, enum mirror_type *ret, struct err *e)
 {
 	static const char *const words[] = {"local", "proxy", "mirror"};
@@ -181,7 +193,8 @@ static int create(struct cmd_context *c, const struct create_args *a, struct err
 	o.kind = channel_kind(str_c(a->kind));
 	if (!o.kind)
 		return err_new(e, ERR_USAGE, "--kind is conda, deb, rpm, pypi, opam or takeout, not '%s'", a->kind);
-	if (read_type(a, &o.type, e) < 0 || absolute_sources(c, &o.from, e) < 0)
+	if (read_type(a, &o.type, e) < 0 || absolute_sources(c, &o.from, e) < 0 ||
+	    absolute_file(c, "--keyring", &o.keyring, e) < 0 || absolute_file(c, "--sign-home", &o.sign_home, e) < 0)
 		return -1;
 	const char *word = without_slashes(c, a->words.v[0]);
 	if (!split(c, word, &dir, &name) || !is_mirror(c, dir)) {

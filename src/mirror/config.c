@@ -118,6 +118,8 @@ const struct option option_channel[] = {
 	O("components", LIST, AT(components), NULL, "deb: such as main; none: all."),
 	O("names", LIST, AT(names), NULL,
 	  "Packages by name, * and ? allowed; none: all. Metadata are made that name these alone."),
+	O("extras", LIST, AT(extras), NULL,
+	  "deb: index files beside those of packages, as globs below the suite, such as main/i18n/Translation-en*."),
 	O("sources", YES, AT(sources), "no", "deb and rpm: sources as well."),
 	O("keyring", FILE, AT(keyring), NULL,
 	  "OpenPGP keys (file) one of which must have signed the upstream's metadata; empty: not checked."),

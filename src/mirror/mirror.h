@@ -59,7 +59,7 @@ struct mirror_channel {
 	const struct channel_kind *kind;
 	const struct mirror_upstream *upstreams; /* best first; with the channel's own path in the url */
 	size_t upstreams_n;
-	struct mirror_list platforms, suites, components, names;
+	struct mirror_list platforms, suites, components, names, extras;
 	bool sources, is_private, shards;
 	struct str keyring, sign_key, sign_home;
 	enum mirror_download download;

@@ -38,6 +38,8 @@ static void set_walk(struct sync *s)
 					     .components_n = c->components.n,
 					     .names = c->names.v,
 					     .names_n = c->names.n,
+					     .extras = c->extras.v,
+					     .extras_n = c->extras.n,
 					     .sources = c->sources,
 					     .keyring = c->keyring.n ? c->keyring.p : NULL,
 					     .progress = s->o->progress};
