@@ -80,7 +80,13 @@ for i in 1 2 3 4 5 6 7 8; do
 	eval "wait \$c$i" || echo "client $i" >>failed
 done
 t 'all have it' test ! -e failed
-t 'whole' sh -c 'for i in 1 2 3 4 5 6 7 8 late; do cmp one.$i up/noarch/one-1-0.tar.bz2 || exit 1; done'
+all_whole()
+{
+	for i in 1 2 3 4 5 6 7 8 late; do
+		cmp "one.$i" up/noarch/one-1-0.tar.bz2 || return 1
+	done
+}
+t 'whole' all_whole
 t 'by one request' test "$(asked noarch/one-1-0.tar.bz2)" = 1
 t 'from now on it is here' get -o got "$M/noarch/one-1-0.tar.bz2"
 t 'nobody was asked' test "$(asked noarch/one-1-0.tar.bz2)" = 1
@@ -89,7 +95,11 @@ t 'nobody was asked' test "$(asked noarch/one-1-0.tar.bz2)" = 1
 echo '*/two-1-0.tar.bz2 slow 100000' >main.faults
 get -o two "$M/noarch/two-1-0.tar.bz2" &
 two=$!
-t 'it is streamed while it comes' sh -c 'i=0; until [ -s two ]; do sleep 0.1; i=$((i+1)); [ $i -lt 30 ] || exit 1; done; ! cmp -s two up/noarch/two-1-0.tar.bz2'
+is_streamed()
+{
+	await test -s two && ! cmp -s two up/noarch/two-1-0.tar.bz2
+}
+t 'it is streamed while it comes' is_streamed
 t 'to its end' wait $two
 t 'whole too' cmp two up/noarch/two-1-0.tar.bz2
 

@@ -48,7 +48,7 @@ t 'a file' get -o got "$M/site/noarch/web-1.1-0.conda"
 t 'is that file' cmp got m/content/site/noarch/web-1.1-0.conda
 t 'a range of it' sh -c "curl -sS --cacert m/pki/ca.pem -r 10-19 $M/site/noarch/web-1.1-0.conda | cmp - - </dev/null 2>/dev/null; curl -sS --cacert m/pki/ca.pem -r 10-19 $M/site/noarch/web-1.1-0.conda | wc -c | grep -qx 10"
 t 'metadata' get -D head -o got "$M/site/noarch/repodata.json"
-etag=$(tr -d '\r' <head | sed -n 's/^[Ee][Tt]ag: //p')
+etag=$(tr -d '\r' <./head | sed -n 's/^[Ee][Tt]ag: //p')
 t 'unchanged' sh -c "curl -sS --cacert m/pki/ca.pem -o /dev/null -w '%{http_code}' -H 'If-None-Match: $etag' $M/site/noarch/repodata.json | grep -qx 304"
 t 'as 004 has it' get -o got "$M/get/site/noarch/repodata.json"
 t 'not the keys' must_fail 22 get --path-as-is "$M/site/../../pki/server.key"
