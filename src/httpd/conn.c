@@ -621,7 +621,7 @@ static enum step step_body(struct conn *c)
 static enum step step_handshake(struct conn *c)
 {
 	enum tls_result t = tls_conn_handshake(c);
-	if (!conn_flush(c, false))
+	if (t != TLS_DONE && !conn_flush(c, false)) /* when it is done, a ticket goes with the first reply */
 		return STEP_CLOSE;
 	if (t == TLS_AGAIN)
 		return STEP_WAIT;
@@ -633,7 +633,7 @@ static enum step step_handshake(struct conn *c)
 		conn_limit(c, DRAIN_MS);
 		return STEP_GO;
 	}
-	conn_limit(c, c->w->h->o.header_ms);
+	conn_limit(c, c->w->stopping ? FIRST_MS : c->w->h->o.header_ms);
 	c->state = CONN_HEAD;
 	if (c->is_h2) {
 		c->state = CONN_H2;
@@ -776,11 +776,11 @@ void conn_stop(struct conn *c, bool now)
 {
 	if (now) {
 		conn_free(c);
+	} else if (c->in_idle && !c->requests) {
+		conn_limit(c, FIRST_MS); /* its request may be on its way, and nobody sends it twice */
 	} else if (c->state == CONN_H2) {
 		h2_stop(c);
 		conn_run(c);
-	} else if (c->in_idle && !c->requests) {
-		conn_limit(c, FIRST_MS); /* its request may be on its way, and nobody sends it twice */
 	} else if (c->in_idle) {
 		if (c->ssl)
 			tls_conn_close(c->ssl, true);

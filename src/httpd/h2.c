@@ -367,7 +367,7 @@ bool h2_run(struct conn *c)
 	}
 	if (got < 0)
 		return false;
-	if (c->w->stopping && !h->stopping)
+	if (c->w->stopping && c->requests)
 		h2_stop(c);
 	bool more = c->write_wait || ng.session_want_write(h->session);
 	if (!more && ((h->stopping && h->n == 0) || !ng.session_want_read(h->session))) {

@@ -429,7 +429,9 @@ static bool set_strength(SSL_CTX *ctx, const struct httpd_tls *t)
 	ssl.SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
 					     SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF |
 					     (t->no_resumption ? SSL_OP_NO_TICKET : 0));
-	ssl.SSL_CTX_ctrl(ctx, SSL_CTRL_MODE, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, NULL);
+	/* the chain is what the PEM says: else it would be built, and verified, in each handshake, of the authorities of clients */
+	ssl.SSL_CTX_ctrl(ctx, SSL_CTRL_MODE,
+			 SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN, NULL);
 	ssl.SSL_CTX_ctrl(ctx, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF,
 			 NULL); /* tickets: nothing is kept here */
 	ssl.SSL_CTX_ctrl(ctx, SSL_CTRL_SET_READ_AHEAD, 1, NULL);
