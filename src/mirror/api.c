@@ -10,7 +10,7 @@
 
 enum { ANSWER_MAX = 16 << 20, LIST_MAX = 1000 };
 
-void reply_json(struct httpd_req *r, int status, const struct buf *b)
+static void reply_json(struct httpd_req *r, int status, const struct buf *b)
 {
 	const struct httpd_head head = {.status = status, .type = "application/json", .cache_control = "no-store"};
 	httpd_reply_bytes(r, &head, buf_str(b));
@@ -277,7 +277,7 @@ static bool is_of(const struct call *c, struct str path)
 	return str_ends(own, STR("/")) ? str_starts(path, own) && path.n > own.n : str_eq(path, own);
 }
 
-bool api_is_path(struct str path)
+static bool is_api(struct str path)
 {
 	return str_starts(path, STR("/api/")) || str_starts(path, STR("/pki/")) || str_eq(path, STR("/enroll")) ||
 	       str_eq(path, STR("/renew"));
@@ -301,7 +301,7 @@ static const struct call *find(struct str method, struct str path, bool *ret_oth
 bool api_answer(struct server *s, struct httpd_req *r)
 {
 	bool other;
-	if (!api_is_path(httpd_path(r)))
+	if (!is_api(httpd_path(r)))
 		return false;
 	const struct call *c = find(httpd_method(r), httpd_path(r), &other);
 	if (c)

@@ -16,7 +16,7 @@ static const char *cache_control(const struct served *c, enum channel_file file)
 	return CACHE_ASK;
 }
 
-const struct served *server_channel(const struct server *s, struct str name)
+static const struct served *channel_named(const struct server *s, struct str name)
 {
 	const struct mirror_config *config = mirror_config(s->mirror);
 	size_t low = 0, high = config->channels_n;
@@ -180,7 +180,7 @@ static bool take_channel(struct server *s, struct str *path, const struct served
 		name = rest;
 		rest = str_skip(rest, rest.n);
 	}
-	*ret = server_channel(s, name);
+	*ret = channel_named(s, name);
 	if (*ret)
 		*path = rest;
 	return *ret != NULL;

@@ -233,7 +233,7 @@ static void add_waiting(struct flight *f, struct httpd_req *r, const struct http
 static bool join(struct relay *x, const char *key, struct httpd_req *r, const struct httpd_head *head)
 {
 	const uint64_t *there = map_get(&x->by_key, str_c(key));
-	struct flight *f = there ? (struct flight *)(uintptr_t)*there : NULL; /* style: allow a pointer in the map */
+	struct flight *f = there ? (struct flight *)(uintptr_t)*there : NULL; /* a map holds numbers */
 	if (!f)
 		return false;
 	add_waiting(f, r, head);

@@ -54,7 +54,6 @@ struct server {
 /* A reader for the time of one request; it goes back by server_reader_put. NULL with *e. */
 struct mirror_reader *server_reader_take(struct server *s, struct err *e);
 void server_reader_put(struct server *s, struct mirror_reader *r);
-const struct served *server_channel(const struct server *s, struct str name);
 
 /* Who asks: 1; 0: nobody that is known, and *e says why; -1. */
 int server_who(struct server *s, const struct httpd_req *r, struct arena *a, struct mirror_who *ret, struct err *e);
@@ -63,11 +62,9 @@ void handler_on_request(struct httpd_req *r, void *server);
 int handler_on_body(struct httpd_req *r, struct httpd_body *body, void *server);
 /* True where the path is the API's, and it has been answered. */
 bool api_answer(struct server *s, struct httpd_req *r);
-bool api_is_path(struct str path);
 void admin_answer(struct server *s, struct httpd_req *r);
 /* The object that 'status' tells. */
 int admin_status(struct server *s, struct buf *b, struct err *e);
-void reply_json(struct httpd_req *r, int status, const struct buf *b);
 
 /* -- what is on its way from an upstream ----------------------------------------------------------------------------- */
 int relay_new(struct relay **ret, struct err *e);
