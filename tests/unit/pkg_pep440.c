@@ -117,8 +117,18 @@ TEST(what_is_none)
 	CHECK_INT(e.code, ERR_LIMIT);
 }
 
-/* PEP440_FILE, as tests/cli/pypi.sh makes it with Python's own library: versions in order, '<' after or '=' as the one before,
- * with normal form and whether they are pre-releases; '!' before what is none. */
+/* Versions in order, '<' after or '=' as the one before, with normal form and whether they are pre-releases; '!' before what is
+ * none. tests/cli/pypi.sh makes thousands of them with Python's own library, in PEP440_FILE. */
+static const char few[] = "<\tv1.0.dev2\t1.0.dev2\tp\n"
+			  "<\t1.0-alpha\t1.0a0\tp\n"
+			  "<\t1.0c3\t1.0rc3\tp\n"
+			  "<\t1.0\t1.0\t-\n"
+			  "=\t1.0.0\t1.0.0\t-\n"
+			  "<\t1+ubuntu_1\t1+ubuntu.1\t-\n"
+			  "<\t1.0-1\t1.0.post1\t-\n"
+			  "<\t1!0.1\t1!0.1\t-\n"
+			  "!\t1.0-x\n";
+
 TEST(as_others_read_them)
 {
 	const char *path = getenv("PEP440_FILE");
@@ -126,9 +136,10 @@ TEST(as_others_read_them)
 	const struct pep440 *before = NULL;
 	struct str text, line, version, form;
 	unsigned n = 0;
-	if (!path)
-		test_skip("no PEP440_FILE");
-	CHECK_INT(fs_read(AT_FDCWD, path, &b, &e), 0);
+	if (path)
+		CHECK_INT(fs_read(AT_FDCWD, path, &b, &e), 0);
+	else
+		buf_put_c(&b, few);
 	for (text = buf_str(&b); str_take_line(&text, &line); n++) {
 		char op = line.p[0];
 		line = str_skip(line, 2);
@@ -146,5 +157,5 @@ TEST(as_others_read_them)
 		CHECK_INT(pep440_is_pre(v), line.p[0] == 'p');
 		before = v;
 	}
-	CHECK(n > 1000);
+	CHECK(n > (path ? 1000 : 8));
 }

@@ -105,9 +105,9 @@ TEST(starts_that_fail)
 	r = service_of(1,
 		       SH("exec sleep 60",
 			  ", health: {interval: 100ms, probes: [{command: [/bin/sh, -c, \"echo not well; exit 1\"]}]}, "
-			  "start-timeout: 1s"));
+			  "start-timeout: 5s"));
 	SAYS(start(&r),
-	     "is not healthy 1000 ms after its start: health check command '/bin/sh': ended with exit code 1: not well");
+	     "is not healthy 5000 ms after its start: health check command '/bin/sh': ended with exit code 1: not well");
 	/* one that has said that it is ready is not waited for */
 	r = web(1, port, ", --fail-health", "    start-timeout: 1h\n");
 	SAYS(start(&r), "health check http 'health' '/health': answered 503 Service Unavailable");
