@@ -36,7 +36,7 @@ large()
 # same: the mirror holds and serves what the upstream has
 same()
 {
-	diff -r -x .slipway -x .slipway.lock -x shards up "${1:-M/content/tools}"
+	diff -r -x .slipway -x .slipway.lock -x shards up M/content/tools
 }
 
 # no_half: no metadata that clients see name a package with other bytes, or (with `all`) one that is not there

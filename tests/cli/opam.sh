@@ -56,7 +56,7 @@ trap 'kill $server 2>/dev/null; chmod -R u+w "$T" 2>/dev/null; rm -rf "$T"' EXIT
 await test -s port || { fail 'a server'; done_testing; exit; }
 url=http://127.0.0.1:$(cat port)
 opam_() { runs timeout 120 opam "$@"; }
-OPAMSWITCH='' opam init --bare --disable-sandboxing --no-setup "$url" >said 2>&1 || { cat said | diag; fail 'opam init'; done_testing; exit; }
+OPAMSWITCH='' opam init --bare --disable-sandboxing --no-setup "$url" >said 2>&1 || { diag <said; fail 'opam init'; done_testing; exit; }
 t 'and asked for the index alone' test "$(cut -d ' ' -f 2 log | sort -u)" = /index.tar.gz
 OPAMSWITCH='' opam switch create e --empty >/dev/null 2>&1
 t 'opam lists what is there' opam_ list -A --short --columns name
@@ -85,7 +85,7 @@ t 'with its archive' test "$(find ch/cache -type f | wc -l)" = 6
 t 'opam hears of that too' opam_ update
 t 'and knows it no more' must_fail 5 opam install hello.1.2
 cp -r ch/cache kept
-for f in $(find ch/cache -type f); do echo x >>"$f"; done
+find ch/cache -type f -exec sh -c 'for f; do echo x >>"$f"; done' sh {} +
 opam_ remove hello lib
 rm -rf opam/download-cache
 t 'an archive that changed' must_fail 40 opam install hello
