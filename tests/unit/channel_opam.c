@@ -126,7 +126,7 @@ TEST(paths)
 
 /* -- repositories -------------------------------------------------------------------------------------------------- */
 
-static struct buf told;
+static struct buf told = {buf_empty, 0, 0, BUF_MAX, false};
 
 static int tell(void *ctx, const struct channel_item *i, struct err *err)
 {
@@ -144,6 +144,7 @@ static const char *walk_all(const char *folder, const char *name)
 	auto_fd dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc;
 	CHECK_INT(channel_walk_new(opam(), dir, &o, &w, &e), 0);
+	buf_release(&told);
 	told = BUF_INIT(BUF_MAX);
 	CHECK_INT(channel_walk_next(w, tell, NULL, &e), 1);
 	CHECK_STR(told.p, "repo .\nindex.tar.gz .\n");

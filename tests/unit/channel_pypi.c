@@ -281,7 +281,7 @@ TEST(where_files_go)
 
 /* -- walk ---------------------------------------------------------------------------------------------------------- */
 
-static struct buf told;
+static struct buf told = {buf_empty, 0, 0, BUF_MAX, false};
 
 static int tell(void *ctx, const struct channel_item *i, struct err *err)
 {
@@ -303,6 +303,7 @@ static void begin(const struct channel_walk_opts *o)
 {
 	CHECK_INT(fs_mkdirs(AT_FDCWD, test_tmp(), 0755, &e), 0);
 	auto_fd dir = open(test_tmp(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	buf_release(&told);
 	told = BUF_INIT(BUF_MAX);
 	CHECK_INT(channel_walk_new(pypi(), dir, o, &walk, &e), 0);
 }
@@ -359,6 +360,7 @@ TEST(walk_of_globs_and_platforms)
 TEST(pages_for_a_proxy)
 {
 	auto_buf out = BUF_INIT(BUF_MAX);
+	buf_release(&told);
 	told = BUF_INIT(BUF_MAX);
 	CHECK_INT(channel_kind_localize(pypi(), STR("simple/x/index.html"), str_c(json_page), &out, tell, NULL, &e), 1);
 	CHECK(strstr(out.p, "href=\"../../packages/x/x-10.tar.gz#sha256=" SHA "\""));

@@ -72,7 +72,7 @@ TEST(order)
 
 static const char *format(const char *text)
 {
-	struct buf b = BUF_INIT(10000);
+	auto_buf b = BUF_INIT(10000);
 	pep440_format(parse(str_c(text)), &b);
 	return arena_strdup(&a, buf_str(&b));
 }
