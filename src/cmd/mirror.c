@@ -3,6 +3,18 @@
 #include "cmd/change.h"
 #include "mirror/mirror.h"
 
+/* What tells this mirror's authority from all others: for people who compare it. */
+static int make_authority(const char *dir, struct arena *a, struct str *ret, struct err *e)
+{
+	auto_ptr(mirror) m = NULL;
+	struct mirror_authority_info i;
+	if (mirror_open(dir, &m, e) < 0 || mirror_authority_keep(m, &clock_system, e) < 0 ||
+	    mirror_authority_show(dir, a, &i, e) < 0)
+		return -1;
+	*ret = pki_fingerprint_text(a, i.authority.fingerprint);
+	return 0;
+}
+
 static int init(struct cmd_context *c, const struct cmd_list *words, const char *name, const char *host, struct err *e)
 {
 	auto_answer a = {0};
@@ -11,12 +23,18 @@ static int init(struct cmd_context *c, const struct cmd_list *words, const char 
 			       "make which mirror? as in: slipway mirror init /srv/mirror --name your-mirror --host "
 			       "mirror.customer.com");
 	const struct mirror_init o = {.name = str_c(name), .host = str_c(host)};
-	if (!c->dry_run && mirror_init(words->v[0], &o, e) < 0)
+	struct str fingerprint = STR_NONE;
+	if (mirror_authority_check(o.name, o.host, e) < 0)
+		return -1;
+	if (!c->dry_run &&
+	    (mirror_init(words->v[0], &o, e) < 0 || make_authority(words->v[0], &c->arena, &fingerprint, e) < 0))
 		return -1;
 	if (!c->dry_run)
 		cmd_changed(c);
 	cmd_say(c, "%s mirror '%s' in '%s'; its options are explained in '%s/mirror.yaml'",
 		c->dry_run ? "would make" : "made", name, words->v[0], words->v[0]);
+	if (fingerprint.n)
+		cmd_say(c, "its authority has the SHA-256 %.*s", STR_ARG(fingerprint));
 	if (!c->json)
 		return CMD_OK;
 	struct jw *w = cmd_answer(&a);
@@ -25,6 +43,7 @@ static int init(struct cmd_context *c, const struct cmd_list *words, const char 
 	jw_kv_c(w, "folder", words->v[0]);
 	jw_kv_c(w, "name", name);
 	jw_kv_c(w, "host", host);
+	jw_kv_opt(w, "fingerprint", fingerprint);
 	return cmd_answer_print(c, &a);
 }
 

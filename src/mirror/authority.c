@@ -315,16 +315,26 @@ int mirror_authority_show(const char *dir, struct arena *arena, struct mirror_au
 /* -- of a mirror that is configured --------------------------------------------------------------------------------- */
 
 /* Of a host that is written with a port the name alone. */
+static struct str without_port(struct str host)
+{
+	struct str s = host, six;
+	ptrdiff_t at = str_rfind(host, ':');
+	if (str_take_char(&s, '[') && str_take_until(&s, ']', &six))
+		return six;
+	return at >= 0 && str_find(host, ':') == at ? str_head(host, (size_t)at) : host;
+}
+
 static struct mirror_authority_opts configured(const struct mirror *m, struct str *host)
 {
 	const struct mirror_config *c = mirror_config(m);
-	struct str s = c->host, six;
-	ptrdiff_t at = str_rfind(s, ':');
-	if (str_take_char(&s, '[') && str_take_until(&s, ']', &six))
-		*host = six;
-	else
-		*host = at >= 0 && str_find(c->host, ':') == at ? str_head(c->host, (size_t)at) : c->host;
+	*host = without_port(c->host);
 	return (struct mirror_authority_opts){.name = c->name, .names = host, .names_n = 1};
+}
+
+int mirror_authority_check(struct str name, struct str host, struct err *e)
+{
+	bool is_address;
+	return pki_name_check(name, e) < 0 || pki_host_check(without_port(host), &is_address, e) < 0 ? -1 : 0;
 }
 
 int mirror_authority_keep(const struct mirror *m, const struct clock *clock, struct err *e)

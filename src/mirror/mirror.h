@@ -408,6 +408,8 @@ int mirror_authority_announce(const char *dir, const struct mirror_authority_opt
 			      struct err *e);
 int mirror_authority_switch(const char *dir, const struct mirror_authority_opts *o, const struct clock *clock,
 			    struct err *e);
+/* Whether a mirror of that name and host can have an authority: ERR_USAGE. */
+int mirror_authority_check(struct str name, struct str host, struct err *e);
 /* Either of the two, with the name and the host of mirror.yaml. */
 int mirror_authority_change(const struct mirror *m, bool announce, const struct clock *clock, struct err *e);
 

@@ -207,7 +207,7 @@ int pki_name_check(struct str name, struct err *e)
 	}
 	return ok ? 0
 		  : err_new(e, ERR_USAGE,
-			    "'%.*s' is no name for a client: up to %d letters, digits, '.', '-', '_', the first a letter or "
+			    "'%.*s' is no name: up to %d letters, digits, '.', '-', '_', the first a letter or "
 			    "digit",
 			    STR_ARG(str_head(name, 100)), CLIENT_NAME_MAX);
 }

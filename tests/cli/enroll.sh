@@ -49,7 +49,10 @@ await()
 SLIPWAY_ROOT=$T/app1
 export SLIPWAY_ROOT
 
-runs "$SLIPWAY" mirror init m --name your-mirror --host localhost
+t 'a host that can have no certificate' must_fail 2 "$SLIPWAY" mirror init m --name your-mirror --host 'local host'
+t 'leaves nothing behind' test ! -e m
+t 'init' runs "$SLIPWAY" mirror init m --name your-mirror --host localhost
+t 'makes the authority' has "its authority has the SHA-256 $(openssl x509 -in m/pki/ca.pem -noout -fingerprint -sha256 | sed 's/.*=//')" err
 sed -i 's,^\( *\)#* *listen:.*,\1listen: 127.0.0.1:0,; s,^\( *\)#* *admin:.*,\1admin: 127.0.0.1:0,; s,^#* *log:.*,log: file,' m/mirror.yaml
 runs "$SLIPWAY" channel create m/open --kind conda --type local
 runs "$SLIPWAY" channel create m/vault --kind conda --type local --private
