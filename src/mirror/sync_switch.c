@@ -20,12 +20,15 @@
 enum { OLD_MAX = 100000 };
 
 struct metadata {
+	int from; /* folder that it is linked from */
 	struct str path;
 	enum channel_file what;
 };
 struct collect {
 	const struct channel_kind *kind;
 	struct arena *a;
+	int from;
+	int made; /* folder of what was made anew, while what it lacks is collected from another; -1 */
 	VEC(struct metadata) v;
 };
 
@@ -43,7 +46,12 @@ static int collect_file(void *ctx, int dirfd, const char *name, const char *rel,
 	struct str path = arena_str(c->a, str_c(rel));
 	enum channel_file what = channel_kind_file(c->kind, path);
 	/* of what the kind does not know by its name, the metadata told all the same */
-	vec_push(&c->v, ((struct metadata){path, what == CHANNEL_FILE_NONE ? CHANNEL_FILE_NAMED : what}));
+	if (what == CHANNEL_FILE_NONE)
+		what = CHANNEL_FILE_NAMED;
+	/* beside metadata that were made anew stays what they name as it came (pypi's .metadata) */
+	if (c->made >= 0 && (what != CHANNEL_FILE_NAMED || fs_exists(c->made, rel)))
+		return 0;
+	vec_push(&c->v, ((struct metadata){c->from, path, what}));
 	return 0;
 }
 
@@ -80,11 +88,11 @@ static int make_served(struct sync *s, struct err *e)
 
 /* -- the switch ---------------------------------------------------------------------------------------------------- */
 
-static int link_all(struct sync *s, int from, const struct collect *c, bool pointers, struct err *e)
+static int link_all(struct sync *s, const struct collect *c, bool pointers, struct err *e)
 {
 	vec_foreach(x, &c->v)
 		if ((x->what == CHANNEL_FILE_POINTER) == pointers &&
-		    place_link(from, x->path.p, s->p.tree, x->path.p, e) < 0)
+		    place_link(x->from, x->path.p, s->p.tree, x->path.p, e) < 0)
 			return -1;
 	return sys_syncfs(s->p.tree) < 0 ? err_sys(e, "sync the channel's folder") : 0;
 }
@@ -171,14 +179,17 @@ static int tell(struct sync *s, const struct collect *c, struct err *e)
 static int switch_to(struct sync *s, int from, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
-	struct collect c = {.kind = s->p.c->kind, .a = &a};
+	struct collect c = {.kind = s->p.c->kind, .a = &a, .from = from, .made = -1};
 	int rc = fs_walk(from, ".", collect_file, &c, e);
+	if (rc == 0 && from != s->staging) {
+		c.made = from;
+		c.from = s->staging;
+		rc = fs_walk(s->staging, ".", collect_file, &c, e);
+	}
 	if (rc == 0 && sys_syncfs(s->p.tree) < 0)
 		rc = err_sys(e, "sync the channel's folder");
 	if (rc == 0)
-		rc = link_all(s, from, &c, false, e) < 0 || link_all(s, from, &c, true, e) < 0 || keep_staging(s, e) < 0
-			     ? -1
-			     : 0;
+		rc = link_all(s, &c, false, e) < 0 || link_all(s, &c, true, e) < 0 || keep_staging(s, e) < 0 ? -1 : 0;
 	if (rc == 0)
 		rc = sql_begin(s->p.db, e) < 0 ? -1 : sql_end(s->p.db, tell(s, &c, e), e);
 	vec_release(&c.v);

@@ -5,12 +5,12 @@
 . "$SOURCE_ROOT/tests/lib/package.sh"
 need bzip2 python3
 
-# upstream NAME [PORT]: serves ./up as a server of its own; its faults are in NAME.faults, what was asked in NAME.log
+# upstream NAME [FOLDER]: serves it, else ./up, as a server of its own; its faults are in NAME.faults, what was asked in NAME.log
 upstream()
 {
 	: >"$1.log"
 	touch "$1.faults"
-	python3 "$SOURCE_ROOT/tests/lib/upstream.py" up "$1.faults" "$1.log" ${2:+"$2"} >"$1.port" 2>/dev/null &
+	python3 "$SOURCE_ROOT/tests/lib/upstream.py" "${2:-up}" "$1.faults" "$1.log" >"$1.port" 2>/dev/null &
 	echo $! >"$1.pid"
 	await test -s "$1.port"
 	eval "$1=http://127.0.0.1:$(cat "$1.port")"
@@ -214,6 +214,26 @@ t 'it goes on' same
 echo 'bulkSped: 1' >>M/mirror.yaml
 t 'a wrong line of configuration' must_fail 1 "$SLIPWAY" channel sync M/tools
 t 'is named' has "mirror.yaml:[0-9]*: unknown key 'bulkSped'" err
+
+# -- other kinds -------------------------------------------------------------------------------------------------------
+# What their walks tell is theirs to test; here: that all of it arrives.
+python3 - <<'END'
+import zipfile
+z = zipfile.ZipFile("foo-1.0-py3-none-any.whl", "w")
+z.writestr("foo.py", "x = 1\n")
+z.writestr("foo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n")
+z.writestr("foo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+z.writestr("foo-1.0.dist-info/RECORD", "")
+z.close()
+END
+t 'an index of Python packages' runs "$SLIPWAY" channel publish --kind pypi index foo-1.0-py3-none-any.whl
+sed -i '/^bulkSped/d' M/mirror.yaml
+upstream three index
+t 'is followed' runs "$SLIPWAY" channel create M/py --kind pypi --from "$three" --package foo --download HISTORIC
+t 'by what leads to its files here' runs "$SLIPWAY" channel sync M/py
+t 'all of them' diff -r -x .slipway -x .slipway.lock -x simple index M/content/py
+t 'with pages' has 'foo-1.0-py3-none-any.whl' M/content/py/simple/foo/index.html
+rm -rf M/content/py M/channels/py.yaml
 
 # -- keeping house ----------------------------------------------------------------------------------------------------
 sed -i '/^bulkSped/d' M/mirror.yaml

@@ -78,8 +78,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.plain(404)
         if what == "error":
             return self.plain(503)
+        file = os.path.join(folder, path.lstrip("/"))
+        if os.path.isdir(file):
+            file = os.path.join(file, "index.html")
         try:
-            body = open(os.path.join(folder, path.lstrip("/")), "rb").read()
+            body = open(file, "rb").read()
         except OSError:
             return self.plain(404)
         etag = '"%s"' % hashlib.sha256(body).hexdigest()[:16]
