@@ -67,7 +67,6 @@ int rpm_swap(struct staging *t, struct str repomd, struct str signature, struct 
 		if (one_by_one(t, e) < 0)
 			return -1;
 	}
-	if (fs_sync_dir(t->dir, "repodata", e) < 0 || fs_sync_dir(t->dir, ".", e) < 0)
-		return -1;
-	return fs_remove_tree(t->dir, NEXT, e);
+	/* the old one stays until the next publication: a web server that has just found it still looks for a file in it */
+	return fs_sync_dir(t->dir, "repodata", e) < 0 ? -1 : fs_sync_dir(t->dir, ".", e);
 }

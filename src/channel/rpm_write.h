@@ -33,7 +33,7 @@ void rpm_data_write(struct buf *b, const char *type, const struct rpm_written *f
 void rpm_repomd_write(struct buf *b, uint64_t revision, struct str tags, const struct rpm_written *files, int64_t now_s,
 		      const struct rpm_data *const *carried, size_t n);
 
-/* Removes what was left beside the folder by one who was killed. */
+/* Removes the folder of before. */
 int rpm_swap_clean(struct staging *t, struct err *e);
 /* repomd.xml and its signature in place at once, when all that they name is in place. */
 int rpm_swap(struct staging *t, struct str repomd, struct str signature, struct err *e);

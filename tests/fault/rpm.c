@@ -127,8 +127,7 @@ static int walk(const char *folder, const struct channel_walk_opts *o, channel_i
 static int find_temporary(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
 {
 	(void)ctx, (void)dirfd, (void)st;
-	return str_ends(str_c(name), STR(".tmp")) || str_starts(str_c(name), STR(".slipway.new")) ||
-			       str_starts(str_c(name), STR(".slipway.repodata"))
+	return str_ends(str_c(name), STR(".tmp")) || str_starts(str_c(name), STR(".slipway.new"))
 		       ? err_new(e, ERR_FAILED, "'%s' is left behind", rel)
 		       : 0;
 }
