@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "cmd/change.h"
+#include "cmd/channel_part.h"
 
 struct publish_args {
 	const char *kind, *suite, *component, *key, *origin, *label, *owner, *reason, *into;
@@ -115,27 +116,27 @@ static int check_options(const struct publish_args *a, const struct channel_kind
 /* -- keys ---------------------------------------------------------------------------------------------------------- */
 
 /* Outside every channel: what is served must not hold it. */
-static int key_home(struct cmd_context *c, const struct publish_args *a, const char **ret, struct err *e)
+static int key_home(struct cmd_context *c, const char *given, const char **ret, struct err *e)
 {
-	if (!a->key && cmd_need_root(c, e) < 0)
+	if (!given && cmd_need_root(c, e) < 0)
 		return -1;
-	*ret = a->key ? a->key : arena_printf(&c->arena, "%s/keys/openpgp", c->root_path);
+	*ret = given ? given : arena_printf(&c->arena, "%s/keys/openpgp", c->root_path);
 	return 0;
 }
 
 /* 1 with a signer, 0 without. */
-static int find_signer(struct cmd_context *c, const struct publish_args *a, const struct channel_kind *k,
+int cmd_channel_signer(struct cmd_context *c, const char *given, bool is_unsigned, const struct channel_kind *k,
 		       struct channel_signer *ret, struct err *e)
 {
 	enum channel_signing signing = channel_kind_signing(k);
 	char *key = arena_alloc(&c->arena, CHANNEL_KEY_SIZE);
-	if (signing == CHANNEL_SIGNING_NONE || a->is_unsigned)
+	if (signing == CHANNEL_SIGNING_NONE || is_unsigned)
 		return 0;
-	if (key_home(c, a, &ret->home, e) < 0)
+	if (key_home(c, given, &ret->home, e) < 0)
 		return -1;
 	int rc = channel_key_find(ret->home, key, e);
 	ret->key = key;
-	if (rc != 0 || (signing == CHANNEL_SIGNING_OPTIONAL && !a->key))
+	if (rc != 0 || (signing == CHANNEL_SIGNING_OPTIONAL && !given))
 		return rc;
 	return err_new(e, ERR_USAGE,
 		       "there is no key to sign with in '%s', and clients refuse what is not signed; make one with "
@@ -168,7 +169,7 @@ static int key(struct cmd_context *c, const struct publish_args *a, struct err *
 	enum channel_key_kind kind = a->ed25519 ? CHANNEL_KEY_ED25519 : CHANNEL_KEY_RSA;
 	if (a->words.n > 1)
 		return err_new(e, ERR_USAGE, "one folder at a time: slipway channel key FOLDER");
-	if (key_home(c, a, &s.home, e) < 0)
+	if (key_home(c, a->key, &s.home, e) < 0)
 		return -1;
 	int rc = channel_key_find(s.home, found, e);
 	if (rc < 0)
@@ -228,7 +229,7 @@ static int publish(struct cmd_context *c, const struct publish_args *a, struct e
 		return err_new(e, ERR_USAGE, "publish what where? as in: slipway channel publish ./channel *.conda");
 	if (choose_kind(a, &k, e) < 0 || check_options(a, k, e) < 0)
 		return -1;
-	int is_signed = find_signer(c, a, k, &signer, e);
+	int is_signed = cmd_channel_signer(c, a->key, a->is_unsigned, k, &signer, e);
 	if (is_signed < 0)
 		return -1;
 	struct channel_make_opts o = {.dry_run = c->dry_run,
@@ -300,7 +301,7 @@ static int yank(struct cmd_context *c, const struct publish_args *a, struct err 
 			return err_new(e, ERR_USAGE, "'%s' is no path below the folder, as packages/x/x-1.whl is",
 				       a->words.v[i + 1]);
 	}
-	int is_signed = find_signer(c, a, k, &signer, e);
+	int is_signed = cmd_channel_signer(c, a->key, a->is_unsigned, k, &signer, e);
 	if (is_signed < 0)
 		return -1;
 	const struct channel_make_opts o = {

@@ -17,6 +17,7 @@
 #include "base/sys.h"
 #include "base/url.h"
 #include "cmd/change.h"
+#include "cmd/channel_part.h"
 #include "cmd/channel_sync.h"
 
 enum { FILE_MAX = 1 << 20, LINES_MAX = 10000, WORDS_MAX = 500, PLATFORMS_MAX = 32, PYTHONS_MAX = 64 };
@@ -690,6 +691,7 @@ int cmd_channel_sync(struct cmd_context *c, int argc, char **argv)
 {
 	struct cmd_small_args a = {0};
 	struct cmd_follow_args follow = {0};
+	struct cmd_part_args part = {0};
 	struct cmd_list words = {0};
 	struct err e = ERR_INIT;
 	const struct cmd_option options[] = {
@@ -701,6 +703,10 @@ int cmd_channel_sync(struct cmd_context *c, int argc, char **argv)
 		{0, "shards", CMD_FLAG, &a.shards},
 		{0, "limit", CMD_TEXT, &follow.limit},
 		{0, "force", CMD_FLAG, &follow.force},
+		{0, "suite", CMD_TEXT, &part.suite},
+		{0, "component", CMD_TEXT, &part.component},
+		{0, "key", CMD_TEXT, &part.key},
+		{0, "unsigned", CMD_FLAG, &part.is_unsigned},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	int code = cmd_parse(c, options, false, argc, argv, &words, &e);
@@ -716,7 +722,13 @@ int cmd_channel_sync(struct cmd_context *c, int argc, char **argv)
 			code = cmd_channel_follow(c, &follow, &e);
 		else if (words.n > 1)
 			code = err_new(&e, ERR_USAGE, "unexpected word '%s'", words.v[1]);
-		else
+		else if (a.solve.channels.n == 1 && cmd_part_kind(a.solve.channels.v[0])) {
+			part.from = a.solve.channels.v[0];
+			part.file = a.file;
+			part.to = a.to;
+			part.platforms = a.platforms;
+			code = cmd_channel_part(c, &part, &e);
+		} else
 			code = cmd_channel_small(c, &a, &e);
 	}
 	code = code < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : code;

@@ -271,6 +271,31 @@ else
 	skip 'so it does of real packages' "this machine's archive is out of reach"
 fi
 
+# -- a small channel ------------------------------------------------------------------------------------------------------
+
+small()
+{
+	deb app 1 "$ours" 'Depends: two (>= 1), looping (<< 1.5) | nothing, absent'
+	"$SLIPWAY" channel publish "$T/ch" "$T/debs/app_1_$ours.deb" && printf '# what is wanted\napp (>= 1),\n' >wanted &&
+		"$SLIPWAY" channel sync --from "$T/ch" --file wanted --platform "$ours" "$T/small" 2>said && grep -q 'no absent, which app 1' said &&
+		gpgv --keyring "$T/ch/key.gpg" "$T/small/dists/stable/InRelease" || { cat said; return 1; }
+	(cd "$T/small" && find pool -name '*.deb' | sort) >files
+	printf 'pool/main/a/app/app_1_%s.deb\npool/main/l/looping/looping_1.4_%s.deb\npool/main/t/two/two_2.0_all.deb\n' "$ours" "$ours" | cmp - files
+}
+t 'what a package needs makes a small channel' small
+small_again()
+{
+	sha256sum "$T/small/dists/stable/main/binary-$ours/Packages" >sum &&
+		"$SLIPWAY" --json channel sync --from "$T/ch" --file wanted --platform "$ours" "$T/small" >answer && grep -q '"new": \[\]' answer && sha256sum -c sum &&
+		apt_folder "file:$T/small" && run_apt update >out 2>&1 && [ "$(show app)" = 1 ] && [ "$(show looping)" = 1.4 ]
+}
+t 'apt uses it, and made again it is the same' small_again
+nothing()
+{
+	echo 'unknown | app (>> 1)' >wanted && must_fail 1 "$SLIPWAY" channel sync --from "$T/ch" --file wanted "$T/small" && has 'nothing for' err
+}
+t 'what cannot be had at all is an error' nothing
+
 # -- hostile packages ---------------------------------------------------------------------------------------------------
 
 refuses() # FILE WORD

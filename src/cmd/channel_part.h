@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * channel_part: a small channel of what a list of packages needs, of kinds that packages say their needs in themselves (deb):
+ * channel sync --file where --from is the folder of one.
+ */
+#include "cmd/cmd.h"
+
+struct cmd_part_args {
+	const char *from, *file, *to; /* folders; a relation a line, or several apart by commas */
+	const char *suite, *component, *platforms, *key;
+	bool is_unsigned;
+};
+/* The kind of channel in that folder, where it is one that a part can be made of; else NULL. */
+const struct channel_kind *cmd_part_kind(const char *folder);
+int cmd_channel_part(struct cmd_context *c, const struct cmd_part_args *a, struct err *e);
+
+/* The signer that publishing uses (channel_publish.c): 1, 0 where none is wanted. */
+int cmd_channel_signer(struct cmd_context *c, const char *key_home, bool is_unsigned, const struct channel_kind *k,
+		       struct channel_signer *ret, struct err *e);
