@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "base/proc.h"
 #include "base/sys.h"
 #include "cmd/change.h"
 #include "mirror/mirror.h"
@@ -339,6 +340,49 @@ static int restart(struct cmd_context *c, struct mirror_args *a, struct err *e)
 int cmd_mirror_restart(struct cmd_context *c, int argc, char **argv)
 {
 	return run(c, argc, argv, restart);
+}
+
+/* -- to new software --------------------------------------------------------------------------------------------------- */
+
+/* The environment that the mirror's own software is in, and the program in it: what runs from now on, whoever was called. */
+#define MIRROR_ENV "mirror"
+
+static int restart_with(struct cmd_context *c, const struct mirror_args *a, const char *program, struct err *e)
+{
+	auto_buf said = BUF_INIT(ANSWER_MAX);
+	const char *argv[] = {program, "mirror", "restart", a->dir, NULL};
+	const struct proc_opts o = {.argv = argv, .out = &said, .errout = &said, .deadline_ms = 2 * START_MS};
+	int status = proc_run(&o, e);
+	if (status != 0)
+		return status < 0
+			       ? err_ctx(e, "the server of before goes on")
+			       : err_new(e, ERR_FAILED,
+					 "the new software is installed, but its server does not serve, and the one of before goes on: %s"
+					 "; 'slipway install rollback -n " MIRROR_ENV "' goes back",
+					 said.p ? said.p : "");
+	return started(c, a, "upgrade", e);
+}
+
+static int upgrade(struct cmd_context *c, struct mirror_args *a, struct err *e)
+{
+	static char name[] = "-n", env[] = MIRROR_ENV, recipe[] = "to:updates/mirror/latest.spr";
+	char *words[] = {name, env, recipe};
+	bool json = c->json;
+	c->json = false; /* one answer: what the server is like at the end */
+	int code = cmd_apply(c, 3, words);
+	c->json = json;
+	if (code != CMD_OK || c->dry_run)
+		return code == CMD_OK && json ? answer_state(c, "upgrade", a->dir, NULL) : code;
+	const char *program = arena_printf(&c->arena, "%s/env/" MIRROR_ENV "/current/bin/slipway", c->root_path);
+	if (access(program, X_OK) < 0)
+		return err_new(e, ERR_NOT_FOUND,
+			       "'to:updates/mirror/latest.spr' brings no bin/slipway; the server of before goes on");
+	return restart_with(c, a, program, e);
+}
+
+int cmd_mirror_upgrade(struct cmd_context *c, int argc, char **argv)
+{
+	return run(c, argc, argv, upgrade);
 }
 
 static int reload(struct cmd_context *c, struct mirror_args *a, struct err *e)

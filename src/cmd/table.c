@@ -75,6 +75,7 @@ static const struct cmd table[] = {
 	{"mirror", "stop", cmd_mirror_stop, "stop a mirror's server"},
 	{"mirror", "restart", cmd_mirror_restart, "let a new server take over; nobody is refused"},
 	{"mirror", "reload", cmd_mirror_reload, "read certificates again"},
+	{"mirror", "upgrade", cmd_mirror_upgrade, "bring a mirror's own software up to date"},
 	{"mirror", "status", cmd_mirror_status, "tell whether a mirror's server runs, and how it is"},
 	{"mirror", "install-service", cmd_mirror_install_service, "write what starts a mirror at boot"},
 	{"snapshot", "list", cmd_snapshot_list, "list what the mirror has been told of this host"},

@@ -385,7 +385,7 @@ static int front_of(struct mirror *m, const struct mirror_channel *c, struct fro
 			free(f);
 	}
 	pthread_mutex_unlock(&m->fronts_lock);
-	*ret = f;
+	*ret = rc ? NULL : f;
 	return rc ? err_errno(e, rc, "start a thread") : 0;
 }
 

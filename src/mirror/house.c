@@ -301,9 +301,10 @@ struct tended {
 	int64_t next_sync_ms, next_house_ms; /* monotonic */
 };
 
-static void note(struct progress *p, const char *phase, const struct mirror_channel *c, const char *text)
+static void fail(struct progress *p, const char *phase, const struct mirror_channel *c, const char *text)
 {
-	progress_send(p, (struct progress_event){.kind = PROGRESS_NOTE, .phase = phase, .id = c->name.p, .text = text});
+	progress_send(p,
+		      (struct progress_event){.kind = PROGRESS_FAILED, .phase = phase, .id = c->name.p, .text = text});
 }
 
 /* A day, or as often as everything is to be read again where that is sooner. */
@@ -325,9 +326,9 @@ static void tend_one(struct mirror *m, const struct mirror_channel *c, struct te
 	struct mirror_scrub_result r;
 	if (c->type == MIRROR_FOLLOW && now >= t->next_sync_ms) {
 		if (mirror_sync(m, c, &o, &a, &s, &e) < 0 && !atomic_load(stop))
-			note(progress, "sync", c, e.msg);
+			fail(progress, "sync", c, e.msg);
 		else if (s.damaged_n)
-			note(progress, "sync", c, "some packages could not be had; the channel's history names them");
+			fail(progress, "sync", c, "some packages could not be had; the channel's history names them");
 		t->next_sync_ms = clock_mono_ms() + c->refresh_ms;
 	}
 	if (now < t->next_house_ms || atomic_load(stop))
@@ -335,12 +336,12 @@ static void tend_one(struct mirror *m, const struct mirror_channel *c, struct te
 	t->next_house_ms = now + house_ms(&m->config);
 	e = ERR_INIT;
 	if (mirror_prune(m, c, false, &p, &e) < 0)
-		note(progress, "prune", c, e.msg);
+		fail(progress, "prune", c, e.msg);
 	e = ERR_INIT;
 	if (mirror_scrub(m, c, m->config.scrub_ms, stop, &a, &r, &e) < 0)
-		note(progress, "scrub", c, e.msg);
+		fail(progress, "scrub", c, e.msg);
 	for (size_t i = 0; i < r.damaged_n; i++)
-		note(progress, "scrub", c,
+		fail(progress, "scrub", c,
 		     arena_printf(&a, "'%.*s' was damaged and is fetched again: %.*s", STR_ARG(r.damaged[i].path),
 				  STR_ARG(r.damaged[i].reason)));
 	if (r.damaged_n)

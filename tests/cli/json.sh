@@ -63,6 +63,7 @@ call()
 	'mirror start') words="mirror start $T/mirror" has='operation dir runs name host version pid since_ms port admin_port connections requests fetches troubles' ;;
 	'mirror stop') words="mirror stop $T/idle" has='operation dir runs' ;;
 	'mirror restart') words="mirror restart $T/mirror" has='operation dir runs pid' ;;
+	'mirror upgrade') words="mirror upgrade --dry-run $T/mirror" has='operation dry_run dir runs' ;;
 	'mirror reload') words="mirror reload $T/mirror" has='operation dir runs' ;;
 	'mirror status') words="mirror status $T/mirror" has='dir runs pid port troubles' ;;
 	'mirror install-service') words="mirror install-service --systemd --user u --to $T/units $T/mirror" has='operation dir' ;;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=sh disable=SC2015 # in a test any failure is one
+# shellcheck shell=sh disable=SC2015,SC2016 # in a test any failure is one; makefiles and sed have dollars of their own
 # Channels of each kind on one mirror, read by apt, dnf, pip, opam and slipway over HTTPS with the mirror's own authority; then the same
 # folder served by nginx, as doc/mirror.md tells, read by the same clients.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"

@@ -143,6 +143,23 @@ t 'a configuration that is wrong' must_fail 1 "$SLIPWAY" mirror restart m
 t 'is told by line' has 'mirror.yaml:[0-9]*: unknown key' err
 t 'and harms nobody' get -o /dev/null "$M/site/noarch/repodata.json"
 sed -i '/^nonsense/d' m/mirror.yaml
+rm -rf st && mkdir -p st/bin && cp "$SLIPWAY" st/bin/slipway
+"$SLIPWAY" -q pack conda -o pkgs --compression-level 1 --name slipway --version 9.9 st >/dev/null
+"$SLIPWAY" -q channel publish m/content/site pkgs/slipway-9.9-0.conda
+printf 'recipe 1\nname mirror\nchannel site\nspec slipway\n' >latest.spr
+t 'its own software' runs "$SLIPWAY" channel publish m/content/takeout --into updates/mirror latest.spr
+t 'upgrade' runs "$SLIPWAY" mirror upgrade m
+runs "$SLIPWAY" mirror status --json m
+t 'is the program that came' test "$(readlink "/proc/$(member pid)/exe")" = "$(readlink -f root/env/mirror/current)/bin/slipway"
+t 'at the same port still' test "$(member port)" = "$port"
+printf '#!/bin/sh\necho it is broken >&2\nexit 1\n' >st/bin/slipway
+"$SLIPWAY" -q pack conda -o pkgs --compression-level 1 --name slipway --version 10.0 st >/dev/null
+"$SLIPWAY" -q channel publish m/content/site pkgs/slipway-10.0-0.conda
+printf 'recipe 1\nname mirror\nchannel site\nspec slipway=10\n' >latest.spr
+t 'software that does not run' runs "$SLIPWAY" channel publish m/content/takeout --into updates/mirror latest.spr
+t 'does not take over' must_fail 1 "$SLIPWAY" mirror upgrade m
+t 'which is told, with the way back' has 'install rollback -n mirror' err
+t 'and the one of before serves' get -o /dev/null "$M/site/noarch/repodata.json"
 t 'a request is in the log' has '"GET /site/noarch/repodata.json" 200' m/log/access.log
 t 'reload' runs "$SLIPWAY" mirror reload m
 t 'stop' runs "$SLIPWAY" mirror stop m
