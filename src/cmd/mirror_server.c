@@ -365,11 +365,11 @@ static int restart_with(struct cmd_context *c, const struct mirror_args *a, cons
 
 static int upgrade(struct cmd_context *c, struct mirror_args *a, struct err *e)
 {
-	static char name[] = "-n", env[] = MIRROR_ENV, recipe[] = "to:updates/mirror/latest.spr";
-	char *words[] = {name, env, recipe};
+	static char name[] = "-n", env[] = MIRROR_ENV, fresh[] = "--refresh", recipe[] = "to:updates/mirror/latest.spr";
+	char *words[] = {name, env, fresh, recipe};
 	bool json = c->json;
 	c->json = false; /* one answer: what the server is like at the end */
-	int code = cmd_apply(c, 3, words);
+	int code = cmd_apply(c, 4, words);
 	c->json = json;
 	if (code != CMD_OK || c->dry_run)
 		return code == CMD_OK && json ? answer_state(c, "upgrade", a->dir, NULL) : code;

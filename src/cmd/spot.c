@@ -221,6 +221,8 @@ static int change(struct cmd_context *c, struct spot_args *a, const char *recipe
 		words[n++] = "-n";
 		words[n++] = a->environment;
 	}
+	if (!c->offline)
+		words[n++] = "--refresh"; /* what was published a moment ago is asked for by name */
 	if (a->sync)
 		words[n++] = "--sync";
 	if (a->sync_mode) {

@@ -133,6 +133,16 @@ static void serve_file(struct server *s, const struct served *c, struct str path
 		look_further(s, c, path, r, &head);
 }
 
+/* Links of a page are relative to its folder. */
+static void redirect_to_folder(struct httpd_req *r)
+{
+	auto_buf to = BUF_INIT(2 * CHANNEL_PATH_MAX);
+	buf_printf(&to, "%.*s/", STR_ARG(httpd_path(r)));
+	const struct httpd_head head = {
+		.status = 301, .location = to.p, .type = "text/plain", .cache_control = CACHE_ASK};
+	httpd_reply_bytes(r, &head, STR("the page is a folder's\n"));
+}
+
 static void serve_channel(struct server *s, const struct served *c, struct str path, struct httpd_req *r)
 {
 	auto_arena a = ARENA_INIT;
@@ -142,7 +152,9 @@ static void serve_channel(struct server *s, const struct served *c, struct str p
 	if (folder.n && folder.p[folder.n - 1] == '/')
 		folder.n--;
 	(void)httpd_header(r, "accept", &accept);
-	if (channel_kind_index(c->channel->kind, folder, accept, &a, &page))
+	if (channel_kind_index(c->channel->kind, folder, accept, &a, &page) && folder.n == path.n)
+		redirect_to_folder(r);
+	else if (channel_kind_index(c->channel->kind, folder, accept, &a, &page))
 		serve_file(s, c, arena_str(&a, page), true, r);
 	else
 		serve_file(s, c, path, false, r);

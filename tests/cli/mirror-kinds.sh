@@ -119,6 +119,7 @@ t 'dnf' dnf_client
 t 'pip' pip_client
 t 'opam' opam_client
 t 'pip is answered as it asks' sh -c "curl -sS --cacert m/pki/ca.pem -H 'Accept: application/vnd.pypi.simple.v1+json' $M/pypi/simple/wpkg/ | grep -q '\"api-version\"' && curl -sS --cacert m/pki/ca.pem -H 'Accept: text/html' $M/pypi/simple/wpkg/ | grep -qi '<a '"
+t 'a folder without its slash' sh -c "curl -sS -o /dev/null -w '%{http_code} %{redirect_url}' --cacert m/pki/ca.pem $M/pypi/simple/wpkg | grep -qx '301 $M/pypi/simple/wpkg/'"
 t 'stop' runs "$SLIPWAY" mirror stop m
 
 # -- the same folder by nginx ------------------------------------------------------------------------------------------------------
