@@ -39,6 +39,7 @@ static int open_listeners(struct httpd *h, const struct httpd_opts *o, struct er
 		if (listen_open(&o->listen[i], &l->fd, e) < 0)
 			return -1;
 		l->is_ip = httpd_port(h, i) != 0;
+		l->is_tls = o->listen[i].tls != NULL;
 		if (o->listen[i].tls && tls_ctx_new(o->listen[i].tls, &l->tls, e) < 0)
 			return err_ctx(e, "listener %zu", i);
 	}
@@ -136,7 +137,7 @@ void httpd_free(struct httpd *h)
 int httpd_reload(struct httpd *h, size_t listener, const struct httpd_tls *tls, struct err *e)
 {
 	struct tls_ctx *now;
-	if (listener >= h->listen_n || !h->listen[listener].tls)
+	if (listener >= h->listen_n || !h->listen[listener].is_tls)
 		return err_new(e, ERR_USAGE, "listener %zu has no TLS", listener);
 	if (tls_ctx_new(tls, &now, e) < 0)
 		return -1;

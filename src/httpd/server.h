@@ -303,7 +303,7 @@ int64_t worker_now(struct worker *w);
 
 struct listener {
 	int fd;
-	bool is_ip;
+	bool is_ip, is_tls;
 	struct tls_ctx *tls; /* under tls_lock */
 };
 

@@ -107,7 +107,7 @@ static bool has_room(struct worker *w)
 
 static struct tls_ctx *tls_of(struct httpd *h, const struct listener *l)
 {
-	if (!l->tls) /* never changes between none and some */
+	if (!l->is_tls)
 		return NULL;
 	pthread_mutex_lock(&h->tls_lock);
 	struct tls_ctx *t = tls_ctx_hold(l->tls);

@@ -312,9 +312,13 @@ cat >h2raw.py <<-'X'
 	    try:
 	        for i in range(20000):
 	            s.sendall(frame(1, 5, 2 * i + 1, head) + frame(3, 0, 2 * i + 1, struct.pack(">I", 8)))
+	        while s.recv(65536):
+	            pass
+	        sys.exit(0)
+	    except socket.timeout:
+	        sys.exit("20,000 requests taken back, and the connection is still open")
 	    except OSError:
 	        sys.exit(0)
-	    sys.exit("20,000 requests taken back, and the connection is still open")
 	s.sendall(frame(1, 5, 1, head))
 	t = time.monotonic()
 	try:
