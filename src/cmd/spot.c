@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -193,6 +194,61 @@ static int set_updates(struct cmd_context *c, const struct spot_args *a, struct 
 	return cmd_answer_print(c, &answer);
 }
 
+/* -- catalogues --------------------------------------------------------------------------------------------------------- */
+
+static void put_day(struct buf *b, int64_t wall_ms)
+{
+	time_t t = (time_t)(wall_ms / 1000);
+	struct tm tm;
+	char day[40] = "never";
+	if (wall_ms && localtime_r(&t, &tm))
+		strftime(day, sizeof(day), "%Y-%m-%d %H:%M", &tm);
+	buf_put_c(b, day);
+}
+
+static int64_t number(const struct json *j, const char *key)
+{
+	int64_t n = 0;
+	struct err ignored = ERR_INIT;
+	(void)json_opt_int(j, key, &n, &ignored);
+	return n;
+}
+
+/* What the mirror cannot vouch for is said, with dates: nobody shall take an old list for "nothing new". */
+static void say_catalogue(struct cmd_context *c, const struct json *k, struct str platform)
+{
+	struct str state = text(k, "state");
+	auto_buf synced = BUF_INIT(64), tried = BUF_INIT(64);
+	put_day(&synced, number(k, "synced_ms"));
+	put_day(&tried, number(k, "tried_ms"));
+	if (str_eq(state, STR("no-platform")))
+		cmd_warn(c, "channel '%.*s' has nothing for %.*s", STR_ARG(text(k, "channel")), STR_ARG(platform));
+	else if (str_eq(state, STR("never")))
+		cmd_warn(c, "channel '%.*s' was never brought up to date by the mirror", STR_ARG(text(k, "channel")));
+	else if (str_eq(state, STR("empty")))
+		cmd_warn(c, "channel '%.*s' is empty, as of %s", STR_ARG(text(k, "channel")), synced.p);
+	else if (str_eq(state, STR("stale")))
+		cmd_warn(c, "channel '%.*s' is as of %s: the mirror has not brought it up to date since",
+			 STR_ARG(text(k, "channel")), synced.p);
+	else if (str_eq(state, STR("failed")))
+		cmd_warn(c, "channel '%.*s' is as of %s: what the mirror tried at %s failed: %.*s",
+			 STR_ARG(text(k, "channel")), synced.p, tried.p, STR_ARG(text(k, "message")));
+}
+
+/* A mirror that is a folder, or none of ours, has no catalogues to tell of. */
+static void say_catalogues(struct cmd_context *c)
+{
+	const struct json *j = NULL, *list = NULL;
+	struct str updates, platform = channel_host_subdir();
+	struct err ignored = ERR_INIT;
+	const char *path = arena_printf(&c->arena, "api/catalogue?platform=%.*s", STR_ARG(platform));
+	if (c->offline || c->json || cmd_updates(c, &updates, &ignored) <= 0 || !str_starts(updates, STR("http")) ||
+	    get_json(c, updates, path, &j, &ignored) < 0 || json_opt_array(j, "catalogues", &list, &ignored) < 0)
+		return;
+	for (uint32_t i = 0; list && i < list->n; i++)
+		say_catalogue(c, &list->item[i], platform);
+}
+
 /* -- recipes ---------------------------------------------------------------------------------------------------------- */
 
 /* What is new for this installation, before anything is done. */
@@ -230,6 +286,8 @@ static int change(struct cmd_context *c, struct spot_args *a, const char *recipe
 		words[n++] = a->sync_mode;
 	}
 	words[n++] = recipe;
+	if (cmd_is_takeout(recipe))
+		say_catalogues(c);
 	return call(c, prepare_only ? cmd_prepare : cmd_apply, words, n);
 }
 
@@ -346,8 +404,10 @@ static int run(struct cmd_context *c, struct spot_args *a, struct err *e)
 		return snapshot(c, a, e);
 	if (a->start || a->stop)
 		return start_or_stop(c, a, e);
-	if (a->list)
+	if (a->list) {
+		say_catalogues(c);
 		return cmd_takeout_list(c, e);
+	}
 	if (a->ping && ping(c, e) < 0)
 		return -1;
 	return a->mirrors ? mirrors(c, e) : CMD_OK;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/url.h"
 #include "mirror/server.h"
@@ -252,6 +253,100 @@ static void get_snapshot(struct server *s, struct httpd_req *r)
 		httpd_reply_bytes(r, &head, text);
 }
 
+/* -- catalogues ------------------------------------------------------------------------------------------------------ */
+
+/* What a client can be told of a channel for its platform. Each but "good" is told to people: who does not know what there is must
+ * never be told that there is nothing new. */
+enum catalogue { CATALOGUE_GOOD, CATALOGUE_NONE, CATALOGUE_NEVER, CATALOGUE_FAILED, CATALOGUE_STALE, CATALOGUE_EMPTY };
+static const char *const catalogues[] = {
+	[CATALOGUE_GOOD] = "good",     [CATALOGUE_NONE] = "no-platform", [CATALOGUE_NEVER] = "never",
+	[CATALOGUE_FAILED] = "failed", [CATALOGUE_STALE] = "stale",	 [CATALOGUE_EMPTY] = "empty"};
+enum { STALE_TIMES = 3 }; /* a catalogue is stale when it was not brought up to date for so many times its interval */
+
+/* Platforms are folders in channels of conda packages, and in no others. */
+static bool lacks_platform(const struct served *c, struct str platform)
+{
+	char path[CHANNEL_PATH_MAX];
+	if (strcmp(channel_kind_name(c->channel->kind), "conda") != 0 || !platform.n || !channel_is_subdir(platform))
+		return false;
+	snprintf(path, sizeof(path), "%.*s/repodata.json", STR_ARG(platform));
+	return faccessat(c->tree_fd, path, F_OK, 0) < 0 && faccessat(c->tree_fd, "noarch/repodata.json", F_OK, 0) == 0;
+}
+
+static enum catalogue judge(struct server *s, const struct served *c, struct str platform,
+			    const struct mirror_channel_status *st)
+{
+	int64_t now_ms = s->clock->wall_ms(s->clock);
+	if (c->channel->type == MIRROR_LOCAL)
+		return lacks_platform(c, platform) ? CATALOGUE_NONE : CATALOGUE_GOOD;
+	if (c->channel->type == MIRROR_FOLLOW && !st->synced_ms)
+		return st->tried_ms && !st->good ? CATALOGUE_FAILED : CATALOGUE_NEVER;
+	if (!st->good && st->tried_ms)
+		return CATALOGUE_FAILED;
+	if (st->synced_ms &&
+	    (now_ms - st->synced_ms > STALE_TIMES * c->channel->refresh_ms || st->synced_ms > now_ms + 86400000))
+		return CATALOGUE_STALE;
+	if (c->channel->type == MIRROR_FOLLOW && !st->expected)
+		return CATALOGUE_EMPTY;
+	return c->channel->type == MIRROR_FOLLOW && lacks_platform(c, platform) ? CATALOGUE_NONE : CATALOGUE_GOOD;
+}
+
+static int put_catalogue(struct server *s, struct mirror_reader *reader, const struct served *c, struct str platform,
+			 struct jw *w, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct mirror_channel_status st = {0};
+	if (c->channel->type != MIRROR_LOCAL && mirror_channel_status(reader, c->channel, &a, &st, e) < 0)
+		return -1;
+	jw_object(w);
+	jw_kv_str(w, "channel", c->channel->name);
+	jw_kv_c(w, "kind", channel_kind_name(c->channel->kind));
+	jw_kv_c(w, "state", catalogues[judge(s, c, platform, &st)]);
+	jw_kv_int(w, "synced_ms", st.synced_ms);
+	jw_kv_int(w, "tried_ms", st.tried_ms);
+	jw_kv_int(w, "packages", (int64_t)st.expected);
+	jw_kv_str(w, "message", st.good ? STR_NONE : st.message);
+	jw_object_end(w);
+	return 0;
+}
+
+static bool may_see(struct server *s, const struct served *c, const struct mirror_who *who)
+{
+	(void)s;
+	return !c->channel->is_private || (who && mirror_may(who, MIRROR_GET, c->channel->name));
+}
+
+static void catalogue(struct server *s, struct httpd_req *r)
+{
+	auto_arena a = ARENA_INIT;
+	auto_buf b = BUF_INIT(ANSWER_MAX);
+	struct jw w = JW_INIT(&b, 0);
+	struct mirror_who who;
+	struct err e = ERR_INIT;
+	struct str platform = STR_NONE;
+	bool known = server_who(s, r, &a, &who, &e) > 0;
+	(void)httpd_query_value(r, "platform", &platform);
+	e = ERR_INIT;
+	struct mirror_reader *reader = server_reader_take(s, &e);
+	int rc = reader ? 0 : -1;
+	jw_object(&w);
+	jw_kv_str(&w, "platform", platform);
+	jw_kv_int(&w, "now_ms", s->clock->wall_ms(s->clock));
+	jw_key(&w, "catalogues");
+	jw_array(&w);
+	for (size_t i = 0; rc == 0 && i < mirror_config(s->mirror)->channels_n; i++)
+		if (may_see(s, &s->served[i], known ? &who : NULL))
+			rc = put_catalogue(s, reader, &s->served[i], platform, &w, &e);
+	jw_array_end(&w);
+	jw_object_end(&w);
+	if (reader)
+		server_reader_put(s, reader);
+	if (rc < 0)
+		refuse_err(s, r, &e);
+	else
+		reply_json(r, 200, &b);
+}
+
 /* -- the table ------------------------------------------------------------------------------------------------------- */
 
 static const struct call {
@@ -261,6 +356,7 @@ static const struct call {
 } calls[] = {
 	{"GET", "/api/ping", 0, ping},
 	{"GET", "/api/mirrors", 0, mirrors},
+	{"GET", "/api/catalogue", 0, catalogue},
 	{"POST", "/enroll", MIRROR_CALL_MAX, enroll},
 	{"POST", "/renew", MIRROR_CALL_MAX, renew},
 	{"GET", "/pki/ca.pem", 0, pki_file},

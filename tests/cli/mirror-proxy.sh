@@ -119,6 +119,22 @@ t 'are never whole' sh -c '! test -e m/content/far/noarch/four-1-0.tar.bz2'
 t 'right ones later' get -o four "$M/noarch/four-1-0.tar.bz2"
 t 'are' cmp four up/noarch/four-1-0.tar.bz2
 
+# -- catalogues: what the mirror cannot vouch for is told, with dates
+"$SLIPWAY" -q channel create m/copy --kind conda --type mirror --from "$main" >/dev/null 2>&1
+"$SLIPWAY" -q channel create m/gone --kind conda --type mirror --from http://127.0.0.1:9 >/dev/null 2>&1
+mkdir -p rec && printf 'recipe 1\nname x\nchannel far\nspec small\n' >rec/x.spr
+"$SLIPWAY" -q channel create m/takeout --kind takeout --type local && "$SLIPWAY" -q channel publish m/content/takeout rec/x.spr
+runs "$SLIPWAY" mirror restart m
+runs "$SLIPWAY" mirror enroll m --name app1
+t 'enroll' runs "$SLIPWAY" enroll --code "$(cat out)" "${M%/far}"
+says()
+{
+	runs "$SLIPWAY" spot --updates="${M%/far}" --list && has "$1" err
+}
+t 'a channel that never came' await says "'gone' is as of never: what the mirror tried at 20.* failed: "
+t 'one that lacks the platform' await says "'copy' has nothing for linux-"
+t 'it is told with an update, too' sh -c "'$SLIPWAY' spot --prepare=to:x.spr 2>&1 | grep -q \"'gone' is as of never\""
+
 t 'what is not there' must_fail 22 get -o none "$M/noarch/none-1-0.tar.bz2"
 t 'what no such channel has' must_fail 22 get -o none "$M/etc/passwd"
 
