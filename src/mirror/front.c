@@ -379,10 +379,12 @@ static int front_of(struct mirror *m, const struct mirror_channel *c, struct fro
 		pthread_cond_init(&f->more, NULL);
 		pthread_cond_init(&f->changed, NULL);
 		rc = pthread_create(&f->thread, NULL, front_main, f);
-		if (rc == 0)
+		if (rc == 0) {
 			m->fronts = f;
-		else
+		} else {
 			free(f);
+			f = NULL;
+		}
 	}
 	pthread_mutex_unlock(&m->fronts_lock);
 	*ret = rc ? NULL : f;
