@@ -22,6 +22,15 @@ struct told {
 	VEC(char *) line;
 };
 
+static void told_forget(struct told *t)
+{
+	vec_foreach(x, &t->line)
+		free(*x);
+	vec_release(&t->line);
+}
+
+#define auto_told __attribute__((cleanup(told_forget))) struct told
+
 static int take(void *ctx, const struct channel_item *it, struct err *e)
 {
 	struct told *t = ctx;
@@ -69,7 +78,7 @@ static void walk(int dir, const struct channel_walk_opts *o, struct told *t, boo
 
 TEST(a_walk_tells_pointers_then_packages)
 {
-	struct told t = {0};
+	auto_told t = {0};
 	const struct channel_walk_opts o = {0};
 	bool away = true;
 	walk(tree_with("noarch/repodata.json", repodata, sizeof(repodata) - 1), &o, &t, &away);
@@ -86,7 +95,7 @@ TEST(a_walk_tells_pointers_then_packages)
 
 TEST(a_walk_takes_what_is_wanted)
 {
-	struct told t = {0};
+	auto_told t = {0};
 	const struct str names[] = {STR("b*")}, platforms[] = {STR("linux-64")};
 	const struct channel_walk_opts o = {.names = names, .names_n = 1, .platforms = platforms, .platforms_n = 1};
 	int dir = tree_with("noarch/repodata.json", repodata, sizeof(repodata) - 1);
@@ -100,7 +109,7 @@ TEST(a_walk_takes_what_is_wanted)
 	CHECK_INT(e.code, ERR_NOT_FOUND);
 	CHECK(strstr(e.msg, "'linux-64/repodata.json'"));
 	tree_with("linux-64/repodata.json", "", 0);
-	t.line.n = 0;
+	told_forget(&t);
 	walk(dir, &o, &t, NULL);
 	CHECK(has(&t, "3 noarch/b-2-0.tar.bz2 b 2 9 1  0"));
 	vec_foreach(x, &t.line)
@@ -111,7 +120,7 @@ TEST(a_base_url_leads_elsewhere)
 {
 	static const char text[] = "{\"packages\": {\"a-1-0.conda\": {\"name\": \"a\", \"version\": \"1\"}},"
 				   "\"info\": {\"base_url\": \"https://files.example/x\"}, \"repodata_version\": 2}";
-	struct told t = {0};
+	auto_told t = {0};
 	const struct channel_walk_opts o = {0};
 	bool away = false;
 	walk(tree_with("noarch/repodata.json", text, sizeof(text) - 1), &o, &t, &away);
@@ -122,7 +131,7 @@ TEST(a_base_url_leads_elsewhere)
 TEST(malformed_metadata_end_a_walk)
 {
 	static const char text[] = "{\"packages\": {\"a-1-0.conda\": {\"name\": \"a\", ";
-	struct told t = {0};
+	auto_told t = {0};
 	const struct channel_walk_opts o = {0};
 	int dir = tree_with("noarch/repodata.json", text, sizeof(text) - 1), rc;
 	auto_ptr(channel_walk) w = NULL;
