@@ -16,6 +16,7 @@
 
 enum {
 	HOUR_MS = 3600000,
+	RELOAD_HOURS = 12,
 	STOP_GRACE_MS = 10000,
 	RETIRE_GRACE_MS = 600000,
 	TAKE_OVER_MS = RETIRE_GRACE_MS + 30000,
@@ -266,6 +267,12 @@ static void on_record(const struct httpd_record *rec, void *ctx)
 	server_log_record(((struct server *)ctx)->log, rec);
 }
 
+/* Who is refused in a handshake never gets to ask for anything: the keeper hears of it here. */
+static void on_trouble(struct str peer, const char *what, void *ctx)
+{
+	server_say(((struct server *)ctx)->log, LOG_LEVEL_NOTE, "%.*s: %s", STR_ARG(peer), what);
+}
+
 static int start_httpd(struct server *s, struct err *e)
 {
 	const struct mirror_config *config = mirror_config(s->mirror);
@@ -288,6 +295,7 @@ static int start_httpd(struct server *s, struct err *e)
 		.handler = handler_on_request,
 		.body = handler_on_body,
 		.record = on_record,
+		.trouble = on_trouble,
 		.ctx = s,
 		.clock = s->clock,
 		.threads = (unsigned)config->server.threads,
@@ -333,13 +341,14 @@ static int open_signals(sigset_t *before, struct err *e)
 
 /* -- in the middle -------------------------------------------------------------------------------------------------- */
 
-static void hourly(struct server *s)
+/* A reload also makes new keys for session tickets, which must not get old. */
+static void hourly(struct server *s, unsigned hours)
 {
 	struct err e = ERR_INIT;
 	int made = make_certificate(s, &e);
-	if (made > 0 && reload(s, &e) == 0)
+	if (made > 0)
 		server_say(s->log, LOG_LEVEL_NOTE, "the server's certificate was renewed");
-	else if (made != 0)
+	if (made < 0 || ((made > 0 || hours % RELOAD_HOURS == 0) && reload(s, &e) < 0))
 		server_say(s->log, LOG_LEVEL_ERROR, "renew the server's certificate: %s", e.msg);
 	if (mirror_clients_keep(s->clients, &e) < 0)
 		server_say(s->log, LOG_LEVEL_ERROR, "%s", e.msg);
@@ -360,6 +369,7 @@ static void take_signal(struct server *s, int signals)
 static void wait_for_end(struct server *s, int signals)
 {
 	int64_t next_ms = clock_mono_ms() + HOUR_MS;
+	unsigned hours = 0;
 	while (!atomic_load(&s->stop) && !atomic_load(&s->retire)) {
 		struct pollfd p[] = {{.fd = s->wake, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
 		int64_t left = next_ms - clock_mono_ms();
@@ -368,7 +378,7 @@ static void wait_for_end(struct server *s, int signals)
 		(void)!read(s->wake, &count, sizeof(count));
 		take_signal(s, signals);
 		if (clock_mono_ms() >= next_ms) {
-			hourly(s);
+			hourly(s, ++hours);
 			next_ms = clock_mono_ms() + HOUR_MS;
 		}
 	}
