@@ -210,6 +210,9 @@ static const struct control_handlers orders = {status, reload_ordered, stop, soc
 static void tell(struct progress *p, const struct progress_event *ev)
 {
 	struct server *s = p->ctx;
+	/* one download among many is told of by the sync that it was for */
+	if (!ev->phase || strcmp(ev->phase, "download") == 0)
+		return;
 	if (ev->kind == PROGRESS_NOTE)
 		server_say(s->log, LOG_LEVEL_NOTE, "%s: %s", ev->id ? ev->id : "", ev->text ? ev->text : "");
 	else if (ev->kind == PROGRESS_FAILED)
