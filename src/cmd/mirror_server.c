@@ -367,10 +367,12 @@ static int upgrade(struct cmd_context *c, struct mirror_args *a, struct err *e)
 {
 	static char name[] = "-n", env[] = MIRROR_ENV, fresh[] = "--refresh", recipe[] = "to:updates/mirror/latest.spr";
 	char *words[] = {name, env, fresh, recipe};
-	bool json = c->json;
-	c->json = false; /* one answer: what the server is like at the end */
+	bool json = c->json, quiet = c->quiet;
+	c->quiet |= json; /* one answer: what the server is like at the end */
+	c->json = false;
 	int code = cmd_apply(c, 4, words);
 	c->json = json;
+	c->quiet = quiet;
 	if (code != CMD_OK || c->dry_run)
 		return code == CMD_OK && json ? answer_state(c, "upgrade", a->dir, NULL) : code;
 	const char *program = arena_printf(&c->arena, "%s/env/" MIRROR_ENV "/current/bin/slipway", c->root_path);

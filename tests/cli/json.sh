@@ -137,7 +137,8 @@ echo x >specs
 "$SLIPWAY" env export -n e --explicit >list
 "$SLIPWAY" env update -n e x=2 >/dev/null 2>&1
 {
-	"$SLIPWAY" mirror start mirror && "$SLIPWAY" -q mirror enroll mirror --name x >code &&
+	printf 'recipe 1\nchannel %s\nspec x\n' "$T/ch" >latest.spr && "$SLIPWAY" -q channel create mirror/takeout --kind takeout --type local &&
+		"$SLIPWAY" -q channel publish mirror/content/takeout --into updates/mirror latest.spr && "$SLIPWAY" mirror start mirror && "$SLIPWAY" -q mirror enroll mirror --name x >code &&
 		"$SLIPWAY" enroll --code - "https://localhost:$port" <code && "$SLIPWAY" spot --updates="https://localhost:$port" --snapshot=now.spr
 } 2>said || cat said
 mv "$SLIPWAY_ROOT" kept
