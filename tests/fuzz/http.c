@@ -177,6 +177,14 @@ static void fake_free_all(struct curl_slist *l)
 	(void)l;
 }
 
+/* One whose certificates nobody looks at. */
+static curl_version_info_data *fake_version(CURLversion v)
+{
+	static curl_version_info_data data;
+	(void)v;
+	return &data;
+}
+
 static const struct curl_api api = {
 	.easy_init = fake_init,
 	.easy_cleanup = fake_cleanup,
@@ -190,6 +198,7 @@ static const struct curl_api api = {
 	.multi_cleanup = fake_cleanup_all,
 	.slist_append = fake_append,
 	.slist_free_all = fake_free_all,
+	.version_info = fake_version,
 };
 
 /* -- what must hold ---------------------------------------------------------------------------------------------- */
