@@ -208,6 +208,8 @@ static int create(struct cmd_context *c, const struct create_args *a, struct err
 	cmd_say(c, "%s %s channel '%s' of kind %s", c->dry_run ? "would make" : "made", types[o.type], word, a->kind);
 	if (!c->dry_run && o.type != MIRROR_LOCAL)
 		cmd_say(c, "bring it up to date with: slipway channel sync %s", word);
+	if (!c->dry_run && name.n)
+		cmd_say(c, "a server that runs serves it after: slipway mirror restart %s", dir);
 	return c->json ? create_answer(c, a, types[o.type]) : CMD_OK;
 }
 
