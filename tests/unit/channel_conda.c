@@ -240,4 +240,6 @@ TEST(shards_tell_what_repodata_tells)
 		CHECK_MSG(found, "%s is in no shard", *x);
 	}
 	CHECK(packages > 10);
+	told_forget(&t[0]);
+	told_forget(&t[1]);
 }
