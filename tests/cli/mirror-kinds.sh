@@ -8,7 +8,7 @@
 need curl python3 apt-get dpkg-deb gpg gpgv rpmbuild dnf opam nginx tar
 nginx_pid=
 trap '[ -z "$nginx_pid" ] || kill "$nginx_pid"; "$SLIPWAY" -q mirror stop "$T/m" >/dev/null 2>&1; chmod -R u+w "$T" 2>/dev/null; rm -rf "$T"' EXIT
-export PIP_CONFIG_FILE=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore OPAMROOT="$T/opam" OPAMYES=1 OPAMCOLOR=never OPAMROOTISOK=1 OPAMNOENVNOTICE=1 OPAMFETCH=curl OPAMRETRIES=1
+export PIP_CONFIG_FILE=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore OPAMROOT="$T/opam" OPAMYES=1 OPAMNODEPEXTS=1 OPAMCOLOR=never OPAMROOTISOK=1 OPAMNOENVNOTICE=1 OPAMFETCH=curl OPAMRETRIES=1
 unset PIP_FIND_LINKS PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_CERT REQUESTS_CA_BUNDLE CURL_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 M=https://localhost:$port

@@ -49,7 +49,7 @@ t 'with its place' has 'bad/b.1/opam:2: a bracket is not closed' err
 t 'and changes nothing' cmp before ch/index.tar.gz
 
 command -v opam >/dev/null || { skip 'opam reads it' 'no opam'; done_testing; exit; }
-export OPAMROOT="$T/opam" OPAMYES=1 OPAMROOTISOK=1 OPAMCOLOR=never OPAMNOENVNOTICE=1 OPAMSWITCH=e OPAMFETCH=curl OPAMRETRIES=1
+export OPAMROOT="$T/opam" OPAMYES=1 OPAMNODEPEXTS=1 OPAMROOTISOK=1 OPAMCOLOR=never OPAMNOENVNOTICE=1 OPAMSWITCH=e OPAMFETCH=curl OPAMRETRIES=1
 python3 "$SOURCE_ROOT/tests/lib/simple_index.py" "$T/ch" "$T/port" "$T/log" &
 server=$!
 trap 'kill $server 2>/dev/null; chmod -R u+w "$T" 2>/dev/null; rm -rf "$T"' EXIT
