@@ -85,6 +85,18 @@ t 'another platform' sync --file specs.txt --python 3.10 --platform linux-64,lin
 t 'counts its own' has '"linux-aarch64/numeric-2.0-0.conda"' out
 t 'not what both share' must_fail 1 grep -q noarch/ out
 
+printf 'mamba\n' >specs.txt
+t 'what no line needs' sync --file specs.txt --prune --platform linux-64 small
+t 'is removed' has 'Removing linux-64/numeric-2.0-0.conda from small' err
+t 'but what another platform may need' test -e small/noarch/sardana-3.2-0.conda
+t 'both platforms' sync --file specs.txt --prune --platform linux-64,linux-aarch64 small
+t 'leave what they need' in_small linux-64/base-1.1-0.conda linux-64/mamba-1.5-0.conda linux-aarch64/base-1.1-0.conda linux-aarch64/mamba-1.5-0.conda
+
+printf 'mamba\npython=3.11 sardana\n' >specs.txt
+t 'a line without a solution' must_fail 3 "$SLIPWAY" channel sync --from "$URL" --platform linux-64 --file specs.txt --prune small
+t 'is named' has "'python=3.11 sardana' has no solution for linux-64" err
+t 'and keeps what is there' in_small linux-64/base-1.1-0.conda linux-64/mamba-1.5-0.conda linux-aarch64/base-1.1-0.conda linux-aarch64/mamba-1.5-0.conda
+
 ln -s "$SLIPWAY" sync-channel
 "$SLIPWAY" -q channel add --name conda-forge "$URL"
 "$SLIPWAY" -q channel add --name mini-conda-forge ./mini 2>err
