@@ -233,8 +233,22 @@ static void own_upstreams(struct arena *a, struct mirror_channel *ch)
 
 /* -- channels ------------------------------------------------------------------------------------------------------ */
 
+/* What the server answers itself at the top: api.c, and handler.c's other name of all channels. */
+static bool is_reserved(struct str name)
+{
+	static const char *const words[] = {"api", "enroll", "get", "pki", "renew"};
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (str_eq_c(name, words[i]))
+			return true;
+	return false;
+}
+
 int mirror_name_check(struct str name, struct err *e)
 {
+	if (is_reserved(name))
+		return err_new(e, ERR_USAGE,
+			       "'%.*s' cannot be a channel's name: a mirror answers there itself; choose another",
+			       STR_ARG(name));
 	bool good = name.n > 0 && name.n <= 100;
 	for (size_t i = 0; good && i < name.n; i++) {
 		char c = name.p[i];

@@ -23,6 +23,8 @@ t 'a mirror' runs "$SLIPWAY" mirror init m --name your-mirror --host localhost
 sed -i 's,^\( *\)#* *listen:.*,\1listen: 127.0.0.1:0,; s,^\( *\)#* *admin:.*,\1admin: 127.0.0.1:0,' m/mirror.yaml
 sed -i 's,^#* *log:.*,log: file,' m/mirror.yaml
 t 'a channel' runs "$SLIPWAY" channel create m/site --kind conda --type local
+t 'a name where the mirror answers itself' must_fail 2 "$SLIPWAY" channel create m/api --kind conda --type local
+t 'is refused' has 'answers there itself' err
 t 'a private one' runs "$SLIPWAY" channel create m/vault --kind conda --type local --private
 t 'one with recipes' runs "$SLIPWAY" channel create m/takeout --kind takeout --type local
 pack web 1.0
