@@ -494,6 +494,20 @@ int json_get_str(const struct json *j, const char *key, struct str *ret, struct 
 	return rc == 0 ? missing(j, key, e) : rc > 0 ? 0 : -1;
 }
 
+struct str json_text(const struct json *j, const char *key)
+{
+	struct str v = STR("");
+	struct err ignored = ERR_INIT;
+	return json_opt_str(j, key, &v, &ignored) > 0 ? v : STR("");
+}
+
+int64_t json_number(const struct json *j, const char *key)
+{
+	int64_t v = 0;
+	struct err ignored = ERR_INIT;
+	return json_opt_int(j, key, &v, &ignored) > 0 ? v : 0;
+}
+
 int json_get_int(const struct json *j, const char *key, int64_t *ret, struct err *e)
 {
 	int rc = json_opt_int(j, key, ret, e);

@@ -60,6 +60,9 @@ int json_get_int(const struct json *j, const char *key, int64_t *ret, struct err
 int json_opt_str(const struct json *j, const char *key, struct str *ret, struct err *e);
 int json_opt_int(const struct json *j, const char *key, int64_t *ret, struct err *e);
 int json_opt_bool(const struct json *j, const char *key, bool *ret, struct err *e);
+/* For what a program of ours has answered: "" or 0 where it is absent, or of another type. */
+struct str json_text(const struct json *j, const char *key);
+int64_t json_number(const struct json *j, const char *key);
 /* An array or object member: absent or null gives NULL in *ret. */
 int json_opt_array(const struct json *j, const char *key, const struct json **ret, struct err *e);
 int json_opt_object(const struct json *j, const char *key, const struct json **ret, struct err *e);

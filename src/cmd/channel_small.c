@@ -256,7 +256,7 @@ static int choose_target(struct small *s, const char *to, struct err *e)
 
 /* -- solving -------------------------------------------------------------------------------------------------------- */
 
-static int all_specs(struct small *s, struct str **ret, size_t *ret_n)
+static void all_specs(struct small *s, struct str **ret, size_t *ret_n)
 {
 	size_t n = 0;
 	vec_foreach(l, &s->lines)
@@ -266,7 +266,6 @@ static int all_specs(struct small *s, struct str **ret, size_t *ret_n)
 	vec_foreach(l, &s->lines)
 		for (size_t i = 0; i < l->specs_n; i++)
 			(*ret)[(*ret_n)++] = l->specs[i];
-	return 0;
 }
 
 static struct cmd_opened *open_channel(struct small *s, const struct cmd_solve_options *o, struct err *e)

@@ -47,8 +47,9 @@ static int run(struct cmd_context *c, int argc, char **argv,
 	if (rc == 0 && !c->help && a.words.n > 1)
 		rc = err_new(&e, ERR_USAGE, "unexpected word '%s'", a.words.v[1]);
 	if (rc == 0 && !c->help) {
-		auto_free char *dir = realpath(a.words.n ? a.words.v[0] : ".", NULL);
-		rc = dir ? 0 : err_sys(&e, "open '%s'", a.words.v[0]);
+		const char *word = a.words.n ? a.words.v[0] : ".";
+		auto_free char *dir = realpath(word, NULL);
+		rc = dir ? 0 : err_sys(&e, "open '%s'", word);
 		a.dir = dir ? arena_strdup(&c->arena, str_c(dir)) : NULL;
 	}
 	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : fn(c, &a, &e);
@@ -205,22 +206,6 @@ static int ask_status(struct cmd_context *c, const char *dir, const struct json 
 	return *ret ? 1 : -1;
 }
 
-static int64_t number(const struct json *j, const char *key)
-{
-	int64_t n = 0;
-	struct err ignored = ERR_INIT;
-	(void)json_opt_int(j, key, &n, &ignored);
-	return n;
-}
-
-static struct str text(const struct json *j, const char *key)
-{
-	struct str s = STR("");
-	struct err ignored = ERR_INIT;
-	(void)json_opt_str(j, key, &s, &ignored);
-	return s;
-}
-
 static int answer_state(struct cmd_context *c, const char *operation, const char *dir, const struct json *st)
 {
 	auto_answer a = {0};
@@ -240,8 +225,9 @@ static int answer_state(struct cmd_context *c, const char *operation, const char
 
 static void say_state(struct cmd_context *c, const struct json *st)
 {
-	cmd_say(c, "mirror '%.*s' serves at port %lld, admin port %lld, process %lld", STR_ARG(text(st, "name")),
-		(long long)number(st, "port"), (long long)number(st, "admin_port"), (long long)number(st, "pid"));
+	cmd_say(c, "mirror '%.*s' serves at port %lld, admin port %lld, process %lld", STR_ARG(json_text(st, "name")),
+		(long long)json_number(st, "port"), (long long)json_number(st, "admin_port"),
+		(long long)json_number(st, "pid"));
 }
 
 static int status(struct cmd_context *c, struct mirror_args *a, struct err *e)
@@ -263,13 +249,13 @@ static int status(struct cmd_context *c, struct mirror_args *a, struct err *e)
 		cmd_print(c, &b);
 		return CMD_FAILED;
 	}
-	buf_printf(&b, "mirror '%.*s' (%.*s), version %.*s\n", STR_ARG(text(st, "name")), STR_ARG(text(st, "host")),
-		   STR_ARG(text(st, "version")));
-	buf_printf(&b, "  port %lld, admin port %lld, process %lld\n", (long long)number(st, "port"),
-		   (long long)number(st, "admin_port"), (long long)number(st, "pid"));
+	buf_printf(&b, "mirror '%.*s' (%.*s), version %.*s\n", STR_ARG(json_text(st, "name")),
+		   STR_ARG(json_text(st, "host")), STR_ARG(json_text(st, "version")));
+	buf_printf(&b, "  port %lld, admin port %lld, process %lld\n", (long long)json_number(st, "port"),
+		   (long long)json_number(st, "admin_port"), (long long)json_number(st, "pid"));
 	buf_printf(&b, "  %lld connections, %lld requests so far, %lld files on their way from upstreams\n",
-		   (long long)number(st, "connections"), (long long)number(st, "requests"),
-		   (long long)number(st, "fetches"));
+		   (long long)json_number(st, "connections"), (long long)json_number(st, "requests"),
+		   (long long)json_number(st, "fetches"));
 	(void)json_opt_array(st, "troubles", &troubles, &ignored);
 	for (uint32_t i = 0; troubles && i < troubles->n; i++)
 		buf_printf(&b, "  trouble: %.*s\n", STR_ARG(troubles->item[i].string));

@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/map.h"
@@ -147,35 +147,9 @@ static int run(struct cmd_context *c, int argc, char **argv,
 	return code < 0 ? cmd_fail(c, &e) : code;
 }
 
-static void put_time(struct out_table *t, int64_t wall_ms)
-{
-	time_t s = (time_t)(wall_ms / 1000);
-	struct tm tm;
-	char text[40] = "";
-	if (localtime_r(&s, &tm))
-		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
-	out_table_cell(t, "%s", text);
-}
-
-static struct str text(const struct json *j, const char *key)
-{
-	struct str s = STR("");
-	struct err ignored = ERR_INIT;
-	(void)json_opt_str(j, key, &s, &ignored);
-	return s;
-}
-
-static int64_t number(const struct json *j, const char *key)
-{
-	int64_t n = 0;
-	struct err ignored = ERR_INIT;
-	(void)json_opt_int(j, key, &n, &ignored);
-	return n;
-}
-
 static int list(struct cmd_context *c, struct snapshot_args *a, struct err *e)
 {
-	static const char *const titles[] = {"Number", "Stored", "Environment", "When", "Packages"};
+	static const char *const titles[] = {"Number", "Stored (UTC)", "Environment", "When", "Packages"};
 	struct out_table t = {.titles = titles, .columns = 5, .right = 1 | 1 << 4, .whole = 1};
 	auto_buf b = BUF_INIT(ANSWER_MAX), path = BUF_INIT(URL_MAX);
 	auto_answer answer = {0};
@@ -200,11 +174,13 @@ static int list(struct cmd_context *c, struct snapshot_args *a, struct err *e)
 	}
 	for (uint32_t i = 0; v && i < v->n; i++) {
 		const struct json *s = &v->item[i];
-		out_table_cell(&t, "%lld", (long long)number(s, "id"));
-		put_time(&t, number(s, "taken_ms"));
-		out_table_cell(&t, "%.*s", STR_ARG(text(s, "environment")));
-		out_table_cell(&t, "%.*s %.*s", STR_ARG(text(s, "when")), STR_ARG(text(s, "operation")));
-		out_table_cell(&t, "%lld", (long long)number(s, "packages"));
+		out_table_cell(&t, "%lld", (long long)json_number(s, "id"));
+		auto_buf stored = BUF_INIT(64);
+		clock_put_table(&stored, json_number(s, "taken_ms"));
+		out_table_cell(&t, "%s", stored.p);
+		out_table_cell(&t, "%.*s", STR_ARG(json_text(s, "environment")));
+		out_table_cell(&t, "%.*s %.*s", STR_ARG(json_text(s, "when")), STR_ARG(json_text(s, "operation")));
+		out_table_cell(&t, "%lld", (long long)json_number(s, "packages"));
 	}
 	if (v && v->n)
 		out_table_print(&c->out, &t);

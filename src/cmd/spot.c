@@ -5,8 +5,8 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/url.h"
@@ -82,22 +82,6 @@ static int get_json(struct cmd_context *c, struct str updates, const char *path,
 	return *ret ? 0 : -1;
 }
 
-static struct str text(const struct json *j, const char *key)
-{
-	struct str s = STR("");
-	struct err ignored = ERR_INIT;
-	(void)json_opt_str(j, key, &s, &ignored);
-	return s;
-}
-
-static int need_mirror(struct cmd_context *c, struct str *ret, struct err *e)
-{
-	int rc = cmd_updates(c, ret, e);
-	return rc ? rc
-		  : err_new(e, ERR_USAGE,
-			    "no mirror is set to take updates from; as in: slipway spot --updates=https://mirror.example.org");
-}
-
 static int ping(struct cmd_context *c, struct err *e)
 {
 	const struct json *j = NULL;
@@ -105,10 +89,10 @@ static int ping(struct cmd_context *c, struct err *e)
 	auto_buf b = BUF_INIT(ANSWER_MAX);
 	auto_answer answer = {0};
 	int64_t begun = clock_mono_ms();
-	if (need_mirror(c, &updates, e) < 0 || get_json(c, updates, "api/ping", &j, e) < 0)
+	if (cmd_need_updates(c, &updates, e) < 0 || get_json(c, updates, "api/ping", &j, e) < 0)
 		return -1;
 	long long took = (long long)(clock_mono_ms() - begun);
-	struct str client = text(j, "client");
+	struct str client = json_text(j, "client");
 	if (c->json) {
 		struct jw *w = cmd_answer(&answer);
 		jw_kv_str(w, "url", updates);
@@ -120,11 +104,11 @@ static int ping(struct cmd_context *c, struct err *e)
 		return cmd_answer_print(c, &answer);
 	}
 	buf_printf(&b, "%.*s answers in %lld ms: mirror '%.*s', version %.*s\n", STR_ARG(updates), took,
-		   STR_ARG(text(j, "mirror")), STR_ARG(text(j, "version")));
+		   STR_ARG(json_text(j, "mirror")), STR_ARG(json_text(j, "version")));
 	if (client.n)
 		buf_printf(&b, "this host is enrolled there as '%.*s'\n", STR_ARG(client));
-	else if (text(j, "why").n)
-		buf_printf(&b, "it does not know this host: %.*s\n", STR_ARG(text(j, "why")));
+	else if (json_text(j, "why").n)
+		buf_printf(&b, "it does not know this host: %.*s\n", STR_ARG(json_text(j, "why")));
 	else
 		buf_put_c(&b, "this host is not enrolled there: it may have what is not private\n");
 	return cmd_print(c, &b);
@@ -149,13 +133,13 @@ static int mirrors(struct cmd_context *c, struct err *e)
 	const struct json *j = NULL, *list = NULL;
 	struct str updates;
 	auto_answer answer = {0};
-	if (need_mirror(c, &updates, e) < 0 || get_json(c, updates, "api/mirrors", &j, e) < 0 ||
+	if (cmd_need_updates(c, &updates, e) < 0 || get_json(c, updates, "api/mirrors", &j, e) < 0 ||
 	    json_opt_array(j, "upstreams", &list, e) < 0)
 		return -1;
 	if (c->json) {
 		struct jw *w = cmd_answer(&answer);
 		jw_kv_str(w, "url", updates);
-		jw_kv_str(w, "mirror", text(j, "mirror"));
+		jw_kv_str(w, "mirror", json_text(j, "mirror"));
 		jw_key(w, "upstreams");
 		if (list)
 			jw_value(w, list);
@@ -163,13 +147,13 @@ static int mirrors(struct cmd_context *c, struct err *e)
 			jw_null(w);
 		return cmd_answer_print(c, &answer);
 	}
-	put_row(&t, OWN_PRIORITY, STR("x"), text(j, "mirror"), updates, true);
+	put_row(&t, OWN_PRIORITY, STR("x"), json_text(j, "mirror"), updates, true);
 	for (uint32_t i = 0; list && i < list->n; i++) {
 		const struct json *u = &list->item[i];
 		int64_t priority = 0;
 		struct err ignored = ERR_INIT;
 		(void)json_opt_int(u, "priority", &priority, &ignored);
-		put_row(&t, priority, text(u, "id"), text(u, "name"), text(u, "url"), false);
+		put_row(&t, priority, json_text(u, "id"), json_text(u, "name"), json_text(u, "url"), false);
 	}
 	out_table_print(&c->out, &t);
 	cmd_say(c, "Please use spot --mirrors --updates={Url} to set the upstream mirror");
@@ -196,43 +180,34 @@ static int set_updates(struct cmd_context *c, const struct spot_args *a, struct 
 
 /* -- catalogues --------------------------------------------------------------------------------------------------------- */
 
-static void put_day(struct buf *b, int64_t wall_ms)
+static void put_when(struct buf *b, int64_t wall_ms)
 {
-	time_t t = (time_t)(wall_ms / 1000);
-	struct tm tm;
-	char day[40] = "never";
-	if (wall_ms && localtime_r(&t, &tm))
-		strftime(day, sizeof(day), "%Y-%m-%d %H:%M", &tm);
-	buf_put_c(b, day);
-}
-
-static int64_t number(const struct json *j, const char *key)
-{
-	int64_t n = 0;
-	struct err ignored = ERR_INIT;
-	(void)json_opt_int(j, key, &n, &ignored);
-	return n;
+	if (wall_ms)
+		clock_put_table(b, wall_ms);
+	else
+		buf_put_c(b, "never");
 }
 
 /* What the mirror cannot vouch for is said, with dates: nobody shall take an old list for "nothing new". */
 static void say_catalogue(struct cmd_context *c, const struct json *k, struct str platform)
 {
-	struct str state = text(k, "state");
+	struct str state = json_text(k, "state");
 	auto_buf synced = BUF_INIT(64), tried = BUF_INIT(64);
-	put_day(&synced, number(k, "synced_ms"));
-	put_day(&tried, number(k, "tried_ms"));
+	put_when(&synced, json_number(k, "synced_ms"));
+	put_when(&tried, json_number(k, "tried_ms"));
 	if (str_eq(state, STR("no-platform")))
-		cmd_warn(c, "channel '%.*s' has nothing for %.*s", STR_ARG(text(k, "channel")), STR_ARG(platform));
+		cmd_warn(c, "channel '%.*s' has nothing for %.*s", STR_ARG(json_text(k, "channel")), STR_ARG(platform));
 	else if (str_eq(state, STR("never")))
-		cmd_warn(c, "channel '%.*s' was never brought up to date by the mirror", STR_ARG(text(k, "channel")));
+		cmd_warn(c, "channel '%.*s' was never brought up to date by the mirror",
+			 STR_ARG(json_text(k, "channel")));
 	else if (str_eq(state, STR("empty")))
-		cmd_warn(c, "channel '%.*s' is empty, as of %s", STR_ARG(text(k, "channel")), synced.p);
+		cmd_warn(c, "channel '%.*s' is empty, as of %s", STR_ARG(json_text(k, "channel")), synced.p);
 	else if (str_eq(state, STR("stale")))
 		cmd_warn(c, "channel '%.*s' is as of %s: the mirror has not brought it up to date since",
-			 STR_ARG(text(k, "channel")), synced.p);
+			 STR_ARG(json_text(k, "channel")), synced.p);
 	else if (str_eq(state, STR("failed")))
 		cmd_warn(c, "channel '%.*s' is as of %s: what the mirror tried at %s failed: %.*s",
-			 STR_ARG(text(k, "channel")), synced.p, tried.p, STR_ARG(text(k, "message")));
+			 STR_ARG(json_text(k, "channel")), synced.p, tried.p, STR_ARG(json_text(k, "message")));
 }
 
 /* A mirror that is a folder, or none of ours, has no catalogues to tell of. */
@@ -291,10 +266,9 @@ static int change(struct cmd_context *c, struct spot_args *a, const char *recipe
 	return call(c, prepare_only ? cmd_prepare : cmd_apply, words, n);
 }
 
-/* Several local files are several installations' business; several of a mirror are one. */
 static int check_recipe(const char *recipe, struct err *e)
 {
-	return !cmd_is_takeout(recipe) && strchr(recipe, ',') && !strstr(recipe, "/,")
+	return !cmd_is_takeout(recipe) && strchr(recipe, ',') && !fs_exists(AT_FDCWD, recipe)
 		       ? err_new(e, ERR_USAGE,
 				 "'%s': only recipes of a mirror (to:A.spr,to:B.spr) can be taken together", recipe)
 		       : 0;

@@ -4,8 +4,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/url.h"
@@ -28,7 +28,7 @@ int cmd_updates(struct cmd_context *c, struct str *ret, struct err *e)
 	return ret->n > 0;
 }
 
-static int need_updates(struct cmd_context *c, struct str *ret, struct err *e)
+int cmd_need_updates(struct cmd_context *c, struct str *ret, struct err *e)
 {
 	int rc = cmd_updates(c, ret, e);
 	return rc != 0 ? rc
@@ -322,7 +322,7 @@ int cmd_takeout_read(struct cmd_context *c, const char *words, struct env_spec_f
 	struct str path[RECIPES_MAX], updates;
 	struct channel_takeout *list;
 	size_t n, list_n;
-	if (split(words, path, &n, e) < 0 || need_updates(c, &updates, e) < 0 ||
+	if (split(words, path, &n, e) < 0 || cmd_need_updates(c, &updates, e) < 0 ||
 	    get_list(c, updates, &list, &list_n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
@@ -394,7 +394,7 @@ int cmd_takeout_notes(struct cmd_context *c, const char *words, const struct env
 	struct str path[RECIPES_MAX], updates;
 	struct channel_takeout *list;
 	size_t n, list_n;
-	if (split(words, path, &n, e) < 0 || need_updates(c, &updates, e) < 0 ||
+	if (split(words, path, &n, e) < 0 || cmd_need_updates(c, &updates, e) < 0 ||
 	    get_list(c, updates, &list, &list_n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
@@ -430,20 +430,18 @@ int cmd_takeout_list(struct cmd_context *c, struct err *e)
 	struct str updates;
 	auto_answer answer = {0};
 	size_t n;
-	if (need_updates(c, &updates, e) < 0 || get_list(c, updates, &v, &n, e) < 0)
+	if (cmd_need_updates(c, &updates, e) < 0 || get_list(c, updates, &v, &n, e) < 0)
 		return -1;
 	if (c->json) {
 		jw_kv_objects(cmd_answer(&answer), "recipes", n, put_entry, v);
 		return cmd_answer_print(c, &answer);
 	}
 	for (size_t i = 0; i < n; i++) {
-		time_t at = (time_t)(v[i].released_ms / 1000);
-		struct tm tm;
-		char day[20] = "";
-		if (v[i].released_ms && localtime_r(&at, &tm))
-			strftime(day, sizeof(day), "%Y-%m-%d", &tm);
+		auto_buf day = BUF_INIT(64);
+		if (v[i].released_ms)
+			clock_put_table(&day, v[i].released_ms);
 		out_table_cell(&t, "to:%.*s", STR_ARG(v[i].recipe.path));
-		out_table_cell(&t, "%s", day);
+		out_table_cell(&t, "%.10s", day.p ? day.p : "");
 		out_table_cell(&t, "%.*s", STR_ARG(v[i].platform));
 		out_table_cell(&t, "%s%.*s", v[i].disabled.n ? "withdrawn: " : "", STR_ARG(v[i].disabled));
 	}

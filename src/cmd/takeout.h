@@ -10,6 +10,7 @@
 
 /* 1; 0: none was set ('slipway spot --updates=URL'); -1. An address without a slash at its end. */
 int cmd_updates(struct cmd_context *c, struct str *ret, struct err *e);
+int cmd_need_updates(struct cmd_context *c, struct str *ret, struct err *e); /* the same where there must be one */
 int cmd_updates_set(struct cmd_context *c, const char *url, struct str *ret, struct err *e);
 /* The body of a request to it, at most `max` bytes. */
 int cmd_updates_get(struct cmd_context *c, struct str updates, const char *path, size_t max, const uint8_t *sha256,

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/url.h"
 #include "mirror/server.h"
 #include "version.h"
@@ -215,13 +215,10 @@ static void put_html(struct buf *b, struct str s)
 
 static void put_when(struct buf *b, int64_t wall_ms)
 {
-	time_t t = (time_t)(wall_ms / 1000);
-	struct tm tm;
-	char text[40];
-	if (!wall_ms)
+	if (wall_ms)
+		clock_put_table(b, wall_ms);
+	else
 		buf_put_c(b, "never");
-	else if (gmtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm))
-		buf_put_c(b, text);
 }
 
 static void begin_page(struct server *s, struct buf *b, const char *title)

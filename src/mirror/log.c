@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/sys.h"
 #include "mirror/mail.h"
@@ -130,15 +130,6 @@ uint64_t server_log_errors(const struct server_log *l)
 
 /* -- lines ---------------------------------------------------------------------------------------------------------- */
 
-static void put_time(struct buf *b, int64_t wall_ms)
-{
-	time_t s = (time_t)(wall_ms / 1000);
-	struct tm tm;
-	char text[40];
-	if (gmtime_r(&s, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm))
-		buf_printf(b, "%s.%03dZ", text, (int)(wall_ms % 1000));
-}
-
 /* What came from outside cannot begin a line of its own, nor steer a terminal. */
 static void put_plain(struct buf *b, struct str s)
 {
@@ -169,7 +160,7 @@ static void put_line(struct server_log *l, int fd, enum server_level level, cons
 		fd = STDERR_FILENO;
 		break;
 	case TO_FILE:
-		put_time(&b, clock_wall_ms());
+		clock_put_iso(&b, clock_wall_ms());
 		buf_put_char(&b, ' ');
 		break;
 	}

@@ -371,3 +371,19 @@ TEST(utf8)
 		CHECK(n == 1 || utf8_take(str_of(out, n - 1), &back) == 0);
 	}
 }
+
+TEST(what_is_absent_or_of_another_type_is_nothing)
+{
+	struct err e = ERR_INIT;
+	struct arena a = ARENA_INIT;
+	const struct json *j = json_parse(&a, STR("{\"n\":7,\"t\":\"x\",\"o\":null}"), "test", &e);
+	CHECK(j);
+	CHECK_INT(json_number(j, "n"), 7);
+	CHECK_INT(json_number(j, "t"), 0);
+	CHECK_INT(json_number(j, "none"), 0);
+	CHECK(str_eq_c(json_text(j, "t"), "x"));
+	CHECK(str_eq_c(json_text(j, "n"), ""));
+	CHECK(str_eq_c(json_text(j, "o"), ""));
+	CHECK(str_eq_c(json_text(j, "none"), ""));
+	arena_release(&a);
+}
