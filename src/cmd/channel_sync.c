@@ -196,6 +196,9 @@ static int create(struct cmd_context *c, const struct create_args *a, struct err
 	if (read_type(a, &o.type, e) < 0 || absolute_sources(c, &o.from, e) < 0 ||
 	    absolute_file(c, "--keyring", &o.keyring, e) < 0 || absolute_file(c, "--sign-home", &o.sign_home, e) < 0)
 		return -1;
+	if (o.type != MIRROR_LOCAL && !o.from.n)
+		return err_new(e, ERR_USAGE,
+			       "a channel of this type follows another: name that with --from URL-or-folder");
 	const char *word = without_slashes(c, a->words.v[0]);
 	if (!split(c, word, &dir, &name) || !is_mirror(c, dir)) {
 		dir = word;

@@ -50,6 +50,9 @@ static int run(struct cmd_context *c, int argc, char **argv,
 		const char *word = a.words.n ? a.words.v[0] : ".";
 		auto_free char *dir = realpath(word, NULL);
 		rc = dir ? 0 : err_sys(&e, "open '%s'", word);
+		if (!dir && e.code == ERR_NOT_FOUND)
+			err_new(&e, ERR_NOT_FOUND, "there is no folder '%s'; 'slipway mirror init' makes a mirror",
+				word);
 		a.dir = dir ? arena_strdup(&c->arena, str_c(dir)) : NULL;
 	}
 	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : fn(c, &a, &e);

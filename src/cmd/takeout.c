@@ -44,8 +44,7 @@ int cmd_updates_set(struct cmd_context *c, const char *text, struct str *ret, st
 	while (str_ends(url, STR("/")) && url.n > 1)
 		url.n--;
 	bool folder = url.n && url.p[0] == '/';
-	if (!folder && !str_starts(url, STR("https://")) && !str_starts(url, STR("http://")) &&
-	    !str_starts(url, STR("file:///")))
+	if (!folder && !str_starts(url, STR("https://")) && !str_starts(url, STR("file:///")))
 		return err_new(e, ERR_USAGE,
 			       "'%s' is no address of a mirror: https://HOST, or the absolute path of a folder", text);
 	for (size_t i = 0; i < url.n; i++)

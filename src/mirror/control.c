@@ -289,7 +289,7 @@ static int connect_to(int state_fd, struct err *e)
 	if (connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0)
 		return steal_fd(&fd);
 	if (errno == ENOENT || errno == ECONNREFUSED)
-		return err_new(e, ERR_NOT_FOUND, "the mirror's server does not run");
+		return err_new(e, ERR_NOT_FOUND, "the mirror's server does not run; 'slipway mirror start' starts it");
 	return err_sys(e, "connect to the mirror's server");
 }
 

@@ -25,6 +25,9 @@ sed -i 's,^#* *log:.*,log: file,' m/mirror.yaml
 t 'a channel' runs "$SLIPWAY" channel create m/site --kind conda --type local
 t 'a name where the mirror answers itself' must_fail 2 "$SLIPWAY" channel create m/api --kind conda --type local
 t 'is refused' has 'answers there itself' err
+t 'one that follows nobody' must_fail 2 "$SLIPWAY" channel create m/lost --kind conda --type mirror
+t 'is asked whom' has '[-]-from' err
+t 'and nothing is left of it' test ! -e m/content/lost
 t 'a private one' runs "$SLIPWAY" channel create m/vault --kind conda --type local --private
 t 'one with recipes' runs "$SLIPWAY" channel create m/takeout --kind takeout --type local
 pack web 1.0
@@ -72,6 +75,7 @@ t 'one record' sh -c "'$SLIPWAY' mirror clients m --json | grep -c '\"name\": *\
 ln -s "$SLIPWAY" spot
 t 'the patch tool' runs ./spot --updates="$M" --ping
 t 'is known by name' has "enrolled there as 'app1'" out
+t 'nothing but HTTPS' must_fail 2 ./spot --updates=http://localhost:1
 t 'its mirrors' runs ./spot --mirrors
 t 'the one in use' has "100 .*your-mirror .*$M .*\[X\]" out
 t 'an environment' runs "$SLIPWAY" env create -n step -c "$M/site" web=1.0
