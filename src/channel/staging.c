@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/fs.h"
 #include "base/sys.h"
@@ -153,6 +154,21 @@ int staging_read(int dir, const char *path, struct buf *b, struct err *e)
 	return -1;
 }
 
+/* HTTP and apt's file: method know a file's age in whole seconds: of two pointers made within one, or after the clock was set
+ * back, the later must say so, or who has the first is told "not modified" until a third comes. */
+static int make_later(int fd, int dir, const char *path, struct err *e)
+{
+	struct stat before, now;
+	if (fstatat(dir, path, &before, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	if (fstat(fd, &now) < 0)
+		return err_sys(e, "look at '%s'", path);
+	if (now.st_mtim.tv_sec > before.st_mtim.tv_sec)
+		return 0;
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = before.st_mtim.tv_sec + 1}};
+	return sys_futimens(fd, times) < 0 ? err_sys(e, "set the time of '%s'", path) : 0;
+}
+
 static int put_text(struct staging *t, struct staged_file_vec *v, const char *path, struct str text, struct err *e)
 {
 	auto_buf old = BUF_INIT(text.n);
@@ -162,7 +178,9 @@ static int put_text(struct staging *t, struct staged_file_vec *v, const char *pa
 	if (t->dry_run)
 		return 1;
 	auto_fd out = stage(t, v, path, e);
-	return out < 0 || fs_write_all(out, text.p, text.n, path, e) < 0 ? -1 : 1;
+	if (out < 0 || fs_write_all(out, text.p, text.n, path, e) < 0)
+		return -1;
+	return v == &t->pointer && make_later(out, t->dir, path, e) < 0 ? -1 : 1;
 }
 
 int staging_put_text(struct staging *t, const char *path, struct str text, struct err *e)

@@ -43,7 +43,7 @@ void staging_release(struct staging *t);
  * content and `replace` is not said. 1: staged; 0: it is there already. */
 int staging_put_file(struct staging *t, const char *path, const char *from, const uint8_t sha256[SHA256_SIZE],
 		     bool replace, struct err *e);
-/* 1: staged; 0: it is so already. */
+/* 1: staged; 0: it is so already. A pointer's time of change is at least a second after that of the one which it replaces. */
 int staging_put_text(struct staging *t, const char *path, struct str text, struct err *e);
 int staging_put_pointer(struct staging *t, const char *path, struct str text, struct err *e);
 /* Metadata that the caller writes, in pieces, and names when it is written, or not (its digest is its name): its descriptor,

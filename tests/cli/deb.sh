@@ -183,7 +183,22 @@ updated()
 	run_apt update >out 2>&1 && ! grep -E '^(W|E|Err)' out && [ "$(show one)" = 1.1-1 ]
 }
 t 'apt sees it' updated
+
 t 'indexes of before are there still' sh -c "[ \$(ls '$T/ch/dists/stable/main/binary-$ours/by-hash/SHA256' | wc -l) = 7 ]"
+
+# apt compares whole seconds: what is published twice within one has different ones
+at_once()
+{
+	seconds=
+	for n in 1 2 3; do
+		deb "quick$n" 1 "$ours" && mv "$T/debs/quick${n}_1_$ours.deb" later/ &&
+			"$SLIPWAY" channel publish "$T/ch" "later/quick${n}_1_$ours.deb" >/dev/null || return 1
+		seconds="$seconds $(stat -c %Y "$T/ch/dists/stable/InRelease")"
+	done
+	# shellcheck disable=SC2086 # words
+	[ "$(printf '%s\n' $seconds | sort -un | wc -l)" = 3 ] && rm -f later/quick*
+}
+t 'three publications in a second have three times' at_once
 
 refused()
 {
