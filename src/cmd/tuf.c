@@ -12,8 +12,9 @@
 #include "base/sys.h"
 #include "base/url.h"
 #include "cmd/change.h"
+#include "repo/repo.h"
 
-enum { ROOT_BYTES_MAX = 512 << 10, STEP_MS = 500, PATIENCE_S = 60, PATIENCE_MAX_S = 86400 };
+enum { ROOT_BYTES_MAX = 512 << 10, PATIENCE_S = 60, PATIENCE_MAX_S = 86400 };
 
 static void args_release(struct tuf_args *a)
 {
@@ -44,54 +45,17 @@ struct source {
 	int64_t patience_ms;
 };
 
-static void request_done(struct transfer_request *r, void *ctx)
-{
-	(void)r;
-	*(bool *)ctx = true;
-}
-
 static char *below(const char *base, const char *name)
 {
 	size_t n = strlen(base);
 	return xasprintf("%s%s%s", base, n && base[n - 1] == '/' ? "" : "/", name);
 }
 
-/* Slow retrieval: a server that gives less than 1 KB a second over all, after its time of grace, is as good as none. */
-static int run_in_time(struct cmd_context *c, const struct transfer_request *r, const bool *done, int64_t patience_ms,
-		       struct err *e)
-{
-	int64_t until_ms = clock_mono_ms() + patience_ms + (int64_t)r->max_bytes;
-	while (!*done) {
-		if (transfer_step(c->transfer, STEP_MS, e) < 0)
-			return transfer_cancel(c->transfer), -1;
-		if (*done || clock_mono_ms() < until_ms)
-			continue;
-		transfer_cancel(c->transfer);
-		return err_new(
-			e, ERR_NETWORK,
-			"download '%s': slower than 1 KB a second; the server, or who stands before it, holds it back",
-			r->url);
-	}
-	return 0;
-}
-
 static int get(struct cmd_context *c, const char *url, int fd, uint64_t max_bytes, int64_t patience_ms, struct err *e)
 {
-	bool done = false;
-	struct transfer_request r = {.url = url, .fd = fd, .max_bytes = max_bytes, .done = request_done, .ctx = &done};
 	if (c->offline && !str_starts(str_c(url), STR("file:")))
 		return err_new(e, ERR_NETWORK, "--offline: nothing is asked of '%s'", url);
-	if (cmd_need_transfer(c, e) < 0)
-		return -1;
-	transfer_add(c->transfer, &r);
-	if (run_in_time(c, &r, &done, patience_ms, e) < 0)
-		return -1;
-	if (r.err.code == ERR_NONE)
-		return 0;
-	*e = r.err;
-	if (r.status == 403) /* what some servers say of a file that is not there */
-		e->code = ERR_NOT_FOUND;
-	return -1;
+	return cmd_need_transfer(c, e) < 0 ? -1 : repo_get(c->transfer, url, fd, max_bytes, patience_ms, e);
 }
 
 static int fetch(void *ctx, const char *name, struct buf *ret, struct err *e)

@@ -13,6 +13,7 @@
  */
 #include <fcntl.h>
 
+#include "base/digest.h"
 #include "base/fs.h"
 #include "tuf/keeper.h"
 #include "tuf/tuf.h"
