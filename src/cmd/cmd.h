@@ -85,7 +85,8 @@ struct cmd_context {
 	struct upgrade_services services;
 	struct channel_fetch fetch;
 	struct channel_cache cache;
-	VEC(struct channel) named; /* every channel that was parsed: they know their credentials */
+	const struct cmd_takeout *takeout; /* what the mirror of updates offers, once it was asked */
+	VEC(struct channel) named;	   /* every channel that was parsed: they know their credentials */
 };
 void cmd_context_release(struct cmd_context *c);
 int cmd_need_config(struct cmd_context *c, struct err *e);
@@ -101,6 +102,9 @@ int cmd_need_state(struct cmd_context *c, bool read_only, struct err *e);
 int cmd_need_name(const char *name, struct str *ret, struct err *e);
 int cmd_need_transfer(struct cmd_context *c, struct err *e);
 int cmd_need_cache(struct cmd_context *c, struct err *e);
+/* One request by itself, its body into memory, up to ret's maximum: r->fd and r->max_bytes are not the caller's. Its own error is this
+ * one's. --offline refuses all but files. */
+int cmd_fetch(struct cmd_context *c, struct transfer_request *r, struct buf *ret, struct err *e);
 
 /* "slipway: message" on standard error (or {"error": …} on standard output with --json), and the exit code for it. */
 int cmd_fail(struct cmd_context *c, const struct err *e);

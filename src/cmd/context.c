@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
@@ -132,6 +133,36 @@ int cmd_need_transfer(struct cmd_context *c, struct err *e)
 	if (cmd_transfer_opts(c, &o, e) < 0 || cmd_trust_enrolled(c, &o, e) < 0)
 		return -1;
 	return transfer_new(&o, &c->transfer, e);
+}
+
+/* -- one request ----------------------------------------------------------------------------------------------------- */
+
+int cmd_fetch(struct cmd_context *c, struct transfer_request *r, struct buf *ret, struct err *e)
+{
+	auto_fd fd = memfd_create("download", MFD_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, "memory for a download");
+	if (c->offline && !str_starts(str_c(r->url), STR("file:")))
+		return err_new(e, ERR_NETWORK, "--offline: nothing is asked of '%s'", r->url);
+	if (cmd_need_transfer(c, e) < 0)
+		return -1;
+	r->fd = fd;
+	r->max_bytes = ret->max - ret->n ? ret->max - ret->n : 1;
+	transfer_add(c->transfer, r);
+	if (transfer_run(c->transfer, e) < 0)
+		return -1;
+	if (r->err.code != ERR_NONE)
+		return *e = r->err, -1;
+	for (off_t at = 0;;) {
+		char chunk[1 << 14];
+		ssize_t n = pread(fd, chunk, sizeof(chunk), at);
+		if (n < 0)
+			return err_sys(e, "read a download");
+		if (n == 0 || ret->overflow)
+			return 0;
+		buf_put(ret, chunk, (size_t)n);
+		at += n;
+	}
 }
 
 /* -- metadata through transfer -------------------------------------------------------------------------------------- */

@@ -3,7 +3,6 @@
 #include "cmd/snapshots.h"
 
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -71,18 +70,9 @@ static int find_mirror(struct cmd_context *c, struct str *ret, struct err *e)
 static int post(struct cmd_context *c, struct str updates, struct str text, struct err *e)
 {
 	auto_free char *url = xasprintf("%.*s/api/snapshots", STR_ARG(updates));
-	auto_fd fd = memfd_create("slipway", MFD_CLOEXEC);
-	struct transfer_request r = {.url = url, .fd = fd, .max_bytes = ANSWER_MAX, .post = text, .label = "snapshot"};
-	if (fd < 0)
-		return err_sys(e, "make a file in memory");
-	if (cmd_need_transfer(c, e) < 0)
-		return -1;
-	transfer_add(c->transfer, &r);
-	if (transfer_run(c->transfer, e) < 0)
-		return -1;
-	if (r.err.code != ERR_NONE)
-		*e = r.err;
-	return r.err.code == ERR_NONE ? 0 : -1;
+	auto_buf ignored = BUF_INIT(ANSWER_MAX);
+	struct transfer_request r = {.url = url, .post = text, .label = "snapshot"};
+	return cmd_fetch(c, &r, &ignored, e);
 }
 
 void cmd_snapshot_store(struct cmd_context *c, struct str env, const struct env_spec_file *lock,
@@ -119,8 +109,8 @@ static int get(struct cmd_context *c, const char *id, struct mirror_snapshot *re
 	if (!str_to_u64(str_c(id), &number))
 		return err_new(e, ERR_USAGE, "'%s' is no snapshot's number; 'slipway snapshot list' shows them", id);
 	if (need_mirror(c, &updates, e) < 0 ||
-	    cmd_updates_get(c, updates, arena_printf(&c->arena, "api/snapshots/%llu", (unsigned long long)number),
-			    MIRROR_SNAPSHOT_MAX, NULL, &b, e) < 0)
+	    cmd_updates_get(c, updates, arena_printf(&c->arena, "api/snapshots/%llu", (unsigned long long)number), 0,
+			    NULL, &b, e) < 0)
 		return -1;
 	*ret_text = arena_str(&c->arena, buf_str(&b));
 	return mirror_snapshot_parse(&c->arena, *ret_text, arena_printf(&c->arena, "snapshot %s", id), ret, e);
@@ -158,7 +148,7 @@ static int list(struct cmd_context *c, struct snapshot_args *a, struct err *e)
 	if (a->name && env_name_check(str_c(a->name), e) < 0)
 		return -1;
 	buf_printf(&path, "api/snapshots%s%s", a->name ? "?environment=" : "", a->name ? a->name : "");
-	if (need_mirror(c, &updates, e) < 0 || cmd_updates_get(c, updates, path.p, ANSWER_MAX, NULL, &b, e) < 0)
+	if (need_mirror(c, &updates, e) < 0 || cmd_updates_get(c, updates, path.p, 0, NULL, &b, e) < 0)
 		return -1;
 	const struct json *j = json_parse(&c->arena, arena_str(&c->arena, buf_str(&b)), "the mirror's answer", e);
 	if (!j || json_opt_array(j, "snapshots", &v, e) < 0)

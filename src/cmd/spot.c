@@ -76,7 +76,7 @@ static int call(struct cmd_context *c, int (*fn)(struct cmd_context *c, int argc
 static int get_json(struct cmd_context *c, struct str updates, const char *path, const struct json **ret, struct err *e)
 {
 	auto_buf b = BUF_INIT(ANSWER_MAX);
-	if (cmd_updates_get(c, updates, path, ANSWER_MAX, NULL, &b, e) < 0)
+	if (cmd_updates_get(c, updates, path, 0, NULL, &b, e) < 0)
 		return -1;
 	*ret = json_parse(&c->arena, arena_str(&c->arena, buf_str(&b)), path, e);
 	return *ret ? 0 : -1;

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -65,33 +64,12 @@ int cmd_updates_set(struct cmd_context *c, const char *text, struct str *ret, st
 
 /* -- fetching ------------------------------------------------------------------------------------------------------- */
 
-static int read_all(int fd, struct buf *ret, struct err *e)
-{
-	char path[40];
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return fs_read_any(AT_FDCWD, path, ret, e);
-}
-
-int cmd_updates_get(struct cmd_context *c, struct str updates, const char *path, size_t max, const uint8_t *sha256,
+int cmd_updates_get(struct cmd_context *c, struct str updates, const char *path, uint64_t size, const uint8_t *sha256,
 		    struct buf *ret, struct err *e)
 {
 	auto_free char *url = xasprintf("%.*s/%s", STR_ARG(updates), path);
-	auto_fd fd = memfd_create("slipway", MFD_CLOEXEC);
-	struct transfer_request r = {.url = url, .fd = fd, .max_bytes = max, .sha256 = sha256};
-	if (fd < 0)
-		return err_sys(e, "make a file in memory");
-	if (c->offline && !str_starts(str_c(url), STR("file:")))
-		return err_new(e, ERR_NETWORK, "--offline: nothing is asked of '%s'", url);
-	if (cmd_need_transfer(c, e) < 0)
-		return -1;
-	transfer_add(c->transfer, &r);
-	if (transfer_run(c->transfer, e) < 0)
-		return -1;
-	if (r.err.code != ERR_NONE) {
-		*e = r.err;
-		return -1;
-	}
-	return read_all(fd, ret, e);
+	struct transfer_request r = {.url = url, .size = size, .sha256 = sha256};
+	return cmd_fetch(c, &r, ret, e);
 }
 
 static int keep(struct cmd_context *c, const char *path, const struct buf *b, struct err *e)
@@ -101,14 +79,18 @@ static int keep(struct cmd_context *c, const char *path, const struct buf *b, st
 	return fs_mkdirs(c->root_fd, folder, 0755, e) < 0 ? -1 : fs_replace(c->root_fd, path, b->p, b->n, 0, e);
 }
 
-/* The list as it is now; without the network as it was. */
-static int get_list(struct cmd_context *c, struct str updates, struct channel_takeout **ret, size_t *ret_n,
-		    struct err *e)
+struct cmd_takeout {
+	struct str updates;
+	struct channel_takeout *v;
+	size_t n;
+};
+
+static int fetch_list(struct cmd_context *c, struct cmd_takeout *l, struct err *e)
 {
 	auto_buf b = BUF_INIT(LIST_MAX);
 	struct err failure = ERR_INIT;
 	const char *kept = KEPT "/takeout.json";
-	if (cmd_updates_get(c, updates, "takeout/takeout.json", LIST_MAX, NULL, &b, &failure) < 0) {
+	if (cmd_updates_get(c, l->updates, "takeout/takeout.json", 0, NULL, &b, &failure) < 0) {
 		if (failure.code != ERR_NETWORK || !fs_exists(c->root_fd, kept)) {
 			*e = failure;
 			return failure.code == ERR_NOT_FOUND ? err_ctx(e, "the mirror offers no recipes") : -1;
@@ -119,7 +101,20 @@ static int get_list(struct cmd_context *c, struct str updates, struct channel_ta
 			return -1;
 	} else if (keep(c, kept, &b, e) < 0)
 		return -1;
-	return channel_takeout_read(&c->arena, buf_str(&b), kept, ret, ret_n, e);
+	return channel_takeout_read(&c->arena, buf_str(&b), kept, &l->v, &l->n, e);
+}
+
+/* The list as it is now, without the network as it was: one and the same to the end of the command. */
+static int get_list(struct cmd_context *c, const struct cmd_takeout **ret, struct err *e)
+{
+	struct cmd_takeout *l = arena_new(&c->arena, struct cmd_takeout);
+	if (!c->takeout) {
+		if (cmd_need_updates(c, &l->updates, e) < 0 || fetch_list(c, l, e) < 0)
+			return -1;
+		c->takeout = l;
+	}
+	*ret = c->takeout;
+	return 0;
 }
 
 static bool is_kept(struct cmd_context *c, const char *path, const struct channel_takeout_file *f, struct buf *b)
@@ -142,14 +137,14 @@ static int get_file(struct cmd_context *c, struct str updates, const struct chan
 	const char *path = arena_printf(&c->arena, "takeout/%.*s", STR_ARG(f->path));
 	if (is_kept(c, kept, f, b))
 		return 0;
-	return cmd_updates_get(c, updates, path, f->size ? f->size : 1, f->sha256, b, e) < 0 ? -1 : keep(c, kept, b, e);
+	return cmd_updates_get(c, updates, path, f->size, f->sha256, b, e) < 0 ? -1 : keep(c, kept, b, e);
 }
 
-static const struct channel_takeout *find(const struct channel_takeout *v, size_t n, struct str path)
+static const struct channel_takeout *find(const struct cmd_takeout *l, struct str path)
 {
-	for (size_t i = 0; i < n; i++)
-		if (str_eq(v[i].recipe.path, path))
-			return &v[i];
+	for (size_t i = 0; i < l->n; i++)
+		if (str_eq(l->v[i].recipe.path, path))
+			return &l->v[i];
 	return NULL;
 }
 
@@ -318,20 +313,19 @@ static int get_recipe(struct joined *j, struct str updates, const struct channel
 int cmd_takeout_read(struct cmd_context *c, const char *words, struct env_spec_file *ret, struct err *e)
 {
 	auto_joined j = {.c = c};
-	struct str path[RECIPES_MAX], updates;
-	struct channel_takeout *list;
-	size_t n, list_n;
-	if (split(words, path, &n, e) < 0 || cmd_need_updates(c, &updates, e) < 0 ||
-	    get_list(c, updates, &list, &list_n, e) < 0)
+	struct str path[RECIPES_MAX];
+	const struct cmd_takeout *list;
+	size_t n;
+	if (split(words, path, &n, e) < 0 || get_list(c, &list, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		const struct channel_takeout *t = find(list, list_n, path[i]);
+		const struct channel_takeout *t = find(list, path[i]);
 		if (!t)
 			return err_new(
 				e, ERR_NOT_FOUND,
 				"the mirror has no recipe 'to:%.*s'; 'slipway spot --list' shows those there are",
 				STR_ARG(path[i]));
-		if (get_recipe(&j, updates, t, e) < 0)
+		if (get_recipe(&j, list->updates, t, e) < 0)
 			return -1;
 	}
 	finish(&j, ret);
@@ -390,18 +384,17 @@ static void put_news(struct cmd_context *c, struct str text, const struct env_sp
 int cmd_takeout_notes(struct cmd_context *c, const char *words, const struct env_spec_file *installed,
 		      const struct env_spec_file *target, struct buf *ret, struct err *e)
 {
-	struct str path[RECIPES_MAX], updates;
-	struct channel_takeout *list;
-	size_t n, list_n;
-	if (split(words, path, &n, e) < 0 || cmd_need_updates(c, &updates, e) < 0 ||
-	    get_list(c, updates, &list, &list_n, e) < 0)
+	struct str path[RECIPES_MAX];
+	const struct cmd_takeout *list;
+	size_t n;
+	if (split(words, path, &n, e) < 0 || get_list(c, &list, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		const struct channel_takeout *t = find(list, list_n, path[i]);
+		const struct channel_takeout *t = find(list, path[i]);
 		auto_buf b = BUF_INIT(NOTES_MAX);
 		if (!t || !t->notes.path.n)
 			continue;
-		if (get_file(c, updates, &t->notes, &b, e) < 0)
+		if (get_file(c, list->updates, &t->notes, &b, e) < 0)
 			return -1;
 		put_news(c, buf_str(&b), installed, target, ret);
 	}
@@ -425,12 +418,12 @@ int cmd_takeout_list(struct cmd_context *c, struct err *e)
 {
 	static const char *const titles[] = {"Recipe", "Released", "Platform", ""};
 	struct out_table t = {.titles = titles, .columns = 4, .whole = 1};
-	struct channel_takeout *v;
-	struct str updates;
+	const struct cmd_takeout *list;
 	auto_answer answer = {0};
-	size_t n;
-	if (cmd_need_updates(c, &updates, e) < 0 || get_list(c, updates, &v, &n, e) < 0)
+	if (get_list(c, &list, e) < 0)
 		return -1;
+	const struct channel_takeout *v = list->v;
+	size_t n = list->n;
 	if (c->json) {
 		jw_kv_objects(cmd_answer(&answer), "recipes", n, put_entry, v);
 		return cmd_answer_print(c, &answer);

@@ -12,8 +12,8 @@
 int cmd_updates(struct cmd_context *c, struct str *ret, struct err *e);
 int cmd_need_updates(struct cmd_context *c, struct str *ret, struct err *e); /* the same where there must be one */
 int cmd_updates_set(struct cmd_context *c, const char *url, struct str *ret, struct err *e);
-/* The body of a request to it, at most `max` bytes. */
-int cmd_updates_get(struct cmd_context *c, struct str updates, const char *path, size_t max, const uint8_t *sha256,
+/* The body of a request to it, at most ret's maximum; size 0, sha256 NULL: not known. */
+int cmd_updates_get(struct cmd_context *c, struct str updates, const char *path, uint64_t size, const uint8_t *sha256,
 		    struct buf *ret, struct err *e);
 
 bool cmd_is_takeout(const char *word);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -51,31 +50,23 @@ static char *below(const char *base, const char *name)
 	return xasprintf("%s%s%s", base, n && base[n - 1] == '/' ? "" : "/", name);
 }
 
-static int get(struct cmd_context *c, const char *url, int fd, uint64_t max_bytes, int64_t patience_ms, struct err *e)
+static int may_ask(struct cmd_context *c, const char *url, struct err *e)
 {
 	if (c->offline && !str_starts(str_c(url), STR("file:")))
 		return err_new(e, ERR_NETWORK, "--offline: nothing is asked of '%s'", url);
-	return cmd_need_transfer(c, e) < 0 ? -1 : repo_get(c->transfer, url, fd, max_bytes, patience_ms, e);
+	return cmd_need_transfer(c, e);
+}
+
+static int get(struct cmd_context *c, const char *url, int fd, uint64_t max_bytes, int64_t patience_ms, struct err *e)
+{
+	return may_ask(c, url, e) < 0 ? -1 : repo_get(c->transfer, url, fd, max_bytes, patience_ms, e);
 }
 
 static int fetch(void *ctx, const char *name, struct buf *ret, struct err *e)
 {
 	const struct source *s = ctx;
 	auto_free char *url = below(s->url, name);
-	auto_fd fd = memfd_create("metadata", MFD_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, "memory for a download");
-	if (get(s->c, url, fd, ret->max, s->patience_ms, e) < 0)
-		return -1;
-	for (;;) {
-		char chunk[1 << 14];
-		ssize_t n = pread(fd, chunk, sizeof(chunk), (off_t)ret->n);
-		if (n < 0)
-			return err_sys(e, "read a download");
-		if (n == 0 || ret->overflow)
-			return 0;
-		buf_put(ret, chunk, (size_t)n);
-	}
+	return may_ask(s->c, url, e) < 0 ? -1 : repo_get_text(s->c->transfer, url, s->patience_ms, ret, e);
 }
 
 /* -- init ------------------------------------------------------------------------------------------------------------- */
