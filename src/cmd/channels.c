@@ -216,8 +216,7 @@ static int choose_word(const char *text, const char *option, const char *const *
 /* Below it a number is a date without its dashes rather than a time in 1970. */
 #define MIN_MILLISECONDS 100000000000
 
-/* 2024-05-01, 2024-05-01T12:00:00Z, or milliseconds since 1970. */
-static int parse_time(const char *text, int64_t *ret, struct err *e)
+int cmd_parse_time(const char *text, int64_t *ret, struct err *e)
 {
 	struct tm tm = {0};
 	const char *end;
@@ -246,7 +245,7 @@ static int choose_rules(struct cmd_context *c, const struct cmd_solve_options *o
 				: c->config.channel_priority == CONFIG_FLEXIBLE ? SOLVE_FLEXIBLE
 										: SOLVE_DISABLED;
 	ret->strategy = (enum solve_strategy)strategy;
-	return o->exclude_newer ? parse_time(o->exclude_newer, &ret->exclude_newer_ms, e) : 0;
+	return o->exclude_newer ? cmd_parse_time(o->exclude_newer, &ret->exclude_newer_ms, e) : 0;
 }
 
 /* -- opening ------------------------------------------------------------------------------------------------------ */

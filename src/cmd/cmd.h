@@ -53,6 +53,8 @@ struct cmd_option {
  * the words; with stop_at_word the first word ends options too (env run). Returns -1 with ERR_USAGE. */
 int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop_at_word, int argc, char **argv,
 	      struct cmd_list *rest, struct err *e);
+/* 2024-05-01, 2024-05-01T12:00:00Z, or milliseconds since 1970. */
+int cmd_parse_time(const char *text, int64_t *ret, struct err *e);
 /* How many words an option of every command takes, with its value: 1 or 2; 0 where `word` is something else. */
 int cmd_common_words(const char *word);
 /* What --wait SECONDS says, within 0 and a day, for env_hold. */
@@ -244,6 +246,7 @@ int cmd_mirror_install_service(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_reload(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_restart(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_serve(struct cmd_context *c, int argc, char **argv);
+int cmd_mirror_snapshots(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_start(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_status(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_stop(struct cmd_context *c, int argc, char **argv);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* mirror enroll, clients, revoke, rights, authority: who may come in. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cmd/change.h"
 #include "mirror/mirror.h"
@@ -130,13 +131,49 @@ static void put_client(struct jw *w, const void *ctx, size_t i)
 	jw_kv_int(w, "revoked_ms", x->revoked_ms);
 }
 
+static int done(struct cmd_context *c, const char *operation, const char *name)
+{
+	auto_answer answer = {0};
+	if (!c->dry_run)
+		cmd_changed(c);
+	if (!c->json)
+		return CMD_OK;
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_c(w, "operation", operation);
+	jw_kv_bool(w, "dry_run", c->dry_run);
+	jw_kv_c(w, "name", name);
+	return cmd_answer_print(c, &answer);
+}
+
+/* Who comes by that name later sees nothing of it. */
+static int remove_one(struct cmd_context *c, const char *dir, const char *name, struct err *e)
+{
+	auto_clients x = {0};
+	auto_ptr(mirror_snapshots) s = NULL;
+	int64_t n = 0;
+	if (open_clients(dir, &x, e) < 0 || mirror_snapshots_open(mirror_db_path(x.m), &s, e) < 0)
+		return -1;
+	if (c->dry_run)
+		cmd_say(c, "would remove '%s' and its snapshots", name);
+	else if (mirror_client_revoke(x.clients, str_c(name), STR("removed"), e) < 0 ||
+		 mirror_snapshots_forget(s, str_c(name), &n, e) < 0 ||
+		 mirror_client_remove(x.clients, str_c(name), e) < 0)
+		return -1;
+	else
+		cmd_say(c, "'%s' is removed, with %lld snapshots; its certificates are refused from now on", name,
+			(long long)n);
+	return done(c, "mirror clients remove", name);
+}
+
 static int clients(struct cmd_context *c, struct clients_args *a, struct err *e)
 {
 	auto_clients x = {0};
 	struct mirror_client *v;
-	size_t n;
+	size_t n = a->words.n;
 	auto_buf b = BUF_INIT(BUF_MAX);
-	if (need_words(a, 0, 1, "clients [DIR]", e) < 0 || open_clients(dir_of(a, 0), &x, e) < 0 ||
+	if ((n == 2 || n == 3) && strcmp(a->words.v[n - 2], "remove") == 0)
+		return remove_one(c, dir_of(a, 2), a->words.v[n - 1], e);
+	if (need_words(a, 0, 1, "clients [DIR] [remove NAME]", e) < 0 || open_clients(dir_of(a, 0), &x, e) < 0 ||
 	    mirror_client_list(x.clients, &c->arena, &v, &n, e) < 0)
 		return -1;
 	if (c->json) {
@@ -164,20 +201,6 @@ int cmd_mirror_clients(struct cmd_context *c, int argc, char **argv)
 }
 
 /* -- revoke ------------------------------------------------------------------------------------------------------------ */
-
-static int done(struct cmd_context *c, const char *operation, const char *name)
-{
-	auto_answer answer = {0};
-	if (!c->dry_run)
-		cmd_changed(c);
-	if (!c->json)
-		return CMD_OK;
-	struct jw *w = cmd_answer(&answer);
-	jw_kv_c(w, "operation", operation);
-	jw_kv_bool(w, "dry_run", c->dry_run);
-	jw_kv_c(w, "name", name);
-	return cmd_answer_print(c, &answer);
-}
 
 static int revoke_one(struct cmd_context *c, struct clients_args *a, struct err *e)
 {

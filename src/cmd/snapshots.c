@@ -186,10 +186,25 @@ int cmd_snapshot_list(struct cmd_context *c, int argc, char **argv)
 
 /* -- show and diff ------------------------------------------------------------------------------------------------------ */
 
-static int show(struct cmd_context *c, struct snapshot_args *a, struct err *e)
+int cmd_snapshot_print(struct cmd_context *c, const struct mirror_snapshot *s, struct str text_of, bool recipe)
 {
 	auto_buf b = BUF_INIT(2 * MIRROR_SNAPSHOT_MAX);
 	auto_answer answer = {0};
+	if (recipe)
+		mirror_snapshot_recipe(s, &b);
+	else
+		buf_put_str(&b, text_of);
+	if (!c->json)
+		return cmd_print(c, &b);
+	struct jw *w = cmd_answer(&answer);
+	jw_kv_str(w, "environment", s->environment);
+	jw_kv_int(w, "packages", s->packages_n);
+	jw_kv_str(w, "text", buf_str(&b));
+	return cmd_answer_print(c, &answer);
+}
+
+static int show(struct cmd_context *c, struct snapshot_args *a, struct err *e)
+{
 	struct mirror_snapshot s;
 	struct str text_of;
 	if (a->words.n != 1)
@@ -197,17 +212,7 @@ static int show(struct cmd_context *c, struct snapshot_args *a, struct err *e)
 			       "which snapshot? as in: slipway snapshot show 12; 'slipway snapshot list' shows them");
 	if (get(c, a->words.v[0], &s, &text_of, e) < 0)
 		return -1;
-	if (a->recipe)
-		mirror_snapshot_recipe(&s, &b);
-	else
-		buf_put_str(&b, text_of);
-	if (!c->json)
-		return cmd_print(c, &b);
-	struct jw *w = cmd_answer(&answer);
-	jw_kv_str(w, "environment", s.environment);
-	jw_kv_int(w, "packages", s.packages_n);
-	jw_kv_str(w, "text", buf_str(&b));
-	return cmd_answer_print(c, &answer);
+	return cmd_snapshot_print(c, &s, text_of, a->recipe);
 }
 
 int cmd_snapshot_show(struct cmd_context *c, int argc, char **argv)
@@ -221,6 +226,8 @@ static void put_difference(struct jw *w, const void *ctx, size_t i)
 	jw_kv_str(w, "name", (d->new ? d->new : d->old)->name);
 	jw_kv_str(w, "old", d->old ? d->old->version : STR_NONE);
 	jw_kv_str(w, "new", d->new ? d->new->version : STR_NONE);
+	jw_kv_str(w, "old_build", d->old ? d->old->build : STR_NONE);
+	jw_kv_str(w, "new_build", d->new ? d->new->build : STR_NONE);
 }
 
 static void put_side(struct out_table *t, const struct mirror_snapshot_package *p)
@@ -229,19 +236,14 @@ static void put_side(struct out_table *t, const struct mirror_snapshot_package *
 	out_table_cell(t, "%.*s", STR_ARG(p ? p->build : STR("")));
 }
 
-static int diff(struct cmd_context *c, struct snapshot_args *a, struct err *e)
+int cmd_snapshot_print_difference(struct cmd_context *c, const struct mirror_snapshot *old,
+				  const struct mirror_snapshot *new)
 {
 	static const char *const titles[] = {"Package", "Version", "Build", "Version", "Build"};
 	struct out_table t = {.titles = titles, .columns = 5, .whole = 1};
 	auto_answer answer = {0};
-	struct mirror_snapshot old, new;
 	struct mirror_snapshot_difference *v;
-	struct str ignored;
-	if (a->words.n != 2)
-		return err_new(e, ERR_USAGE, "which two snapshots? as in: slipway snapshot diff 12 13");
-	if (get(c, a->words.v[0], &old, &ignored, e) < 0 || get(c, a->words.v[1], &new, &ignored, e) < 0)
-		return -1;
-	uint32_t n = mirror_snapshot_compare(&old, &new, &c->arena, &v);
+	uint32_t n = mirror_snapshot_compare(old, new, &c->arena, &v);
 	if (c->json) {
 		jw_kv_objects(cmd_answer(&answer), "differences", n, put_difference, v);
 		return cmd_answer_print(c, &answer);
@@ -256,6 +258,17 @@ static int diff(struct cmd_context *c, struct snapshot_args *a, struct err *e)
 	else
 		cmd_say(c, "both say the same");
 	return CMD_OK;
+}
+
+static int diff(struct cmd_context *c, struct snapshot_args *a, struct err *e)
+{
+	struct mirror_snapshot old, new;
+	struct str ignored;
+	if (a->words.n != 2)
+		return err_new(e, ERR_USAGE, "which two snapshots? as in: slipway snapshot diff 12 13");
+	if (get(c, a->words.v[0], &old, &ignored, e) < 0 || get(c, a->words.v[1], &new, &ignored, e) < 0)
+		return -1;
+	return cmd_snapshot_print_difference(c, &old, &new);
 }
 
 int cmd_snapshot_diff(struct cmd_context *c, int argc, char **argv)

@@ -76,6 +76,7 @@ static const struct cmd table[] = {
 	{"mirror", "clients", cmd_mirror_clients, "list the machines that are enrolled"},
 	{"mirror", "revoke", cmd_mirror_revoke, "refuse a machine from now on"},
 	{"mirror", "rights", cmd_mirror_rights, "say which channels a group or a machine may have"},
+	{"mirror", "snapshots", cmd_mirror_snapshots, "list, show, compare what clients have stored"},
 	{"mirror", "authority", cmd_mirror_authority, "show or change the authority that signs certificates"},
 	{"enroll", NULL, cmd_enroll, "have a mirror know this host, by a one-time code"},
 	{"snapshot", "list", cmd_snapshot_list, "list what the mirror has been told of this host"},

@@ -429,6 +429,39 @@ int mirror_client_revoke(struct mirror_clients *c, struct str name, struct str r
 	return 0;
 }
 
+static int remove_client(struct mirror_clients *c, struct str name, int64_t now_ms, struct err *e)
+{
+	int64_t id, revoked_ms;
+	int rc = find_client(c, name, &id, &revoked_ms, e);
+	if (rc <= 0)
+		return rc < 0 ? -1 : no_client(name, e);
+	/* its certificates stay, without an owner, so that the list names them until they are over */
+	return clients_revoke_all(c, id, STR_NONE, STR_NONE, now_ms, e) < 0 ||
+			       sql_run(c->db, e, "UPDATE certificate SET client = 0 WHERE client = ?1", "i", id) < 0 ||
+			       sql_run(c->db, e, "UPDATE enroll_code SET client = 0 WHERE client = ?1", "i", id) < 0 ||
+			       sql_run(c->db, e, "DELETE FROM client_right WHERE holder = 'client' AND name = ?1", "s",
+				       name) < 0 ||
+			       sql_run(c->db, e, "DELETE FROM client WHERE id = ?1", "i", id) < 0
+		       ? -1
+		       : 0;
+}
+
+int mirror_client_remove(struct mirror_clients *c, struct str name, struct err *e)
+{
+	int64_t now_ms = c->clock->wall_ms(c->clock);
+	CLIENTS_HOLD(c);
+	clients_changed(c);
+	if (sql_begin(c->db, e) < 0 || sql_end(c->db, remove_client(c, name, now_ms, e), e) < 0)
+		return -1;
+	if (clients_write_crl(c, e) < 0)
+		return err_ctx(
+			e,
+			"'%.*s' is removed, but the list of revoked certificates for other programs is not written; it "
+			"is tried again when the mirror starts",
+			STR_ARG(name));
+	return 0;
+}
+
 /* -- the list of revoked ones -------------------------------------------------------------------------------------- */
 
 static int crl_number(struct mirror_clients *c, int64_t *ret, struct err *e)

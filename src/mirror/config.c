@@ -49,6 +49,14 @@ static const struct option option_mail[] = {
 	  "At most so many; what comes meanwhile is told in the next one.", .min = 1, .max = 1000),
 	{.name = NULL},
 };
+static const struct option option_snapshots[] = {
+	O("perEnvironment", COUNT, 0, "1000", "So many of each environment of a client.", .min = 1, .max = 1000),
+	O("keepFor", TIME, AT(snapshots.age_ms) - AT(snapshots.kept), "1826 days",
+	  "What is older goes; the newest of each environment stays, however old it is."),
+	O("perClient", SIZE, AT(snapshots.client_bytes) - AT(snapshots.kept), "256 MiB",
+	  "Room for all snapshots of a client; its oldest ones make room."),
+	{.name = NULL},
+};
 
 const struct option option_main[] = {
 	O("name", TEXT, AT(name), NULL, "What this mirror is called: unique among all that its upstreams know."),
@@ -84,6 +92,8 @@ const struct option option_main[] = {
 	O("reserve", SIZE, AT(reserve_bytes), "1 GiB", "Free space that downloads leave alone."),
 	O("server", SECTION, AT(server.listen), NULL, "How clients are served.", .section = option_server),
 	O("mail", SECTION, AT(mail.to), NULL, "Errors by mail.", .section = option_mail),
+	O("snapshots", SECTION, AT(snapshots.kept), NULL, "What clients store of their environments.",
+	  .section = option_snapshots),
 	O("log", WORD, AT(log), "auto",
 	  "Where to tell what happens; auto: the journal where the service manager provides it, else DIR/log.",
 	  .words = "auto journal syslog file"),

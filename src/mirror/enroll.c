@@ -374,9 +374,9 @@ static int check_use(struct asked *q, const struct code_row *row, struct client_
 	if (by_name.id && by_machine.id && by_name.id != by_machine.id)
 		return refuse(
 			q, 409, "name-taken",
-			"'%.*s' is another machine, and this one is enrolled as '%.*s': revoke and remove one of them on "
-			"the mirror",
-			STR_ARG(name), STR_ARG(by_machine.name));
+			"'%.*s' is another machine, and this one is enrolled as '%.*s': remove one of them on the "
+			"mirror ('slipway mirror clients DIR remove %.*s')",
+			STR_ARG(name), STR_ARG(by_machine.name), STR_ARG(by_machine.name));
 	if (by_name.id && !by_machine.id && !bound)
 		return refuse(
 			q, 409, "name-taken",

@@ -85,3 +85,10 @@ int mirror_tree(const struct mirror *m, const struct mirror_channel *c, struct e
 	const char *tree = m->plain ? "." : arena_printf(&a, "content/%.*s", STR_ARG(c->name));
 	return fs_open_dir_make(m->dir_fd, tree, e);
 }
+
+void mirror_snapshots_configure(const struct mirror *m, struct mirror_snapshots *s)
+{
+	const struct mirror_snapshot_limits limits = {m->config.snapshots.kept, m->config.snapshots.age_ms,
+						      m->config.snapshots.client_bytes};
+	mirror_snapshots_limit(s, &limits);
+}

@@ -87,6 +87,10 @@ struct mirror_config {
 		int64_t per_hour;
 	} mail;
 	enum mirror_log log;
+	struct {
+		int64_t kept, age_ms;
+		uint64_t client_bytes;
+	} snapshots; /* as struct mirror_snapshot_limits */
 	const struct mirror_upstream *upstreams;
 	size_t upstreams_n;
 	const struct mirror_channel *channels; /* by name */
@@ -304,7 +308,8 @@ int mirror_channel_status(struct mirror_reader *r, const struct mirror_channel *
  *	mirror_snapshots_list(db, client, environment, max, &arena, &v, &n, e)
  *	mirror_snapshots_get(db, client, id, &arena, &text, e)
  *
- * A client has at most MIRROR_SNAPSHOTS_KEPT of each environment, and MIRROR_SNAPSHOT_ENVIRONMENTS environments; the oldest ones make room. One that is
+ * A client has at most MIRROR_SNAPSHOTS_KEPT of each environment, and MIRROR_SNAPSHOT_ENVIRONMENTS environments, or less as mirror.yaml says; the oldest
+ * ones make room. One that is
  * equal to the newest of its environment, taken at the same occasion, is not stored twice. ERR_INPUT: the text is no snapshot. ERR_LIMIT: more than may be.
  */
 enum {
@@ -345,6 +350,15 @@ uint32_t mirror_snapshot_compare(const struct mirror_snapshot *old, const struct
 
 struct mirror_snapshots;
 int mirror_snapshots_open(const char *path, struct mirror_snapshots **ret, struct err *e);
+/* What is kept; before it is called: MIRROR_SNAPSHOTS_KEPT of each environment. */
+struct mirror_snapshot_limits {
+	int64_t kept;	       /* of each environment of a client, at most MIRROR_SNAPSHOTS_KEPT */
+	int64_t age_ms;	       /* 0: for ever */
+	uint64_t client_bytes; /* of all of a client; 0: no limit */
+};
+void mirror_snapshots_limit(struct mirror_snapshots *s, const struct mirror_snapshot_limits *limits);
+/* Those of mirror.yaml. */
+void mirror_snapshots_configure(const struct mirror *m, struct mirror_snapshots *s);
 void mirror_snapshots_free(struct mirror_snapshots *s);
 DEFINE_AUTO(struct mirror_snapshots *, mirror_snapshots, mirror_snapshots_free);
 struct mirror_snapshot_info {
@@ -358,6 +372,13 @@ int mirror_snapshots_put(struct mirror_snapshots *s, struct str client, struct s
 /* Newest first, at most `max`. client or environment STR_NONE: of all; who asks for a client must have given its name. */
 int mirror_snapshots_list(struct mirror_snapshots *s, struct str client, struct str environment, int64_t max,
 			  struct arena *a, struct mirror_snapshot_info **ret, size_t *ret_n, struct err *e);
+/* The newest of a client that was stored by then. ERR_USAGE: it has several environments, and none is named. */
+int mirror_snapshots_at(struct mirror_snapshots *s, struct str client, struct str environment, int64_t until_ms,
+			int64_t *ret_id, struct err *e);
+/* Removes what is over the limits, but never the newest of an environment. */
+int mirror_snapshots_prune(struct mirror_snapshots *s, int64_t now_ms, bool dry_run, int64_t *ret_n, struct err *e);
+/* All of a client: the next of its name shall not see them. */
+int mirror_snapshots_forget(struct mirror_snapshots *s, struct str client, int64_t *ret_n, struct err *e);
 /* ERR_NOT_FOUND where it is not this client's (STR_NONE: anybody's). */
 int mirror_snapshots_get(struct mirror_snapshots *s, struct str client, int64_t id, struct arena *a,
 			 struct str *ret_text, struct err *e);
@@ -471,6 +492,8 @@ int mirror_client_list(struct mirror_clients *c, struct arena *a, struct mirror_
 		       struct err *e);
 /* ERR_NOT_FOUND where there is none of that name. To revoke again changes nothing. */
 int mirror_client_revoke(struct mirror_clients *c, struct str name, struct str reason, struct err *e);
+/* Its record and rights go, its certificates are refused, its name is free; what it stored is mirror_snapshots_forget's. ERR_NOT_FOUND. */
+int mirror_client_remove(struct mirror_clients *c, struct str name, struct err *e);
 /* What a group, or one client, may have: patterns of channels ('*' is any run of bytes), behind '!' what not. n 0: for a client its
  * group's again; for a group nothing. At first the group "default" has "*". */
 enum mirror_holder { MIRROR_GROUP, MIRROR_CLIENT };

@@ -321,12 +321,13 @@ static int open_parts(struct server *s, const char *dir, const struct mirror_ser
 	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->state_fd < 0 || s->wake < 0)
 		return s->wake < 0 ? err_sys(e, "make an eventfd") : -1;
-	return server_log_open(s->mirror, o->foreground, &s->log, e) < 0 || make_certificate(s, e) < 0 ||
-			       mirror_clients_open(mirror_dir(s->mirror), s->clock, &s->clients, e) < 0 ||
-			       mirror_snapshots_open(mirror_db_path(s->mirror), &s->snapshots, e) < 0 ||
-			       open_channels(s, e) < 0 || relay_new(&s->relay, e) < 0
-		       ? -1
-		       : 0;
+	if (server_log_open(s->mirror, o->foreground, &s->log, e) < 0 || make_certificate(s, e) < 0 ||
+	    mirror_clients_open(mirror_dir(s->mirror), s->clock, &s->clients, e) < 0 ||
+	    mirror_snapshots_open(mirror_db_path(s->mirror), &s->snapshots, e) < 0 || open_channels(s, e) < 0 ||
+	    relay_new(&s->relay, e) < 0)
+		return -1;
+	mirror_snapshots_configure(s->mirror, s->snapshots);
+	return 0;
 }
 
 /* From the start of threads to the end all of them block what the main thread waits for. */
@@ -355,6 +356,12 @@ static void hourly(struct server *s, unsigned hours)
 		server_say(s->log, LOG_LEVEL_ERROR, "renew the server's certificate: %s", e.msg);
 	if (mirror_clients_keep(s->clients, &e) < 0)
 		server_say(s->log, LOG_LEVEL_ERROR, "%s", e.msg);
+	int64_t gone;
+	e = ERR_INIT;
+	pthread_mutex_lock(&s->snapshots_mutex);
+	if (mirror_snapshots_prune(s->snapshots, s->clock->wall_ms(s->clock), false, &gone, &e) < 0)
+		server_say(s->log, LOG_LEVEL_ERROR, "remove snapshots that are over: %s", e.msg);
+	pthread_mutex_unlock(&s->snapshots_mutex);
 }
 
 static void take_signal(struct server *s, int signals)

@@ -219,8 +219,8 @@ void mirror_snapshot_recipe(const struct mirror_snapshot *s, struct buf *b)
 		buf_printf(b, "channel %.*s\n", STR_ARG(s->channels[i]));
 	for (uint32_t i = 0; i < s->packages_n; i++) {
 		const struct mirror_snapshot_package *p = &s->packages[i];
-		buf_printf(b, "spec %.*s::%.*s==%.*s=%.*s\n", STR_ARG(s->channels[p->channel]), STR_ARG(p->name),
-			   STR_ARG(p->version), STR_ARG(p->build));
+		buf_printf(b, "spec %.*s/%.*s::%.*s==%.*s=%.*s\n", STR_ARG(s->channels[p->channel]), STR_ARG(p->subdir),
+			   STR_ARG(p->name), STR_ARG(p->version), STR_ARG(p->build));
 	}
 }
 

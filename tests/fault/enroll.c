@@ -6,7 +6,7 @@
  *	fault_enroll DIR code            a code, into DIR/code; code_for M: for that machine
  *	fault_enroll DIR enroll M        machine M with DIR/code and the key DIR/M.key, which is made where it is missing
  *	fault_enroll DIR renew M         61 days later, with DIR/M.crt
- *	fault_enroll DIR revoke M
+ *	fault_enroll DIR revoke M | remove M
  *	fault_enroll DIR key M           only makes the key
  *	fault_enroll DIR records N       N machines are enrolled, each with one certificate of its own at most
  *	fault_enroll DIR known M | unknown M     what DIR/M.crt is good for; later M: 61 days later
@@ -276,14 +276,15 @@ static int one_of_server(const char *word, const char *name)
 	return 0;
 }
 
-static int revoke_client(const char *machine)
+static int revoke_client(const char *machine, bool remove)
 {
 	auto_ptr(mirror_clients) c = NULL;
 	struct err e = ERR_INIT;
-	return mirror_clients_open(dir, &now.base, &c, &e) < 0 ||
-			       mirror_client_revoke(c, str_c(machine), STR("why"), &e) < 0
-		       ? say(&e)
-		       : 0;
+	if (mirror_clients_open(dir, &now.base, &c, &e) < 0)
+		return say(&e);
+	int rc = remove ? mirror_client_remove(c, str_c(machine), &e)
+			: mirror_client_revoke(c, str_c(machine), STR("why"), &e);
+	return rc < 0 ? say(&e) : 0;
 }
 
 int main(int argc, char **argv)
@@ -310,8 +311,8 @@ int main(int argc, char **argv)
 		return records((size_t)what[0] - '0');
 	if (strcmp(word, "listed") == 0)
 		return listed((size_t)what[0] - '0');
-	if (strcmp(word, "revoke") == 0)
-		return revoke_client(what);
+	if (strcmp(word, "revoke") == 0 || strcmp(word, "remove") == 0)
+		return revoke_client(what, word[2] == 'm');
 	if (strcmp(word, "key") == 0)
 		return make_key(what, &key, &e) < 0 ? say(&e) : 0;
 	return one_of_server(word, what);

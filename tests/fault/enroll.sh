@@ -63,6 +63,15 @@ after_revoke()
 	"$op" "$d" revoke m1 && "$op" "$d" unknown m1 && "$op" "$d" listed 1
 }
 
+# after_remove: it is as it was, or gone with its certificate in the list
+after_remove()
+{
+	if "$op" "$d" records 1; then
+		"$op" "$d" known m1 && "$op" "$d" remove m1 || return 1
+	fi
+	"$op" "$d" records 0 && "$op" "$d" unknown m1 && "$op" "$d" listed 1
+}
+
 after_announce()
 {
 	"$op" "$d" trusted && "$op" "$d" announce && "$op" "$d" trusted && "$op" "$d" switch && "$op" "$d" trusted
@@ -161,6 +170,7 @@ for mode in fail stop; do
 	t "enrolment, $mode" sweep "$mode" with_code after_enroll enroll m1
 	t "renewal, $mode" sweep "$mode" enrolled after_renew renew m1
 	t "revocation, $mode" sweep "$mode" enrolled after_revoke revoke m1
+	t "removal, $mode" sweep "$mode" enrolled after_remove remove m1
 	t "a new authority is announced, $mode" sweep "$mode" with_code after_announce announce
 	t "it takes over, $mode" sweep "$mode" announced after_switch switch
 done

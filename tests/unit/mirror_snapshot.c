@@ -91,8 +91,8 @@ TEST(a_recipe_asks_for_exactly_these)
 	mirror_snapshot_recipe(&s, &b);
 	CHECK_STR(b.p, "recipe 1\nname step\nsubdir linux-64\nchannel https://mirror.example.org/site\n"
 		       "channel https://mirror.example.org/large\n"
-		       "spec https://mirror.example.org/large::python==3.9.19=h1234_0\n"
-		       "spec https://mirror.example.org/site::tool==1.0=0\n");
+		       "spec https://mirror.example.org/large/linux-64::python==3.9.19=h1234_0\n"
+		       "spec https://mirror.example.org/site/noarch::tool==1.0=0\n");
 }
 
 static struct mirror_snapshots *open_store(void)
@@ -154,4 +154,94 @@ TEST(the_oldest_make_room)
 			  0);
 	CHECK_INT(mirror_snapshots_put(s, STR("c"), STR("snapshot 1\nenvironment more\nwhen now\n"), 1, &id, &e), -1);
 	CHECK_INT(e.code, ERR_LIMIT);
+}
+
+static int64_t store(struct mirror_snapshots *s, const char *client, const char *environment, int version,
+		     int64_t now_ms)
+{
+	struct err e = ERR_INIT;
+	int64_t id = 0;
+	const char *t =
+		arena_printf(&a, "snapshot 1\nenvironment %s\nwhen now\nchannel https://m/c\npackage p %d 0 noarch 1\n",
+			     environment, version);
+	CHECK_INT(mirror_snapshots_put(s, str_c(client), str_c(t), now_ms, &id, &e), 0);
+	return id;
+}
+
+TEST(the_newest_by_then)
+{
+	struct err e = ERR_INIT;
+	auto_ptr(mirror_snapshots) s = open_store();
+	int64_t one = store(s, "c", "e", 1, 1000), two = store(s, "c", "e", 2, 2000), id;
+	CHECK_INT(mirror_snapshots_at(s, STR("c"), STR("e"), INT64_MAX, &id, &e), 0);
+	CHECK_INT(id, two);
+	CHECK_INT(mirror_snapshots_at(s, STR("c"), STR(""), 1999, &id, &e), 0);
+	CHECK_INT(id, one);
+	CHECK_INT(mirror_snapshots_at(s, STR("c"), STR("e"), 999, &id, &e), -1);
+	CHECK_INT(e.code, ERR_NOT_FOUND);
+	store(s, "c", "f", 1, 3000);
+	CHECK_INT(mirror_snapshots_at(s, STR("c"), STR(""), INT64_MAX, &id, &e), -1);
+	CHECK_INT(e.code, ERR_USAGE);
+}
+
+static size_t listed(struct mirror_snapshots *s, const char *client)
+{
+	struct err e = ERR_INIT;
+	struct mirror_snapshot_info *v;
+	size_t n = 0;
+	CHECK_INT(mirror_snapshots_list(s, str_c(client), STR_NONE, 5000, &a, &v, &n, &e), 0);
+	return n;
+}
+
+TEST(what_is_over_goes_but_the_newest_stays)
+{
+	struct err e = ERR_INIT;
+	auto_ptr(mirror_snapshots) s = open_store();
+	int64_t n, id;
+	for (int i = 0; i < 10; i++)
+		store(s, "c", "e", i, i * 1000);
+	int64_t only = store(s, "c", "old", 1, 1);
+	struct mirror_snapshot_limits limits = {.kept = 5};
+	mirror_snapshots_limit(s, &limits);
+	CHECK_INT(mirror_snapshots_prune(s, 10000, true, &n, &e), 0);
+	CHECK_INT(n, 5);
+	CHECK_INT(listed(s, "c"), 11);
+	CHECK_INT(mirror_snapshots_prune(s, 10000, false, &n, &e), 0);
+	CHECK_INT(n, 5);
+	CHECK_INT(listed(s, "c"), 6);
+	limits.age_ms = 1500;
+	mirror_snapshots_limit(s, &limits);
+	CHECK_INT(mirror_snapshots_prune(s, 10000, false, &n, &e), 0);
+	CHECK_INT(listed(s, "c"), 2);
+	CHECK_INT(mirror_snapshots_at(s, STR("c"), STR("old"), INT64_MAX, &id, &e), 0);
+	CHECK_INT(id, only);
+	CHECK_INT(mirror_snapshots_prune(s, INT64_MAX / 2, false, &n, &e), 0);
+	CHECK_INT(n, 0);
+	CHECK_INT(listed(s, "c"), 2);
+	CHECK_INT(mirror_snapshots_forget(s, STR("c"), &n, &e), 0);
+	CHECK_INT(listed(s, "c"), 0);
+}
+
+TEST(a_client_fills_no_more_than_its_room)
+{
+	struct err e = ERR_INIT;
+	auto_ptr(mirror_snapshots) s = open_store();
+	struct mirror_snapshot_limits limits = {.kept = 1000, .client_bytes = 2000};
+	int64_t id;
+	mirror_snapshots_limit(s, &limits);
+	int64_t only = store(s, "c", "first", 1, 1);
+	store(s, "d", "e", 1, 1);
+	for (int i = 0; i < 100; i++)
+		store(s, "c", "e", i, i);
+	CHECK(listed(s, "c") > 2 && listed(s, "c") < 40);
+	CHECK_INT(mirror_snapshots_at(s, STR("c"), STR("first"), INT64_MAX, &id, &e), 0);
+	CHECK_INT(id, only);
+	CHECK_INT(listed(s, "d"), 1);
+	auto_buf b = BUF_INIT(1 << 20);
+	buf_put_c(&b, "snapshot 1\nenvironment e\nwhen now\nchannel https://m/c\n");
+	for (int i = 0; i < 200; i++)
+		buf_printf(&b, "package p%d 1 0 noarch 1\n", i);
+	CHECK_INT(mirror_snapshots_put(s, STR("c"), buf_str(&b), 200, &id, &e), -1);
+	CHECK_INT(e.code, ERR_LIMIT);
+	CHECK_INT(mirror_snapshots_at(s, STR("c"), STR("first"), INT64_MAX, &id, &e), 0);
 }
