@@ -20,6 +20,7 @@ struct waiter {
 	mirror_fetch_notify *notify;
 	void *ctx;
 };
+VEC_TYPE(waiter_vec, struct waiter);
 struct mirror_fetch {
 	struct front *front;
 	struct mirror_fetch *next; /* of the front's list */
@@ -30,9 +31,10 @@ struct mirror_fetch {
 	char name[PARTIAL_NAME + 2];
 	unsigned refs; /* those who wait, and the front while it is under way */
 	bool queued, done, lost;
+	bool telling; /* waiters are called just now, without the lock */
 	uint64_t ready;
 	struct err err;
-	VEC(struct waiter) waiters;
+	struct waiter_vec waiters;
 };
 struct front {
 	struct front *next;
@@ -70,12 +72,24 @@ static void unref(struct mirror_fetch *x)
 		fetch_free(x);
 }
 
+/* With the lock, which is let go of meanwhile: who is told may hold a lock of its own that it also holds when it looks. Only the front's
+ * thread tells, and only it takes fetches from the list. */
 static void notify_all(struct mirror_fetch *x)
 {
-	pthread_cond_broadcast(&x->front->changed);
+	struct front *f = x->front;
+	struct waiter_vec told = {0};
 	vec_foreach(w, &x->waiters)
 		if (w->notify)
-			w->notify(w->ctx);
+			vec_push(&told, *w);
+	x->telling = true;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+	vec_foreach(w, &told)
+		w->notify(w->ctx);
+	vec_release(&told);
+	pthread_mutex_lock(&f->lock);
+	x->telling = false;
+	pthread_cond_broadcast(&f->changed);
 }
 
 static void take_from_list(struct mirror_fetch *x)
@@ -471,6 +485,8 @@ void mirror_fetch_leave(struct mirror_fetch *x, void *ctx)
 {
 	struct front *f = x->front;
 	pthread_mutex_lock(&f->lock);
+	while (x->telling)
+		pthread_cond_wait(&f->changed, &f->lock);
 	for (size_t i = 0; i < x->waiters.n; i++)
 		if (x->waiters.v[i].ctx == ctx) {
 			x->waiters.v[i] = *vec_last(&x->waiters);

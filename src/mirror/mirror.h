@@ -175,7 +175,7 @@ struct mirror_found {
 int mirror_find(struct mirror_reader *r, struct str channel, struct str path, struct mirror_found *ret, struct err *e);
 
 struct mirror_fetch; /* shared by all who asked for the same file */
-/* Called from another thread whenever there is more to see; only to wake somebody up. */
+/* Called from another thread, which holds no lock, whenever there is more to see; only to wake somebody up. */
 typedef void mirror_fetch_notify(void *ctx);
 struct mirror_fetch_view {
 	int fd;		/* the fetch's own: read it with pread while the fetch is not left */
@@ -190,7 +190,8 @@ int mirror_fetch_begin(struct mirror_reader *r, const struct mirror_found *f, mi
 void mirror_fetch_look(struct mirror_fetch *x, struct mirror_fetch_view *ret);
 /* For callers with a thread to spare: waits until more than `past` bytes are ready, or the end. */
 void mirror_fetch_wait(struct mirror_fetch *x, uint64_t past, struct mirror_fetch_view *ret);
-/* The fetch goes on without the caller, since others may want the file soon. `notify` is not called any more. */
+/* The fetch goes on without the caller, since others may want the file soon. `notify` is not called any more: one that is under way
+ * is waited for, so whoever leaves holds no lock that it takes. */
 void mirror_fetch_leave(struct mirror_fetch *x, void *ctx);
 
 /* == 3. following ================================================================================================= */

@@ -3,6 +3,8 @@
 #include "lib/test.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/fs.h"
 #include "lib/http.h"
@@ -60,11 +62,11 @@ static struct mirror_fetch_view fetch(struct world *w, const struct mirror_found
 	CHECK_MSG(mirror_fetch_begin(w->r, f, count, &told, &x, &e) == 0, "%s", e.msg);
 	while (!v.done)
 		mirror_fetch_wait(x, v.ready, &v);
-	CHECK(atomic_load(&told) > 0);
 	ssize_t n = v.err.code == ERR_NONE ? pread(v.fd, body, size - 1, 0) : 0;
 	CHECK(n >= 0);
 	body[n] = '\0';
 	mirror_fetch_leave(x, &told);
+	CHECK(atomic_load(&told) > 0);
 	return v;
 }
 
@@ -129,6 +131,44 @@ TEST(several_wait_for_one_request)
 		mirror_fetch_leave(x[i], &told[i]);
 	http_stop(&s);
 	CHECK_INT(s.log->n, 1);
+	close_world(&w);
+}
+
+/* A caller's lock, held when it is told and when it looks. */
+static struct {
+	pthread_mutex_t mutex;
+	atomic_int told;
+	struct mirror_fetch *x;
+} caller = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void tell_caller(void *ctx)
+{
+	(void)ctx;
+	atomic_fetch_add(&caller.told, 1);
+	pthread_mutex_lock(&caller.mutex);
+	pthread_mutex_unlock(&caller.mutex);
+}
+
+TEST(who_is_told_may_look_under_a_lock_of_its_own)
+{
+	const struct http_answer answers[] = {{.body = "package"}};
+	struct http_server s = http_start(answers, 1);
+	struct err e = ERR_INIT;
+	struct world w = open_proxy(http_url(&s, ""));
+	struct mirror_found f = find(&w, "p", "noarch/a-1-0.conda");
+	struct mirror_fetch_view v = {0};
+	alarm(20); /* where the two wait for each other */
+	pthread_mutex_lock(&caller.mutex);
+	CHECK(mirror_fetch_begin(w.r, &f, tell_caller, &caller, &caller.x, &e) == 0);
+	while (!atomic_load(&caller.told))
+		usleep(1000);
+	mirror_fetch_look(caller.x, &v);
+	pthread_mutex_unlock(&caller.mutex);
+	while (!v.done)
+		mirror_fetch_wait(caller.x, v.ready, &v);
+	CHECK_MSG(v.err.code == ERR_NONE, "%s", v.err.msg);
+	mirror_fetch_leave(caller.x, &caller);
+	http_stop(&s);
 	close_world(&w);
 }
 
