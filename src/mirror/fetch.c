@@ -93,6 +93,64 @@ static char *address_of(const struct get *g, const struct mirror_upstream *v)
 	return buf_steal(&b);
 }
 
+/* -- what metadata may tell ----------------------------------------------------------------------------------------- */
+
+static bool has_scheme(struct str url, struct str scheme)
+{
+	return url.n >= scheme.n && str_casecmp(str_head(url, scheme.n), scheme) == 0;
+}
+
+static bool is_not_https(const struct mirror_upstream *v)
+{
+	return !has_scheme(v->url, STR("https://"));
+}
+
+/* An upstream on this machine, as its keeper set it up. */
+static bool is_here(const struct mirror_upstream *v)
+{
+	struct str host = str_skip(v->url, (size_t)(str_search(v->url, STR("://")) + 3));
+	ptrdiff_t at = str_rfind(url_origin(v->url), '@');
+	if (at >= 0)
+		host = str_skip(v->url, (size_t)at + 1);
+	return str_starts(host, STR("localhost")) || str_starts(host, STR("127.")) || str_starts(host, STR("[::1]"));
+}
+
+static bool is_any(const struct upstreams *u, bool (*is)(const struct mirror_upstream *v))
+{
+	for (size_t i = 0; i < u->n; i++)
+		if (is(&u->v[i]))
+			return true;
+	return false;
+}
+
+/* Where metadata say that a file lies is their author's word, and what is fetched from there is given to clients: it may be on a
+ * server, not among files of this machine, which only this process may read; below a folder that is followed; and without TLS
+ * only what a digest vouches for, or where an upstream is asked without it. */
+static int check_told(const struct get *g, const struct mirror_upstream *v, struct err *e)
+{
+	auto_buf root = BUF_INIT(URL_MAX);
+	struct str to = str_c(g->address);
+	if (!g->url.n)
+		return 0;
+	if (v) {
+		put_root(&root, v->url);
+		buf_put_char(&root, '/');
+		if (!has_scheme(to, STR("file:")) || str_starts(to, buf_str(&root)))
+			return 0;
+		return err_new(e, ERR_VERIFY, "metadata lead out of the upstream's folder, to '%s': refused",
+			       g->address);
+	}
+	if (has_scheme(to, STR("https://")))
+		return 0;
+	if (has_scheme(to, STR("http://")))
+		return g->digest.known || is_any(g->f->u, is_not_https)
+			       ? 0
+			       : err_new(e, ERR_VERIFY,
+					 "metadata lead to '%s', where neither TLS nor a digest tells what it is: refused",
+					 g->address);
+	return err_new(e, ERR_VERIFY, "metadata lead to '%s', which is on no server: refused", g->address);
+}
+
 /* -- one after the other ------------------------------------------------------------------------------------------- */
 
 static void finish(struct get *g)
@@ -107,7 +165,24 @@ static const char *file_or_null(struct str s)
 	return s.n ? s.p : NULL;
 }
 
+static void take_failure(struct get *g)
+{
+	struct err *e = &g->r.err;
+	bool missing = e->code == ERR_NOT_FOUND, wrong = e->code == ERR_VERIFY || e->code == ERR_LIMIT;
+	if (!missing && !wrong)
+		g->unanswered = true;
+	g->wrong |= wrong;
+	if (g->upstream >= 0 && !missing && !wrong)
+		upstreams_bad(g->f->u, g->upstream, e->msg);
+	else if (g->upstream >= 0 && missing)
+		upstreams_good(g->f->u, g->upstream, 0, 0);
+	/* of several reasons the one that says most: no answer, then wrong bytes, then none */
+	if (g->worst.code == ERR_NONE || (!missing && (g->worst.code == ERR_NOT_FOUND || !wrong)))
+		g->worst = *e;
+}
+
 static void on_done(struct transfer_request *r, void *ctx);
+static void go_on(struct get *g);
 
 /* Asks upstream i; -1: the address that the metadata tell. */
 static void ask(struct get *g, int i)
@@ -117,6 +192,11 @@ static void ask(struct get *g, int i)
 	free(g->address);
 	g->address = address_of(g, v);
 	g->upstream = i;
+	if (check_told(g, v, &g->r.err) < 0) {
+		take_failure(g);
+		go_on(g);
+		return;
+	}
 	if (v)
 		g->trust = (struct transfer_trust){.ca_file = file_or_null(v->ca),
 						   .client_cert = file_or_null(v->certificate),
@@ -132,6 +212,7 @@ static void ask(struct get *g, int i)
 					 .max_bytes = g->max_bytes,
 					 .digest = &g->digest,
 					 .trust = v ? &g->trust : NULL,
+					 .led = !v && !is_any(f->u, is_here),
 					 .accept = g->accept,
 					 .done = on_done,
 					 .ctx = g};
@@ -186,22 +267,6 @@ static void keep_for_next(struct get *g)
 		g->r.etag[0] = '\0';
 		(void)sys_ftruncate(g->fd, 0); /* a failure shows in the next write */
 	}
-}
-
-static void take_failure(struct get *g)
-{
-	struct err *e = &g->r.err;
-	bool missing = e->code == ERR_NOT_FOUND, wrong = e->code == ERR_VERIFY || e->code == ERR_LIMIT;
-	if (!missing && !wrong)
-		g->unanswered = true;
-	g->wrong |= wrong;
-	if (g->upstream >= 0 && !missing && !wrong)
-		upstreams_bad(g->f->u, g->upstream, e->msg);
-	else if (g->upstream >= 0 && missing)
-		upstreams_good(g->f->u, g->upstream, 0, 0);
-	/* of several reasons the one that says most: no answer, then wrong bytes, then none */
-	if (g->worst.code == ERR_NONE || (!missing && (g->worst.code == ERR_NOT_FOUND || !wrong)))
-		g->worst = *e;
 }
 
 static void on_done(struct transfer_request *r, void *ctx)

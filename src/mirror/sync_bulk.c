@@ -357,7 +357,8 @@ static int link_from(struct sync *s, struct batch *b, int dir, const char *path,
 	return 1;
 }
 
-/* Another channel may hold the same bytes. */
+/* Another channel may hold the same bytes. Of a private one they are not taken: who tells a digest has not thereby shown that he may
+ * have what it is of. */
 static int link_other(struct sync *s, struct batch *b, const struct wanted *w, struct err *e)
 {
 	auto_ptr(sql_query) q = NULL;
@@ -374,7 +375,7 @@ static int link_other(struct sync *s, struct batch *b, const struct wanted *w, s
 	while ((rc = sql_step(q, e)) > 0) {
 		const struct mirror_channel *c = mirror_channel(s->p.m, sql_str(q, 0, &a));
 		struct err ignored = ERR_INIT;
-		auto_fd tree = c ? mirror_tree(s->p.m, c, &ignored) : -1;
+		auto_fd tree = c && !c->is_private ? mirror_tree(s->p.m, c, &ignored) : -1;
 		if (tree >= 0 && (rc = link_from(s, b, tree, sql_str(q, 1, &a).p, w, e)) != 0)
 			return rc;
 	}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One try of an http(s) request: what is asked for, what the headers say, what it came to (RFC 9110, 9111). */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -227,6 +228,45 @@ static void set_limit(struct job *j)
 	c->easy_setopt(j->easy, CURLOPT_BUFFERSIZE, limit ? 16L << 10 : 256L << 10);
 }
 
+/* -- where it leads ------------------------------------------------------------------------------------------------ */
+
+enum { FAR, ON_LINK, HERE };
+
+static int nearness_v4(const uint8_t *a)
+{
+	return a[0] == 127 || a[0] == 0 ? HERE : a[0] == 169 && a[1] == 254 ? ON_LINK : FAR;
+}
+
+static int nearness_of(const char *address)
+{
+	static const uint8_t nothing[15] = {0}, mapped[12] = {[10] = 0xff, [11] = 0xff};
+	uint8_t a[16];
+	if (inet_pton(AF_INET, address, a) == 1)
+		return nearness_v4(a);
+	if (inet_pton(AF_INET6, address, a) != 1)
+		return FAR;
+	if (memcmp(a, mapped, sizeof(mapped)) == 0)
+		return nearness_v4(a + sizeof(mapped));
+	if (memcmp(a, nothing, sizeof(nothing)) == 0 && a[15] <= 1)
+		return HERE;
+	return a[0] == 0xfe && (a[1] & 0xc0) == 0x80 ? ON_LINK : FAR;
+}
+
+/* Connected, and nothing is sent yet; for each server that a request is led to. */
+static int on_connected(void *ctx, char *address, char *own, int port, int own_port)
+{
+	struct job *j = ctx;
+	int now = nearness_of(address);
+	(void)own, (void)port, (void)own_port;
+	if (j->nearness >= 0 && now > j->nearness) {
+		err_new(&j->abort, ERR_VERIFY,
+			"a server elsewhere leads to %s, an address of this machine or of its link: refused", address);
+		return CURL_PREREQFUNC_ABORT;
+	}
+	j->nearness = now;
+	return CURL_PREREQFUNC_OK;
+}
+
 static void set_route(struct job *j)
 {
 	const struct curl_api *c = j->t->curl;
@@ -238,6 +278,9 @@ static void set_route(struct job *j)
 	c->easy_setopt(j->easy, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
 	c->easy_setopt(j->easy, CURLOPT_FOLLOWLOCATION, 1L);
 	c->easy_setopt(j->easy, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
+	j->nearness = j->r->led ? FAR : -1;
+	c->easy_setopt(j->easy, CURLOPT_PREREQFUNCTION, on_connected);
+	c->easy_setopt(j->easy, CURLOPT_PREREQDATA, (void *)j);
 	c->easy_setopt(j->easy, CURLOPT_NOSIGNAL, 1L);
 	c->easy_setopt(j->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)o->connect_timeout_ms);
 	/* with a throttle, what comes slowly may be our doing */

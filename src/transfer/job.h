@@ -35,6 +35,7 @@ struct job {
 	uint64_t window_bytes;
 	bool window_paused;
 	bool body_checked, paused, is_conditional;
+	int nearness; /* of the server before; -1: there was none (http.c) */
 	long status;
 	int64_t retry_after_s, range_start;
 	bool by_url, distrusted; /* its trust is trust_of's; it was asked once more */

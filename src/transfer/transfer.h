@@ -11,7 +11,9 @@
  *
  * or transfer_run(t, e), which steps until all are done, and cancels the rest where the engine fails. One request's failure is that request's: its `done` gets the
  * error, the others go on. http, https and file URLs, nothing else; redirects only to http(s), at most 10, and never from
- * https to http. Credentials in a URL are not sent on to another host and never appear in messages.
+ * https to http. Credentials in a URL are not sent on to another host and never appear in messages. No server leads closer to this
+ * machine than it is itself: one elsewhere neither to loopback nor to a link-local address, where services answer that only this
+ * machine may ask.
  *
  * Each body is written to `fd` from offset `have` on: with have > 0 a Range request resumes a partial file (guarded by
  * If-Range where a validator is known); a server that answers 200 starts the file anew. Size and digest are checked while
@@ -80,7 +82,8 @@ struct transfer_request {
 	const char *accept;		    /* what to say in Accept; NULL: nothing in particular */
 	int priority;			    /* greater begins earlier; equal: in order of adding */
 	const struct transfer_trust *trust; /* NULL: the engine's */
-	struct str post;		    /* sent as JSON in a POST request; p NULL: GET */
+	bool led;		/* the URL is some server's word: as if that one had redirected there from elsewhere */
+	struct str post;	/* sent as JSON in a POST request; p NULL: GET */
 	struct buf *error_body; /* what comes with a status that is an error, up to its maximum; NULL: nobody reads it */
 	/* In and out: validators for a conditional request ("" none). */
 	char etag[256], last_modified[64];

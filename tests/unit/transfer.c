@@ -300,6 +300,23 @@ TEST(redirect_to_a_file_is_refused)
 	check_content(r.fd, "", 0);
 }
 
+/* As what a server elsewhere says: services answer on loopback that only this machine may ask. */
+TEST(nobody_elsewhere_leads_to_this_machine)
+{
+	const struct http_answer a[] = {{.body = "inner"}};
+	struct http_server s = http_start(a, 1);
+	struct transfer_request r = {.url = http_url(&s, "/x"), .fd = new_file(), .led = true};
+	run_one(&r);
+	CHECK_INT(r.err.code, ERR_VERIFY);
+	CHECK_MSG(strstr(r.err.msg, "an address of this machine"), "%s", r.err.msg);
+	check_content(r.fd, "", 0);
+	CHECK_INT(s.log->n, 0);
+	r.led = false;
+	run_one(&r);
+	CHECK_MSG(r.err.code == ERR_NONE, "%s", r.err.msg);
+	http_stop(&s);
+}
+
 TEST(file_url_and_its_validator)
 {
 	char path[128], url[160];
