@@ -99,9 +99,10 @@ int httpd_inherited(int *fds, size_t max, struct err *e);
 
 /* -- the server -------------------------------------------------------------------------------------------------------------- */
 
-struct httpd_record {		   /* one reply that has been sent, or cut off */
-	struct str method, target; /* target: as the client wrote it, path and query; may hold any byte above 0x20 */
-	struct str peer;	   /* "192.0.2.1", "2001:db8::1" */
+struct httpd_record { /* one reply that has been sent, or cut off */
+	struct str method,
+		target;	 /* target: as the client wrote it, path and query; any bytes but blanks and line ends */
+	struct str peer; /* "192.0.2.1", "2001:db8::1" */
 	const struct httpd_client *client; /* NULL: none */
 	struct str user_agent;
 	int status;

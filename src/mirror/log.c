@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,7 +19,10 @@
 #include "mirror/mail.h"
 #include "mirror/server.h"
 
-enum { LINE_MAX_BYTES = 8192 };
+/* Of a message, and of each thing that a client sent, so many bytes are shown; SAID_MAX: before they are cut. */
+enum { MESSAGE_SHOWN = 8192, FIELD_SHOWN = 2048, SAID_MAX = 1 << 20, LINE_MAX_BYTES = 64 << 10 };
+_Static_assert(4 * MESSAGE_SHOWN < LINE_MAX_BYTES - 256 && 4 * 4 * FIELD_SHOWN < LINE_MAX_BYTES - 256,
+	       "a line has room for all that is shown");
 enum target { TO_TERMINAL, TO_JOURNAL, TO_SYSLOG, TO_FILE };
 
 struct server_log {
@@ -26,7 +30,7 @@ struct server_log {
 	enum target target;
 	int dir_fd, note_fd, access_fd, socket;
 	char tag[80];
-	uint64_t errors;
+	atomic_uint_fast64_t errors;
 	struct mailer *mailer; /* NULL: nothing is mailed */
 };
 
@@ -125,27 +129,40 @@ void server_log_free(struct server_log *l)
 
 uint64_t server_log_errors(const struct server_log *l)
 {
-	return l->errors;
+	return atomic_load(&l->errors);
 }
 
 /* -- lines ---------------------------------------------------------------------------------------------------------- */
 
-/* What came from outside cannot begin a line of its own, nor steer a terminal. */
-static void put_plain(struct buf *b, struct str s)
+/* How many bytes at the front of s are one character that a terminal shows; 0: none is. */
+static size_t shown(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		if (c < ' ' || c == 0x7f || c == '"' || c == '\\')
-			buf_printf(b, "\\x%02x", c);
+	uint32_t c = (unsigned char)s.p[0];
+	size_t n = c < 0x80 ? 1 : utf8_take(s, &c);
+	return c < ' ' || c == '"' || c == '\\' || (c >= 0x7f && c < 0xa0) ? 0 : n;
+}
+
+/* What came from outside cannot begin a line of its own, nor steer a terminal, nor make its line too long to be written. */
+static void put_plain(struct buf *b, struct str s, size_t max)
+{
+	bool cut = s.n > max;
+	s = str_head(s, max);
+	while (s.n) {
+		size_t n = shown(s);
+		if (n)
+			buf_put(b, s.p, n);
 		else
-			buf_put_char(b, (char)c);
+			buf_printf(b, "\\x%02x", (unsigned char)s.p[0]);
+		s = str_skip(s, n ? n : 1);
 	}
+	if (cut)
+		buf_put_c(b, "…");
 }
 
 /* Lines that cannot be written are lost: a full disk must not stop who serves from it. */
 static void put_line(struct server_log *l, int fd, enum server_level level, const struct buf *line)
 {
-	auto_buf b = BUF_INIT(2 * LINE_MAX_BYTES);
+	auto_buf b = BUF_INIT(LINE_MAX_BYTES + 256);
 	int priority = level == LOG_LEVEL_ERROR ? 3 : 6;
 	switch (l->target) {
 	case TO_JOURNAL:
@@ -170,14 +187,14 @@ static void put_line(struct server_log *l, int fd, enum server_level level, cons
 
 void server_say(struct server_log *l, enum server_level level, const char *fmt, ...)
 {
-	auto_buf text = BUF_INIT(LINE_MAX_BYTES), line = BUF_INIT(4 * LINE_MAX_BYTES);
+	auto_buf text = BUF_INIT(SAID_MAX), line = BUF_INIT(LINE_MAX_BYTES);
 	va_list ap;
 	va_start(ap, fmt);
 	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
-	put_plain(&line, buf_str(&text));
+	put_plain(&line, text.overflow ? STR("a message of more than 1 MiB") : buf_str(&text), MESSAGE_SHOWN);
 	pthread_mutex_lock(&l->mutex);
-	l->errors += level == LOG_LEVEL_ERROR;
+	atomic_fetch_add(&l->errors, level == LOG_LEVEL_ERROR);
 	put_line(l, l->note_fd, level, &line);
 	pthread_mutex_unlock(&l->mutex);
 	if (level == LOG_LEVEL_ERROR && l->mailer)
@@ -187,18 +204,18 @@ void server_say(struct server_log *l, enum server_level level, const char *fmt, 
 /* As web servers' combined format, with the client's name and the time it took. */
 void server_log_record(struct server_log *l, const struct httpd_record *r)
 {
-	auto_buf line = BUF_INIT(4 * LINE_MAX_BYTES);
+	auto_buf line = BUF_INIT(LINE_MAX_BYTES);
 	if (l->target != TO_FILE)
 		return; /* lines of requests are for files */
 	buf_printf(&line, "%.*s ", STR_ARG(r->peer));
-	put_plain(&line, r->client ? str_c(r->client->cn) : STR("-"));
+	put_plain(&line, r->client ? str_c(r->client->cn) : STR("-"), FIELD_SHOWN);
 	buf_put_c(&line, " \"");
-	put_plain(&line, r->method);
+	put_plain(&line, r->method, FIELD_SHOWN);
 	buf_put_char(&line, ' ');
-	put_plain(&line, r->target);
+	put_plain(&line, r->target, FIELD_SHOWN);
 	buf_printf(&line, "\" %d %llu %lldms%s \"", r->status, (unsigned long long)r->body_bytes,
 		   (long long)r->duration_ms, r->cut ? " cut" : "");
-	put_plain(&line, r->user_agent);
+	put_plain(&line, r->user_agent, FIELD_SHOWN);
 	buf_put_char(&line, '"');
 	pthread_mutex_lock(&l->mutex);
 	put_line(l, l->access_fd, LOG_LEVEL_NOTE, &line);
