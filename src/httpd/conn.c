@@ -13,7 +13,14 @@
 
 #include "httpd/server.h"
 
-enum { DRAIN_MS = 2000, FIRST_MS = 1000, DRAIN_BYTES = 256 << 10, CHUNK_HEAD = 8, SENDFILE_BYTES = 1 << 20 };
+enum {
+	DRAIN_MS = 2000,
+	FIRST_MS = 1000,
+	DRAIN_BYTES = 256 << 10,
+	CHUNK_HEAD = 8,
+	SENDFILE_BYTES = 1 << 20,
+	TURN_STEPS = 64
+};
 static const uint32_t EVENTS_IN = EPOLLIN | EPOLLRDHUP | EPOLLET;
 enum step { STEP_GO, STEP_WAIT, STEP_CLOSE, STEP_MORE /* bytes are needed */ };
 
@@ -693,8 +700,10 @@ void conn_run(struct conn *c)
 	enum step s = STEP_GO;
 	if (c->write_wait == false && !conn_flush(c, false))
 		s = STEP_CLOSE;
-	while (s == STEP_GO)
+	for (int n = 0; s == STEP_GO && n < TURN_STEPS; n++)
 		s = step(c);
+	if (s == STEP_GO) /* a pipeline without end: others have their turn */
+		worker_ready(c->w, c);
 	if (s == STEP_CLOSE || !conn_flush(c, false))
 		conn_free(c);
 }

@@ -339,31 +339,32 @@ static bool send_frames(struct conn *c, uint64_t *went)
 }
 
 /* Whether there was any; -1: the connection ends. */
-static int receive(struct conn *c)
+static int receive(struct conn *c, uint64_t *came)
 {
 	ssize_t n = conn_read(c, c->w->plain, IN_BYTES);
 	if (n == -1)
 		return 0;
 	if (n <= 0 || ng.session_mem_recv(c->h2->session, (const uint8_t *)c->w->plain, (size_t)n) < 0)
 		return -1;
+	*came += (uint64_t)n;
 	return 1;
 }
 
 bool h2_run(struct conn *c)
 {
 	struct h2 *h = c->h2;
-	uint64_t went = 0;
+	uint64_t went = 0, came = 0;
 	int got = 1;
 	while (got > 0) {
 		if (!send_frames(c, &went))
 			return false;
-		if (went >= TURN_BYTES && !c->write_wait) {
+		if (went + came >= TURN_BYTES && !c->write_wait) {
 			worker_ready(c->w, c);
 			break;
 		}
 		if (c->write_wait) /* who does not take answers may not ask on */
 			break;
-		got = receive(c);
+		got = receive(c, &came);
 	}
 	if (got < 0)
 		return false;

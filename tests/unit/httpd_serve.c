@@ -30,6 +30,12 @@ static struct site {
 	char last[64];
 } site = {.root = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .body_fd = -1};
 
+static void nap(int ms)
+{
+	struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+	nanosleep(&t, NULL);
+}
+
 static void handle(struct httpd_req *r, void *ctx)
 {
 	struct site *s = ctx;
@@ -43,6 +49,11 @@ static void handle(struct httpd_req *r, void *ctx)
 		pthread_mutex_lock(&s->lock);
 		s->held = r;
 		pthread_mutex_unlock(&s->lock);
+	} else if (str_eq(path, STR("/nap"))) { /* what no handler may do: so that more comes meanwhile */
+		nap(300);
+		httpd_reply_bytes(r, &(struct httpd_head){0}, STR("x"));
+	} else if (str_eq(path, STR("/order"))) {
+		httpd_reply_error(r, 201, "%d", atomic_load(&s->calls));
 	} else if (str_eq(path, STR("/split"))) {
 		httpd_reply_bytes(r, &(struct httpd_head){.location = "/x\r\nSet-Cookie: a=b", .status = 302},
 				  STR("x"));
@@ -112,12 +123,6 @@ static struct httpd_counts counts(void)
 	struct httpd_counts c;
 	httpd_count(site.h, &c);
 	return c;
-}
-
-static void nap(int ms)
-{
-	struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
-	nanosleep(&t, NULL);
 }
 
 #define UNTIL(condition)                                                                                               \
@@ -379,6 +384,32 @@ TEST(keeps_connections_and_takes_pipelines)
 	CHECK(hear_all(fd, &b));
 	CHECK(has(&b, "Connection: close") && str_ends(buf_str(&b), STR("0123456789")));
 	CHECK_INT(counts().requests, 521);
+	finish();
+}
+
+TEST(lets_others_have_their_turn_beside_a_long_pipeline)
+{
+	enum { MANY_ASKED = 400 };
+	auto_buf b = BUF_INIT(1 << 20), many = BUF_INIT(1 << 20);
+	struct httpd_opts o = opts_of(&loopback);
+	o.threads = 1;
+	start(&o);
+	auto_fd sleeper = dial(), greedy = dial(), other = dial();
+	for (int i = 0; i < MANY_ASKED; i++)
+		buf_put_c(&many, "GET /order HTTP/1.1\r\nHost: x\r\n\r\n");
+	say(sleeper, "GET /nap HTTP/1.1\r\nHost: x\r\n\r\n");
+	nap(50);
+	say(greedy, many.p);
+	nap(50);
+	say(other, "GET /order HTTP/1.1\r\nHost: x\r\n\r\n");
+	hear_one(other, &b);
+	ptrdiff_t at = str_search(buf_str(&b), STR("Created: "));
+	struct str place = str_skip(buf_str(&b), (size_t)at + 9);
+	uint64_t n = 0;
+	CHECK(at > 0 && str_take_u64(&place, &n));
+	CHECK_MSG(n < MANY_ASKED / 2, "it was number %d", (int)n);
+	for (int i = 0; i < MANY_ASKED; i++)
+		hear_one(greedy, &b);
 	finish();
 }
 
