@@ -330,10 +330,9 @@ struct channel_walk_opts {
 	 * "main/Contents-amd64*"); n 0: none of them */
 	const struct str *extras;
 	size_t extras_n;
-	bool sources;	      /* deb and rpm sources as well */
-	bool expired;	      /* take pointers past their date as well (deb: Valid-Until) */
-	const char *keyring;  /* OpenPGP public keys (file) that must have signed the pointers; NULL: not checked */
-	uint64_t leave_bytes; /* free space that is left alone where a walk writes (conda, which unpacks); else ENOSPC */
+	bool sources;	     /* deb and rpm sources as well */
+	bool expired;	     /* take pointers past their date as well (deb: Valid-Until) */
+	const char *keyring; /* OpenPGP public keys (file) that must have signed the pointers; NULL: not checked */
 	struct progress *progress;
 };
 struct channel_walk;
@@ -394,12 +393,26 @@ int channel_kind_rewrite(const struct channel_kind *k, int from_fd, const struct
 			 const char *folder, const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx,
 			 struct err *e);
 /*
- * What a proxy does with a pointer that came from upstream, before it serves it: `text` (at most its maximum) with references to
- * the tree's own files in place of those that lead elsewhere, in the form that the path has; fn is told the files that
- * it names, with the URLs that they had. 1: *out is to be served; 0: nothing in a file of that path leads elsewhere.
+ * What a proxy needs to pass on a channel file by file, without a walk over the whole of it.
+ *
+ * How an upstream is asked for a file when that is not by its path: url and accept of *ret, in the arena (pypi's pages are answers for
+ * a folder). False: by its path.
  */
-int channel_kind_localize(const struct channel_kind *k, struct str path, struct str text, struct buf *out,
-			  channel_item_fn *fn, void *ctx, struct err *e);
+bool channel_kind_address(const struct channel_kind *k, struct str path, struct arena *a, struct channel_item *ret);
+/* The digest that the path itself tells (by-hash of deb, shards, opam's cache). */
+bool channel_kind_path_digest(const struct channel_kind *k, struct str path, struct digest_value *ret);
+/*
+ * Reads one file of metadata that came, and tells what it names: packages with their digests, named metadata with theirs. Where
+ * clients that read it as it is would go elsewhere, what is to be served in its place is made.
+ * 1: serve `made`/path; 0: serve it as it came (also a file that names nothing). Whatever it says, it is hostile: ERR_INPUT, ERR_LIMIT.
+ */
+struct channel_came {
+	int folder; /* holds the file under its path; a small note on one (".packages") may be left beside it for those that come later */
+	int made;	     /* folder */
+	const char *keyring; /* as in channel_walk_opts; deb's InRelease is held against it */
+};
+int channel_kind_learn(const struct channel_kind *k, const struct channel_came *c, struct str path, channel_item_fn *fn,
+		       void *ctx, struct err *e);
 /* Takes packages (by path) out of the metadata. CHANNEL_YANK leaves a mark where the ecosystem has one (conda "removed", pypi's
  * data-yanked with `reason`), and the files; CHANNEL_DROP forgets them, and removes the files after the metadata. */
 enum channel_removal { CHANNEL_YANK, CHANNEL_DROP };

@@ -8,6 +8,7 @@
 int conda_walk_new(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e);
 int conda_walk_next(struct channel_walk *w, channel_item_fn *fn, void *ctx, struct err *e);
 void conda_walk_free(struct channel_walk *w);
+int conda_learn(const struct channel_came *c, struct str path, channel_item_fn *fn, void *ctx, struct err *e);
 int conda_rewrite(int from_fd, const struct channel_walk_opts *from, const char *folder,
 		  const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx, struct err *e);
 int conda_remove(const char *folder, const struct str *paths, size_t n, enum channel_removal how, struct str reason,

@@ -81,7 +81,7 @@ static int tell_pointers(struct conda_walk *w, channel_item_fn *fn, void *ctx, s
 }
 
 /* Made of what was verified already; put in place by rename all the same, so that no half of it stays after a kill. */
-static int unpack(int dir, struct arena *a, struct str subdir, uint64_t leave_bytes, struct err *e)
+static int unpack(int dir, struct arena *a, struct str subdir, struct err *e)
 {
 	const char *packed = arena_printf(a, "%.*s/repodata.json.zst", STR_ARG(subdir));
 	const char *plain = arena_printf(a, "%.*s/repodata.json", STR_ARG(subdir));
@@ -100,15 +100,14 @@ static int unpack(int dir, struct arena *a, struct str subdir, uint64_t leave_by
 			return -1;
 		if (n == 0)
 			break;
-		if ((leave_bytes && fs_check_space(to, leave_bytes, e) < 0) ||
-		    fs_write_all(to, piece, (size_t)n, tmp, e) < 0)
-			return err_ctx(e, "unpack '%s'", packed);
+		if (fs_write_all(to, piece, (size_t)n, tmp, e) < 0)
+			return -1;
 	}
 	return sys_renameat(dir, tmp, dir, plain) < 0 ? err_sys(e, "put '%s' in place", plain) : 0;
 }
 
 /* Shards may lie elsewhere; here they lie beside their index. */
-static int tell_shards(struct conda_walk *w, struct str subdir, channel_item_fn *fn, void *ctx, struct err *e)
+static int tell_shards(const struct conda_walk *w, struct str subdir, channel_item_fn *fn, void *ctx, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	const char *name = arena_printf(&a, "%.*s/repodata_shards.msgpack.zst", STR_ARG(subdir));
@@ -148,7 +147,7 @@ static int tell_rest(struct conda_walk *w, channel_item_fn *fn, void *ctx, struc
 		auto_arena a = ARENA_INIT;
 		struct str subdir = w->subdirs.v[i];
 		bool packed = fs_exists(w->dir, arena_printf(&a, "%.*s/repodata.json.zst", STR_ARG(subdir)));
-		if (packed && unpack(w->dir, &a, subdir, w->o.leave_bytes, e) < 0)
+		if (packed && unpack(w->dir, &a, subdir, e) < 0)
 			return -1;
 		/* what a server lacks though it was asked for is missed in the next stage, where shards may do */
 		if ((!packed && tell(w, subdir, "repodata.json", CHANNEL_FILE_POINTER, true, fn, ctx, e) < 0) ||
@@ -294,8 +293,9 @@ int conda_repodata(int folder_fd, struct arena *a, struct str subdir, struct ist
 struct telling {
 	struct conda_walk *w;
 	struct str subdir, base_url;
-	bool info;	/* it was seen */
-	struct arena a; /* base_url */
+	const char *path; /* of the file, where it is not the subdir's repodata.json */
+	bool info;	  /* it was seen */
+	struct arena a;	  /* base_url */
 	channel_item_fn *fn;
 	void *ctx;
 };
@@ -323,13 +323,20 @@ static int tell_one(struct telling *t, const struct channel_item *item, struct e
 	return walk_wants_name(&t->w->o, item->name) ? t->fn(t->ctx, item, e) : 0;
 }
 
+static int open_telling(struct telling *t, struct arena *a, struct istream **ret, struct err *e)
+{
+	if (!t->path)
+		return conda_repodata(t->w->dir, a, t->subdir, ret, e);
+	return kind_open_packed(t->w->dir, t->path, repodata_max, ret, e) < 0 ? -1 : 1;
+}
+
 /* Of a server's info, base_url is needed before the first record; it seldom stands behind. */
 static int find_info(struct telling *t, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	auto_ptr(istream) in = NULL;
 	const struct repodata_visit v = {.record = pass_record, .member = tell_member, .ctx = t};
-	int rc = conda_repodata(t->w->dir, &a, t->subdir, &in, e);
+	int rc = open_telling(t, &a, &in, e);
 	if (rc <= 0 || repodata_visit(in, &v, NULL, e) < 0)
 		return -1;
 	t->info = true;
@@ -446,7 +453,7 @@ static int tell_subdir(struct telling *t, struct err *e)
 	auto_arena a = ARENA_INIT;
 	auto_ptr(istream) in = NULL;
 	const struct repodata_visit v = {.record = tell_record, .member = tell_member, .ctx = t};
-	int rc = conda_repodata(t->w->dir, &a, t->subdir, &in, e);
+	int rc = open_telling(t, &a, &in, e);
 	if (rc == 0)
 		return tell_from_shards(t, e);
 	return rc < 0 || repodata_visit(in, &v, t->w->o.progress, e) < 0 ? -1 : 1;
@@ -472,32 +479,111 @@ static int tell_packages(struct conda_walk *w, channel_item_fn *fn, void *ctx, s
 /* -- the end ------------------------------------------------------------------------------------------------------- */
 
 /* The shard index that is handed on must lead to the shards and packages here. The shards themselves name no places. */
-static int localize_index(struct conda_walk *w, struct str subdir, struct err *e)
+static int localize_index(int from, int to, struct str subdir, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	auto_buf packed = BUF_INIT(INDEX_MAX), text = BUF_INIT(INDEX_MAX), local = BUF_INIT(INDEX_MAX);
 	const char *name = arena_printf(&a, "%.*s/" PUBLISH_SHARDS, STR_ARG(subdir));
-	if (!fs_exists(w->dir, name))
+	if (!fs_exists(from, name))
 		return 0;
-	auto_ptr(shard_index) x = shard_index_read(w->dir, name, e);
+	auto_ptr(shard_index) x = shard_index_read(from, name, e);
 	if (!x)
 		return -1;
 	if (!shard_index_packages(x).n &&
 	    (str_eq(shard_index_base(x), STR("./shards/")) || str_eq(shard_index_base(x), STR("shards/"))))
 		return 0;
-	if (fs_read(w->dir, name, &packed, e) < 0 || shard_unpack(buf_str(&packed), name, &text, e) < 0 ||
+	if (fs_read(from, name, &packed, e) < 0 || shard_unpack(buf_str(&packed), name, &text, e) < 0 ||
 	    shard_index_localize(buf_str(&text), name, &local, e) < 0)
 		return -1;
-	return local.overflow ? err_new(e, ERR_LIMIT, "'%s' is too large", name)
-			      : publish_packed(w->dir, name, buf_str(&local), e);
+	if (local.overflow)
+		return err_new(e, ERR_LIMIT, "'%s' is too large", name);
+	return publish_packed(to, name, buf_str(&local), e) < 0 ? -1 : 1;
 }
 
 static int localize(struct conda_walk *w, struct err *e)
 {
 	for (size_t i = 0; i < w->subdirs.n; i++)
-		if (localize_index(w, w->subdirs.v[i], e) < 0)
+		if (localize_index(w->dir, w->dir, w->subdirs.v[i], e) < 0)
 			return -1;
 	return 0;
+}
+
+/* -- file by file -------------------------------------------------------------------------------------------------- */
+
+#define NOTE ".packages" /* beside shards that came: where the packages of their records lie, when that is elsewhere */
+
+static int keep_and_tell(void *ctx, const struct channel_item *item, struct err *e)
+{
+	struct telling *t = ctx;
+	return t->fn(t->ctx, item, e) < 0 ? -1 : 1;
+}
+
+/* repodata.json as it came would lead clients elsewhere. */
+static int make_repodata(const struct channel_came *c, struct telling *t, const char *file, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	const struct channel_walk_opts one = {.platforms = &t->subdir, .platforms_n = 1};
+	const struct channel_make_opts o = {0};
+	if (strcmp(file, "repodata.json") != 0 && strcmp(file, "repodata.json.zst") != 0)
+		return err_new(e, ERR_UNSUPPORTED, "'%s' leads to packages elsewhere; 'repodata.json' can be had",
+			       t->path);
+	const char *folder = arena_printf(&a, "/proc/self/fd/%d", c->made);
+	return conda_rewrite(c->folder, &one, folder, &o, keep_and_tell, t, e) < 0 ? -1 : 1;
+}
+
+static int learn_repodata(const struct channel_came *c, struct telling *t, const char *file, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	auto_ptr(istream) in = NULL;
+	const struct repodata_visit v = {.record = tell_record, .member = tell_member, .ctx = t};
+	if (open_telling(t, &a, &in, e) < 0 || repodata_visit(in, &v, NULL, e) < 0)
+		return -1;
+	return t->base_url.n ? make_repodata(c, t, file, e) : 0;
+}
+
+/* Shards at their own place need not be told: each says its digest. The note is for when they come. */
+static int learn_shard_index(const struct channel_came *c, struct telling *t, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	auto_ptr(shard_index) x = shard_index_read(c->folder, t->path, e);
+	if (!x)
+		return -1;
+	struct str base = shard_index_base(x), packages = shard_index_packages(x);
+	bool beside = str_eq(base, STR("./shards/")) || str_eq(base, STR("shards/"));
+	const char *note = arena_printf(&a, "%.*s/" NOTE, STR_ARG(t->subdir));
+	if (fs_replace(c->folder, note, packages.p ? packages.p : "", packages.n, 0, e) < 0 ||
+	    (!beside && tell_shards(t->w, t->subdir, t->fn, t->ctx, e) < 0) ||
+	    fs_mkdirs(c->made, arena_strdup(&a, t->subdir), 0755, e) < 0)
+		return -1;
+	return localize_index(c->folder, c->made, t->subdir, e);
+}
+
+static int learn_shard(const struct channel_came *c, struct telling *t, struct err *e)
+{
+	auto_buf note = BUF_INIT(RECORD_MAX);
+	struct err ignored = ERR_INIT;
+	if (fs_read(c->folder, arena_printf(&t->a, "%.*s/" NOTE, STR_ARG(t->subdir)), &note, &ignored) == 0)
+		t->base_url = arena_str(&t->a, buf_str(&note));
+	return tell_shard(t, t->path, e);
+}
+
+int conda_learn(const struct channel_came *c, struct str path, channel_item_fn *fn, void *ctx, struct err *e)
+{
+	struct conda_walk w = {.dir = c->folder};
+	struct telling t = {.w = &w, .fn = fn, .ctx = ctx};
+	struct str rest = path;
+	int rc = 0;
+	if (!str_take_until(&rest, '/', &t.subdir))
+		return 0;
+	t.path = arena_strdup(&t.a, path);
+	if (str_eq_c(rest, PUBLISH_SHARDS))
+		rc = learn_shard_index(c, &t, e);
+	else if (str_starts(rest, STR("shards/")))
+		rc = learn_shard(c, &t, e);
+	else if (str_starts(rest, STR("repodata")) || str_starts(rest, STR("current_repodata")))
+		rc = learn_repodata(c, &t, t.path + path.n - rest.n, e);
+	arena_release(&t.a);
+	return rc;
 }
 
 int conda_walk_new(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e)

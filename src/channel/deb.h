@@ -22,6 +22,7 @@ struct openpgp;
 
 /* == stanzas ====================================================================================================== */
 enum { DEB_STANZA_MAX = 4 << 20, DEB_RELEASE_MAX = 64 << 20 };
+#define DEB_INDEX_MAX ((uint64_t)4 << 30) /* bytes of an unpacked index of which no Release tells the size */
 
 /* Reads one stanza after the other; memory is that of the largest. */
 struct deb_reader {

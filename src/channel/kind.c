@@ -2,8 +2,10 @@
 /* The kinds of channels, and what holds for all of them. */
 #include "channel/kind.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 
@@ -192,10 +194,45 @@ void channel_walk_free(struct channel_walk *w)
 		w->kind->walk_free(w);
 }
 
-int channel_kind_localize(const struct channel_kind *k, struct str path, struct str text, struct buf *out,
-			  channel_item_fn *fn, void *ctx, struct err *e)
+bool channel_kind_address(const struct channel_kind *k, struct str path, struct arena *a, struct channel_item *ret)
 {
-	return k->localize && channel_path_is_normal(path) ? k->localize(path, text, out, fn, ctx, e) : 0;
+	return k->address && channel_path_is_normal(path) && k->address(path, a, ret);
+}
+
+bool channel_kind_path_digest(const struct channel_kind *k, struct str path, struct digest_value *ret)
+{
+	return k->path_digest && channel_path_is_normal(path) && k->path_digest(path, ret);
+}
+
+int channel_kind_learn(const struct channel_kind *k, const struct channel_came *c, struct str path, channel_item_fn *fn,
+		       void *ctx, struct err *e)
+{
+	return k->learn && channel_path_is_normal(path) ? k->learn(c, path, fn, ctx, e) : 0;
+}
+
+/* Names may say nothing of how a file is packed (by-hash), or the wrong thing. */
+int kind_open_packed(int dir, const char *path, uint64_t max, struct istream **ret, struct err *e)
+{
+	unsigned char head[6] = {0};
+	auto_fd fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return err_sys(e, "open '%s'", path);
+	if (pread(fd, head, sizeof(head), 0) < 0)
+		return err_sys(e, "read '%s'", path);
+	struct istream *in = istream_fd(steal_fd(&fd), path);
+	if (memcmp(head, "\x1f\x8b", 2) == 0)
+		in = istream_gz(in);
+	else if (memcmp(head,
+			"\xfd"
+			"7zXZ",
+			6) == 0)
+		in = istream_xz(in);
+	else if (memcmp(head, "\x28\xb5\x2f\xfd", 4) == 0)
+		in = istream_zstd(in);
+	else if (memcmp(head, "BZh", 3) == 0)
+		in = istream_bz2(in);
+	*ret = istream_limit(in, max);
+	return 0;
 }
 
 int channel_kind_publish(const struct channel_kind *k, const char *folder, const char *const *files, size_t n,

@@ -22,8 +22,10 @@ struct channel_kind {
 	int (*walk_new)(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e);
 	int (*walk_next)(struct channel_walk *w, channel_item_fn *fn, void *ctx, struct err *e);
 	void (*walk_free)(struct channel_walk *w);
-	int (*localize)(struct str path, struct str text, struct buf *out, channel_item_fn *fn, void *ctx,
-			struct err *e); /* NULL: everything stays as it is */
+	bool (*address)(struct str path, struct arena *a, struct channel_item *ret); /* NULL: by the path */
+	bool (*path_digest)(struct str path, struct digest_value *ret);		     /* NULL: no path tells one */
+	int (*learn)(const struct channel_came *c, struct str path, channel_item_fn *fn, void *ctx,
+		     struct err *e); /* NULL: nothing is told */
 	int (*publish)(const char *folder, const char *const *files, size_t n, const struct channel_make_opts *o,
 		       struct progress *p, struct err *e);
 	int (*rewrite)(int from_fd, const struct channel_walk_opts *from, const char *folder,
@@ -44,6 +46,8 @@ struct channel_walk {
 };
 
 extern const struct channel_kind kind_conda, kind_deb, kind_opam, kind_pypi, kind_rpm, kind_takeout;
+/* A file of metadata, unpacked however it is packed, as its first bytes tell; at most `max` bytes. `path` must outlive the stream. */
+int kind_open_packed(int dir, const char *path, uint64_t max, struct istream **ret, struct err *e);
 /* True where the item is among those that are wanted: names are globs. */
 bool walk_wants_name(const struct channel_walk_opts *o, struct str name);
 bool walk_wants(const struct str *wanted, size_t n, struct str what);

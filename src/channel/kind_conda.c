@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Channels of conda packages: <subdir>/repodata.json and what is beside it (CEP 15, 16, 26). */
+#include <string.h>
+
 #include "channel/conda.h"
 
 static const char *const pointers[] = {
@@ -39,6 +41,15 @@ static enum channel_file conda_file(struct str path)
 	return is_package(path) ? CHANNEL_FILE_PACKAGE : CHANNEL_FILE_NONE;
 }
 
+/* <subdir>/shards/HEX.msgpack.zst */
+static bool conda_path_digest(struct str path, struct digest_value *ret)
+{
+	struct str subdir;
+	return str_take_until(&path, '/', &subdir) && str_take_str(&path, STR("shards/")) &&
+	       str_ends(path, STR(".msgpack.zst")) &&
+	       digest_parse(DIGEST_SHA256, str_head(path, path.n - strlen(".msgpack.zst")), ret);
+}
+
 static int conda_publish(const char *folder, const char *const *files, size_t n, const struct channel_make_opts *o,
 			 struct progress *p, struct err *e)
 {
@@ -54,6 +65,8 @@ const struct channel_kind kind_conda = {
 	.walk_new = conda_walk_new,
 	.walk_next = conda_walk_next,
 	.walk_free = conda_walk_free,
+	.path_digest = conda_path_digest,
+	.learn = conda_learn,
 	.publish = conda_publish,
 	.rewrite = conda_rewrite,
 	.remove = conda_remove,

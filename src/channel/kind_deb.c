@@ -52,12 +52,16 @@ static bool is_package(struct str name)
 }
 
 /* …/by-hash/SHA256/HEX */
-static bool is_by_hash(struct str path)
+static bool is_by_hash(struct str path, struct digest_value *ret)
 {
 	static const struct {
 		const char *dir;
 		size_t digits;
-	} kinds[] = {{"by-hash/SHA256/", 64}, {"by-hash/SHA512/", 128}, {"by-hash/SHA1/", 40}, {"by-hash/MD5Sum/", 32}};
+		enum digest_kind kind;
+	} kinds[] = {{"by-hash/SHA256/", 64, DIGEST_SHA256},
+		     {"by-hash/SHA512/", 128, DIGEST_SHA512},
+		     {"by-hash/SHA1/", 40, DIGEST_SHA1},
+		     {"by-hash/MD5Sum/", 32, DIGEST_MD5}};
 	struct str hex = last_part(path), dir = str_head(path, path.n - hex.n);
 	for (size_t i = 0; i < hex.n; i++)
 		if (!(hex.p[i] >= '0' && hex.p[i] <= '9') && !(hex.p[i] >= 'a' && hex.p[i] <= 'f'))
@@ -66,7 +70,7 @@ static bool is_by_hash(struct str path)
 		struct str tail = str_c(kinds[i].dir);
 		if (hex.n == kinds[i].digits && str_ends(dir, tail) &&
 		    (dir.n == tail.n || dir.p[dir.n - tail.n - 1] == '/'))
-			return true;
+			return !ret || digest_parse(kinds[i].kind, hex, ret);
 	}
 	return false;
 }
@@ -94,7 +98,7 @@ static enum channel_file deb_file(struct str path)
 	struct str rest = path, name = last_part(path);
 	if (path.p[0] == '.')
 		return CHANNEL_FILE_NONE;
-	if (is_by_hash(path))
+	if (is_by_hash(path, NULL))
 		return CHANNEL_FILE_NAMED;
 	if (str_take_str(&rest, STR("dists/")))
 		return file_of_dists(rest);
@@ -459,6 +463,85 @@ int deb_walk_indexes(struct deb_walk *w, channel_item_fn *fn, void *ctx, struct 
 	return 0;
 }
 
+/* -- passing on ----------------------------------------------------------------------------------------------------- */
+
+static bool deb_path_digest(struct str path, struct digest_value *ret)
+{
+	return is_by_hash(path, ret);
+}
+
+/* What a Release names, by name: what is asked for by-hash says itself what it is. */
+static int learn_release(const struct channel_came *c, struct str dir, bool clear, channel_item_fn *fn, void *ctx,
+			 struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	auto_deb_release r = {0};
+	int rc = 0;
+	/* a signature apart comes later, and who reads the file asks for it */
+	if (!clear && c->keyring)
+		return 0;
+	if (deb_release_read(c->folder, arena_strdup(&a, dir), clear ? c->keyring : NULL, &a, &r, e) <= 0)
+		return -1;
+	for (size_t i = 0; i < r.n && rc == 0; i++) {
+		const struct channel_item item = {
+			.path = str_c(arena_printf(&a, "%.*s%.*s", STR_ARG(dir), STR_ARG(r.entry[i].path))),
+			.size = r.entry[i].size,
+			.digest = r.entry[i].digest,
+			.what = CHANNEL_FILE_NAMED};
+		/* some name what lies beside the archive, or files of no kind; nobody asks for these here */
+		if (channel_path_is_normal(item.path) && deb_file(item.path) == CHANNEL_FILE_NAMED)
+			rc = fn(ctx, &item, e);
+	}
+	return rc;
+}
+
+/* What it is an index of, by its name or, by-hash, by its folder: "Packages", "Sources", or "". */
+static struct str index_of(struct str path)
+{
+	struct str name = last_part(path), dir = str_head(path, path.n - name.n);
+	if (is_index(name))
+		return name.p[0] == 'S' ? STR("Sources") : STR("Packages");
+	ptrdiff_t at = is_by_hash(path, NULL) ? str_search(dir, STR("/by-hash/")) : -1;
+	if (at < 0)
+		return STR("");
+	struct str parent = last_part(str_head(dir, (size_t)at));
+	return str_eq_c(parent, "source")	    ? STR("Sources")
+	       : str_starts(parent, STR("binary-")) ? STR("Packages")
+						    : STR("");
+}
+
+static int learn_index(const struct channel_came *c, const char *path, struct str base, channel_item_fn *fn, void *ctx,
+		       struct err *e)
+{
+	auto_ptr(istream) in = NULL;
+	struct deb_walk all = {.fd = -1};
+	const struct deb_suite suite = {.dir = ""};
+	struct str stanza;
+	int rc;
+	if (kind_open_packed(c->folder, path, DEB_INDEX_MAX, &in, e) < 0)
+		return -1;
+	auto_deb_reader r;
+	deb_reader_init(&r, in);
+	while ((rc = deb_next(&r, &stanza, e)) > 0) {
+		/* by-hash, the small Release of an architecture lies there, too */
+		if (!deb_value(stanza, "Package").p)
+			continue;
+		if (deb_tell_stanza(&all, &suite, base, stanza, fn, ctx, e) < 0)
+			return -1;
+	}
+	return rc;
+}
+
+static int deb_learn(const struct channel_came *c, struct str path, channel_item_fn *fn, void *ctx, struct err *e)
+{
+	struct str name = last_part(path), dir = str_head(path, path.n - name.n), base = index_of(path);
+	bool clear = str_eq_c(name, "InRelease");
+	if (deb_file(path) == CHANNEL_FILE_POINTER && (clear || str_eq_c(name, "Release")))
+		return learn_release(c, dir, clear, fn, ctx, e);
+	auto_free char *text = str_dup(path);
+	return base.n ? learn_index(c, text, base, fn, ctx, e) : 0;
+}
+
 static int deb_walk_next(struct channel_walk *base, channel_item_fn *fn, void *ctx, struct err *e)
 {
 	struct deb_walk *w = (struct deb_walk *)base;
@@ -485,6 +568,8 @@ const struct channel_kind kind_deb = {
 	.walk_new = deb_walk_new,
 	.walk_next = deb_walk_next,
 	.walk_free = deb_walk_free,
+	.path_digest = deb_path_digest,
+	.learn = deb_learn,
 	.publish = deb_publish,
 	.rewrite = deb_rewrite,
 	.remove = deb_remove,

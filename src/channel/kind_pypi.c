@@ -280,16 +280,23 @@ static int walk_next(struct channel_walk *base, channel_item_fn *fn, void *ctx, 
 
 /* -- what a proxy serves ------------------------------------------------------------------------------------------- */
 
-static int pypi_localize(struct str path, struct str text, struct buf *out, channel_item_fn *fn, void *ctx,
-			 struct err *e)
+static bool pypi_address(struct str path, struct arena *a, struct channel_item *ret)
+{
+	if (pypi_file_of(path) != CHANNEL_FILE_POINTER)
+		return false;
+	*ret = (struct channel_item){.url = arena_str(a, str_head(path, (size_t)(str_rfind(path, '/') + 1))),
+				     .accept = ACCEPT,
+				     .what = CHANNEL_FILE_POINTER};
+	return true;
+}
+
+static int localize(struct str path, struct str text, struct buf *out, channel_item_fn *fn, void *ctx, struct err *e)
 {
 	static const struct channel_walk_opts all = {0};
 	auto_arena a = ARENA_INIT;
-	struct str rest = path, name;
+	struct str rest = str_skip(path, 7), name; /* simple/ */
 	bool away = false, is_json = str_ends(path, STR("/" PYPI_JSON));
 	auto_free char *where = str_dup(path);
-	if (!str_take_str(&rest, STR("simple/")))
-		return 0;
 	if (!str_take_until(&rest, '/', &name)) {
 		struct pypi_index x;
 		if (pypi_index_read(&a, text, where, &x, e) < 0)
@@ -302,7 +309,22 @@ static int pypi_localize(struct str path, struct str text, struct buf *out, chan
 		pypi_page_localize(&a, &p);
 		is_json ? pypi_page_json(&p, out) : pypi_page_html(&p, out);
 	}
-	return out->overflow ? err_new(e, ERR_LIMIT, "%s: it would exceed %zu bytes", where, out->max) : 1;
+	return out->overflow ? err_new(e, ERR_LIMIT, "%s: it would exceed %zu bytes", where, out->max) : 0;
+}
+
+/* Every page is made anew: its links lead to files here, whichever form and place they had. */
+static int pypi_learn(const struct channel_came *c, struct str path, channel_item_fn *fn, void *ctx, struct err *e)
+{
+	auto_buf text = BUF_INIT(PYPI_INDEX_MAX), out = BUF_INIT(PYPI_INDEX_MAX);
+	auto_free char *name = str_dup(path);
+	auto_free char *folder = str_dup(str_head(path, (size_t)(str_rfind(path, '/') + 1)));
+	if (pypi_file_of(path) != CHANNEL_FILE_POINTER)
+		return 0;
+	return fs_read(c->folder, name, &text, e) < 0 || localize(path, buf_str(&text), &out, fn, ctx, e) < 0 ||
+			       fs_mkdirs(c->made, folder, 0755, e) < 0 ||
+			       fs_replace(c->made, name, out.p, out.n, 0, e) < 0
+		       ? -1
+		       : 1;
 }
 
 const struct channel_kind kind_pypi = {
@@ -315,7 +337,8 @@ const struct channel_kind kind_pypi = {
 	.walk_new = walk_new,
 	.walk_next = walk_next,
 	.walk_free = walk_free,
-	.localize = pypi_localize,
+	.address = pypi_address,
+	.learn = pypi_learn,
 	.publish = pypi_publish,
 	.rewrite = pypi_rewrite,
 	.remove = pypi_remove,

@@ -116,6 +116,56 @@ static int rpm_walk_next(struct channel_walk *walk, channel_item_fn *fn, void *c
 	return tell[w->stage++](w, e) < 0 ? -1 : 1;
 }
 
+/* == passing on ==================================================================================================== */
+
+struct learning {
+	channel_item_fn *fn;
+	void *ctx;
+};
+
+static int learn_package(void *ctx, const struct rpm_package *p, struct err *e)
+{
+	const struct learning *l = ctx;
+	auto_arena a = ARENA_INIT;
+	struct channel_item item = rpm_item(&a, p);
+	return l->fn(l->ctx, &item, e);
+}
+
+static int learn_repomd(const struct channel_came *c, channel_item_fn *fn, void *ctx, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct rpm_repomd r;
+	if (rpm_repomd_read(c->folder, NULL, &a, &r, e) <= 0)
+		return -1;
+	for (size_t i = 0; i < r.n; i++) {
+		const struct channel_item item = {.path = r.data[i].path,
+						  .url = r.data[i].url,
+						  .size = r.data[i].size,
+						  .digest = r.data[i].digest,
+						  .what = CHANNEL_FILE_NAMED};
+		if (fn(ctx, &item, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Of the files that repomd.xml names, only primary tells of packages; its name says so, whatever stands before and behind. */
+static int rpm_learn(const struct channel_came *c, struct str path, channel_item_fn *fn, void *ctx, struct err *e)
+{
+	auto_ptr(istream) in = NULL;
+	struct learning l = {fn, ctx};
+	if (str_eq_c(path, RPM_REPOMD))
+		return learn_repomd(c, fn, ctx, e);
+	if (!str_starts(path, STR("repodata/")) || str_search(path, STR("primary.xml")) < 0 ||
+	    str_ends(path, STR(".zck")))
+		return 0;
+	auto_free char *name = str_dup(path);
+	return kind_open_packed(c->folder, name, RPM_OPEN_MAX, &in, e) < 0 ||
+			       rpm_primary_read(in, NULL, learn_package, &l, e) < 0
+		       ? -1
+		       : 0;
+}
+
 const struct channel_kind kind_rpm = {
 	.name = "rpm",
 	.packages = ".rpm",
@@ -126,6 +176,7 @@ const struct channel_kind kind_rpm = {
 	.walk_new = rpm_walk_new,
 	.walk_next = rpm_walk_next,
 	.walk_free = rpm_walk_free,
+	.learn = rpm_learn,
 	.publish = rpm_publish,
 	.rewrite = rpm_rewrite,
 	.remove = rpm_remove,

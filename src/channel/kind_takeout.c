@@ -204,6 +204,22 @@ static int walk_next(struct channel_walk *base, channel_item_fn *fn, void *ctx, 
 	return 1;
 }
 
+static int takeout_learn(const struct channel_came *c, struct str path, channel_item_fn *fn, void *ctx, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct channel_takeout *v = NULL;
+	size_t n = 0;
+	if (!str_eq(path, STR(LIST)))
+		return 0;
+	if (read_list(c->folder, &a, &v, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (tell(&v[i], &v[i].recipe, fn, ctx, e) < 0 ||
+		    (v[i].notes.path.n && tell(&v[i], &v[i].notes, fn, ctx, e) < 0))
+			return -1;
+	return 0;
+}
+
 static void walk_free(struct channel_walk *base)
 {
 	struct takeout_walk *w = (struct takeout_walk *)base;
@@ -421,6 +437,7 @@ const struct channel_kind kind_takeout = {
 	.walk_new = walk_new,
 	.walk_next = walk_next,
 	.walk_free = walk_free,
+	.learn = takeout_learn,
 	.publish = publish,
 	.rewrite = rewrite,
 	.remove = remove_some,

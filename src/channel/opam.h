@@ -11,7 +11,7 @@
 
 /* -- opam files ---------------------------------------------------------------------------------------------------- */
 
-enum { OPAM_FILE_MAX = 4 << 20, OPAM_CHECKSUMS_MAX = 8, OPAM_SOURCES_MAX = 256 };
+enum { OPAM_INDEX_MAX = 1 << 29, OPAM_FILE_MAX = 4 << 20, OPAM_CHECKSUMS_MAX = 8, OPAM_SOURCES_MAX = 256 };
 /* url { } or extra-source "FILE" { } */
 struct opam_source {
 	struct str src;
@@ -61,6 +61,10 @@ int opam_repo_load(int dir, struct arena *a, struct opam_repo *ret, struct err *
 int opam_repo_of(struct arena *a, struct opam_entry *v, size_t n, struct opam_repo *ret, struct err *e);
 /* index.tar.gz: the same entries give the same bytes. */
 int opam_repo_pack(const struct opam_repo *r, struct buf *ret, struct err *e);
+
+/* The file `repo` with archive-mirrors "cache": clients ask this repository for archives before they go to where opam files say. The
+ * same text where it has them; STR_NONE with *e. */
+struct str opam_repo_with_mirrors(struct arena *a, struct str repo, struct err *e);
 
 /* An archive as an item of a walk; false where it cannot be fetched or cached. */
 bool opam_item(struct arena *a, const struct opam_package *p, const struct opam_source *s, struct channel_item *ret);

@@ -15,7 +15,7 @@
 #include "channel/opam.h"
 #include "channel/staging.h"
 
-enum { PUBLISH_MAX = 1 << 16, INDEX_BYTES_MAX = 1 << 29 };
+enum { PUBLISH_MAX = 1 << 16 };
 VEC_TYPE(entry_vec, struct opam_entry);
 VEC_TYPE(path_vec, const char *);
 
@@ -44,8 +44,7 @@ static void changing_release(struct changing *x)
 
 /* -- what is made -------------------------------------------------------------------------------------------------- */
 
-/* Clients ask this repository for archives before they go to where the opam files say. */
-static struct str repo_with_mirrors(struct arena *a, struct str repo, struct err *e)
+struct str opam_repo_with_mirrors(struct arena *a, struct str repo, struct err *e)
 {
 	struct opam_file f;
 	if (opam_file_read(a, repo, "repo", &f, e) < 0)
@@ -65,11 +64,11 @@ static struct str repo_with_mirrors(struct arena *a, struct str repo, struct err
 
 static int put_repo(struct changing *x, struct str repo_file, struct err *e)
 {
-	auto_buf index = BUF_INIT(INDEX_BYTES_MAX);
+	auto_buf index = BUF_INIT(OPAM_INDEX_MAX);
 	struct opam_repo r = {0};
 	if (opam_repo_of(&x->arena, x->entries.v, x->entries.n, &r, e) < 0)
 		return -1;
-	r.repo = repo_with_mirrors(&x->arena, repo_file, e);
+	r.repo = opam_repo_with_mirrors(&x->arena, repo_file, e);
 	if (!r.repo.p || opam_repo_pack(&r, &index, e) < 0)
 		return err_ctx(e, "the repository's file 'repo'");
 	return staging_put_pointer(&x->stage, "repo", r.repo, e) < 0 ||

@@ -12,7 +12,7 @@
 #include "channel/package.h"
 #include "channel/staging.h"
 
-enum { INDEX_MAX = 1 << 29, CONTENT_MAX = 1 << 30, FILES_MAX = 1 << 21, TAR_BLOCK = 512 };
+enum { CONTENT_MAX = 1 << 30, FILES_MAX = 1 << 21, TAR_BLOCK = 512 };
 VEC_TYPE(entry_vec, struct opam_entry);
 VEC_TYPE(package_vec, struct opam_package);
 
@@ -218,7 +218,7 @@ static int sink(void *ctx, const void *p, size_t n, struct err *e)
 {
 	struct buf *b = ctx;
 	buf_put(b, p, n);
-	return b->overflow ? err_new(e, ERR_LIMIT, "index.tar.gz would exceed %d MiB", INDEX_MAX >> 20) : 0;
+	return b->overflow ? err_new(e, ERR_LIMIT, "index.tar.gz would exceed %d MiB", OPAM_INDEX_MAX >> 20) : 0;
 }
 
 int opam_repo_pack(const struct opam_repo *r, struct buf *ret, struct err *e)

@@ -357,25 +357,40 @@ TEST(walk_of_globs_and_platforms)
 	channel_walk_free(walk);
 }
 
-TEST(pages_for_a_proxy)
+static int learn(const char *path)
 {
-	auto_buf out = BUF_INIT(BUF_MAX);
+	auto_fd came = fs_open_dir_make(AT_FDCWD, in_tmp("came"), &e);
+	auto_fd made = fs_open_dir_make(AT_FDCWD, in_tmp("made"), &e);
+	const struct channel_came c = {.folder = came, .made = made};
 	buf_release(&told);
 	told = BUF_INIT(BUF_MAX);
-	CHECK_INT(channel_kind_localize(pypi(), STR("simple/x/index.html"), str_c(json_page), &out, tell, NULL, &e), 1);
-	CHECK(strstr(out.p, "href=\"../../packages/x/x-10.tar.gz#sha256=" SHA "\""));
-	CHECK(!strstr(out.p, "https:"));
+	return channel_kind_learn(pypi(), &c, str_c(path), tell, NULL, &e);
+}
+
+TEST(pages_for_a_proxy)
+{
+	put("came/simple/x/index.html", str_c(json_page));
+	CHECK_INT(learn("simple/x/index.html"), 1);
+	CHECK(holds("made/simple/x/index.html", "href=\"../../packages/x/x-10.tar.gz#sha256=" SHA "\""));
+	CHECK(!holds("made/simple/x/index.html", "https:"));
 	CHECK(strstr(told.p, "packages/x/x-10.tar.gz<https://h/a/x-10.tar.gz 5 10 #\n"));
-	buf_clear(&out);
-	CHECK_INT(channel_kind_localize(pypi(), STR("simple/index.v1_json"), STR("<a href='https://h/simple/foo/'>"),
-					&out, tell, NULL, &e),
-		  1);
-	CHECK(strstr(out.p, "\"foo\""));
-	CHECK_INT(channel_kind_localize(pypi(), STR("packages/x"), STR(""), &out, tell, NULL, &e), 0);
-	auto_buf small = BUF_INIT(100);
-	CHECK_INT(channel_kind_localize(pypi(), STR("simple/x/index.html"), str_c(json_page), &small, tell, NULL, &e),
-		  -1);
-	CHECK_INT(e.code, ERR_LIMIT);
+	put("came/simple/index.v1_json", STR("<a href='https://h/simple/foo/'>"));
+	CHECK_INT(learn("simple/index.v1_json"), 1);
+	CHECK(holds("made/simple/index.v1_json", "\"foo\""));
+	CHECK_INT(learn("packages/x"), 0);
+	put("came/simple/x/index.v1_json", STR("{\"files\": 1"));
+	CHECK_INT(learn("simple/x/index.v1_json"), -1);
+	CHECK_INT(e.code, ERR_INPUT);
+}
+
+TEST(pages_are_asked_for_by_folder)
+{
+	struct channel_item it;
+	CHECK(channel_kind_address(pypi(), STR("simple/x/index.html"), &a, &it));
+	CHECK(str_eq(it.url, STR("simple/x/")) && strstr(it.accept, "json"));
+	CHECK(channel_kind_address(pypi(), STR("simple/index.v1_json"), &a, &it));
+	CHECK(str_eq(it.url, STR("simple/")));
+	CHECK(!channel_kind_address(pypi(), STR("packages/x/x-1.tar.gz"), &a, &it));
 }
 
 /* -- publishing ---------------------------------------------------------------------------------------------------- */
