@@ -30,7 +30,6 @@ int fetcher_new(struct mirror *m, struct upstreams *u, uint64_t bytes_per_s, uns
 	o.max_bytes_per_s = bytes_per_s;
 	o.min_bytes_per_s = u->n > 1 ? (uint64_t)(c->slow_kbit_per_s * 1000 / 8) : 0;
 	o.user_agent = "slipway-mirror";
-	o.leave_bytes = c->reserve_bytes;
 	o.clock = u->clock;
 	o.progress = p;
 	if (transfer_new(&o, &f->t, e) < 0)
@@ -61,6 +60,28 @@ void fetcher_free(struct fetcher *f)
 static bool is_absolute(struct str url)
 {
 	return str_search(url, STR("://")) > 0;
+}
+
+/* The upstream whose server that is, for its certificate and authority; -1. */
+static int owner_of(const struct upstreams *u, struct str url)
+{
+	struct str origin = url_origin(url);
+	for (size_t i = 0; i < u->n && origin.n; i++)
+		if (str_eq(url_origin(u->v[i].url), origin))
+			return (int)i;
+	return -1;
+}
+
+/* A URL below the root of an upstream is a path, which others of them have as well. */
+static struct str without_root(const struct upstreams *u, struct str url)
+{
+	for (size_t i = 0; i < u->n; i++) {
+		struct str rest = url;
+		if (u->v[i].url.n && str_take_str(&rest, u->v[i].url) && str_take_char(&rest, '/') &&
+		    !is_absolute(rest))
+			return rest;
+	}
+	return url;
 }
 
 /* A folder is what its URL says. */
@@ -198,6 +219,8 @@ static void ask(struct get *g, int i)
 		go_on(g);
 		return;
 	}
+	if (!v && owner_of(f->u, g->url) >= 0)
+		v = &f->u->v[owner_of(f->u, g->url)];
 	if (v)
 		g->trust = (struct transfer_trust){.ca_file = file_or_null(v->ca),
 						   .client_cert = file_or_null(v->certificate),
@@ -306,6 +329,7 @@ static void on_done(struct transfer_request *r, void *ctx)
 void fetcher_add(struct fetcher *f, struct get *g)
 {
 	g->f = f;
+	g->url = without_root(f->u, g->url);
 	g->err = g->worst = ERR_INIT;
 	g->unchanged = g->unanswered = g->wrong = false;
 	g->tried = g->got_bytes = g->came_bytes = 0;

@@ -25,7 +25,7 @@ int mirror_reader_new(struct mirror *m, struct mirror_reader **ret, struct err *
 			" WHERE channel = (SELECT id FROM channel WHERE name = ?1) AND path = ?2",
 			&r->row, e) < 0 ||
 	    sql_prepare(r->db,
-			"SELECT switched, (SELECT checked_ms FROM pointer WHERE channel = channel.id AND path = ?2)"
+			"SELECT (SELECT checked_ms FROM pointer WHERE channel = channel.id AND path = ?2)"
 			" FROM channel WHERE name = ?1",
 			&r->fresh, e) < 0)
 		return -1;
@@ -50,18 +50,18 @@ struct mirror *reader_mirror(const struct mirror_reader *r)
 
 /* -- files --------------------------------------------------------------------------------------------------------- */
 
-/* A proxy's pointer is asked for again when it is old; where a sync keeps the channel, that does. */
+/* A proxy's pointer is asked for again when it is old, and so is what no pointer tells the digest of. */
 static int is_stale(struct mirror_reader *r, const struct mirror_found *f, bool *ret, struct err *e)
 {
 	const struct mirror_channel *c = f->channel;
 	*ret = false;
-	if (c->type != MIRROR_PROXY || f->file == CHANNEL_FILE_PACKAGE)
+	if (c->type != MIRROR_PROXY || f->file == CHANNEL_FILE_PACKAGE || f->digest.known)
 		return 0;
 	sql_bind_str(r->fresh, 1, c->name);
 	sql_bind_str(r->fresh, 2, str_c(f->path));
 	int rc = sql_step(r->fresh, e);
-	if (rc > 0 && sql_int(r->fresh, 0) == 0) {
-		int64_t age = clock_wall_ms() - sql_int(r->fresh, 1);
+	if (rc > 0) {
+		int64_t age = clock_wall_ms() - sql_int(r->fresh, 0);
 		*ret = age < 0 || age > c->refresh_ms;
 	}
 	sql_reset(r->fresh);
@@ -92,17 +92,20 @@ static int open_held(const struct mirror *m, struct mirror_found *f, struct err 
 	return 1;
 }
 
-/* What metadata tell of it: 1, or 0 where they do not. */
+/* What metadata tell of it: 1, or 0 where they do not. Of a pointer the table knows what it was, and nobody what it is. */
 static int find_expected(struct mirror_reader *r, struct mirror_found *f, struct err *e)
 {
 	sql_bind_str(r->row, 1, f->channel->name);
 	sql_bind_str(r->row, 2, str_c(f->path));
 	int rc = sql_step(r->row, e);
+	if (f->file == CHANNEL_FILE_POINTER)
+		rc = rc < 0 ? -1 : 0;
 	if (rc > 0) {
 		int64_t kind = sql_int(r->row, 1);
 		struct str digest = sql_view(r->row, 2);
 		rc = sql_int(r->row, 3) == CHANNEL_FILE_PACKAGE;
 		f->want_size = (uint64_t)sql_int(r->row, 0);
+		f->told = kind >= 0;
 		if (kind >= 0 && kind < DIGEST_KINDS && digest.n == digest_size((enum digest_kind)kind)) {
 			f->digest.kind = (enum digest_kind)kind;
 			f->digest.known = true;
@@ -110,6 +113,8 @@ static int find_expected(struct mirror_reader *r, struct mirror_found *f, struct
 		}
 	}
 	sql_reset(r->row);
+	if (!f->digest.known && rc >= 0)
+		(void)channel_kind_path_digest(f->channel->kind, str_c(f->path), &f->digest);
 	return rc;
 }
 
@@ -125,15 +130,17 @@ int mirror_find(struct mirror_reader *r, struct str channel, struct str path, st
 		return 0;
 	snprintf(f->path, sizeof(f->path), "%.*s", STR_ARG(path));
 	f->type = channel_kind_type(f->channel->kind, path);
-	int rc = open_held(r->m, f, e);
-	if (rc != 0)
-		return rc < 0 ? -1 : is_stale(r, f, &f->stale, e);
-	if (f->channel->type == MIRROR_LOCAL)
-		return 0;
-	rc = find_expected(r, f, e);
-	if (rc < 0)
+	int held = open_held(r->m, f, e);
+	if (held < 0 || f->channel->type == MIRROR_LOCAL)
+		return held < 0 ? -1 : 0;
+	int told = find_expected(r, f, e);
+	if (told < 0) {
+		cleanup_fd(&f->fd);
 		return -1;
-	if (rc > 0 || f->channel->type == MIRROR_PROXY)
+	}
+	if (held > 0)
+		return is_stale(r, f, &f->stale, e);
+	if (told > 0 || f->channel->type == MIRROR_PROXY)
 		f->answer = MIRROR_WANTED;
 	return 0;
 }

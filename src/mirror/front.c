@@ -11,10 +11,15 @@
 #include "base/fs.h"
 #include "base/sys.h"
 #include "mirror/config.h"
+#include "mirror/denials.h"
+#include "mirror/learn.h"
 
 /* HOLD_BACK: so many bytes of a file whose digest is known are shown only when it was verified. */
 enum { HOLD_BACK = 16 << 10, STEP_MS = 20, AT_ONCE = 32 };
-static const uint64_t unknown_max = (uint64_t)16 << 30;
+static const uint64_t unknown_max = (uint64_t)16 << 30, metadata_max = (uint64_t)2 << 30;
+
+/* A proxy's metadata are read by a thread of their own after they came; everything else is the front's. */
+enum fetch_stage { FETCH_QUEUED, FETCH_ASKED, FETCH_TO_LEARN, FETCH_LEARNING, FETCH_LEARNED };
 
 struct waiter {
 	mirror_fetch_notify *notify;
@@ -30,8 +35,10 @@ struct mirror_fetch {
 	char *url, *accept;
 	char name[PARTIAL_NAME + 2];
 	unsigned refs; /* those who wait, and the front while it is under way */
-	bool queued, done, lost;
-	bool telling; /* waiters are called just now, without the lock */
+	bool telling;  /* waiters are called just now, without the lock */
+	enum fetch_stage stage;
+	bool done, lost, told;
+	struct learned learned;
 	uint64_t ready;
 	struct err err;
 	struct waiter_vec waiters;
@@ -42,9 +49,11 @@ struct front {
 	const struct mirror_channel *channel;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of the list and of all in it */
-	pthread_cond_t more, changed;
+	pthread_cond_t more, changed, to_learn;
 	struct mirror_fetch *first;
 	bool stop, made;
+	pthread_t learning; /* a thread, where `learns` */
+	bool learns;
 	/* of the thread: */
 	struct upstreams up;
 	struct fetcher *fetcher;
@@ -52,6 +61,7 @@ struct front {
 	int64_t id;
 	int tree, work;
 	unsigned active;
+	struct denials denials;
 };
 
 /* -- fetches ------------------------------------------------------------------------------------------------------- */
@@ -59,6 +69,7 @@ struct front {
 static void fetch_free(struct mirror_fetch *x)
 {
 	cleanup_fd(&x->g.fd);
+	cleanup_fd(&x->learned.fd);
 	vec_release(&x->waiters);
 	free(x->url);
 	free(x->accept);
@@ -147,12 +158,35 @@ static int keep_held(struct front *f, struct mirror_fetch *x, const uint8_t sha[
 	return sql_step(q, e) < 0 ? -1 : 0;
 }
 
+static bool is_passed_on(const struct front *f, const struct mirror_fetch *x)
+{
+	return x->file != CHANNEL_FILE_PACKAGE && f->channel->type == MIRROR_PROXY;
+}
+
+/* What was learned, and is in no partial file any more. */
+static int take_learned(struct front *f, struct mirror_fetch *x, struct err *e)
+{
+	struct learned *l = &x->learned;
+	struct stat before;
+	bool had = fstatat(f->tree, x->path, &before, AT_SYMLINK_NOFOLLOW) == 0;
+	if (place_put(l->folder, x->path, f->tree, x->path, e) < 0)
+		return -1;
+	pthread_mutex_lock(&f->lock);
+	cleanup_fd(&x->g.fd);
+	x->g.fd = steal_fd(&l->fd);
+	pthread_mutex_unlock(&f->lock);
+	x->g.got_bytes = l->size;
+	/* there may be now what there was not */
+	if (x->file == CHANNEL_FILE_POINTER && had)
+		denials_clear(&f->denials);
+	return keep_held(f, x, l->sha256, e) < 0 || keep_pointer(f, x, e) < 0 ? -1 : 0;
+}
+
 static int take(struct front *f, struct mirror_fetch *x, struct err *e)
 {
 	uint8_t sha[SHA256_SIZE];
 	char partial[sizeof(PARTIAL) + sizeof(x->name) + 1];
 	snprintf(partial, sizeof(partial), PARTIAL "/%s", x->name);
-	bool pointer = x->file != CHANNEL_FILE_PACKAGE && f->channel->type == MIRROR_PROXY;
 	if (x->g.unchanged) {
 		(void)sys_unlinkat(f->work, partial, 0);
 		return keep_pointer(f, x, e);
@@ -163,27 +197,131 @@ static int take(struct front *f, struct mirror_fetch *x, struct err *e)
 		return err_sys(e, "sync '%s'", x->path);
 	if (place_put(f->work, partial, f->tree, x->path, e) < 0)
 		return -1;
-	return keep_held(f, x, sha, e) < 0 || (pointer && keep_pointer(f, x, e) < 0) ? -1 : 0;
+	return keep_held(f, x, sha, e);
 }
+
+/* What is asked for again and again need not be asked of upstreams each time. */
+static void remember(struct front *f, const struct mirror_fetch *x, const struct err *why)
+{
+	int64_t keep_ms = why->code == ERR_NOT_FOUND ? DENIED_MS : 0;
+	/* of what is held a new look need not be tried at each request either */
+	if (why->code == ERR_NETWORK && is_passed_on(f, x) && fs_exists(f->tree, x->path))
+		keep_ms = UNANSWERED_MS;
+	if (keep_ms > f->channel->refresh_ms)
+		keep_ms = f->channel->refresh_ms;
+	if (keep_ms > 0)
+		denials_put(&f->denials, str_c(x->path), why, clock_mono_ms() + keep_ms);
+}
+
+/* After all that was to be done with it. */
+static void conclude(struct front *f, struct mirror_fetch *x, const struct err *why)
+{
+	struct err ignored = ERR_INIT, cured = *why;
+	if (why->code != ERR_NONE) {
+		(void)mirror_cure(f->m, &cured);
+		char partial[sizeof(PARTIAL) + sizeof(x->name) + 1];
+		snprintf(partial, sizeof(partial), PARTIAL "/%s", x->name);
+		if (why->code != ERR_NETWORK) /* what can be gone on with stays */
+			(void)sys_unlinkat(f->work, partial, 0);
+		remember(f, x, why);
+	}
+	(void)upstreams_save(&f->up, f->db, &ignored);
+	end(x, &cured);
+}
+
+static int start_learning(struct front *f, struct err *e);
 
 static void on_done(struct get *g, void *ctx)
 {
 	struct mirror_fetch *x = ctx;
 	struct front *f = x->front;
-	struct err e = ERR_INIT, ignored = ERR_INIT;
+	struct err e = ERR_INIT;
 	f->active--;
-	if (g->err.code != ERR_NONE)
+	if (g->err.code != ERR_NONE) {
 		e = g->err;
-	else
+	} else if (is_passed_on(f, x) && !g->unchanged) {
+		if (start_learning(f, &e) == 0) {
+			pthread_mutex_lock(&f->lock);
+			x->stage = FETCH_TO_LEARN;
+			pthread_cond_signal(&f->to_learn);
+			pthread_mutex_unlock(&f->lock);
+			return;
+		}
+	} else {
 		(void)take(f, x, &e);
-	if (e.code != ERR_NONE) {
-		char partial[sizeof(PARTIAL) + sizeof(x->name) + 1];
-		snprintf(partial, sizeof(partial), PARTIAL "/%s", x->name);
-		if (e.code != ERR_NETWORK) /* what can be gone on with stays */
-			(void)sys_unlinkat(f->work, partial, 0);
 	}
-	(void)upstreams_save(&f->up, f->db, &ignored);
-	end(x, &e);
+	conclude(f, x, &e);
+}
+
+/* -- what metadata tell -------------------------------------------------------------------------------------------- */
+
+/* With the lock. */
+static struct mirror_fetch *at_stage(const struct front *f, enum fetch_stage stage)
+{
+	struct mirror_fetch *x = f->first;
+	while (x && x->stage != stage)
+		x = x->next;
+	return x;
+}
+
+static int learn(struct front *f, struct learner **l, struct mirror_fetch *x, struct err *e)
+{
+	char partial[sizeof(PARTIAL) + sizeof(x->name) + 1];
+	snprintf(partial, sizeof(partial), PARTIAL "/%s", x->name);
+	return (!*l && learner_new(f->m, f->channel, l, e) < 0) ||
+			       learner_take(*l, f->work, partial, x->path, &x->learned, e) < 0
+		       ? -1
+		       : 0;
+}
+
+static void *learner_main(void *ctx)
+{
+	struct front *f = ctx;
+	auto_ptr(learner) l = NULL;
+	struct mirror_fetch *x;
+	pthread_mutex_lock(&f->lock);
+	for (;;) {
+		while (!f->stop && !(x = at_stage(f, FETCH_TO_LEARN)))
+			pthread_cond_wait(&f->to_learn, &f->lock);
+		if (f->stop)
+			break;
+		x->stage = FETCH_LEARNING;
+		pthread_mutex_unlock(&f->lock);
+		struct err e = ERR_INIT;
+		(void)learn(f, &l, x, &e);
+		pthread_mutex_lock(&f->lock);
+		x->err = e;
+		x->stage = FETCH_LEARNED;
+		pthread_cond_signal(&f->more);
+	}
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+static int start_learning(struct front *f, struct err *e)
+{
+	if (f->learns)
+		return 0;
+	int rc = pthread_create(&f->learning, NULL, learner_main, f);
+	f->learns = rc == 0;
+	return rc ? err_errno(e, rc, "start a thread") : 0;
+}
+
+static void take_all_learned(struct front *f)
+{
+	for (;;) {
+		pthread_mutex_lock(&f->lock);
+		struct mirror_fetch *x = at_stage(f, FETCH_LEARNED);
+		if (x)
+			x->stage = FETCH_ASKED;
+		pthread_mutex_unlock(&f->lock);
+		if (!x)
+			return;
+		struct err e = x->err;
+		if (e.code == ERR_NONE)
+			(void)take_learned(f, x, &e);
+		conclude(f, x, &e);
+	}
 }
 
 /* -- the thread ---------------------------------------------------------------------------------------------------- */
@@ -214,6 +352,13 @@ static int read_validators(struct front *f, struct mirror_fetch *x, struct err *
 static int read_address(struct front *f, struct mirror_fetch *x, struct err *e)
 {
 	auto_ptr(sql_query) q = NULL;
+	auto_arena a = ARENA_INIT;
+	struct channel_item it;
+	if (channel_kind_address(f->channel->kind, str_c(x->path), &a, &it)) {
+		x->url = str_dup(it.url);
+		x->accept = it.accept ? xstrdup(it.accept) : NULL;
+		return 0;
+	}
 	if (sql_prepare(f->db, "SELECT url, accept FROM file WHERE channel = ?1 AND path = ?2", &q, e) < 0)
 		return -1;
 	sql_bind_int(q, 1, f->id);
@@ -236,15 +381,16 @@ static int check_space(struct front *f, const struct mirror_fetch *x, struct err
 	uint64_t available = (uint64_t)v.f_bavail * v.f_frsize;
 	if (available >= x->g.size && available - x->g.size >= f->m->config.reserve_bytes)
 		return 0;
-	err_new(e, ERR_FAILED, "no space for '%s' beside the reserve", x->path);
-	e->sys = ENOSPC;
-	return -1;
+	return mirror_no_space(f->m, x->path, x->g.size, available, e);
 }
 
 static int begin(struct front *f, struct mirror_fetch *x, struct err *e)
 {
 	struct stat st;
 	char name[PARTIAL_NAME];
+	/* what metadata tell of is asked for, whatever was said before them */
+	if (!x->told && denials_get(&f->denials, str_c(x->path), clock_mono_ms(), e))
+		return -1;
 	if (check_space(f, x, e) < 0)
 		return -1;
 	partial_name(str_c(x->path), name);
@@ -255,7 +401,7 @@ static int begin(struct front *f, struct mirror_fetch *x, struct err *e)
 	x->g.url = str_c(x->url);
 	x->g.accept = x->accept;
 	x->g.label = x->path;
-	x->g.max_bytes = unknown_max;
+	x->g.max_bytes = is_passed_on(f, x) ? metadata_max : unknown_max;
 	x->g.prefer = -1;
 	x->g.done = on_done;
 	x->g.ctx = x;
@@ -276,7 +422,7 @@ static int begin(struct front *f, struct mirror_fetch *x, struct err *e)
 static void look(struct mirror_fetch *x)
 {
 	struct stat st;
-	if (x->queued || x->done || x->g.fd < 0 || fstat(x->g.fd, &st) < 0)
+	if (x->stage == FETCH_QUEUED || x->done || x->g.fd < 0 || fstat(x->g.fd, &st) < 0)
 		return;
 	uint64_t came = (uint64_t)st.st_size;
 	if (x->g.digest.known)
@@ -298,10 +444,9 @@ static void begin_queued(struct front *f)
 		struct mirror_fetch *x;
 		struct err e = ERR_INIT;
 		pthread_mutex_lock(&f->lock);
-		for (x = f->first; x && !x->queued; x = x->next)
-			;
+		x = at_stage(f, FETCH_QUEUED);
 		if (x)
-			x->queued = false;
+			x->stage = FETCH_ASKED;
 		pthread_mutex_unlock(&f->lock);
 		if (!x)
 			return;
@@ -337,7 +482,7 @@ static void fail_all(struct front *f, const struct err *why)
 static bool wait_for_work(struct front *f)
 {
 	pthread_mutex_lock(&f->lock);
-	while (!f->stop && !f->active && !f->first)
+	while (!f->stop && !f->active && !at_stage(f, FETCH_QUEUED) && !at_stage(f, FETCH_LEARNED))
 		pthread_cond_wait(&f->more, &f->lock);
 	bool go_on = !f->stop;
 	pthread_mutex_unlock(&f->lock);
@@ -359,6 +504,7 @@ static void *front_main(void *ctx)
 			continue;
 		}
 		begin_queued(f);
+		take_all_learned(f);
 		if (f->active && fetcher_step(f->fetcher, STEP_MS, &e) < 0) {
 			fetcher_cancel(f->fetcher);
 			e = ERR_INIT;
@@ -368,9 +514,16 @@ static void *front_main(void *ctx)
 			look(x);
 		pthread_mutex_unlock(&f->lock);
 	}
+	if (f->learns) {
+		pthread_mutex_lock(&f->lock);
+		pthread_cond_signal(&f->to_learn);
+		pthread_mutex_unlock(&f->lock);
+		pthread_join(f->learning, NULL);
+	}
 	fetcher_free(f->fetcher);
 	(void)err_new(&e, ERR_FAILED, "interrupted");
 	fail_all(f, &e);
+	denials_release(&f->denials);
 	sql_close(f->db);
 	cleanup_fd(&f->tree);
 	cleanup_fd(&f->work);
@@ -392,6 +545,7 @@ static int front_of(struct mirror *m, const struct mirror_channel *c, struct fro
 		pthread_mutex_init(&f->lock, NULL);
 		pthread_cond_init(&f->more, NULL);
 		pthread_cond_init(&f->changed, NULL);
+		pthread_cond_init(&f->to_learn, NULL);
 		rc = pthread_create(&f->thread, NULL, front_main, f);
 		if (rc == 0) {
 			m->fronts = f;
@@ -418,6 +572,7 @@ void fronts_end(struct mirror *m)
 		pthread_mutex_destroy(&f->lock);
 		pthread_cond_destroy(&f->more);
 		pthread_cond_destroy(&f->changed);
+		pthread_cond_destroy(&f->to_learn);
 		free(f);
 	}
 }
@@ -429,7 +584,8 @@ static struct mirror_fetch *find_or_queue(struct front *f, const struct mirror_f
 		if (strcmp(x->path, found->path) == 0)
 			return x;
 	struct mirror_fetch *x = xcalloc(1, sizeof(*x));
-	*x = (struct mirror_fetch){.front = f, .next = f->first, .file = found->file, .refs = 1, .queued = true};
+	*x = (struct mirror_fetch){
+		.front = f, .next = f->first, .file = found->file, .refs = 1, .told = found->told, .learned.fd = -1};
 	x->g = (struct get){.fd = -1, .size = found->want_size, .digest = found->digest};
 	snprintf(x->path, sizeof(x->path), "%s", found->path);
 	f->first = x;

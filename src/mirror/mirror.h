@@ -78,10 +78,9 @@ struct mirror_config {
 	int64_t refresh_ms, grace_ms, scrub_ms; /* defaults of channels; how often everything held is read again */
 	uint64_t reserve_bytes;			/* free space that is left alone */
 	struct {
-		struct str listen, admin;		   /* HOST:PORT */
-		struct str certificate, key, client_ca;	   /* "": DIR/pki's own */
-		int64_t threads, connections, per_address; /* 0: as many as processors; a quarter of them */
-		int64_t header_ms, idle_ms, stall_ms;
+		struct str listen, admin;		/* HOST:PORT */
+		struct str certificate, key, client_ca; /* "": DIR/pki's own */
+		int64_t threads, connections;
 	} server;
 	struct {
 		struct str to, from, smtp, sendmail; /* to "": nothing is mailed */
@@ -170,6 +169,7 @@ struct mirror_found {
 	char etag[64]; /* strong, with its quotes */
 	bool stale;
 	/* MIRROR_WANTED: what is known */
+	bool told;	    /* by metadata that came */
 	uint64_t want_size; /* 0: not told */
 	struct digest_value digest;
 };

@@ -107,3 +107,23 @@ int partial_open(int work, const char *name, struct err *e)
 	int fd = sys_openat(work, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	return fd < 0 ? err_sys(e, "create '%s'", path) : fd;
 }
+
+int mirror_no_space(const struct mirror *m, const char *what, uint64_t bytes, uint64_t available, struct err *e)
+{
+	uint64_t reserve = m->config.reserve_bytes;
+	err_new(e, ERR_FAILED,
+		"no space for %s: %.1f MB are needed beside a reserve of %.1f MB, %.1f MB are free in '%s'; " MIRROR_CURE,
+		what, (double)bytes / 1e6, (double)reserve / 1e6, (double)available / 1e6, mirror_dir(m));
+	e->sys = ENOSPC;
+	return -1;
+}
+
+int mirror_cure(const struct mirror *m, struct err *e)
+{
+	if ((e->sys != ENOSPC && e->sys != EDQUOT) || strstr(e->msg, "make room"))
+		return -1;
+	struct err own = *e;
+	err_new(e, own.code, "%s: the file system of '%s' is full; " MIRROR_CURE, own.msg, mirror_dir(m));
+	e->sys = own.sys;
+	return -1;
+}

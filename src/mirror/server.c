@@ -20,9 +20,7 @@ enum {
 	STOP_GRACE_MS = 10000,
 	RETIRE_GRACE_MS = 600000,
 	TAKE_OVER_MS = RETIRE_GRACE_MS + 30000,
-	PEM_MAX = 256 << 10,
-	FILES_OWN = 256,
-	TROUBLES = 20, /* lines a second of those who are refused in handshakes */
+	PEM_MAX = 256 << 10
 };
 #define LOCK "state/server.lock"
 
@@ -200,19 +198,9 @@ static void retire(void *ctx)
 static int sockets(void *ctx, struct control_sockets *ret, struct err *e)
 {
 	struct server *s = ctx;
-	int rc = 0;
-	pthread_mutex_lock(&s->ending_mutex);
-	for (int i = 0; i < s->sockets.n && rc == 0; i++) {
-		int fd = fcntl(s->sockets.fd[i], F_DUPFD_CLOEXEC, 0);
-		if (fd < 0)
-			rc = err_sys(e, "copy a socket");
-		else
-			add_socket(ret, fd, s->sockets.name[i]);
-	}
-	if (s->sockets.n == 0)
-		rc = err_new(e, ERR_BUSY, "the server stops");
-	pthread_mutex_unlock(&s->ending_mutex);
-	return rc;
+	(void)e;
+	*ret = s->sockets;
+	return 0;
 }
 
 static const struct control_handlers orders = {status, reload_ordered, stop, sockets, retire};
@@ -285,37 +273,7 @@ static void on_record(const struct httpd_record *rec, void *ctx)
 /* Who is refused in a handshake never gets to ask for anything: the keeper hears of it here. */
 static void on_trouble(struct str peer, const char *what, void *ctx)
 {
-	struct server *s = ctx;
-	uint64_t second = (uint64_t)(s->clock->mono_ms(s->clock) / 1000);
-	if (atomic_exchange(&s->trouble_s, second) != second) {
-		unsigned more = atomic_exchange(&s->troubles, 0);
-		if (more > TROUBLES)
-			server_say(s->log, LOG_LEVEL_NOTE, "%u more handshakes failed", more - TROUBLES);
-	}
-	if (atomic_fetch_add(&s->troubles, 1) < TROUBLES) /* nobody fills the log with them */
-		server_say(s->log, LOG_LEVEL_NOTE, "%.*s: %s", STR_ARG(peer), what);
-}
-
-/* Each may have a file open beside it. */
-static uint32_t allowed_connections(struct server *s)
-{
-	struct rlimit l;
-	int64_t wanted = mirror_config(s->mirror)->server.connections;
-	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur == RLIM_INFINITY)
-		return (uint32_t)wanted;
-	int64_t files = (int64_t)l.rlim_cur, most = files > 4 * FILES_OWN ? (files - FILES_OWN) / 2 : files / 4 + 1;
-	if (most < wanted)
-		server_say(
-			s->log, LOG_LEVEL_NOTE,
-			"at most %lld connections, not %lld: the process may open %lld files; raise LimitNOFILE or 'ulimit -n'",
-			(long long)most, (long long)wanted, (long long)files);
-	return (uint32_t)(most < wanted ? most : wanted);
-}
-
-/* 0 would be httpd's own default. */
-static uint32_t bounded_ms(int64_t ms)
-{
-	return ms < 1 ? 1 : ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
+	server_say(((struct server *)ctx)->log, LOG_LEVEL_NOTE, "%.*s: %s", STR_ARG(peer), what);
 }
 
 static int start_httpd(struct server *s, struct err *e)
@@ -324,8 +282,6 @@ static int start_httpd(struct server *s, struct err *e)
 	auto_arena a = ARENA_INIT;
 	struct httpd_tls tls;
 	struct httpd_listen at[CONTROL_SOCKETS_MAX];
-	uint32_t connections = allowed_connections(s);
-	int64_t per_address = config->server.per_address;
 	if (read_tls(s, &a, &tls, e) < 0)
 		return -1;
 	for (int i = 0; i < s->sockets.n; i++) {
@@ -346,11 +302,7 @@ static int start_httpd(struct server *s, struct err *e)
 		.ctx = s,
 		.clock = s->clock,
 		.threads = (unsigned)config->server.threads,
-		.connections = connections,
-		.connections_per_peer = per_address ? (uint32_t)per_address : connections / 4 + 1,
-		.header_ms = bounded_ms(config->server.header_ms),
-		.idle_ms = bounded_ms(config->server.idle_ms),
-		.stall_ms = bounded_ms(config->server.stall_ms),
+		.connections = (uint32_t)config->server.connections,
 	};
 	return httpd_start(&o, &s->httpd, e);
 }
@@ -463,8 +415,6 @@ static void end(struct server *s)
 
 static void server_release(struct server *s)
 {
-	if (s->httpd)
-		httpd_stop(s->httpd, 0); /* handlers use what goes now */
 	relay_free(s->relay);
 	if (s->httpd)
 		httpd_free(s->httpd);

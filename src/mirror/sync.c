@@ -42,7 +42,6 @@ static void set_walk(struct sync *s)
 					     .extras_n = c->extras.n,
 					     .sources = c->sources,
 					     .keyring = c->keyring.n ? c->keyring.p : NULL,
-					     .leave_bytes = s->p.m->config.reserve_bytes,
 					     .progress = s->o->progress};
 }
 
@@ -142,7 +141,7 @@ int mirror_sync(struct mirror *m, const struct mirror_channel *c, const struct m
 	    upstreams_load(&s.up, s.p.db, e) < 0 || read_channel(&s, e) < 0)
 		return err_ctx(e, "sync '%s'", c->name.n ? c->name.p : mirror_dir(m));
 	set_walk(&s);
-	int rc = run(&s, e);
+	int rc = run(&s, e) < 0 ? mirror_cure(m, e) : 0;
 	ret->took_ms = s.clock->mono_ms(s.clock) - began;
 	if (!o->dry_run || rc < 0)
 		keep_history(&s, began_wall, rc, e);

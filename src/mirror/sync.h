@@ -49,6 +49,13 @@ void place_release(struct place *p);
 int place_put(int from, const char *name, int to, const char *path, struct err *e);
 /* Another name for a file, in place of what is there. */
 int place_link(int from, const char *name, int to, const char *path, struct err *e);
+/* What makes room on a mirror. */
+#define MIRROR_CURE                                                                                                    \
+	"'slipway channel prune' and fewer packages ('names', 'platforms', 'download' of a channel) make room, or lower 'reserve'"
+/* -1 with *e, e->sys ENOSPC: so many bytes are needed, so many are free. */
+int mirror_no_space(const struct mirror *m, const char *what, uint64_t bytes, uint64_t available, struct err *e);
+/* An error that a full disk made says what can be done; -1. */
+int mirror_cure(const struct mirror *m, struct err *e);
 enum { PARTIAL_NAME = 2 * 16 + 1 };
 void partial_name(struct str path, char ret[PARTIAL_NAME]);
 int partial_open(int work, const char *name, struct err *e);

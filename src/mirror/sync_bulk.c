@@ -405,12 +405,7 @@ int sync_check_space(const struct sync *s, uint64_t bytes, const char *what, str
 	uint64_t available = (uint64_t)v.f_bavail * v.f_frsize;
 	if (bytes <= available && available - bytes >= reserve)
 		return 0;
-	err_new(e, ERR_FAILED,
-		"no space for %s: %.1f MB are needed beside a reserve of %.1f MB, %.1f MB are free in '%s'; make room, follow "
-		"less, or lower 'reserve'",
-		what, (double)bytes / 1e6, (double)reserve / 1e6, (double)available / 1e6, mirror_dir(s->p.m));
-	e->sys = ENOSPC;
-	return -1;
+	return mirror_no_space(s->p.m, what, bytes, available, e);
 }
 
 static int begin(struct lane *l, const struct wanted *w, struct err *e)

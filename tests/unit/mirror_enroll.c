@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/stat.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -569,27 +568,6 @@ static size_t revoked_in_file(struct str *ret_serial)
 	return i.n;
 }
 
-static int lists_in_file(void)
-{
-	auto_buf b = BUF_INIT(1 << 20);
-	struct err e = ERR_INIT;
-	auto_fd dir = fs_open_dir(AT_FDCWD, test_tmp(), &e);
-	CHECK(fs_read(dir, "pki/crl.pem", &b, &e) == 0);
-	int n = 0;
-	for (struct str s = buf_str(&b), line; str_take_line(&s, &line);)
-		n += str_eq(line, STR("-----BEGIN X509 CRL-----"));
-	return n;
-}
-
-static uint64_t file_inode(void)
-{
-	struct stat st;
-	struct err e = ERR_INIT;
-	auto_fd dir = fs_open_dir(AT_FDCWD, test_tmp(), &e);
-	CHECK(fstatat(dir, "pki/crl.pem", &st, 0) == 0);
-	return st.st_ino;
-}
-
 TEST(a_revoked_client_is_refused_at_once)
 {
 	auto_ptr(mirror_clients) c = fresh();
@@ -707,16 +685,11 @@ TEST(a_new_authority_takes_over)
 	CHECK(mirror_authority_show(test_tmp(), &arena, &a, &e) == 0);
 	CHECK(mirror_authority_switch(test_tmp(), &authority, &now.base, &e) < 0);
 	CHECK_MSG(e.code == ERR_NOT_FOUND && strstr(e.msg, "announce"), "%s", e.msg);
-	pass(10 * day);
-	CHECK(mirror_clients_keep(c, &e) == 0);
 	CHECK_INT(mirror_authority_announce(test_tmp(), &authority, &now.base, &e), 1);
 	CHECK_INT(mirror_authority_announce(test_tmp(), &authority, &now.base, &e), 0);
 	CHECK_MSG(mirror_authority_switch(test_tmp(), &authority, &now.base, &e) == 0, "%s", e.msg);
 	CHECK(mirror_authority_show(test_tmp(), &arena, &b, &e) == 0);
 	CHECK(memcmp(a.authority.fingerprint, b.authority.fingerprint, SHA256_SIZE) != 0);
-	/* other programs want a list of each authority that clients have, or may have, a certificate of */
-	CHECK(mirror_clients_keep(c, &e) == 0);
-	CHECK_INT(lists_in_file(), 2);
 	/* the client of before renews at once, learns the new one, and gets a certificate of it */
 	CHECK_STR(who(c, &h), "app1");
 	struct mirror_reply r = renew(c, &h);
@@ -734,44 +707,9 @@ TEST(a_new_authority_takes_over)
 	CHECK(str_eq(i.issuer, b.authority.subject));
 	/* who enrolls now believes the new one */
 	enroll(c, &late, new_code(c, ""));
-	/* of one that is over there is none, and nothing is written anew for that each time */
-	pass(3645 * day);
-	CHECK_MSG(mirror_clients_keep(c, &e) == 0, "%s", e.msg);
-	CHECK_INT(lists_in_file(), 1);
-	uint64_t was = file_inode();
-	CHECK(mirror_clients_keep(c, &e) == 0);
-	CHECK(file_inode() == was);
-	pass(-3645 * day);
 	CHECK_INT(mirror_authority_make(test_tmp(), &authority, &now.base, &e), 0);
 	pki_key_free(h.key);
 	pki_key_free(late.key);
-	arena_release(&arena);
-}
-
-static void *switch_it(void *ret)
-{
-	struct err e = ERR_INIT;
-	*(int *)ret = mirror_authority_switch(test_tmp(), &authority, &now.base, &e);
-	return NULL;
-}
-
-TEST(two_switches_at_once_are_one)
-{
-	struct err e = ERR_INIT;
-	pthread_t thread[2];
-	int rc[2];
-	mirror_clients_free(fresh());
-	CHECK_INT(mirror_authority_announce(test_tmp(), &authority, &now.base, &e), 1);
-	int dir = fs_open_dir(AT_FDCWD, test_tmp(), &e), lock = fs_lock(dir, "pki/lock", 0, &e);
-	CHECK_MSG(lock >= 0, "%s", e.msg);
-	for (int i = 0; i < 2; i++)
-		CHECK_INT(pthread_create(&thread[i], NULL, switch_it, &rc[i]), 0);
-	usleep(200000); /* both wait for their turn */
-	close(lock);
-	for (int i = 0; i < 2; i++)
-		CHECK_INT(pthread_join(thread[i], NULL), 0);
-	CHECK_INT(rc[0] + rc[1], -1); /* the later one finds that nothing is announced any more */
-	close(dir);
 	arena_release(&arena);
 }
 
