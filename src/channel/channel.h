@@ -308,6 +308,7 @@ struct channel_item {
 		copy_of; /* a path told before (by-hash) of the same bytes: need not be brought from afar; else STR_NONE */
 	struct str name, version, platform; /* of a package; STR_NONE where it has none */
 	int64_t time_ms;		    /* wall: when it was released; 0: not told */
+	struct str withdrawn; /* why it is not offered any more (a yanked wheel, a disabled recipe); empty: it is */
 };
 /* Returns -1 with *e to end the walk. */
 typedef int channel_item_fn(void *ctx, const struct channel_item *item, struct err *e);

@@ -171,6 +171,7 @@ static int tell(const struct channel_takeout *t, const struct channel_takeout_fi
 		.name = t->recipe.path,
 		.platform = t->platform,
 		.time_ms = t->released_ms,
+		.withdrawn = t->disabled,
 	};
 	memcpy(item.digest.bytes, f->sha256, SHA256_SIZE);
 	return fn(ctx, &item, e);

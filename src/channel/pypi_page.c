@@ -586,6 +586,9 @@ bool pypi_item(struct arena *a, const struct pypi_page *p, const struct pypi_fil
 		.version = f->version,
 		.platform = f->platform,
 		.time_ms = read_time(f->upload_time),
+		.withdrawn = !f->yanked		? STR("")
+			     : f->yank_reason.n ? f->yank_reason
+						: STR("yanked"),
 	};
 	return pypi_place(a, p, f, &ret->path, &ret->url);
 }

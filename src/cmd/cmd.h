@@ -243,6 +243,7 @@ int cmd_mirror_revoke(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_rights(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_init(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_install_service(struct cmd_context *c, int argc, char **argv);
+int cmd_mirror_list(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_reload(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_restart(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_serve(struct cmd_context *c, int argc, char **argv);

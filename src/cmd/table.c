@@ -71,6 +71,7 @@ static const struct cmd table[] = {
 	{"mirror", "reload", cmd_mirror_reload, "read certificates again"},
 	{"mirror", "upgrade", cmd_mirror_upgrade, "bring a mirror's own software up to date"},
 	{"mirror", "status", cmd_mirror_status, "tell whether a mirror's server runs, and how it is"},
+	{"mirror", "list", cmd_mirror_list, "list the packages of a channel, and why lists differ"},
 	{"mirror", "install-service", cmd_mirror_install_service, "write what starts a mirror at boot"},
 	{"mirror", "enroll", cmd_mirror_enroll, "make a one-time code for a machine"},
 	{"mirror", "clients", cmd_mirror_clients, "list the machines that are enrolled"},

@@ -1,72 +1,189 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The admin port: /healthz for whoever watches, /metrics for Prometheus (text format 0.0.4), and pages for people. It is for the
- * machine itself and its watchers: who can reach it sees everything, and can change nothing.
+ * The admin port: /healthz for whoever watches, /metrics for Prometheus (text format 0.0.4), and pages for people (admin_pages.c). It is
+ * for the machine itself and its watchers: who can reach it sees everything, and can change nothing.
+ *
+ * Nothing of it is made on a serving thread: there are two threads, one for what watchers ask, and one for pages, each with a queue
+ * of ADMIN_QUEUE requests; where that is full the answer is 503 at once. So a page that takes seconds holds up neither clients nor watchers.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
 #include "base/clock.h"
-#include "base/url.h"
+#include "base/fs.h"
 #include "mirror/server.h"
 #include "version.h"
 
-enum { PAGE_MAX = 64 << 20, SHOWN_DAYS_MS = 14 * 86400000 };
+enum { PAGE_MAX = 64 << 20, SHOWN_DAYS_MS = 14 * 86400000, ADMIN_QUEUE = 64, COUNTS_MS = 30000, PEM_MAX = 256 << 10 };
+enum { STALE_TIMES = 3, TROUBLE_BYTES = 1 << 20 };
+
+enum { LANE_WATCH, LANE_PAGES, LANES };
+struct lane {
+	struct admin *admin;
+	pthread_t thread;
+	pthread_cond_t wake;
+	struct httpd_req *queue[ADMIN_QUEUE]; /* a ring */
+	size_t at, n;
+	bool runs;
+};
+struct counts { /* of a channel, for metrics: counting reads a row for each package */
+	struct mirror_channel_status st;
+	int64_t at_ms; /* monotonic; 0: not yet */
+};
+struct admin {
+	struct server *server;
+	pthread_mutex_t mutex;
+	struct lane lane[LANES];
+	bool stop;
+	struct counts *counts; /* of each channel; of the watchers' thread alone */
+};
 
 /* -- what is told --------------------------------------------------------------------------------------------------- */
 
-static int status_of(struct server *s, const struct mirror_channel *c, struct arena *a,
-		     struct mirror_channel_status *ret, struct err *e)
+int admin_channel(struct server *s, const struct mirror_channel *c, bool counts, struct arena *a,
+		  struct mirror_channel_status *ret, struct err *e)
 {
 	struct mirror_reader *reader = server_reader_take(s, e);
-	int rc = reader ? mirror_channel_status(reader, c, a, ret, e) : -1;
+	int rc = !reader  ? -1
+		 : counts ? mirror_channel_status(reader, c, a, ret, e)
+			  : mirror_channel_dates(reader, c, a, ret, e);
 	if (reader)
 		server_reader_put(s, reader);
 	return rc;
 }
 
-static uint64_t free_bytes(struct server *s)
+struct space {
+	uint64_t bytes, free_bytes, files, free_files; /* files 0: the file system does not count them */
+};
+
+static void look_at_space(const struct server *s, struct space *ret)
 {
 	struct statvfs v;
-	return fstatvfs(s->state_fd, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : 0;
+	*ret = (struct space){0};
+	if (fstatvfs(s->state_fd, &v) == 0)
+		*ret = (struct space){(uint64_t)v.f_blocks * v.f_frsize, (uint64_t)v.f_bavail * v.f_frsize,
+				      (uint64_t)v.f_files, (uint64_t)v.f_favail};
 }
 
-/* Lines that say what is wrong; none: all is well. */
-static void find_troubles(struct server *s, struct buf *b)
+uint64_t admin_free_bytes(const struct server *s, uint64_t *ret_all)
 {
-	const struct mirror_config *config = mirror_config(s->mirror);
-	uint64_t left = free_bytes(s);
+	struct space v;
+	look_at_space(s, &v);
+	*ret_all = v.bytes;
+	return v.free_bytes;
+}
+
+static void put_date(struct buf *b, int64_t wall_ms)
+{
+	if (wall_ms)
+		clock_put_table(b, wall_ms);
+	else
+		buf_put_c(b, "never");
+}
+
+/* Where the reserve is a twentieth away. */
+static void find_space_troubles(struct server *s, struct buf *b)
+{
+	uint64_t reserve = mirror_config(s->mirror)->reserve_bytes;
+	struct space v;
+	look_at_space(s, &v);
+	if (v.free_bytes < reserve)
+		buf_printf(b, "space: %llu bytes are left, less than the reserve of %llu: nothing is downloaded\n",
+			   (unsigned long long)v.free_bytes, (unsigned long long)reserve);
+	else if (v.free_bytes - reserve < v.bytes / 20 && v.free_bytes - reserve < reserve)
+		buf_printf(b,
+			   "space: %llu bytes are left above the reserve of %llu; 'slipway channel prune' makes room\n",
+			   (unsigned long long)(v.free_bytes - reserve), (unsigned long long)reserve);
+	if (v.files && v.free_files < v.files / 50)
+		buf_printf(b, "space: the file system has room for %llu more files, of %llu\n",
+			   (unsigned long long)v.free_files, (unsigned long long)v.files);
+}
+
+/* The end of the server's certificate; 0: it cannot be read, and *b says so. */
+static int64_t certificate_end(struct server *s, struct buf *b)
+{
+	struct str file = mirror_config(s->mirror)->server.certificate;
+	auto_arena a = ARENA_INIT;
+	auto_buf pem = BUF_INIT(PEM_MAX);
+	auto_ptr(pki_cert) cert = NULL;
+	struct pki_cert_info info;
+	struct err e = ERR_INIT;
+	int rc = file.n ? fs_read(AT_FDCWD, file.p, &pem, &e) : fs_read(s->mirror->dir_fd, "pki/server.pem", &pem, &e);
+	if (rc == 0 && pki_cert_read(buf_str(&pem), "the server's certificate", &cert, &e) == 0 &&
+	    pki_cert_info(cert, &a, &info, &e) == 0)
+		return info.not_after_ms;
+	buf_printf(b, "certificate: %s\n", e.msg);
+	return 0;
+}
+
+static void find_certificate_troubles(struct server *s, int64_t now_ms, struct buf *b)
+{
 	auto_arena a = ARENA_INIT;
 	struct mirror_authority_info authority;
 	struct err e = ERR_INIT;
-	int64_t now_ms = s->clock->wall_ms(s->clock);
-	if (atomic_load(&s->tending_ended))
-		buf_put_c(b, "channels are not kept up to date: the log says why\n");
-	if (left < config->reserve_bytes)
-		buf_printf(b, "space: %llu bytes are left, less than the reserve of %llu\n", (unsigned long long)left,
-			   (unsigned long long)config->reserve_bytes);
-	if (!config->server.certificate.n && mirror_authority_show(mirror_dir(s->mirror), &a, &authority, &e) == 0) {
-		if (authority.server.not_after_ms < now_ms + SHOWN_DAYS_MS)
-			buf_put_c(b, "the server's certificate ends within two weeks and was not renewed\n");
-		if (authority.authority.not_after_ms < now_ms + 6 * (int64_t)SHOWN_DAYS_MS)
-			buf_put_c(b, "the authority ends within twelve weeks: announce another one\n");
+	int64_t end_ms = certificate_end(s, b);
+	bool own = !mirror_config(s->mirror)->server.certificate.n;
+	if (end_ms && end_ms < now_ms + SHOWN_DAYS_MS) {
+		buf_printf(b, "certificate: the server's %s ", end_ms <= now_ms ? "is over since" : "ends at");
+		put_date(b, end_ms);
+		buf_put_c(b, own ? " and was not renewed: the log says why\n"
+				 : "; renew it, then 'slipway mirror reload'\n");
 	}
-	for (size_t i = 0; i < config->channels_n; i++) {
-		struct mirror_channel_status st;
-		if (config->channels[i].type == MIRROR_LOCAL)
-			continue;
-		if (status_of(s, &config->channels[i], &a, &st, &e) < 0)
-			buf_printf(b, "channel %.*s: %s\n", STR_ARG(config->channels[i].name), e.msg);
-		else if (!st.good && st.tried_ms)
-			buf_printf(b, "channel %.*s: %.*s\n", STR_ARG(config->channels[i].name), STR_ARG(st.message));
+	if (own && mirror_authority_show(mirror_dir(s->mirror), &a, &authority, &e) == 0 &&
+	    authority.authority.not_after_ms < now_ms + 6 * (int64_t)SHOWN_DAYS_MS) {
+		buf_put_c(b, "certificate: the authority ends at ");
+		put_date(b, authority.authority.not_after_ms);
+		buf_put_c(b, ": 'slipway mirror authority announce' makes another one\n");
 	}
 }
 
-static void healthz(struct server *s, struct httpd_req *r)
+/* What clients are told of it is in api.c; here it is what the keeper is to look after. */
+static void find_channel_troubles(struct server *s, const struct mirror_channel *c, int64_t now_ms, struct buf *b)
+{
+	auto_arena a = ARENA_INIT;
+	struct mirror_channel_status st;
+	struct err e = ERR_INIT;
+	if (admin_channel(s, c, false, &a, &st, &e) < 0) {
+		buf_printf(b, "channel %.*s: %s\n", STR_ARG(c->name), e.msg);
+		return;
+	}
+	int64_t since_ms = st.synced_ms ? st.synced_ms : st.created_ms ? st.created_ms : s->started_ms;
+	bool failed = st.tried_ms && !st.good;
+	bool stale = c->type == MIRROR_FOLLOW && now_ms - since_ms > STALE_TIMES * c->refresh_ms;
+	if (!failed && !stale)
+		return;
+	buf_printf(b, "channel %.*s: %s; good as of ", STR_ARG(c->name), failed ? "the last sync failed" : "stale");
+	put_date(b, st.synced_ms);
+	if (failed)
+		buf_printf(b, ": %.*s", STR_ARG(st.message));
+	buf_put_char(b, '\n');
+}
+
+/* Lines that say what is wrong, each with the word of what it is about; none: all is well. */
+static void find_troubles(struct server *s, struct buf *b)
+{
+	const struct mirror_config *config = mirror_config(s->mirror);
+	int64_t now_ms = s->clock->wall_ms(s->clock);
+	if (atomic_load(&s->tending_ended))
+		buf_put_c(b, "tending: channels are not kept up to date: the log says why\n");
+	pthread_mutex_lock(&s->db_mutex);
+	if (s->db_trouble[0])
+		buf_printf(b, "database: %s\n", s->db_trouble);
+	pthread_mutex_unlock(&s->db_mutex);
+	find_space_troubles(s, b);
+	find_certificate_troubles(s, now_ms, b);
+	for (size_t i = 0; i < config->channels_n && b->n < TROUBLE_BYTES; i++)
+		if (config->channels[i].type != MIRROR_LOCAL)
+			find_channel_troubles(s, &config->channels[i], now_ms, b);
+}
+
+static void healthz(struct admin *x, struct httpd_req *r)
 {
 	auto_buf b = BUF_INIT(PAGE_MAX);
-	find_troubles(s, &b);
+	find_troubles(x->server, &b);
 	const struct httpd_head head = {
 		.status = b.n ? 503 : 200, .type = "text/plain; charset=utf-8", .cache_control = "no-store"};
 	httpd_reply_bytes(r, &head, b.n ? buf_str(&b) : STR("ok\n"));
@@ -74,10 +191,27 @@ static void healthz(struct server *s, struct httpd_req *r)
 
 /* -- metrics -------------------------------------------------------------------------------------------------------- */
 
+static void put_head(struct buf *b, const char *name, const char *type, const char *help)
+{
+	buf_printf(b, "# HELP slipway_mirror_%s %s\n# TYPE slipway_mirror_%s %s\n", name, help, name, type);
+}
+
 static void put_metric(struct buf *b, const char *name, const char *type, const char *help, uint64_t value)
 {
-	buf_printf(b, "# HELP slipway_mirror_%s %s\n# TYPE slipway_mirror_%s %s\nslipway_mirror_%s %llu\n", name, help,
-		   name, type, name, (unsigned long long)value);
+	put_head(b, name, type, help);
+	buf_printf(b, "slipway_mirror_%s %llu\n", name, (unsigned long long)value);
+}
+
+static void put_label(struct buf *b, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\n')
+			buf_put_c(b, "\\n");
+		else if (s.p[i] == '"' || s.p[i] == '\\')
+			buf_printf(b, "\\%c", s.p[i]);
+		else
+			buf_put_char(b, s.p[i]);
+	}
 }
 
 static void put_server_metrics(struct server *s, struct buf *b)
@@ -100,68 +234,112 @@ static void put_server_metrics(struct server *s, struct buf *b)
 	put_metric(b, "fetches", "gauge", "Files on their way from upstreams that somebody waits for.",
 		   relay_count(s->relay));
 	put_metric(b, "errors_total", "counter", "Errors in the log.", server_log_errors(s->log));
-	put_metric(b, "free_bytes", "gauge", "Free space where the mirror lies.", free_bytes(s));
 	put_metric(b, "start_time_seconds", "gauge", "When the server started, since 1970.",
 		   (uint64_t)(s->started_ms / 1000));
-	buf_put_c(
-		b,
-		"# HELP slipway_mirror_replies_total Replies by the first digit of their status.\n# TYPE slipway_mirror_replies_total counter\n");
+	put_head(b, "replies_total", "counter", "Replies by the first digit of their status.");
 	for (int i = 1; i <= 5; i++)
 		buf_printf(b, "slipway_mirror_replies_total{code=\"%dxx\"} %llu\n", i, (unsigned long long)n.status[i]);
+	put_head(b, "build_info", "gauge", "1, with the version.");
+	buf_put_c(b, "slipway_mirror_build_info{version=\"" SLIPWAY_VERSION "\"} 1\n");
+}
+
+static void put_host_metrics(struct server *s, struct buf *b)
+{
+	struct space v;
+	auto_buf troubles = BUF_INIT(2 * TROUBLE_BYTES);
+	auto_buf ignored = BUF_INIT(2 * TROUBLE_BYTES);
+	look_at_space(s, &v);
+	find_troubles(s, &troubles);
+	put_metric(b, "healthy", "gauge", "1 where /healthz is 200.", !troubles.n);
+	put_metric(b, "free_bytes", "gauge", "Free space where the mirror lies.", v.free_bytes);
+	put_metric(b, "reserve_bytes", "gauge", "Free space that downloads leave alone.",
+		   mirror_config(s->mirror)->reserve_bytes);
+	put_metric(b, "certificate_expiry_timestamp_seconds", "gauge",
+		   "When the server's certificate ends, since 1970; 0: it cannot be read.",
+		   (uint64_t)(certificate_end(s, &ignored) / 1000));
 }
 
 static const struct {
 	const char *name, *help;
 	size_t at;
 } channel_metrics[] = {
-#define M(name, help)                                                                                                  \
+#define M(member, metric, help)                                                                                        \
 	{                                                                                                              \
-#name, help, offsetof(struct mirror_channel_status, name)                                              \
+		metric, help, offsetof(struct mirror_channel_status, member)                                           \
 	}
-	M(expected, "Packages that the channel tells of."),
-	M(expected_bytes, "Their bytes."),
-	M(held, "Packages that are here."),
-	M(held_bytes, "Their bytes."),
-	M(damaged, "Packages that could not be had."),
+	M(expected, "channel_packages", "Packages that the channel tells of."),
+	M(expected_bytes, "channel_packages_bytes", "Their bytes."),
+	M(held, "channel_held_packages", "Packages that are here."),
+	M(held_bytes, "channel_held_bytes", "Their bytes."),
+	M(damaged, "channel_damaged_packages", "Packages that could not be had."),
 #undef M
 };
 
-static void put_channel_metrics(struct server *s, struct buf *b)
+/* Counted again at most every half minute; dates are those of now. */
+static const struct mirror_channel_status *count_channel(struct admin *x, size_t i)
 {
-	const struct mirror_config *config = mirror_config(s->mirror);
+	struct counts *k = &x->counts[i];
+	struct server *s = x->server;
 	auto_arena a = ARENA_INIT;
-	struct mirror_channel_status *v = arena_array(&a, struct mirror_channel_status, config->channels_n + 1);
-	bool *known = arena_array(&a, bool, config->channels_n + 1);
+	struct mirror_channel_status st;
 	struct err e = ERR_INIT;
-	for (size_t i = 0; i < config->channels_n; i++)
-		known[i] = status_of(s, &config->channels[i], &a, &v[i], &e) == 0;
-	for (size_t k = 0; k < sizeof(channel_metrics) / sizeof(*channel_metrics); k++) {
-		buf_printf(b, "# HELP slipway_mirror_channel_%s %s\n# TYPE slipway_mirror_channel_%s gauge\n",
-			   channel_metrics[k].name, channel_metrics[k].help, channel_metrics[k].name);
-		for (size_t i = 0; i < config->channels_n; i++)
-			if (known[i])
-				buf_printf(b, "slipway_mirror_channel_%s{channel=\"%.*s\"} %llu\n",
-					   channel_metrics[k].name, STR_ARG(config->channels[i].name),
-					   (unsigned long long)*(const uint64_t *)((const char *)&v[i] +
-										   channel_metrics[k].at));
+	int64_t now = clock_mono_ms();
+	bool old = !k->at_ms || now - k->at_ms > COUNTS_MS;
+	if (admin_channel(s, s->served[i].channel, old, &a, &st, &e) < 0)
+		return NULL;
+	if (!old) {
+		k->st.synced_ms = st.synced_ms;
+		k->st.good = st.good;
+		k->st.tried_ms = st.tried_ms;
+		return &k->st;
 	}
-	buf_put_c(
-		b,
-		"# HELP slipway_mirror_channel_synced_seconds When it was last brought up to date, since 1970; 0: never.\n"
-		"# TYPE slipway_mirror_channel_synced_seconds gauge\n");
-	for (size_t i = 0; i < config->channels_n; i++)
-		if (known[i])
-			buf_printf(b, "slipway_mirror_channel_synced_seconds{channel=\"%.*s\"} %lld\n",
-				   STR_ARG(config->channels[i].name), (long long)(v[i].synced_ms / 1000));
+	st.message = STR_NONE; /* its text goes with the arena */
+	*k = (struct counts){st, now};
+	return &k->st;
 }
 
-static void metrics(struct server *s, struct httpd_req *r)
+static void put_channel_metric(struct buf *b, const char *name, const struct mirror_channel *c, uint64_t value)
+{
+	buf_printf(b, "slipway_mirror_%s{channel=\"", name);
+	put_label(b, c->name);
+	buf_printf(b, "\"} %llu\n", (unsigned long long)value);
+}
+
+static void put_channel_metrics(struct admin *x, struct buf *b)
+{
+	const struct mirror_config *config = mirror_config(x->server->mirror);
+	auto_arena a = ARENA_INIT;
+	const struct mirror_channel_status **v =
+		arena_array(&a, const struct mirror_channel_status *, config->channels_n + 1);
+	for (size_t i = 0; i < config->channels_n; i++)
+		v[i] = config->channels[i].type == MIRROR_LOCAL ? NULL : count_channel(x, i);
+	for (size_t k = 0; k < sizeof(channel_metrics) / sizeof(*channel_metrics); k++) {
+		put_head(b, channel_metrics[k].name, "gauge", channel_metrics[k].help);
+		for (size_t i = 0; i < config->channels_n; i++)
+			if (v[i])
+				put_channel_metric(b, channel_metrics[k].name, &config->channels[i],
+						   *(const uint64_t *)((const char *)v[i] + channel_metrics[k].at));
+	}
+	put_head(b, "channel_synced_timestamp_seconds", "gauge",
+		 "When it was last brought up to date, since 1970; 0: never.");
+	for (size_t i = 0; i < config->channels_n; i++)
+		if (v[i])
+			put_channel_metric(b, "channel_synced_timestamp_seconds", &config->channels[i],
+					   (uint64_t)(v[i]->synced_ms / 1000));
+	put_head(b, "channel_sync_success", "gauge", "1 where the last try to bring it up to date was good.");
+	for (size_t i = 0; i < config->channels_n; i++)
+		if (v[i])
+			put_channel_metric(b, "channel_sync_success", &config->channels[i], v[i]->good);
+}
+
+static void metrics(struct admin *x, struct httpd_req *r)
 {
 	const struct httpd_head head = {.type = "text/plain; version=0.0.4; charset=utf-8",
 					.cache_control = "no-store"};
 	auto_buf b = BUF_INIT(PAGE_MAX);
-	put_server_metrics(s, &b);
-	put_channel_metrics(s, &b);
+	put_server_metrics(x->server, &b);
+	put_host_metrics(x->server, &b);
+	put_channel_metrics(x, &b);
 	httpd_reply_bytes(r, &head, buf_str(&b));
 }
 
@@ -197,195 +375,105 @@ int admin_status(struct server *s, struct buf *b, struct err *e)
 	return 0;
 }
 
-/* -- pages ---------------------------------------------------------------------------------------------------------- */
+/* -- threads -------------------------------------------------------------------------------------------------------- */
 
-static void put_html(struct buf *b, struct str s)
+static void answer(struct admin *x, struct httpd_req *r)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] == '<')
-			buf_put_c(b, "&lt;");
-		else if (s.p[i] == '&')
-			buf_put_c(b, "&amp;");
-		else if (s.p[i] == '"')
-			buf_put_c(b, "&quot;");
-		else
-			buf_put_char(b, s.p[i]);
+	static const struct {
+		const char *path;
+		void (*answer)(struct admin *x, struct httpd_req *r);
+	} calls[] = {{"/healthz", healthz}, {"/metrics", metrics}};
+	if (httpd_is_gone(r)) {
+		httpd_reply_error(r, 503, "too late");
+		return;
 	}
-}
-
-static void put_when(struct buf *b, int64_t wall_ms)
-{
-	if (wall_ms)
-		clock_put_table(b, wall_ms);
-	else
-		buf_put_c(b, "never");
-}
-
-static void begin_page(struct server *s, struct buf *b, const char *title)
-{
-	buf_put_c(
-		b,
-		"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><title>");
-	put_html(b, mirror_config(s->mirror)->name);
-	buf_printf(
-		b,
-		": %s</title><style>body{font:15px sans-serif;margin:2em;color:#222}table{border-collapse:collapse}"
-		"td,th{padding:.25em .8em;text-align:left;border-bottom:1px solid #ddd}td.n{text-align:right}"
-		".bad{color:#a00}nav a{margin-right:1em}</style>"
-		"<nav><a href=/>Channels</a><a href=/upstreams>Upstreams</a><a href=/clients>Clients</a><a href=/healthz>Health</a>"
-		"<a href=/metrics>Metrics</a></nav><h1>%s</h1>\n",
-		title, title);
-}
-
-static void reply_page(struct httpd_req *r, struct buf *b)
-{
-	static const struct httpd_header safe[] = {{{"content-security-policy", 23},
-						    {"default-src 'none'; style-src 'unsafe-inline'", 44}},
-						   {{"x-content-type-options", 22}, {"nosniff", 7}}};
-	const struct httpd_head head = {
-		.type = "text/html; charset=utf-8", .cache_control = "no-store", .more = safe, .more_n = 2};
-	buf_put_c(b, "</html>\n");
-	httpd_reply_bytes(r, &head, buf_str(b));
-}
-
-static void put_channel_row(struct server *s, const struct mirror_channel *c, struct buf *b)
-{
-	static const char *const types[] = {
-		[MIRROR_LOCAL] = "local", [MIRROR_PROXY] = "proxy", [MIRROR_FOLLOW] = "mirror"};
-	auto_arena a = ARENA_INIT;
-	struct mirror_channel_status st = {0};
-	struct err e = ERR_INIT;
-	int rc = status_of(s, c, &a, &st, &e);
-	buf_put_c(b, "<tr><td>");
-	put_html(b, c->name);
-	buf_printf(b, "<td>%s<td>%s<td>%s<td class=n>%llu<td class=n>%llu<td class=n>%llu<td class=n>%llu<td>",
-		   channel_kind_name(c->kind), types[c->type], c->is_private ? "private" : "",
-		   (unsigned long long)st.expected, (unsigned long long)st.held, (unsigned long long)st.held_bytes,
-		   (unsigned long long)st.damaged);
-	if (c->type != MIRROR_LOCAL)
-		put_when(b, st.synced_ms);
-	buf_put_c(b, "<td class=bad>");
-	put_html(b, rc < 0 ? str_c(e.msg) : st.good || !st.tried_ms ? STR("") : st.message);
-	buf_put_char(b, '\n');
-}
-
-static void channels_page(struct server *s, struct httpd_req *r)
-{
-	const struct mirror_config *config = mirror_config(s->mirror);
-	auto_buf b = BUF_INIT(PAGE_MAX);
-	begin_page(s, &b, "Channels");
-	buf_put_c(
-		&b,
-		"<table><tr><th>Channel<th>Kind<th>Type<th><th>Told of<th>Held<th>Bytes held<th>Damaged<th>Up to date (UTC)<th>Trouble\n");
-	for (size_t i = 0; i < config->channels_n; i++)
-		put_channel_row(s, &config->channels[i], &b);
-	buf_put_c(&b, "</table>\n<p>Free: ");
-	buf_printf(&b, "%llu bytes; reserve: %llu. Server since ", (unsigned long long)free_bytes(s),
-		   (unsigned long long)config->reserve_bytes);
-	put_when(&b, s->started_ms);
-	buf_printf(&b, ", version " SLIPWAY_VERSION "; %zu files on their way for somebody who waits.\n",
-		   relay_count(s->relay));
-	reply_page(r, &b);
-}
-
-static void put_upstreams(struct server *s, const struct mirror_channel *c, struct buf *b)
-{
-	static const char *const health[] = {
-		[MIRROR_WELL] = "well", [MIRROR_PROBED] = "is tried again", [MIRROR_LEFT] = "left"};
-	auto_arena a = ARENA_INIT;
-	struct mirror_upstream_status *v = NULL;
-	size_t n = 0;
-	struct err e = ERR_INIT;
-	struct mirror_reader *reader = server_reader_take(s, &e);
-	if (reader) {
-		(void)mirror_upstreams(reader, c, &a, &v, &n, &e);
-		server_reader_put(s, reader);
-	}
-	for (size_t i = 0; i < n; i++) {
-		auto_buf url = BUF_INIT(URL_MAX);
-		url_put_shown(&url, v[i].upstream.url);
-		buf_printf(b, "<tr><td>%.*s<td>%s<td class=n>%lld<td>", STR_ARG(c->name), v[i].in_use ? "[X]" : "",
-			   (long long)v[i].upstream.priority);
-		put_html(b, v[i].upstream.id);
-		buf_put_c(b, "<td>");
-		put_html(b, buf_str(&url));
-		buf_printf(b, "<td>%s<td class=n>%.0f<td>", health[v[i].health], v[i].bytes_per_s / 1000);
-		put_when(b, v[i].good_ms);
-		buf_put_c(b, "<td class=bad>");
-		put_html(b, v[i].error);
-		buf_put_char(b, '\n');
-	}
-}
-
-static void upstreams_page(struct server *s, struct httpd_req *r)
-{
-	const struct mirror_config *config = mirror_config(s->mirror);
-	auto_buf b = BUF_INIT(PAGE_MAX);
-	begin_page(s, &b, "Upstreams");
-	buf_put_c(
-		&b,
-		"<table><tr><th>Channel<th>In use<th>Priority<th>Id<th>Address<th>Health<th>kB/s<th>Last good (UTC)<th>Last error\n");
-	for (size_t i = 0; i < config->channels_n; i++)
-		if (config->channels[i].type != MIRROR_LOCAL)
-			put_upstreams(s, &config->channels[i], &b);
-	buf_put_c(&b, "</table>\n");
-	reply_page(r, &b);
-}
-
-static void clients_page(struct server *s, struct httpd_req *r)
-{
-	auto_arena a = ARENA_INIT;
-	auto_buf b = BUF_INIT(PAGE_MAX);
-	struct mirror_client *v = NULL;
-	size_t n = 0;
-	struct err e = ERR_INIT;
-	begin_page(s, &b, "Clients");
-	if (mirror_client_list(s->clients, &a, &v, &n, &e) < 0) {
-		buf_put_c(&b, "<p class=bad>");
-		put_html(&b, str_c(e.msg));
-	}
-	buf_printf(&b, "<p>%zu\n<table><tr><th>Name<th>Group<th>Enrolled (UTC)<th>Renewed<th>Good until<th>Revoked\n",
-		   n);
-	for (size_t i = 0; i < n; i++) {
-		buf_put_c(&b, "<tr><td>");
-		put_html(&b, v[i].name);
-		buf_put_c(&b, "<td>");
-		put_html(&b, v[i].group);
-		const int64_t times[] = {v[i].enrolled_ms, v[i].renewed_ms, v[i].until_ms};
-		for (size_t k = 0; k < 3; k++) {
-			buf_put_c(&b, "<td>");
-			put_when(&b, times[k]);
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)
+		if (str_eq_c(httpd_path(r), calls[i].path)) {
+			calls[i].answer(x, r);
+			return;
 		}
-		buf_put_c(&b, "<td class=bad>");
-		if (v[i].revoked_ms) {
-			put_when(&b, v[i].revoked_ms);
-			buf_put_c(&b, ": ");
-			put_html(&b, v[i].reason);
+	if (!admin_page(x->server, r))
+		httpd_reply_error(r, 404, "not found");
+}
+
+static void *run(void *arg)
+{
+	struct lane *l = arg;
+	struct admin *x = l->admin;
+	pthread_mutex_lock(&x->mutex);
+	while (!x->stop) {
+		if (!l->n) {
+			pthread_cond_wait(&l->wake, &x->mutex);
+			continue;
 		}
-		buf_put_char(&b, '\n');
+		struct httpd_req *r = l->queue[l->at];
+		l->at = (l->at + 1) % ADMIN_QUEUE;
+		l->n--;
+		pthread_mutex_unlock(&x->mutex);
+		answer(x, r);
+		pthread_mutex_lock(&x->mutex);
 	}
-	buf_put_c(&b, "</table>\n");
-	reply_page(r, &b);
+	for (; l->n; l->n--, l->at = (l->at + 1) % ADMIN_QUEUE)
+		httpd_reply_error(l->queue[l->at], 503, "the server stops");
+	pthread_mutex_unlock(&x->mutex);
+	return NULL;
 }
 
 void admin_answer(struct server *s, struct httpd_req *r)
 {
-	static const struct {
-		const char *path;
-		void (*answer)(struct server *s, struct httpd_req *r);
-	} pages[] = {{"/", channels_page},
-		     {"/upstreams", upstreams_page},
-		     {"/clients", clients_page},
-		     {"/healthz", healthz},
-		     {"/metrics", metrics}};
+	struct admin *x = s->admin;
+	struct str path = httpd_path(r);
 	if (!str_eq_c(httpd_method(r), "GET") && !str_eq_c(httpd_method(r), "HEAD")) {
 		httpd_reply_error(r, 405, "this port only tells");
 		return;
 	}
-	for (size_t i = 0; i < sizeof(pages) / sizeof(*pages); i++)
-		if (str_eq_c(httpd_path(r), pages[i].path)) {
-			pages[i].answer(s, r);
-			return;
-		}
-	httpd_reply_error(r, 404, "not found");
+	struct lane *l = &x->lane[str_eq_c(path, "/healthz") || str_eq_c(path, "/metrics") ? LANE_WATCH : LANE_PAGES];
+	pthread_mutex_lock(&x->mutex);
+	bool full = l->n == ADMIN_QUEUE || x->stop;
+	if (!full) {
+		l->queue[(l->at + l->n++) % ADMIN_QUEUE] = r;
+		pthread_cond_signal(&l->wake);
+	}
+	pthread_mutex_unlock(&x->mutex);
+	if (full)
+		httpd_reply_error(r, 503, "too many wait for this port; try again");
+}
+
+int admin_new(struct server *s, struct admin **ret, struct err *e)
+{
+	auto_ptr(admin) x = xcalloc(1, sizeof(*x));
+	x->server = s;
+	x->counts = xcalloc(mirror_config(s->mirror)->channels_n + 1, sizeof(*x->counts));
+	pthread_mutex_init(&x->mutex, NULL);
+	for (int i = 0; i < LANES; i++) {
+		x->lane[i].admin = x;
+		pthread_cond_init(&x->lane[i].wake, NULL);
+	}
+	for (int i = 0; i < LANES; i++) {
+		errno = pthread_create(&x->lane[i].thread, NULL, run, &x->lane[i]);
+		if (errno)
+			return err_sys(e, "start a thread");
+		x->lane[i].runs = true;
+	}
+	*ret = steal_ptr(&x);
+	return 0;
+}
+
+void admin_free(struct admin *x)
+{
+	if (!x)
+		return;
+	pthread_mutex_lock(&x->mutex);
+	x->stop = true;
+	for (int i = 0; i < LANES; i++)
+		pthread_cond_signal(&x->lane[i].wake);
+	pthread_mutex_unlock(&x->mutex);
+	for (int i = 0; i < LANES; i++) {
+		if (x->lane[i].runs)
+			pthread_join(x->lane[i].thread, NULL);
+		pthread_cond_destroy(&x->lane[i].wake);
+	}
+	pthread_mutex_destroy(&x->mutex);
+	free(x->counts);
+	free(x);
 }

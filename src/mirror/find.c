@@ -48,6 +48,11 @@ struct mirror *reader_mirror(const struct mirror_reader *r)
 	return r->m;
 }
 
+struct sql *reader_db(const struct mirror_reader *r)
+{
+	return r->db;
+}
+
 /* -- files --------------------------------------------------------------------------------------------------------- */
 
 /* A proxy's pointer is asked for again when it is old, and so is what no pointer tells the digest of. */
@@ -171,11 +176,13 @@ int mirror_upstreams(struct mirror_reader *r, const struct mirror_channel *c, st
 	return 0;
 }
 
-int mirror_channel_status(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
-			  struct mirror_channel_status *ret, struct err *e)
+/* The row of a channel: its id, or 0 where nothing was ever tried. */
+static int read_dates(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a, int64_t *ret_id,
+		      struct mirror_channel_status *ret, struct err *e)
 {
-	auto_ptr(sql_query) q = NULL, n = NULL;
+	auto_ptr(sql_query) q = NULL;
 	*ret = (struct mirror_channel_status){.message = STR("")};
+	*ret_id = 0;
 	if (sql_prepare(r->db, "SELECT created_ms, synced_ms, tried_ms, good, message, id FROM channel WHERE name = ?1",
 			&q, e) < 0)
 		return -1;
@@ -188,13 +195,33 @@ int mirror_channel_status(struct mirror_reader *r, const struct mirror_channel *
 	ret->tried_ms = sql_int(q, 2);
 	ret->good = sql_int(q, 3);
 	ret->message = sql_str(q, 4, a);
+	*ret_id = sql_int(q, 5);
+	return 0;
+}
+
+int mirror_channel_dates(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
+			 struct mirror_channel_status *ret, struct err *e)
+{
+	int64_t id;
+	return read_dates(r, c, a, &id, ret, e);
+}
+
+int mirror_channel_status(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
+			  struct mirror_channel_status *ret, struct err *e)
+{
+	auto_ptr(sql_query) n = NULL;
+	int64_t id;
+	if (read_dates(r, c, a, &id, ret, e) < 0)
+		return -1;
+	if (!id)
+		return 0;
 	if (sql_prepare(r->db,
 			"SELECT count(*), coalesce(sum(size), 0), coalesce(sum(held), 0),"
 			" coalesce(sum(CASE WHEN held THEN held_size END), 0), coalesce(sum(bad <> ''), 0)"
 			" FROM file WHERE channel = ?1 AND what = 3 AND gone_ms = 0",
 			&n, e) < 0)
 		return -1;
-	sql_bind_int(n, 1, sql_int(q, 5));
+	sql_bind_int(n, 1, id);
 	if (sql_step(n, e) < 0)
 		return -1;
 	ret->expected = (uint64_t)sql_int(n, 0);

@@ -10,5 +10,6 @@
 
 struct front;
 struct mirror *reader_mirror(const struct mirror_reader *r);
+struct sql *reader_db(const struct mirror_reader *r);
 /* Ends the threads of a mirror; what is under way breaks off. */
 void fronts_end(struct mirror *m);

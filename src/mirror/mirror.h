@@ -32,6 +32,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "channel/channel.h"
 #include "pki/pki.h"
@@ -127,6 +128,8 @@ bool mirror_is_plain(const struct mirror *m); /* a folder with one channel, whos
 const struct mirror_config *mirror_config(const struct mirror *m);
 /* NULL where there is none of that name. */
 const struct mirror_channel *mirror_channel(const struct mirror *m, struct str name);
+/* Reads all of mirror.db: ERR_VERIFY where it is damaged. */
+int mirror_db_check(struct mirror *m, struct err *e);
 /* DIR/state/mirror.db, or that of a plain folder. */
 const char *mirror_db_path(const struct mirror *m);
 /* The tree of a channel. -1 with *e. */
@@ -283,6 +286,7 @@ struct mirror_upstream_status {
 };
 int mirror_upstreams(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
 		     struct mirror_upstream_status **ret, size_t *ret_n, struct err *e);
+/* Counts are of a channel that follows another one; of one's own mirror_channel_rows has them. */
 struct mirror_channel_status {
 	int64_t created_ms, synced_ms, tried_ms; /* 0: never */
 	bool good;				 /* the last try was */
@@ -291,6 +295,47 @@ struct mirror_channel_status {
 };
 int mirror_channel_status(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
 			  struct mirror_channel_status *ret, struct err *e);
+/* The same without its counts, which are read from one row for each package. */
+int mirror_channel_dates(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
+			 struct mirror_channel_status *ret, struct err *e);
+
+/* The lists behind the counts: each count of a status is the length of one. A row says why it is in one list and not in the other. */
+enum mirror_rows {
+	MIRROR_ROWS_TOLD,    /* what the channel tells of */
+	MIRROR_ROWS_HELD,    /* of these, what is here */
+	MIRROR_ROWS_MISSING, /* what is not */
+	MIRROR_ROWS_DAMAGED, /* what could not be had, or was found damaged */
+	MIRROR_ROWS_GONE,    /* here, but named no longer; in none of the others */
+	MIRROR_ROWS_OFFERED, /* of what is told: what a client of that platform is offered as newest */
+	MIRROR_ROWS_OTHERS,  /* what it is not */
+	MIRROR_ROWS
+};
+const char *mirror_rows_name(enum mirror_rows which); /* "told" */
+bool mirror_rows_find(struct str name, enum mirror_rows *ret);
+struct mirror_rows_opts {
+	enum mirror_rows which;
+	struct str platform; /* as a client of ours says it ("linux-64"), or as the kind does ("amd64"); empty: any */
+	uint64_t offset, max;
+};
+struct mirror_row {
+	struct str path, name, version, platform; /* the last three empty where metadata do not say */
+	uint64_t size;
+	bool held;
+	/* One of a few words, a colon, and more for people ("superseded: by 1.1"); empty: it is. Words: damaged, missing, on demand,
+	 * historic, on its way; gone, not yet, platform, disabled, damaged, superseded. */
+	struct str why_not_here, why_not_offered;
+};
+struct mirror_rows_result {
+	uint64_t count[MIRROR_ROWS], bytes; /* of all lists; bytes of what is held */
+	const struct mirror_row *v;	    /* by path */
+	size_t n;
+	struct str unread; /* why the channel's metadata could not be read; empty: they were */
+};
+/* Its members: path, name, version, platform, size, held, why_not_here, why_not_offered. */
+void mirror_row_json(struct jw *w, const struct mirror_row *row);
+/* Reads the channel's metadata: seconds for hundreds of thousands of packages, so never on a serving thread. */
+int mirror_channel_rows(struct mirror_reader *r, const struct mirror_channel *c, const struct mirror_rows_opts *o,
+			struct arena *a, struct mirror_rows_result *ret, struct err *e);
 
 /* == 6. thin snapshots ============================================================================================= */
 /*

@@ -206,6 +206,14 @@ size_t relay_count(struct relay *x)
 	return n;
 }
 
+void relay_each(struct relay *x, size_t max, void (*fn)(void *ctx, const char *path, size_t waiting), void *ctx)
+{
+	pthread_mutex_lock(&x->mutex);
+	for (size_t i = 0; i < x->flights.n && i < max; i++)
+		fn(ctx, x->flights.v[i]->key, x->flights.v[i]->waiting.n);
+	pthread_mutex_unlock(&x->mutex);
+}
+
 /* -- who asks ------------------------------------------------------------------------------------------------------- */
 
 /* With the mutex. */

@@ -20,6 +20,8 @@ enum {
 	STOP_GRACE_MS = 10000,
 	RETIRE_GRACE_MS = 600000,
 	TAKE_OVER_MS = RETIRE_GRACE_MS + 30000,
+	FORMER_STEP_MS = 200,
+	FORMER_STOP_MS = 3000,
 	PEM_MAX = 256 << 10
 };
 #define LOCK "state/server.lock"
@@ -324,7 +326,7 @@ static int open_parts(struct server *s, const char *dir, const struct mirror_ser
 	if (server_log_open(s->mirror, o->foreground, &s->log, e) < 0 || make_certificate(s, e) < 0 ||
 	    mirror_clients_open(mirror_dir(s->mirror), s->clock, &s->clients, e) < 0 ||
 	    mirror_snapshots_open(mirror_db_path(s->mirror), &s->snapshots, e) < 0 || open_channels(s, e) < 0 ||
-	    relay_new(&s->relay, e) < 0)
+	    relay_new(&s->relay, e) < 0 || admin_new(s, &s->admin, e) < 0)
 		return -1;
 	mirror_snapshots_configure(s->mirror, s->snapshots);
 	return 0;
@@ -343,7 +345,27 @@ static int open_signals(sigset_t *before, struct err *e)
 	return fd < 0 ? err_sys(e, "wait for signals") : fd;
 }
 
+static bool is_ending(struct server *s)
+{
+	return atomic_load(&s->stop) || atomic_load(&s->retire);
+}
+
 /* -- in the middle -------------------------------------------------------------------------------------------------- */
+
+/* Whether mirror.db can be read: all of it, which takes seconds where it is large. */
+static void look_at_db(struct server *s)
+{
+	char found[DB_TROUBLE_MAX] = "";
+	struct err e = ERR_INIT;
+	if (mirror_db_check(s->mirror, &e) < 0)
+		snprintf(found, sizeof(found), "%s", e.msg);
+	pthread_mutex_lock(&s->db_mutex);
+	bool new = found[0] && !s->db_trouble[0];
+	memcpy(s->db_trouble, found, sizeof(found));
+	pthread_mutex_unlock(&s->db_mutex);
+	if (new)
+		server_say(s->log, LOG_LEVEL_ERROR, "%s", found);
+}
 
 /* A reload also makes new keys for session tickets, which must not get old. */
 static void hourly(struct server *s, unsigned hours)
@@ -356,6 +378,7 @@ static void hourly(struct server *s, unsigned hours)
 		server_say(s->log, LOG_LEVEL_ERROR, "renew the server's certificate: %s", e.msg);
 	if (mirror_clients_keep(s->clients, &e) < 0)
 		server_say(s->log, LOG_LEVEL_ERROR, "%s", e.msg);
+	look_at_db(s);
 	int64_t gone;
 	e = ERR_INIT;
 	pthread_mutex_lock(&s->snapshots_mutex);
@@ -380,7 +403,8 @@ static void wait_for_end(struct server *s, int signals)
 {
 	int64_t next_ms = clock_mono_ms() + HOUR_MS;
 	unsigned hours = 0;
-	while (!atomic_load(&s->stop) && !atomic_load(&s->retire)) {
+	look_at_db(s);
+	while (!is_ending(s)) {
 		struct pollfd p[] = {{.fd = s->wake, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
 		int64_t left = next_ms - clock_mono_ms();
 		(void)poll(p, 2, left > 0 ? (int)left : 0);
@@ -407,6 +431,8 @@ static void end(struct server *s)
 		pthread_join(s->tender, NULL);
 	/* whoever hears that it has ended finds the port free */
 	pthread_mutex_lock(&s->ending_mutex);
+	admin_free(s->admin);
+	s->admin = NULL;
 	control_sockets_release(&s->sockets);
 	httpd_free(s->httpd);
 	s->httpd = NULL;
@@ -416,6 +442,9 @@ static void end(struct server *s)
 static void server_release(struct server *s)
 {
 	relay_free(s->relay);
+	if (s->httpd)
+		httpd_stop(s->httpd, 0);
+	admin_free(s->admin);
 	if (s->httpd)
 		httpd_free(s->httpd);
 	control_close(s->control);
@@ -433,6 +462,7 @@ static void server_release(struct server *s)
 	cleanup_fd(&s->state_fd);
 	mirror_close(s->mirror);
 	pthread_mutex_destroy(&s->ending_mutex);
+	pthread_mutex_destroy(&s->db_mutex);
 	pthread_mutex_destroy(&s->readers_mutex);
 	pthread_mutex_destroy(&s->snapshots_mutex);
 }
@@ -440,13 +470,37 @@ static void server_release(struct server *s)
 
 /* -- all of it ------------------------------------------------------------------------------------------------------ */
 
+/* A third may take over from the second while the first still answers: the second does not wait then. Who is to stop waits some time, so
+ * that the port is free when it has. */
+static int wait_for_former(struct server *s, int conn, int signals, struct err *e)
+{
+	int64_t until_ms = clock_mono_ms() + TAKE_OVER_MS, stop_ms = 0;
+	while (!atomic_load(&s->retire)) {
+		int64_t now = clock_mono_ms();
+		*e = (struct err)ERR_INIT;
+		if (control_wait_end(conn, FORMER_STEP_MS, e) == 0)
+			return 0;
+		if (e->code != ERR_BUSY || now > until_ms)
+			return -1;
+		take_signal(s, signals);
+		if (!stop_ms && atomic_load(&s->stop))
+			stop_ms = now + FORMER_STOP_MS;
+		if (stop_ms && now > stop_ms)
+			break;
+	}
+	*e = (struct err)ERR_INIT;
+	return 0;
+}
+
 /* What only one process may do waits until the one before has ended. */
-static int take_lock(struct server *s, int conn, int *ret, struct err *e)
+static int take_lock(struct server *s, int conn, int signals, int *ret, struct err *e)
 {
 	auto_buf b = BUF_INIT(CONTROL_ANSWER_MAX);
 	if (conn >= 0 &&
-	    (control_say(conn, "ready", STOP_GRACE_MS, &b, e) < 0 || control_wait_end(conn, TAKE_OVER_MS, e) < 0))
+	    (control_say(conn, "ready", STOP_GRACE_MS, &b, e) < 0 || wait_for_former(s, conn, signals, e) < 0))
 		return -1;
+	if (is_ending(s))
+		return 0;
 	*ret = fs_lock(s->mirror->dir_fd, LOCK, conn >= 0 ? STOP_GRACE_MS : 0, e);
 	return *ret < 0 ? err_ctx(e, "a server of this mirror runs already; 'slipway mirror status' tells of it") : 0;
 }
@@ -456,7 +510,7 @@ static int run(struct server *s, const struct mirror_serve_opts *o, int signals,
 	auto_fd conn = -1, lock = -1;
 	if (o->take_over && control_take(s->state_fd, &s->sockets, &conn, e) < 0)
 		return -1;
-	if (!o->take_over && (take_lock(s, -1, &lock, e) < 0 || open_sockets(s, e) < 0))
+	if (!o->take_over && (take_lock(s, -1, signals, &lock, e) < 0 || open_sockets(s, e) < 0))
 		return -1;
 	if (start_httpd(s, e) < 0 || control_listen(s->state_fd, &orders, s, &s->control, e) < 0)
 		return -1;
@@ -465,9 +519,9 @@ static int run(struct server *s, const struct mirror_serve_opts *o, int signals,
 	if (o->ready)
 		o->ready(o->ctx, httpd_port(s->httpd, 0), httpd_port(s->httpd, s->service_n));
 	struct err late = ERR_INIT;
-	if (o->take_over && take_lock(s, conn, &lock, &late) < 0)
+	if (o->take_over && take_lock(s, conn, signals, &lock, &late) < 0)
 		server_say(s->log, LOG_LEVEL_ERROR, "the process of before: %s", late.msg);
-	int rc = start_tender(s, e);
+	int rc = is_ending(s) ? 0 : start_tender(s, e);
 	if (rc == 0)
 		wait_for_end(s, signals);
 	end(s);
@@ -479,6 +533,7 @@ int mirror_serve(const char *dir, const struct mirror_serve_opts *o, struct err 
 	auto_server s = {.state_fd = -1, .wake = -1};
 	sigset_t before;
 	pthread_mutex_init(&s.ending_mutex, NULL);
+	pthread_mutex_init(&s.db_mutex, NULL);
 	pthread_mutex_init(&s.readers_mutex, NULL);
 	pthread_mutex_init(&s.snapshots_mutex, NULL);
 	allow_files();

@@ -7,7 +7,8 @@
  *	    │ what has to be fetched first
  *	relay.c, one thread        wakes who waits for a file of an upstream; the fetching is mirror_fetch's
  *	server.c, the main thread  signals, certificates, orders of control.c; waits for the end
- *	tender, one thread         mirror_tend: syncs, bulk downloads, scrub
+ *	admin.c, two threads       what the admin port tells: one for watchers, one for pages
+ *	tender, one thread         mirror_tend: syncs, bulk downloads, scrub; it has others
  *
  * A handler never waits: what is held is answered at once, what is not is handed to the relay.
  */
@@ -18,8 +19,10 @@
 #include "mirror/control.h"
 #include "mirror/internal.h"
 
+struct admin;
 struct relay;
 struct server_log;
+enum { DB_TROUBLE_MAX = 2048 };
 
 /* A channel as handlers see it. */
 struct served {
@@ -37,6 +40,9 @@ struct server {
 	struct httpd *httpd;
 	size_t service_n; /* listeners of the service; the one behind them is the admin port's */
 	struct relay *relay;
+	struct admin *admin;
+	pthread_mutex_t db_mutex;
+	char db_trouble[DB_TROUBLE_MAX]; /* what the last look at mirror.db found; "": nothing */
 	struct control *control;
 	struct server_log *log;
 	int64_t started_ms;	      /* wall */
@@ -62,7 +68,16 @@ void handler_on_request(struct httpd_req *r, void *server);
 int handler_on_body(struct httpd_req *r, struct httpd_body *body, void *server);
 /* True where the path is the API's, and it has been answered. */
 bool api_answer(struct server *s, struct httpd_req *r);
+int admin_new(struct server *s, struct admin **ret, struct err *e);
+/* After httpd_stop, while s->httpd is there. */
+void admin_free(struct admin *x);
+DEFINE_AUTO(struct admin *, admin, admin_free);
 void admin_answer(struct server *s, struct httpd_req *r);
+/* Private to admin.c and admin_pages.c: */
+bool admin_page(struct server *s, struct httpd_req *r); /* true where the path is a page's, and it has been answered */
+int admin_channel(struct server *s, const struct mirror_channel *c, bool counts, struct arena *a,
+		  struct mirror_channel_status *ret, struct err *e);
+uint64_t admin_free_bytes(const struct server *s, uint64_t *ret_all);
 /* The object that 'status' tells. */
 int admin_status(struct server *s, struct buf *b, struct err *e);
 
@@ -72,6 +87,8 @@ int relay_new(struct relay **ret, struct err *e);
 void relay_request(struct relay *x, struct mirror_reader *reader, const struct mirror_found *f, struct httpd_req *r,
 		   const struct httpd_head *head);
 size_t relay_count(struct relay *x); /* files under way that somebody waits for */
+/* Of each, at most `max`: "CHANNEL/PATH", and how many wait for its first byte. Not to call the relay from fn. */
+void relay_each(struct relay *x, size_t max, void (*fn)(void *ctx, const char *path, size_t waiting), void *ctx);
 void relay_free(struct relay *x);
 DEFINE_AUTO(struct relay *, relay, relay_free);
 

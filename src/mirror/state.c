@@ -41,3 +41,18 @@ int state_open(struct mirror *m, struct sql **ret, struct err *e)
 	*ret = steal_ptr(&db);
 	return 0;
 }
+
+int mirror_db_check(struct mirror *m, struct err *e)
+{
+	auto_ptr(sql) db = NULL;
+	auto_ptr(sql_query) q = NULL;
+	if (state_open(m, &db, e) < 0 || sql_prepare(db, "PRAGMA quick_check(1)", &q, e) < 0 || sql_step(q, e) < 0)
+		return -1;
+	struct str found = sql_view(q, 0);
+	return str_eq(found, STR("ok"))
+		       ? 0
+		       : err_new(e, ERR_VERIFY,
+				 "'%s' is damaged: %.*s; restore it from a backup, or move it away: what is held is looked at "
+				 "anew, but who is enrolled is only there",
+				 m->db_path, STR_ARG(found));
+}
