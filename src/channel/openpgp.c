@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "base/fs.h"
 #include "base/proc.h"
@@ -18,6 +19,8 @@
 enum {
 	GPG_MS = 120000, /* a key of an old machine takes its time */
 	LOCK_WAIT_MS = 60000,
+	AGENT_TRIES = 4,
+	AGENT_PAUSE_MS = 250,
 	STATUS_MAX = 1 << 20,
 	KEYRING_MAX = 64 << 20,
 	ARGS_MAX = 40,
@@ -56,7 +59,21 @@ static bool is_missing(struct err *e, const char *program)
 	return true;
 }
 
-/* gpg with `args` (the last is NULL) in the home; 0 where it exits so. */
+/* gpg once: its exit status, `said` what it wrote. */
+static int run(const char *const *argv, struct str input, struct buf *out, struct buf *said, const char *doing,
+	       struct err *e)
+{
+	struct proc_opts o = {.argv = argv, .input = input, .out = out, .errout = said, .deadline_ms = GPG_MS};
+	int status = proc_run(&o, e);
+	if (status < 0)
+		return is_missing(e, "gpg") ? -1 : err_ctx(e, "%s", doing);
+	if (out && out->overflow)
+		return err_new(e, ERR_LIMIT, "%s: gpg writes more than %zu bytes", doing, out->max);
+	return status;
+}
+
+/* gpg with `args` (the last is NULL) in the home; 0 where it exits so. An agent that is just ending, since whoever started it
+ * was killed or its folder moved, still holds the socket: gpg is told that nobody answers, and the next gpg starts another. */
 static int gpg(const struct openpgp *g, const char *const *args, struct str input, struct buf *out, const char *doing,
 	       struct err *e)
 {
@@ -84,16 +101,20 @@ static int gpg(const struct openpgp *g, const char *const *args, struct str inpu
 	while (*args && n + 1 < ARGS_MAX)
 		argv[n++] = *args++;
 	auto_buf said = BUF_INIT(STATUS_MAX);
-	struct proc_opts o = {.argv = argv, .input = input, .out = out, .errout = &said, .deadline_ms = GPG_MS};
-	int status = proc_run(&o, e);
-	if (status < 0)
-		return is_missing(e, "gpg") ? -1 : err_ctx(e, "%s", doing);
-	if (out && out->overflow)
-		return err_new(e, ERR_LIMIT, "%s: gpg writes more than %zu bytes", doing, out->max);
-	if (status == 0)
-		return 0;
-	struct str why = last_word(buf_str(&said));
-	return err_new(e, ERR_FAILED, "%s with the keys in '%s': gpg says '%.*s'", doing, g->home, STR_ARG(why));
+	size_t before = out ? out->n : 0;
+	for (int try = 1;; try++) {
+		int status = run(argv, input, out, &said, doing, e);
+		if (status <= 0)
+			return status;
+		struct str why = last_word(buf_str(&said));
+		if (try == AGENT_TRIES || !str_starts(why, STR("can't connect to the agent")))
+			return err_new(e, ERR_FAILED, "%s with the keys in '%s': gpg says '%.*s'", doing, g->home,
+				       STR_ARG(why));
+		if (out)
+			buf_truncate(out, before);
+		buf_clear(&said);
+		nanosleep(&(struct timespec){.tv_nsec = AGENT_PAUSE_MS * 1000000L}, NULL);
+	}
 }
 
 /* -- the home folder ------------------------------------------------------------------------------------------------ */

@@ -73,6 +73,29 @@ t 'it says how to make one' has 'slipway channel key' err
 t 'nothing is there' test ! -e "$T/ch"
 t 'a key is made, and shown again' fingerprint
 t 'it lies outside the channel' test -d "$T/root/keys/openpgp"
+
+# An agent that is just ending: it takes a connection, and closes it.
+agent_ends()
+{
+	socket=$(gpgconf --homedir "$T/root/keys/openpgp" --list-dirs agent-socket) && gpgconf --homedir "$T/root/keys/openpgp" --create-socketdir 2>/dev/null
+	timeout 30 python3 - "$socket" "$T/listens" <<-'END' &
+		import os, socket, sys
+		s = socket.socket(socket.AF_UNIX)
+		if os.path.exists(sys.argv[1]):
+		    os.unlink(sys.argv[1])
+		s.bind(sys.argv[1])
+		s.listen(5)
+		open(sys.argv[2], 'w').close()
+		for _ in range(3):
+		    s.accept()[0].close()
+		os.unlink(sys.argv[1])
+	END
+	ends=$!
+	tries=0
+	while [ ! -e "$T/listens" ] && [ $((tries += 1)) -lt 100 ]; do sleep 0.1; done
+	"$SLIPWAY" channel key | cmp - "$T/key" && wait "$ends"
+}
+t 'a signature waits for an agent that is ending' agent_ends
 t 'packages are published' "$SLIPWAY" channel publish "$T/ch" "$T"/debs/*.deb
 t 'in the pool' test -f "$T/ch/pool/main/o/one/one_1.0-1_$ours.deb" -a -f "$T/ch/pool/main/t/two/two_2.0_all.deb"
 t 'gpgv takes the signature' gpgv --keyring "$T/ch/key.gpg" "$T/ch/dists/stable/InRelease"
