@@ -139,12 +139,12 @@ int mirror_find(struct mirror_reader *r, struct str channel, struct str path, st
 	if (held < 0 || f->channel->type == MIRROR_LOCAL)
 		return held < 0 ? -1 : 0;
 	int told = find_expected(r, f, e);
-	if (told < 0) {
+	if (told < 0 || (held > 0 && is_stale(r, f, &f->stale, e) < 0)) {
 		cleanup_fd(&f->fd);
 		return -1;
 	}
 	if (held > 0)
-		return is_stale(r, f, &f->stale, e);
+		return 0;
 	if (told > 0 || f->channel->type == MIRROR_PROXY)
 		f->answer = MIRROR_WANTED;
 	return 0;

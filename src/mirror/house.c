@@ -193,8 +193,13 @@ static int scrub_one(struct scrubbing *x, const struct held *h, struct err *e)
 	struct stat st;
 	struct err why = ERR_INIT;
 	auto_fd fd = openat(x->p.tree, h->path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return set_aside(x, h, "it is missing", e);
+	if (fd < 0 && (errno == ELOOP || errno == EIO))
+		return set_aside(x, h, "it cannot be read", e);
+	/* too many descriptors, no memory, permissions: that says nothing of the file */
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, "open '%s'", h->path.p);
 	x->res->files++;
 	x->res->bytes += (uint64_t)st.st_size;
 	if (!h->digest.known) {

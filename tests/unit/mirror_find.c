@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #include "base/fs.h"
 #include "lib/http.h"
@@ -267,5 +268,67 @@ TEST(status_of_upstreams)
 	CHECK(v[0].error.n > 0);
 	CHECK(mirror_channel_status(w.r, c, &a, &st, &e) == 0);
 	CHECK_INT(st.expected, 0);
+	close_world(&w);
+}
+
+static size_t descriptors(void)
+{
+	auto_fs_list list = {0};
+	struct err e = ERR_INIT;
+	CHECK(fs_list(AT_FDCWD, "/proc/self/fd", 1000, &list, &e) == 0);
+	return list.n;
+}
+
+TEST(a_broken_database_costs_no_descriptors)
+{
+	const struct http_answer answers[] = {{.body = "{}"}};
+	struct http_server s = http_start(answers, 1);
+	char body[100];
+	struct err e = ERR_INIT;
+	struct world w = open_proxy(http_url(&s, ""));
+	struct mirror_found f = find(&w, "p", "noarch/repodata.json");
+	CHECK(fetch(&w, &f, body, sizeof(body)).err.code == ERR_NONE);
+	auto_ptr(sql) db = NULL;
+	CHECK(sql_open(mirror_db_path(w.m), 0, &db, &e) == 0);
+	CHECK(sql_run(db, &e, "DROP TABLE pointer", "") == 0);
+	size_t before = descriptors();
+	for (int i = 0; i < 3; i++) {
+		e = ERR_INIT;
+		CHECK(mirror_find(w.r, STR("p"), STR("noarch/repodata.json"), &f, &e) < 0);
+	}
+	CHECK_INT(descriptors(), before);
+	http_stop(&s);
+	close_world(&w);
+}
+
+TEST(scrub_takes_want_of_descriptors_for_no_damage)
+{
+	const struct http_answer answers[] = {{.body = "package"}};
+	struct http_server s = http_start(answers, 1);
+	char body[100];
+	auto_arena a = ARENA_INIT;
+	struct world w = open_proxy(http_url(&s, ""));
+	struct mirror_found f = find(&w, "p", "noarch/a-1-0.conda");
+	CHECK(fetch(&w, &f, body, sizeof(body)).err.code == ERR_NONE);
+	http_stop(&s);
+	struct rlimit all, few;
+	CHECK(getrlimit(RLIMIT_NOFILE, &all) == 0);
+	int failed = 0, done = 0;
+	for (int more = 0; !done && more < 40; more++) {
+		struct mirror_scrub_result r;
+		struct err e = ERR_INIT;
+		few = (struct rlimit){(rlim_t)descriptors() + (rlim_t)more, all.rlim_max};
+		CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+		int rc = mirror_scrub(w.m, mirror_channel(w.m, STR("p")), 0, NULL, &a, &r, &e);
+		CHECK(setrlimit(RLIMIT_NOFILE, &all) == 0);
+		failed += rc < 0;
+		done = rc == 0;
+		CHECK_MSG(r.damaged_n == 0, "with %d: '%.*s': %.*s", more, STR_ARG(r.damaged[0].path),
+			  STR_ARG(r.damaged[0].reason));
+	}
+	CHECK(failed && done);
+	f = find(&w, "p", "noarch/a-1-0.conda");
+	CHECK_INT(f.answer, MIRROR_HELD);
+	close(f.fd);
 	close_world(&w);
 }
