@@ -173,6 +173,9 @@ struct channel_get {
 struct channel_fetch {
 	/* Fetches all, several at once; -1 only where nothing could be tried. */
 	int (*get)(struct channel_fetch *f, struct channel_get *const *gets, size_t n, struct err *e);
+	/* NULL, or: true where the fetcher verifies what comes from a URL by signatures: then it is asked for a folder's files, too,
+	 * and a channel that a signed one declares a relation to has to be signed as well. */
+	bool (*is_signed)(struct channel_fetch *f, const char *url);
 	void *ctx;
 };
 
@@ -285,6 +288,11 @@ enum channel_file {
 	CHANNEL_FILE_PACKAGE, /* never changes under its name */
 };
 enum channel_file channel_kind_file(const struct channel_kind *k, struct str path);
+/* Whatever its kind, a tree may hold in this folder a TUF repository that signs its pointers (doc/formats/tuf.md): metadata/timestamp.json is a
+ * pointer; metadata/N.ROLE.json and targets/…/DIGEST.NAME never change. */
+#define CHANNEL_SIGNED "tuf"
+/* The SHA-256 that such a target's path promises; false: it is none. */
+bool channel_signed_digest(struct str path, uint8_t ret[SHA256_SIZE]);
 /* "application/json" and the like, for serving. */
 const char *channel_kind_type(const struct channel_kind *k, struct str path);
 /* The file that a request for a folder is for ("simple/Foo" → "simple/foo/index.v1_json"), by the request's Accept (STR_NONE:
@@ -376,7 +384,11 @@ struct channel_make_opts {
 	struct str suite, component;	     /* deb: where to; "" : "stable", "main" */
 	struct str origin, label;	     /* deb: in Release */
 	int64_t now_ms;			     /* wall; dates in metadata; 0: the system's */
-	int64_t valid_ms;		     /* deb: the metadata are good for so long (Valid-Until); 0: for ever */
+	/* Or NULL: signs the channel as a whole; called when all that clients are led to is in place, and before what they are led to no
+	 * longer goes. 0: done; 1: the signature waits for somebody, so what is still signed stays; -1 with *e. */
+	int (*seal)(void *ctx, const char *folder, struct err *e);
+	void *seal_ctx;
+	int64_t valid_ms; /* deb: the metadata are good for so long (Valid-Until); 0: for ever */
 };
 /*
  * Copies package files into the tree and makes its metadata, incrementally: packages first, then metadata named by digest,

@@ -394,7 +394,10 @@ static int remove_in(const struct rewrite *w, const char *folder, const struct s
 		if (rewrite_subdir(w, subdir, buf_str(&gone), e) < 0)
 			return -1;
 	}
-	return mark || w->o->dry_run ? 0 : remove_files(w->from, paths, n, e);
+	if (mark || w->o->dry_run)
+		return 0;
+	int waits = w->o->seal ? w->o->seal(w->o->seal_ctx, folder, e) : 0;
+	return waits != 0 ? (waits < 0 ? -1 : 0) : remove_files(w->from, paths, n, e);
 }
 
 int conda_remove(const char *folder, const struct str *paths, size_t n, enum channel_removal how, struct str reason,

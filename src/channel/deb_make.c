@@ -61,7 +61,7 @@ static void making_release(struct making *m)
 static int making_open(struct making *m, const char *folder, const struct channel_make_opts *o, struct err *e)
 {
 	*m = (struct making){.t = STAGING_INIT, .o = o, .now_ms = o->now_ms ? o->now_ms : clock_wall_ms()};
-	if (check_opts(o, e) < 0 || staging_open(&m->t, folder, o->dry_run, e) < 0)
+	if (check_opts(o, e) < 0 || staging_open_for(&m->t, folder, o, e) < 0)
 		return -1;
 	return o->signer && !o->dry_run ? openpgp_open(o->signer->home, &m->signer, e) : 0;
 }

@@ -56,7 +56,8 @@ int cache_get(struct channel_cache *c, struct channel_get *const *gets, size_t n
 	for (size_t i = 0; i < n; i++) {
 		gets[i]->state = GET_PENDING;
 		gets[i]->max_age_s = -1;
-		if (str_starts(str_c(gets[i]->url), STR("file://")))
+		bool is_signed = c->fetch && c->fetch->is_signed && c->fetch->is_signed(c->fetch, gets[i]->url);
+		if (str_starts(str_c(gets[i]->url), STR("file://")) && !is_signed)
 			get_file(gets[i]);
 		else
 			remote[remote_n++] = gets[i];

@@ -31,9 +31,41 @@ bool channel_path_is_normal(struct str path)
 	return path.n <= CHANNEL_PATH_MAX && fs_path_is_inside(path);
 }
 
+/* "1.root.json", "linux-64/DIGEST.repodata.json": neither ever changes. */
+static enum channel_file signed_file(struct str path)
+{
+	uint8_t digest[SHA256_SIZE];
+	uint64_t version;
+	if (str_search(path, STR("/.")) >= 0)
+		return CHANNEL_FILE_NONE;
+	if (str_take_str(&path, STR("metadata/"))) {
+		if (str_eq(path, STR("timestamp.json")))
+			return CHANNEL_FILE_POINTER;
+		return str_take_u64(&path, &version) && path.n && path.p[0] == '.' && str_find(path, '/') < 0 &&
+				       str_ends(path, STR(".json"))
+			       ? CHANNEL_FILE_PACKAGE
+			       : CHANNEL_FILE_NONE;
+	}
+	return channel_signed_digest(path, digest) ? CHANNEL_FILE_PACKAGE : CHANNEL_FILE_NONE;
+}
+
+bool channel_signed_digest(struct str path, uint8_t ret[SHA256_SIZE])
+{
+	if (str_starts(path, STR(CHANNEL_SIGNED "/")))
+		path = str_skip(path, sizeof(CHANNEL_SIGNED));
+	if (!str_take_str(&path, STR("targets/")))
+		return false;
+	struct str name = str_skip(path, (size_t)(str_rfind(path, '/') + 1));
+	return name.n > SHA256_HEX_SIZE && name.p[SHA256_HEX_SIZE - 1] == '.' &&
+	       str_unhex(str_head(name, SHA256_HEX_SIZE - 1), ret, SHA256_SIZE);
+}
+
 enum channel_file channel_kind_file(const struct channel_kind *k, struct str path)
 {
-	return channel_path_is_normal(path) ? k->file(path) : CHANNEL_FILE_NONE;
+	struct str own = path;
+	if (!channel_path_is_normal(path))
+		return CHANNEL_FILE_NONE;
+	return str_take_str(&own, STR(CHANNEL_SIGNED "/")) ? signed_file(own) : k->file(path);
 }
 
 const char *channel_kind_type(const struct channel_kind *k, struct str path)
@@ -235,24 +267,34 @@ int kind_open_packed(int dir, const char *path, uint64_t max, struct istream **r
 	return 0;
 }
 
+static int seal(const char *folder, const struct channel_make_opts *o, struct err *e)
+{
+	return o->seal && !o->dry_run && o->seal(o->seal_ctx, folder, e) < 0 ? -1 : 0;
+}
+
 int channel_kind_publish(const struct channel_kind *k, const char *folder, const char *const *files, size_t n,
 			 const struct channel_make_opts *o, struct progress *p, struct err *e)
 {
-	return k->publish ? k->publish(folder, files, n, o, p, e) : cannot(k, "published to yet", e);
+	if (!k->publish)
+		return cannot(k, "published to yet", e);
+	return k->publish(folder, files, n, o, p, e) < 0 ? -1 : seal(folder, o, e);
 }
 
 int channel_kind_rewrite(const struct channel_kind *k, int from_fd, const struct channel_walk_opts *from,
 			 const char *folder, const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx,
 			 struct err *e)
 {
-	return k->rewrite ? k->rewrite(from_fd, from, folder, o, keep, ctx, e)
-			  : cannot(k, "made of a part of another yet", e);
+	if (!k->rewrite)
+		return cannot(k, "made of a part of another yet", e);
+	return k->rewrite(from_fd, from, folder, o, keep, ctx, e) < 0 ? -1 : seal(folder, o, e);
 }
 
 int channel_kind_remove(const struct channel_kind *k, const char *folder, const struct str *paths, size_t n,
 			enum channel_removal how, struct str reason, const struct channel_make_opts *o, struct err *e)
 {
-	return k->remove ? k->remove(folder, paths, n, how, reason, o, e) : cannot(k, "taken from yet", e);
+	if (!k->remove)
+		return cannot(k, "taken from yet", e);
+	return k->remove(folder, paths, n, how, reason, o, e) < 0 ? -1 : seal(folder, o, e);
 }
 
 /* -- closures ------------------------------------------------------------------------------------------------------ */

@@ -353,7 +353,7 @@ static int begin(struct publishing *p, const char *folder, const struct channel_
 	struct channel_takeout *v = NULL;
 	size_t n;
 	p->o = o;
-	if (staging_open(&p->t, folder, o->dry_run, e) < 0 || read_list(p->t.dir, &p->t.arena, &v, &n, e) < 0)
+	if (staging_open_for(&p->t, folder, o, e) < 0 || read_list(p->t.dir, &p->t.arena, &v, &n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		vec_push(&p->list, v[i]);
@@ -389,7 +389,7 @@ static int rewrite(int from_fd, const struct channel_walk_opts *from, const char
 	size_t n;
 	(void)from;
 	p.o = o;
-	if (staging_open(&p.t, folder, o->dry_run, e) < 0 || read_list(from_fd, &p.t.arena, &v, &n, e) < 0)
+	if (staging_open_for(&p.t, folder, o, e) < 0 || read_list(from_fd, &p.t.arena, &v, &n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		const struct channel_item item = {.path = v[i].recipe.path,

@@ -351,7 +351,7 @@ int opam_publish(const char *folder, const char *const *files, size_t n, const s
 	x.progress = p;
 	if (n > PUBLISH_MAX)
 		return err_new(e, ERR_LIMIT, "more than %d packages at once", PUBLISH_MAX);
-	if (staging_open(&x.stage, folder, o->dry_run, e) < 0 || change(&x, files, n, e) < 0)
+	if (staging_open_for(&x.stage, folder, o, e) < 0 || change(&x, files, n, e) < 0)
 		return err_ctx(e, "publish into '%s'", folder);
 	return 0;
 }
@@ -396,8 +396,7 @@ int opam_rewrite(int from_fd, const struct channel_walk_opts *from, const char *
 	int rc = opam_repo_load(from_fd, &x.arena, &x.old, e);
 	if (rc == 0)
 		return err_new(e, ERR_NOT_FOUND, "'index.tar.gz' is not there");
-	if (rc < 0 || staging_open(&x.stage, folder, o->dry_run, e) < 0 ||
-	    keep_some(&x, &x.old, from, keep, ctx, e) < 0)
+	if (rc < 0 || staging_open_for(&x.stage, folder, o, e) < 0 || keep_some(&x, &x.old, from, keep, ctx, e) < 0)
 		return err_ctx(e, "make '%s'", folder);
 	return 0;
 }
@@ -504,7 +503,7 @@ int opam_remove(const char *folder, const struct str *paths, size_t n, enum chan
 	r.found = arena_array(&x.arena, bool, n + 1);
 	for (size_t i = 0; i < n; i++)
 		*map_put(&r.wanted, paths[i]) = i + 1;
-	int rc = staging_open(&x.stage, folder, o->dry_run, e) < 0 || remove_some(&x, &r, paths, n, e) < 0 ? -1 : 0;
+	int rc = staging_open_for(&x.stage, folder, o, e) < 0 || remove_some(&x, &r, paths, n, e) < 0 ? -1 : 0;
 	map_release(&r.wanted);
 	map_release(&r.stays);
 	map_release(&r.goes);

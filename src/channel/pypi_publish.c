@@ -214,7 +214,7 @@ int pypi_publish(const char *folder, const char *const *files, size_t n, const s
 	struct name_vec none = {0};
 	if (n > PUBLISH_MAX)
 		return err_new(e, ERR_LIMIT, "more than %d packages at once", PUBLISH_MAX);
-	if (staging_open(&x.stage, folder, o->dry_run, e) < 0)
+	if (staging_open_for(&x.stage, folder, o, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		if (take_file(&x, files[i], e) < 0)
@@ -275,8 +275,8 @@ static int rewrite_project(struct staging *t, int from_fd, struct str name, stru
 static void drop_page(struct staging *t, struct str name)
 {
 	auto_arena a = ARENA_INIT;
-	staging_drop(t, arena_printf(&a, "simple/%.*s/" PYPI_HTML, STR_ARG(name)));
-	staging_drop(t, arena_printf(&a, "simple/%.*s/" PYPI_JSON, STR_ARG(name)));
+	staging_drop_pointer(t, arena_printf(&a, "simple/%.*s/" PYPI_HTML, STR_ARG(name)));
+	staging_drop_pointer(t, arena_printf(&a, "simple/%.*s/" PYPI_JSON, STR_ARG(name)));
 }
 
 /* Names that are no globs need no list of projects; without one, the folders are the list. */
@@ -349,7 +349,7 @@ int pypi_rewrite(int from_fd, const struct channel_walk_opts *from, const char *
 	auto_arena a = ARENA_INIT;
 	auto_staging t = STAGING_INIT;
 	struct name_vec names = {0}, kept = {0};
-	int rc = staging_open(&t, folder, o->dry_run, e) < 0 || wanted_names(from_fd, from, &a, &names, e) < 0 ||
+	int rc = staging_open_for(&t, folder, o, e) < 0 || wanted_names(from_fd, from, &a, &names, e) < 0 ||
 				 rewrite_all(&t, from_fd, &names, &kept, keep, ctx, e) < 0
 			 ? -1
 			 : 0;
@@ -451,7 +451,7 @@ int pypi_remove(const char *folder, const struct str *paths, size_t n, enum chan
 	for (size_t i = 0; i < n; i++)
 		candidates(&a, paths[i], &names);
 	vec_sort(&names, name_cmp);
-	int rc = staging_open(&r.stage, folder, o->dry_run, e) < 0 ? -1 : remove_all(&r, &names, e);
+	int rc = staging_open_for(&r.stage, folder, o, e) < 0 ? -1 : remove_all(&r, &names, e);
 	staging_release(&r.stage);
 	vec_release(&names);
 	return rc < 0 ? err_ctx(e, "take packages out of '%s'", folder) : 0;

@@ -70,6 +70,12 @@ static void source_order(struct source *s, enum channel_refresh_flags flags)
 		s->order[s->variants++] = V_SHARDS;
 }
 
+static bool is_signed(const struct channel_cache *c, const struct channel *channel)
+{
+	auto_free char *url = xasprintf("%.*s/", STR_ARG(channel->url));
+	return c->fetch && c->fetch->is_signed && c->fetch->is_signed(c->fetch, url);
+}
+
 static int source_init(struct channel_cache *c, struct source *s, const struct channel *channel, struct str subdir,
 		       enum channel_refresh_flags flags, struct arena *a, struct err *e)
 {
@@ -77,6 +83,12 @@ static int source_init(struct channel_cache *c, struct source *s, const struct c
 	if (pkg_subdir_check(subdir, e) < 0)
 		return -1;
 	s->sub = arena_strdup(a, subdir);
+	if (channel->is_folder && is_signed(c, channel)) { /* like a server's: through the fetcher */
+		struct channel *as_server = arena_new(a, struct channel);
+		*as_server = *channel;
+		as_server->is_folder = false;
+		s->channel = as_server;
+	}
 	source_order(s, flags);
 	s->dir_fd = fs_open_dir_make(c->root_fd, arena_printf(a, "index/%s", channel->id), e);
 	return s->dir_fd < 0 ? -1 : 0;
@@ -538,13 +550,22 @@ static int add_channel(struct opening *o, const struct channel *c, unsigned dept
 	return 0;
 }
 
-static int add_related(struct opening *o, struct str url, unsigned depth, struct err *e)
+/* What a signed channel draws in must not be what anybody could put there. */
+static int add_related(struct opening *o, const struct channel *from, struct str url, unsigned depth, struct err *e)
 {
 	struct channel c;
 	struct channel_config config = {0};
 	if (url.n == 0)
 		return 0;
-	return channel_parse(o->a, url, &config, &c, e) < 0 ? -1 : add_channel(o, &c, depth, e);
+	if (channel_parse(o->a, url, &config, &c, e) < 0)
+		return -1;
+	if (is_signed(o->c, from) && !is_signed(o->c, &c))
+		return err_new(
+			e, ERR_VERIFY,
+			"channel '%.*s' is signed and draws in '%.*s', whose root is not pinned here; pin it with: "
+			"slipway channel trust %.*s ROOT.json",
+			STR_ARG(from->shown), STR_ARG(c.shown), STR_ARG(c.shown));
+	return add_channel(o, &c, depth, e);
 }
 
 /* Opens channels until no relation names a new one. */
@@ -562,7 +583,9 @@ static int open_related(struct opening *o, struct err *e)
 				return -1;
 			struct relation r = o->channels.v[channel].relation;
 			unsigned depth = o->channels.v[channel].depth + 1;
-			if (add_related(o, r.base, depth, e) < 0 || add_related(o, r.overrides, depth, e) < 0)
+			struct channel from = o->channels.v[channel].channel;
+			if (add_related(o, &from, r.base, depth, e) < 0 ||
+			    add_related(o, &from, r.overrides, depth, e) < 0)
 				return -1;
 		}
 	}

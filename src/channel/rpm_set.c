@@ -380,6 +380,7 @@ static void tidy(const struct rpm_set *s, const struct rpm_written *files)
 int rpm_set_commit(struct rpm_set *s, const struct channel_make_opts *o, const struct rpm_repomd *old, struct err *e)
 {
 	struct rpm_written files[RPM_FILES] = {0};
+	s->t->make = o;
 	if (old->is_signed && !o->signer)
 		return err_new(e, ERR_USAGE,
 			       "the channel is signed ('" RPM_SIGNATURE

@@ -28,6 +28,12 @@ int staging_open(struct staging *t, const char *folder, bool dry_run, struct err
 	return t->lock < 0 || fs_remove_tree(t->dir, STAGE, e) < 0 ? err_ctx(e, "channel folder '%s'", folder) : 0;
 }
 
+int staging_open_for(struct staging *t, const char *folder, const struct channel_make_opts *o, struct err *e)
+{
+	t->make = o;
+	return staging_open(t, folder, o->dry_run, e);
+}
+
 void staging_release(struct staging *t)
 {
 	struct err ignored = ERR_INIT;
@@ -37,6 +43,7 @@ void staging_release(struct staging *t)
 	vec_release(&t->text);
 	vec_release(&t->pointer);
 	vec_release(&t->dropped);
+	vec_release(&t->dropped_pointer);
 	arena_release(&t->arena);
 	cleanup_fd(&t->dir);
 	cleanup_fd(&t->lock);
@@ -219,6 +226,11 @@ void staging_drop(struct staging *t, const char *path)
 	vec_push(&t->dropped, ((struct staged_file){.path = arena_strdup(&t->arena, str_c(path))}));
 }
 
+void staging_drop_pointer(struct staging *t, const char *path)
+{
+	vec_push(&t->dropped_pointer, ((struct staged_file){.path = arena_strdup(&t->arena, str_c(path))}));
+}
+
 /* -- committing ---------------------------------------------------------------------------------------------------- */
 
 static int sync_all(struct staging *t, struct err *e)
@@ -261,6 +273,22 @@ static int remove_file(struct staging *t, const char *path, struct err *e)
 	return 0;
 }
 
+/* Where what was signed before still names it, it stays. */
+static int drop(struct staging *t, struct err *e)
+{
+	const struct channel_make_opts *o = t->make;
+	vec_foreach(s, &t->dropped_pointer)
+		if (remove_file(t, s->path, e) < 0)
+			return -1;
+	int waits = t->dropped.n && o && o->seal ? o->seal(o->seal_ctx, t->folder, e) : 0;
+	if (waits != 0)
+		return waits < 0 ? -1 : 0;
+	vec_foreach(s, &t->dropped)
+		if (remove_file(t, s->path, e) < 0)
+			return -1;
+	return 0;
+}
+
 int staging_commit(struct staging *t, struct err *e)
 {
 	if (t->dir < 0 || t->dry_run)
@@ -270,12 +298,12 @@ int staging_commit(struct staging *t, struct err *e)
 	    place(t, &t->text, e) < 0 || (t->text.n && sync_all(t, e) < 0) || place(t, &t->pointer, e) < 0 ||
 	    (t->pointer.n && sync_all(t, e) < 0))
 		return -1;
-	vec_foreach(s, &t->dropped)
-		if (remove_file(t, s->path, e) < 0)
-			return -1;
+	if (drop(t, e) < 0)
+		return -1;
 	vec_clear(&t->file);
 	vec_clear(&t->text);
 	vec_clear(&t->pointer);
 	vec_clear(&t->dropped);
+	vec_clear(&t->dropped_pointer);
 	return any ? fs_remove_tree(t->dir, STAGE, e) : 0;
 }

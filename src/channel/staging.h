@@ -21,6 +21,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/vec.h"
+#include "channel/channel.h"
 
 struct staged_file {
 	const char *tmp, *path;
@@ -31,11 +32,14 @@ struct staging {
 	int dir, lock;
 	const char *folder;
 	bool dry_run;
+	const struct channel_make_opts *make; /* whose seal comes before what is dropped; or NULL */
 	struct arena arena;
-	struct staged_file_vec file, text, pointer, dropped;
+	struct staged_file_vec file, text, pointer, dropped, dropped_pointer;
 };
 #define STAGING_INIT ((struct staging){.dir = -1, .lock = -1})
 int staging_open(struct staging *t, const char *folder, bool dry_run, struct err *e);
+/* The same, with the caller's `seal`, which lives as long as the staging. */
+int staging_open_for(struct staging *t, const char *folder, const struct channel_make_opts *o, struct err *e);
 void staging_release(struct staging *t);
 #define auto_staging cleanup_with(staging_release) struct staging
 
@@ -54,6 +58,8 @@ int staging_name(struct staging *t, size_t n, const char *path, struct err *e);
 int staging_link(struct staging *t, const char *path, const char *of, struct err *e);
 /* The file goes, and folders above it that are empty then. */
 void staging_drop(struct staging *t, const char *path);
+/* A pointer goes before what is signed is looked at. */
+void staging_drop_pointer(struct staging *t, const char *path);
 int staging_commit(struct staging *t, struct err *e);
 
 /* Whole file, appended; 1, or 0 where there is none (or no folder, -1). */

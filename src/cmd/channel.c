@@ -7,10 +7,11 @@
 #include "base/json.h"
 #include "base/url.h"
 #include "cmd/change.h"
+#include "cmd/channel_trust.h"
 
 struct channel_args {
 	struct cmd_solve_options solve;
-	const char *name;
+	const char *name, *tuf_root;
 	bool first;
 	struct cmd_list words;
 };
@@ -22,6 +23,7 @@ static int run(struct cmd_context *c, int argc, char **argv,
 	const struct cmd_option options[] = {
 		CMD_SOLVE_OPTIONS(&a.solve),
 		{0, "name", CMD_TEXT, &a.name},
+		{0, "tuf-root", CMD_TEXT, &a.tuf_root},
 		{0, "first", CMD_FLAG, &a.first},
 		{0, NULL, CMD_FLAG, NULL},
 	};
@@ -96,6 +98,8 @@ static int add(struct cmd_context *c, const struct channel_args *a, struct err *
 	}
 	if (!known && !a->first)
 		list[k++] = new;
+	if (a->tuf_root && cmd_trust_file(c, &ch, a->tuf_root, e) < 0)
+		return -1;
 	if (!c->dry_run && keep(c, list, k, e) < 0)
 		return -1;
 	cmd_say(c, "%s%s channel '%.*s': %.*s", c->dry_run ? "would have " : "", known ? "changed" : "added",

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cmd/change.h"
+#include "cmd/channel_sign.h"
 #include "cmd/channel_sync.h"
 
 enum { DAMAGED_SHOWN = 20 };
@@ -50,9 +51,11 @@ static int promote(struct cmd_context *c, const struct cmd_list *words, bool rep
 	const struct mirror_channel *ch = to.channel;
 	const struct channel_signer signer = {ch && ch->sign_home.n ? ch->sign_home.p : NULL,
 					      ch ? ch->sign_key.p : NULL};
-	const struct channel_make_opts make = {.signer = ch && ch->sign_key.n ? &signer : NULL,
-					       .shards = ch && ch->shards,
-					       .suite = ch && ch->suites.n ? ch->suites.v[0] : STR_NONE};
+	struct channel_make_opts make = {.signer = ch && ch->sign_key.n ? &signer : NULL,
+					 .shards = ch && ch->shards,
+					 .suite = ch && ch->suites.n ? ch->suites.v[0] : STR_NONE};
+	struct cmd_seal seal = {.c = c, .kind = from.kind};
+	cmd_seal_with(&seal, &make);
 	const struct mirror_promote o = {.specs = specs,
 					 .specs_n = words->n - 2,
 					 .dry_run = c->dry_run,

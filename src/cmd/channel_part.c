@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/sys.h"
+#include "cmd/channel_sign.h"
 
 enum { FILE_MAX = 16 << 20, PIECE = 1 << 30 };
 
@@ -147,7 +148,9 @@ static int make(struct part *p, const struct channel_kind *k, struct err *e)
 				 : fs_open_dir_make(AT_FDCWD, p->a->to, e);
 	if (p->to_fd < 0 && !p->c->dry_run)
 		return -1;
-	const struct channel_make_opts o = {.dry_run = p->c->dry_run, .signer = is_signed ? &signer : NULL};
+	struct channel_make_opts o = {.dry_run = p->c->dry_run, .signer = is_signed ? &signer : NULL};
+	struct cmd_seal seal = {.c = p->c, .kind = k};
+	cmd_seal_with(&seal, &o);
 	return channel_kind_rewrite(k, p->from_fd, &from, p->a->to, &o, keep, p, e);
 }
 

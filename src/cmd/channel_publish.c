@@ -6,12 +6,13 @@
 #include "base/json.h"
 #include "cmd/change.h"
 #include "cmd/channel_part.h"
+#include "cmd/channel_sign.h"
 
 struct publish_args {
 	const char *kind, *suite, *component, *key, *origin, *label, *owner, *reason, *into;
 	int64_t valid_days;
 	bool replace, shards, is_unsigned, ed25519, drop;
-	struct cmd_list words;
+	struct cmd_list tuf_keys, words;
 };
 
 static int run(struct cmd_context *c, int argc, char **argv,
@@ -34,12 +35,14 @@ static int run(struct cmd_context *c, int argc, char **argv,
 		{0, "reason", CMD_TEXT, &a.reason},
 		{0, "drop", CMD_FLAG, &a.drop},
 		{0, "ed25519", CMD_FLAG, &a.ed25519},
+		{0, "tuf-keys", CMD_LIST, &a.tuf_keys},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	struct err e = ERR_INIT;
 	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
 	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : fn(c, &a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;
 	vec_release(&a.words);
+	vec_release(&a.tuf_keys);
 	return code;
 }
 
@@ -241,6 +244,8 @@ static int publish(struct cmd_context *c, const struct publish_args *a, struct e
 				      .origin = str_c(a->origin),
 				      .label = str_c(a->label),
 				      .valid_ms = a->valid_days * 24 * 3600 * 1000};
+	struct cmd_seal seal = {.c = c, .kind = k, .keys = &a->tuf_keys};
+	cmd_seal_with(&seal, &o);
 	if (!c->dry_run)
 		cmd_if_interrupted(c, "what '%s' listed is listed still; the same command does the rest",
 				   a->words.v[0]);
@@ -304,8 +309,10 @@ static int yank(struct cmd_context *c, const struct publish_args *a, struct err 
 	int is_signed = cmd_channel_signer(c, a->key, a->is_unsigned, k, &signer, e);
 	if (is_signed < 0)
 		return -1;
-	const struct channel_make_opts o = {
+	struct channel_make_opts o = {
 		.dry_run = c->dry_run, .suite = str_c(a->suite), .signer = is_signed ? &signer : NULL};
+	struct cmd_seal seal = {.c = c, .kind = k, .keys = &a->tuf_keys};
+	cmd_seal_with(&seal, &o);
 	if (channel_kind_remove(k, a->words.v[0], paths, n, a->drop ? CHANNEL_DROP : CHANNEL_YANK,
 				a->reason ? str_c(a->reason) : STR_NONE, &o, e) < 0)
 		return -1;

@@ -18,6 +18,7 @@
 #include "base/url.h"
 #include "cmd/change.h"
 #include "cmd/channel_part.h"
+#include "cmd/channel_sign.h"
 #include "cmd/channel_sync.h"
 
 enum { FILE_MAX = 1 << 20, LINES_MAX = 10000, WORDS_MAX = 500, PLATFORMS_MAX = 32, PYTHONS_MAX = 64 };
@@ -468,9 +469,10 @@ static int bring_in(struct small *s, struct pkg_record *records, size_t n, struc
 	for (size_t i = 0; i < n; i++)
 		cmd_say(s->c, "Uploading %.*s to %.*s", STR_ARG(records[i].fn), STR_ARG(s->to.name));
 	cmd_progress_begin(s->c);
+	struct cmd_seal seal = {.c = s->c, .kind = channel_kind(STR("conda"))};
 	int rc = channel_publish(s->folder, files, n, &o, &s->c->progress, e);
 	cmd_progress_end(s->c);
-	if (rc < 0)
+	if (rc < 0 || cmd_seal(&seal, s->folder, e) < 0)
 		return -1;
 	cmd_changed(s->c);
 	return fs_remove_tree(AT_FDCWD, arena_printf(a, "%s/" INCOMING, s->folder), e);
@@ -543,7 +545,9 @@ static int path_cmp(const void *a, const void *b)
 
 static int prune(struct small *s, struct err *e)
 {
-	const struct channel_make_opts o = {.dry_run = s->c->dry_run, .now_ms = clock_wall_ms()};
+	struct channel_make_opts o = {.dry_run = s->c->dry_run, .now_ms = clock_wall_ms()};
+	struct cmd_seal seal = {.c = s->c, .kind = channel_kind(STR("conda"))};
+	cmd_seal_with(&seal, &o);
 	struct err failure = ERR_INIT;
 	if (!s->a->prune || !fs_exists(AT_FDCWD, s->folder))
 		return 0;

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/url.h"
 #include "cmd/cmd.h"
+#include "cmd/pinned.h"
 
 enum { MAX_CHANNELS_FILE = 1 << 20, MAX_CHANNELS = 1000 };
 
@@ -288,6 +289,8 @@ static int open_list(struct cmd_context *c, const struct cmd_solve_options *o, c
 				  str_eq(ret->subdir, STR("noarch")) ? 1 : 2, roots, roots_n, refresh_flags(c, o),
 				  &c->arena, &ret->indexes, &ret->indexes_n, e);
 	cmd_progress_end(c);
+	if (rc == 0 && c->offline)
+		cmd_pinned_tell_offline(c, list->v, list->n);
 	return rc;
 }
 

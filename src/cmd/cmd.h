@@ -87,6 +87,9 @@ struct cmd_context {
 	struct upgrade_services services;
 	struct channel_fetch fetch;
 	struct channel_cache cache;
+	struct cmd_pinned *pinned; /* pinned.h */
+	size_t pinned_n;
+	bool pinned_loaded;
 	const struct cmd_takeout *takeout; /* what the mirror of updates offers, once it was asked */
 	VEC(struct channel) named;	   /* every channel that was parsed: they know their credentials */
 };
@@ -213,6 +216,8 @@ int cmd_channel_yank(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_key(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_remove(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_sign(struct cmd_context *c, int argc, char **argv);
+int cmd_channel_trust(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_sync(struct cmd_context *c, int argc, char **argv);
 int cmd_enroll(struct cmd_context *c, int argc, char **argv);
 int cmd_env_activate(struct cmd_context *c, int argc, char **argv);

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "cmd/cmd.h"
 #include "cmd/enrolled.h"
+#include "cmd/pinned.h"
 
 /* -- where things are -------------------------------------------------------------------------------------------- */
 
@@ -130,12 +131,29 @@ int cmd_need_transfer(struct cmd_context *c, struct err *e)
 	struct transfer_opts o;
 	if (c->transfer)
 		return 0;
-	if (cmd_transfer_opts(c, &o, e) < 0 || cmd_trust_enrolled(c, &o, e) < 0)
+	if (cmd_transfer_opts(c, &o, e) < 0 || cmd_trust_enrolled(c, &o, e) < 0 || cmd_pinned_load(c, e) < 0)
 		return -1;
+	cmd_pinned_guard(c, &o);
 	return transfer_new(&o, &c->transfer, e);
 }
 
 /* -- one request ----------------------------------------------------------------------------------------------------- */
+
+/* Where the URL lies in a signed channel: what was signed instead. */
+static int as_signed(struct cmd_context *c, struct transfer_request *r, struct tuf_target *t, struct err *e)
+{
+	struct str path;
+	struct cmd_pinned *p = cmd_pinned_at(c, str_c(r->url), &path);
+	if (!p)
+		return 0;
+	int rc = cmd_pinned_find(c, p, str_c(r->url), path, t, &r->url, e);
+	if (rc == 0)
+		return err_new(e, ERR_NOT_FOUND, "channel '%.*s': nobody signs for '%.*s'", STR_ARG(p->url),
+			       STR_ARG(path));
+	r->sha256 = t->sha256;
+	r->size = t->length;
+	return rc < 0 ? -1 : 0;
+}
 
 int cmd_fetch(struct cmd_context *c, struct transfer_request *r, struct buf *ret, struct err *e)
 {
@@ -144,13 +162,16 @@ int cmd_fetch(struct cmd_context *c, struct transfer_request *r, struct buf *ret
 		return err_sys(e, "memory for a download");
 	if (c->offline && !str_starts(str_c(r->url), STR("file:")))
 		return err_new(e, ERR_NETWORK, "--offline: nothing is asked of '%s'", r->url);
-	if (cmd_need_transfer(c, e) < 0)
+	struct tuf_target target = {0};
+	if (cmd_need_transfer(c, e) < 0 || (!r->sha256 && as_signed(c, r, &target, e) < 0))
 		return -1;
 	r->fd = fd;
 	r->max_bytes = ret->max - ret->n ? ret->max - ret->n : 1;
 	transfer_add(c->transfer, r);
 	if (transfer_run(c->transfer, e) < 0)
 		return -1;
+	if (target.has_sha256 && r->err.code == ERR_NOT_FOUND)
+		r->err.code = ERR_VERIFY; /* it was signed, so it has to be there */
 	if (r->err.code != ERR_NONE)
 		return *e = r->err, -1;
 	for (off_t at = 0;;) {
@@ -170,20 +191,44 @@ int cmd_fetch(struct cmd_context *c, struct transfer_request *r, struct buf *ret
 struct fetched {
 	struct channel_get *get;
 	struct transfer_request request;
+	struct tuf_target target; /* of a signed channel */
 };
 
 static void give_back(struct fetched *f)
 {
 	struct channel_get *g = f->get;
 	const struct transfer_request *r = &f->request;
+	g->err = r->err;
+	if (f->target.has_sha256) { /* its validator is what was signed; that it is not there is no answer */
+		g->state = r->err.code == ERR_NONE ? GET_DONE : GET_FAILED;
+		return;
+	}
 	memcpy(g->etag, r->etag, sizeof(g->etag));
 	memcpy(g->last_modified, r->last_modified, sizeof(g->last_modified));
 	g->max_age_s = r->max_age_s;
-	g->err = r->err;
 	g->state = r->err.code == ERR_NOT_FOUND ? GET_MISSING
 		   : r->err.code != ERR_NONE	? GET_FAILED
 		   : r->status == 304		? GET_UNCHANGED
 						: GET_DONE;
+}
+
+/* 1: *ret is a request to be made; 0: g is answered. */
+static size_t ask(struct cmd_context *c, struct channel_get *g, struct fetched *ret)
+{
+	struct str path;
+	struct transfer_request *r = &ret->request;
+	struct cmd_pinned *p = g->sha256 ? NULL : cmd_pinned_at(c, str_c(g->url), &path);
+	*ret = (struct fetched){.get = g};
+	*r = (struct transfer_request){.url = g->url, .fd = g->fd, .max_bytes = g->max_bytes, .sha256 = g->sha256};
+	if (p) {
+		r->sha256 = ret->target.sha256;
+		int rc = cmd_pinned_ask(c, g, p, path, &ret->target, &r->url);
+		r->size = ret->target.length;
+		return rc > 0;
+	}
+	memcpy(r->etag, g->etag, sizeof(r->etag));
+	memcpy(r->last_modified, g->last_modified, sizeof(r->last_modified));
+	return 1;
 }
 
 static int fetch_all(struct channel_fetch *f, struct channel_get *const *gets, size_t n, struct err *e)
@@ -193,22 +238,14 @@ static int fetch_all(struct channel_fetch *f, struct channel_get *const *gets, s
 	struct fetched *all = arena_array(&a, struct fetched, n);
 	if (cmd_need_transfer(c, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++) {
-		struct transfer_request *r = &all[i].request;
-		all[i].get = gets[i];
-		*r = (struct transfer_request){
-			.url = gets[i]->url,
-			.fd = gets[i]->fd,
-			.max_bytes = gets[i]->max_bytes,
-			.sha256 = gets[i]->sha256,
-		};
-		memcpy(r->etag, gets[i]->etag, sizeof(r->etag));
-		memcpy(r->last_modified, gets[i]->last_modified, sizeof(r->last_modified));
-		transfer_add(c->transfer, r);
-	}
+	size_t asked = 0;
+	for (size_t i = 0; i < n; i++) /* what is signed first: that has requests of its own */
+		asked += ask(c, gets[i], &all[asked]);
+	for (size_t i = 0; i < asked; i++)
+		transfer_add(c->transfer, &all[i].request);
 	if (transfer_run(c->transfer, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < asked; i++)
 		give_back(&all[i]);
 	return 0;
 }
@@ -217,9 +254,10 @@ enum { DEFAULT_MAX_AGE_S = 60 };
 
 int cmd_need_cache(struct cmd_context *c, struct err *e)
 {
-	if (cmd_need_root(c, e) < 0)
+	if (cmd_pinned_load(c, e) < 0)
 		return -1;
 	c->fetch = (struct channel_fetch){.get = fetch_all, .ctx = c};
+	cmd_pinned_guard_metadata(&c->fetch);
 	c->cache = (struct channel_cache){
 		.root_fd = c->root_fd,
 		.fetch = &c->fetch,
@@ -233,6 +271,7 @@ int cmd_need_cache(struct cmd_context *c, struct err *e)
 void cmd_context_release(struct cmd_context *c)
 {
 	cmd_progress_end(c);
+	cmd_pinned_release(c);
 	agent_client_free(c->agent);
 	systemd_free(c->systemd);
 	transfer_free(c->transfer);

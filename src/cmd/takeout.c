@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/url.h"
+#include "cmd/pinned.h"
 
 enum { ADDRESS_MAX = 4096, LIST_MAX = 64 << 20, RECIPE_MAX = 256 << 20, NOTES_MAX = 1 << 20, RECIPES_MAX = 64 };
 #define KEPT "takeout"
@@ -189,16 +190,32 @@ static struct str channel_of(struct joined *j, struct str updates, struct str na
 	return bare ? str_c(arena_printf(&j->c->arena, "%.*s/%.*s", STR_ARG(updates), STR_ARG(name))) : name;
 }
 
-static void join_channels(struct joined *j, struct str updates, const struct env_spec_file *f)
+/* Signed recipes are worth as much as what they name: of the same server, that has to be signed as well. */
+static int check_signed(struct joined *j, struct str updates, struct str url, struct err *e)
+{
+	struct str path, recipes = str_c(arena_printf(&j->c->arena, "%.*s/takeout", STR_ARG(updates)));
+	if (!str_starts(url, updates) || !cmd_pinned_at(j->c, recipes, &path) || cmd_pinned_at(j->c, url, &path))
+		return 0;
+	return err_new(
+		e, ERR_VERIFY,
+		"the recipes are signed, and their channel '%.*s' has no pinned root; pin it with: slipway channel "
+		"trust %.*s ROOT.json",
+		STR_ARG(url), STR_ARG(url));
+}
+
+static int join_channels(struct joined *j, struct str updates, const struct env_spec_file *f, struct err *e)
 {
 	for (uint32_t i = 0; i < f->channels_n; i++) {
 		struct str url = channel_of(j, updates, f->channels[i]);
 		bool known = false;
+		if (check_signed(j, updates, url, e) < 0)
+			return -1;
 		vec_foreach(have, &j->channels)
 			known |= str_eq(*have, url);
 		if (!known)
 			vec_push(&j->channels, url);
 	}
+	return 0;
 }
 
 static int join_settings(struct joined *j, struct str recipe, const struct env_spec_file *f, struct err *e)
@@ -245,7 +262,8 @@ static int join(struct joined *j, struct str updates, struct str recipe, const s
 	all->is_lock = f->is_lock;
 	all->name = all->name.n ? all->name : f->name;
 	all->subdir = all->subdir.n ? all->subdir : f->subdir;
-	join_channels(j, updates, f);
+	if (join_channels(j, updates, f, e) < 0)
+		return -1;
 	for (uint32_t i = 0; i < f->specs_n; i++)
 		vec_push(&j->specs, f->specs[i]);
 	j->n++;

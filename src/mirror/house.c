@@ -13,7 +13,8 @@
 #include "mirror/config.h"
 #include "mirror/sync.h"
 
-enum { FILES_MAX = 1 << 22, PAGE = 500, PARTIAL_KEEP_S = 7 * 24 * 3600, TEND_MS = 1000 };
+enum { FILES_MAX = 1 << 22, PAGE = 500, PARTIAL_KEEP_S = 7 * 24 * 3600, TEND_MS = 1000, SIGN_MS = 3600 * 1000 };
+static const int64_t SIGN_SOON_MS = (int64_t)14 * 24 * 3600 * 1000;
 
 /* -- prune --------------------------------------------------------------------------------------------------------- */
 
@@ -79,7 +80,8 @@ static int prune_one(void *ctx, int dirfd, const char *name, const char *rel, co
 	(void)dirfd, (void)name;
 	if (!S_ISREG(st->st_mode) || rel[0] == '.' || strstr(rel, "/."))
 		return 0;
-	if (channel_kind_file(n->x->p.c->kind, str_c(rel)) != CHANNEL_FILE_PACKAGE || map_get(&n->path, str_c(rel)))
+	if (str_starts(str_c(rel), STR(CHANNEL_SIGNED "/")) ||
+	    channel_kind_file(n->x->p.c->kind, str_c(rel)) != CHANNEL_FILE_PACKAGE || map_get(&n->path, str_c(rel)))
 		return 0;
 	/* what is being published has no metadata yet */
 	int64_t age_ms = clock_wall_ms() - (int64_t)st->st_ctim.tv_sec * 1000;
@@ -303,7 +305,7 @@ int mirror_scrub(struct mirror *m, const struct mirror_channel *c, int64_t older
 /* -- all of it, for ever ------------------------------------------------------------------------------------------- */
 
 struct tended {
-	int64_t next_sync_ms, next_house_ms; /* monotonic */
+	int64_t next_sync_ms, next_house_ms, next_sign_ms; /* monotonic */
 };
 
 static void fail(struct progress *p, const char *phase, const struct mirror_channel *c, const char *text)
@@ -317,6 +319,31 @@ static int64_t house_ms(const struct mirror_config *k)
 {
 	int64_t day = INT64_C(86400000);
 	return k->scrub_ms < day ? k->scrub_ms : day;
+}
+
+/* What expires soon and whose keys are here is signed again, long before; what is not here has to be told in time. */
+static void sign_channel(struct mirror *m, const struct mirror_channel *c, struct progress *progress)
+{
+	auto_arena a = ARENA_INIT;
+	struct err e = ERR_INIT, none = ERR_INIT;
+	struct mirror_signed done;
+	auto_fd keys = fs_open_dir(m->dir_fd, MIRROR_KEYS, &none);
+	const struct mirror_sign_opts o = {.kind = c->kind, .keys_fd = &keys, .keys_n = keys >= 0};
+	const char *folder = arena_printf(&a, "%s/content/%.*s", m->dir, STR_ARG(c->name));
+	int rc = mirror_sign(folder, &o, &a, &done, &e);
+	if (rc < 0)
+		fail(progress, "sign", c, e.msg);
+	for (size_t i = 0; rc > 0 && i < done.role_n; i++) {
+		const struct tuf_role_status *r = &done.role[i];
+		auto_buf until = BUF_INIT(64);
+		clock_put_iso(&until, r->expires_ms);
+		if (r->expires_ms - clock_wall_ms() < SIGN_SOON_MS && (int64_t)r->keys_here < r->threshold)
+			fail(progress, "sign", c,
+			     arena_printf(&a,
+					  "%.*s of the signed channel expires at %s, and its keys are not here: sign it "
+					  "with them ('slipway tuf renew'), or clients will refuse the channel",
+					  STR_ARG(r->role), until.p));
+	}
 }
 
 static void tend_one(struct mirror *m, const struct mirror_channel *c, struct tended *t, const atomic_bool *stop,
@@ -335,6 +362,10 @@ static void tend_one(struct mirror *m, const struct mirror_channel *c, struct te
 		else if (s.damaged_n)
 			fail(progress, "sync", c, "some packages could not be had; the channel's history names them");
 		t->next_sync_ms = clock_mono_ms() + c->refresh_ms;
+	}
+	if (c->type == MIRROR_LOCAL && now >= t->next_sign_ms) {
+		t->next_sign_ms = now + SIGN_MS;
+		sign_channel(m, c, progress);
 	}
 	if (now < t->next_house_ms || atomic_load(stop))
 		return;

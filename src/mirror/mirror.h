@@ -37,6 +37,7 @@
 #include "channel/channel.h"
 #include "pki/pki.h"
 #include "transfer/transfer.h"
+#include "tuf/tuf.h"
 
 /* == 1. configuration ============================================================================================= */
 enum mirror_download { MIRROR_RELEASED, MIRROR_HISTORIC, MIRROR_ON_DEMAND };
@@ -272,6 +273,36 @@ struct mirror_promote {
 };
 int mirror_promote(const struct channel_kind *k, const char *from, const char *to, const struct mirror_promote *o,
 		   struct arena *a, struct mirror_list *ret, struct err *e);
+
+/*
+ * Channels that are signed as a whole (doc/formats/tuf.md): their pointers are the targets of a TUF repository in the tree, CHANNEL_SIGNED. After each
+ * publication, and from time to time since what is signed expires:
+ *
+ *	mirror_sign(folder, &o, &arena, &done, e)	1: done.commit tells; 0: the channel is not signed
+ *
+ * Where keys of targets are elsewhere, done.waits: tuf/metadata/.staged holds what they have to sign (slipway tuf sign), clients that verify see the
+ * state of before, and the next mirror_sign goes on.
+ */
+struct mirror_sign_opts {
+	const struct channel_kind *kind;
+	const int *keys_fd; /* folders of private keys */
+	size_t keys_n;
+	const struct clock *clock; /* NULL: the system's */
+	bool dry_run;
+};
+struct mirror_signed {
+	struct tuf_commit commit;
+	struct tuf_role_status *role;
+	size_t role_n;
+	bool waits;
+};
+int mirror_sign(const char *folder, const struct mirror_sign_opts *o, struct arena *a, struct mirror_signed *ret,
+		struct err *e);
+/* Makes the repository, with a new key for each role in the first folder. Who wants others makes it by `slipway tuf create`. */
+int mirror_sign_create(const char *folder, const struct mirror_sign_opts *o, struct err *e);
+bool mirror_is_signed(int tree_fd);
+/* DIR/keys/tuf: the keys with which a mirror's server keeps its signed channels from expiring. */
+#define MIRROR_KEYS "keys/tuf"
 
 /* == 5. what is to be told ======================================================================================== */
 enum mirror_health { MIRROR_WELL, MIRROR_PROBED, MIRROR_LEFT };

@@ -49,7 +49,8 @@ static int run_in_time(struct transfer *t, const struct transfer_request *r, con
 int repo_get(struct transfer *t, const char *url, int fd, uint64_t max_bytes, int64_t patience_ms, struct err *e)
 {
 	bool done = false;
-	struct transfer_request r = {.url = url, .fd = fd, .max_bytes = max_bytes, .done = request_done, .ctx = &done};
+	struct transfer_request r = {
+		.url = url, .fd = fd, .max_bytes = max_bytes, .vouched = true, .done = request_done, .ctx = &done};
 	transfer_add(t, &r);
 	if (run_in_time(t, &r, &done, patience_ms, e) < 0)
 		return -1;
@@ -177,6 +178,16 @@ int repo_refresh(struct repo *t, struct err *e)
 struct tuf_trusted repo_state(const struct repo *t)
 {
 	return tuf_client_trusted(t->client);
+}
+
+int repo_held(struct repo *t, struct tuf_trusted *ret, struct err *e)
+{
+	return tuf_client_held(t->client, ret, e) < 0 ? err_ctx(e, "%s", t->label) : 0;
+}
+
+void repo_let_go(struct repo *t)
+{
+	tuf_client_let_go(t->client);
 }
 
 int repo_target(struct repo *t, struct str path, struct tuf_target *ret, struct err *e)

@@ -58,6 +58,10 @@ DEFINE_AUTO(struct repo *, repo, repo_free);
 int repo_refresh(struct repo *t, struct err *e);
 /* Versions and the first date of expiry, of what was verified. */
 struct tuf_trusted repo_state(const struct repo *t);
+/* Of what the folder holds, without asking anybody, before a refresh. */
+int repo_held(struct repo *t, struct tuf_trusted *ret, struct err *e);
+/* After a refresh: other processes may have the folder. */
+void repo_let_go(struct repo *t);
 /* As tuf_client_target, after a refresh. */
 int repo_target(struct repo *t, struct str path, struct tuf_target *ret, struct err *e);
 /* The URL it is fetched from, once more behind the targets' own. The caller frees it. */

@@ -244,6 +244,23 @@ static bool is_whole_already(struct job *j)
 	return false;
 }
 
+/* A digest that nobody can find other bytes for. */
+static bool is_bound(const struct transfer_request *r)
+{
+	if (r->sha256 || r->vouched)
+		return true;
+	return !r->md5 && r->digest && r->digest->known && digest_size(r->digest->kind) >= SHA256_SIZE;
+}
+
+static bool is_refused(const struct transfer *t, struct transfer_request *r)
+{
+	if (!t->o.is_signed || is_bound(r) || !t->o.is_signed(t->o.is_signed_ctx, r->url))
+		return false;
+	err_new(&r->err, ERR_VERIFY,
+		"its channel is signed, and nothing that was signed says which SHA-256 it has; the channel's keeper can mend it");
+	return true;
+}
+
 static void begin(struct job *j)
 {
 	struct transfer *t = j->t;
@@ -252,6 +269,10 @@ static void begin(struct job *j)
 	if (first)
 		j->begun_ms = now_ms(t);
 	j->started = true;
+	if (first && is_refused(t, j->r)) {
+		finish(j);
+		return;
+	}
 	int rc = is_file ? 0 : job_prepare_body(j, &e);
 	if (first)
 		job_tell(j, PROGRESS_BEGIN, NULL); /* with what is there of an earlier run */

@@ -62,6 +62,10 @@ struct transfer_opts {
 	 * request. */
 	bool (*distrusted)(void *ctx, const char *url);
 	void *trust_ctx; /* of both */
+	/* True where what comes from a URL has to have a SHA-256 or a stronger digest, or be vouched for: without, the request fails
+	 * with ERR_VERIFY before anything is asked. NULL: nothing has to. */
+	bool (*is_signed)(void *ctx, const char *url);
+	void *is_signed_ctx;
 	const char *user_agent;
 	const char *netrc; /* file with credentials; NULL: ~/.netrc if it is there */
 	const struct clock *clock;
@@ -80,6 +84,7 @@ struct transfer_request {
 	const uint8_t *md5;		    /* looked at only without sha256 */
 	const struct digest_value *digest;  /* of any kind; looked at only without the two; NULL none */
 	const char *accept;		    /* what to say in Accept; NULL: nothing in particular */
+	bool vouched;			    /* the caller verifies by other means what comes */
 	int priority;			    /* greater begins earlier; equal: in order of adding */
 	const struct transfer_trust *trust; /* NULL: the engine's */
 	bool led;		/* the URL is some server's word: as if that one had redirected there from elsewhere */

@@ -358,6 +358,22 @@ static int read_root(struct str bytes, const char *where, struct meta **ret, str
 	return 0;
 }
 
+int tuf_root_read(struct str root, struct arena *a, struct tuf_root_info *ret, struct err *e)
+{
+	auto_ptr(meta) m = NULL;
+	if (root.n > ROOT_BYTES)
+		return err_new(e, ERR_LIMIT, "the root has %zu bytes, at most %" PRIu64 " are read", root.n,
+			       ROOT_BYTES);
+	if (read_root(root, "root.json", &m, e) < 0)
+		return -1;
+	const struct meta_role *own = &m->role[META_ROOT];
+	struct str *keyid = arena_array(a, struct str, own->keyid_n + 1);
+	for (uint32_t i = 0; i < own->keyid_n; i++)
+		keyid[i] = arena_str(a, own->keyid[i]);
+	*ret = (struct tuf_root_info){m->version, m->expires_ms, own->threshold, keyid, own->keyid_n};
+	return 0;
+}
+
 static int hold(int dir_fd, int64_t wait_ms, struct err *e)
 {
 	int fd = fs_lock(dir_fd, ".lock", wait_ms, e);
@@ -430,6 +446,26 @@ void tuf_client_free(struct tuf_client *c)
 	arena_release(&c->arena);
 	cleanup_fd(&c->lock_fd);
 	free(c);
+}
+
+int tuf_client_held(struct tuf_client *c, struct tuf_trusted *ret, struct err *e)
+{
+	struct meta **const to[] = {
+		[META_TIMESTAMP] = &c->timestamp, [META_SNAPSHOT] = &c->snapshot, [META_TARGETS] = &c->targets};
+	for (int i = META_ROOT + 1; i < META_KINDS; i++) {
+		struct meta *m;
+		if (load_kept(c, (enum meta_kind)i, str_c(meta_kind_name[i]), c->root, &c->root->role[i], &m, e) < 0)
+			return -1;
+		replace(to[i], m);
+	}
+	*ret = tuf_client_trusted(c);
+	return 0;
+}
+
+void tuf_client_let_go(struct tuf_client *c)
+{
+	c->o.keep_nothing = true;
+	cleanup_fd(&c->lock_fd);
 }
 
 struct tuf_trusted tuf_client_trusted(const struct tuf_client *c)

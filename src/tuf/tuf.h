@@ -93,6 +93,14 @@ struct tuf_client_opts {
  * of -1 it is verified and no more. */
 int tuf_client_init(int dir_fd, struct str root, struct err *e);
 
+/* What a root says of itself, for a person who is to believe it; verified by its own keys. In the arena. */
+struct tuf_root_info {
+	int64_t version, expires_ms, threshold;
+	const struct str *keyid; /* of root's own keys */
+	size_t key_n;
+};
+int tuf_root_read(struct str root, struct arena *a, struct tuf_root_info *ret, struct err *e);
+
 struct tuf_client;
 int tuf_client_open(const struct tuf_client_opts *o, struct tuf_client **ret, struct err *e);
 int tuf_client_refresh(struct tuf_client *c, struct err *e);
@@ -105,6 +113,10 @@ struct tuf_trusted {
 	int64_t expires_ms;			    /* the first of the four to expire */
 };
 struct tuf_trusted tuf_client_trusted(const struct tuf_client *c);
+/* The same of what the folder holds, without asking anybody: whatever of it verifies, expired or not. Before a refresh. */
+int tuf_client_held(struct tuf_client *c, struct tuf_trusted *ret, struct err *e);
+/* After a refresh: the folder is free for other processes; what the client still fetches is not kept. */
+void tuf_client_let_go(struct tuf_client *c);
 
 enum { TUF_SHA256_SIZE = 32, TUF_SHA512_SIZE = 64 };
 struct tuf_target {
@@ -195,6 +207,12 @@ int tuf_files_of(int tree_fd, bool (*want)(void *ctx, const char *path), void *c
 /* Puts each file under "dir/DIGEST.name" into another folder of the same tree or disk, by a hard link (or a copy): where clients of TUF look for it. Those
  * of earlier versions stay, so a file of the tree has to be replaced by rename, not written to in place. */
 int tuf_files_place(int tree_fd, const struct tuf_file *v, size_t n, int to_fd, struct err *e);
+/* Both at once, for a tree whose files are replaced by rename while this runs: what is placed is what was digested. A file that is still the one
+ * that `before` lists (its hard link is there) is not read again. */
+int tuf_files_take(int tree_fd, bool (*want)(void *ctx, const char *path), void *ctx, const struct tuf_file *before,
+		   size_t before_n, int to_fd, struct arena *a, struct tuf_file **ret, size_t *ret_n, struct err *e);
+/* Removes placed files that none of `v` is, and that have been there, under no other name, for so long. Failure to tidy is no failure. */
+void tuf_files_tidy(int to_fd, const struct tuf_file *v, size_t n, int64_t older_s);
 /* Has the next commit sign a new version, changed or not. */
 int tuf_keeper_renew(struct tuf_keeper *k, struct str role, struct err *e);
 
