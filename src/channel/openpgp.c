@@ -4,13 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "base/fs.h"
 #include "base/proc.h"
@@ -113,7 +113,7 @@ static int gpg(const struct openpgp *g, const char *const *args, struct str inpu
 		if (out)
 			buf_truncate(out, before);
 		buf_clear(&said);
-		nanosleep(&(struct timespec){.tv_nsec = AGENT_PAUSE_MS * 1000000L}, NULL);
+		(void)poll(NULL, 0, AGENT_PAUSE_MS);
 	}
 }
 
