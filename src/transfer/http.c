@@ -2,6 +2,7 @@
 /* One try of an http(s) request: what is asked for, what the headers say, what it came to (RFC 9110, 9111). */
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 
@@ -61,6 +62,8 @@ static void take_field(struct job *j, struct str name, struct str value)
 		keep(j->r->last_modified, sizeof(j->r->last_modified), value);
 	else if (str_casecmp(name, STR("cache-control")) == 0)
 		take_max_age(j, value);
+	else if (str_casecmp(name, STR("content-type")) == 0)
+		j->page_is_text = str_casecmp(str_head(value, strlen("text/plain")), STR("text/plain")) == 0;
 	else if (str_casecmp(name, STR("content-range")) == 0)
 		take_range(j, value);
 	else if (str_casecmp(name, STR("retry-after")) == 0 && str_to_u64(value, &n))
@@ -81,6 +84,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 		j->range_start = -1;
 		j->retry_after_s = -1;
 		j->r->max_age_s = -1;
+		j->page_is_text = j->page_line_ended = false;
+		j->said[0] = '\0';
 		if (j->status == 200 || j->status == 206)
 			j->r->etag[0] = j->r->last_modified[0] = '\0';
 	} else if (str_take_until(&line, ':', &name)) {
@@ -110,6 +115,19 @@ static bool may_take(struct transfer *t, size_t n)
 	return true;
 }
 
+/* It goes into messages: nothing that a terminal would obey. */
+static void hear(struct job *j, const char *p, size_t n)
+{
+	size_t at = strlen(j->said);
+	for (size_t i = 0; i < n && at < SAID_MAX && !j->page_line_ended; i++) {
+		unsigned char c = (unsigned char)p[i];
+		j->page_line_ended = c == '\n';
+		if (c >= 0x20 && c < 0x7f)
+			j->said[at++] = (char)c;
+	}
+	j->said[at] = '\0';
+}
+
 static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 {
 	struct job *j = ctx;
@@ -118,6 +136,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 	if (j->status != 200 && j->status != 206) { /* an error page: not the file, and not for ever */
 		if (j->r->error_body)
 			buf_put(j->r->error_body, p, bytes);
+		if (j->page_is_text)
+			hear(j, p, bytes);
 		j->page_bytes += bytes;
 		return j->page_bytes <= PAGE_MAX ? bytes : 0;
 	}
@@ -302,6 +322,8 @@ int job_begin(struct job *j, struct err *e)
 	j->status = 0;
 	j->body_checked = j->paused = false;
 	j->page_bytes = 0;
+	j->page_is_text = j->page_line_ended = false;
+	j->said[0] = '\0';
 	j->range_start = j->retry_after_s = j->r->max_age_s = -1;
 	j->abort = ERR_INIT;
 	j->reason[0] = '\0';
@@ -404,9 +426,22 @@ static enum job_verdict judge_failure(struct job *j, CURLcode code)
 	return is_worth_another_try(code) ? JOB_TRY_AGAIN : JOB_FAILED;
 }
 
+/* What the server says of it, without "403 Forbidden: " in front; "" where that is all. */
+static const char *words_of(const struct job *j)
+{
+	uint64_t status;
+	struct str rest = str_c(j->said);
+	if (!str_take_u64(&rest, &status) || status != (uint64_t)j->status)
+		return j->said;
+	const char *colon = strstr(j->said, ": ");
+	return colon ? colon + 2 : "";
+}
+
 static enum job_verdict judge_status(struct job *j)
 {
 	struct err *e = &j->r->err;
+	const char *said = words_of(j);
+	bool says = said[0] != '\0';
 	switch (j->status) {
 	case 200:
 	case 206:
@@ -426,7 +461,8 @@ static enum job_verdict judge_status(struct job *j)
 	case 401:
 	case 403:
 	case 407:
-		err_new(e, ERR_FAILED, "the server refuses it (HTTP %ld); check the credentials (~/.netrc)", j->status);
+		err_new(e, ERR_FAILED, "the server refuses it (HTTP %ld)%s%s", j->status, says ? ": " : "; ",
+			says ? said : "check the credentials (~/.netrc)");
 		return JOB_FAILED;
 	case 416:
 		err_new(e, ERR_NETWORK, "the server has no such part (HTTP 416)");
@@ -438,10 +474,11 @@ static enum job_verdict judge_status(struct job *j)
 	case 502:
 	case 503:
 	case 504:
-		err_new(e, ERR_NETWORK, "the server answered HTTP %ld; try again later", j->status);
+		err_new(e, ERR_NETWORK, "the server answered HTTP %ld%s%s; try again later", j->status, says ? ": " : "",
+			said);
 		return JOB_TRY_AGAIN;
 	default:
-		err_new(e, ERR_NETWORK, "the server answered HTTP %ld", j->status);
+		err_new(e, ERR_NETWORK, "the server answered HTTP %ld%s%s", j->status, says ? ": " : "", said);
 		return JOB_FAILED;
 	}
 }

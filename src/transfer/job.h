@@ -8,6 +8,7 @@
 #include "transfer/curl.h"
 #include "transfer/transfer.h"
 
+enum { SAID_MAX = 300 };
 enum job_state { JOB_QUEUED, JOB_ACTIVE, JOB_WAITING };
 
 struct job {
@@ -37,6 +38,8 @@ struct job {
 	bool body_checked, paused, is_conditional;
 	int nearness; /* of the server before; -1: there was none (http.c) */
 	long status;
+	bool page_is_text, page_line_ended;
+	char said[SAID_MAX + 1]; /* the first line of a page that is plain text, what can be printed of it */
 	int64_t retry_after_s, range_start;
 	bool by_url, distrusted; /* its trust is trust_of's; it was asked once more */
 	bool own_authority; /* whoever answers is held against a file that was named, not against the system's list */

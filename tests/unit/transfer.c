@@ -274,6 +274,30 @@ TEST(missing_file_is_not_tried_again)
 	check_content(r.fd, "", 0);
 }
 
+TEST(servers_words_are_passed_on)
+{
+	static const char plain[] = "Content-Type: text/plain; charset=utf-8\r\n";
+	const struct http_answer a[] = {
+		{.status = 403, .headers = plain, .body = "403 Forbidden: 'app1' may not have \x1b[31mit\nmore"},
+		{.status = 403, .headers = plain, .body = "403 Forbidden\n"},
+		{.status = 403, .headers = "Content-Type: text/html\r\n", .body = "<p>no"},
+		{.status = 507, .headers = plain, .body = "507: no space"}};
+	static const char *const want[] = {
+		"the server refuses it (HTTP 403): 'app1' may not have [31mit",
+		"the server refuses it (HTTP 403); check the credentials (~/.netrc)",
+		"the server refuses it (HTTP 403); check the credentials (~/.netrc)",
+		"the server answered HTTP 507: no space",
+	};
+	struct http_server s = http_start(a, 4);
+	for (size_t i = 0; i < 4; i++) {
+		struct transfer_request r = {.url = http_url(&s, "/file"), .fd = new_file()};
+		run_one(&r);
+		CHECK_MSG(str_ends(str_c(r.err.msg), str_c(want[i])), "%s", r.err.msg);
+		close(r.fd);
+	}
+	http_stop(&s);
+}
+
 TEST(an_error_page_without_end_is_not_read)
 {
 	enum { PAGE = 8 << 20 };
