@@ -354,6 +354,13 @@ static BIO *open_pem(struct str pem)
 	return pem.n <= PEM_MAX ? crypto.BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
 }
 
+/* Whether a text was read to its end. Where it breaks off in the middle of something, what stands there would be left out unseen: an authority, or
+ * a list of revoked certificates. */
+static bool is_read(void)
+{
+	return ERR_GET_REASON(crypto.ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+}
+
 static int use_own(SSL_CTX *ctx, const struct httpd_tls *t, struct err *e)
 {
 	BIO *b = open_pem(t->cert_pem);
@@ -366,7 +373,7 @@ static int use_own(SSL_CTX *ctx, const struct httpd_tls *t, struct err *e)
 			good = false;
 		}
 	crypto.BIO_free(b);
-	if (!good)
+	if (!good || !is_read())
 		return fail(e, "the server's certificate");
 	crypto.ERR_clear_error();
 	b = open_pem(t->key_pem);
@@ -381,13 +388,13 @@ static int use_crls(X509_STORE *store, struct str pem, struct err *e)
 {
 	BIO *b = open_pem(pem);
 	X509_CRL *crl;
-	int n = 0;
-	while (b && (crl = crypto.PEM_read_bio_X509_CRL(b, NULL, NULL, NULL))) {
-		n += crypto.X509_STORE_add_crl(store, crl) == 1;
+	bool any = false, good = true;
+	while (b && good && (crl = crypto.PEM_read_bio_X509_CRL(b, NULL, NULL, NULL))) {
+		good = any = crypto.X509_STORE_add_crl(store, crl) == 1;
 		crypto.X509_CRL_free(crl);
 	}
 	crypto.BIO_free(b);
-	if (!n)
+	if (!any || !good || !is_read())
 		return fail(e, "the revocation list");
 	crypto.ERR_clear_error();
 	crypto.X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
@@ -405,17 +412,17 @@ static int use_authorities(SSL_CTX *ctx, const struct httpd_tls *t, struct err *
 	BIO *b = open_pem(t->ca_pem);
 	OPENSSL_STACK *names = crypto.OPENSSL_sk_new_null();
 	X509 *x;
-	int n = 0;
-	while (b && names && (x = crypto.PEM_read_bio_X509(b, NULL, NULL, NULL))) {
+	bool any = false, good = true;
+	while (b && names && good && (x = crypto.PEM_read_bio_X509(b, NULL, NULL, NULL))) {
 		X509_NAME *name = crypto.X509_NAME_dup(crypto.X509_get_subject_name(x));
-		if (crypto.X509_STORE_add_cert(store, x) == 1 && name && crypto.OPENSSL_sk_push(names, name) > 0)
-			n++;
-		else
+		good = any = crypto.X509_STORE_add_cert(store, x) == 1 && name &&
+			     crypto.OPENSSL_sk_push(names, name) > 0;
+		if (!good)
 			crypto.X509_NAME_free(name);
 		crypto.X509_free(x);
 	}
 	crypto.BIO_free(b);
-	if (!n) {
+	if (!any || !is_read()) {
 		crypto.OPENSSL_sk_pop_free(names, free_name);
 		return fail(e, "the authority of client certificates");
 	}

@@ -147,7 +147,7 @@ int pki_crl_read(struct str pem, const struct pki_cert *ca, struct arena *a, str
 enum pki_purpose { PKI_SERVER, PKI_CLIENT };
 struct pki_verify {
 	struct str anchors; /* PEM: the authorities that are trusted */
-	struct str crl;	    /* PEM; empty: nothing is revoked */
+	struct str crl;	    /* PEM, a list of each authority that may have signed it; empty: nothing is revoked */
 	enum pki_purpose purpose;
 	const char *host; /* name or address that was asked for; NULL: not looked at */
 };

@@ -36,13 +36,21 @@ static int add_anchors(X509_STORE *store, struct str anchors, struct err *e)
 	return ok ? 0 : crypto_failed(e, ERR_FAILED, "use the trusted authorities");
 }
 
-static int add_crl(X509_STORE *store, struct str pem, struct err *e)
+/* All lists of the text. One that breaks off is no end of it. */
+static int add_crls(X509_STORE *store, struct str pem, struct err *e)
 {
 	auto_ptr(bio) b = bio_of(pem, PKI_CRL_MAX);
-	auto_ptr(crl) crl = b ? crypto.PEM_read_bio_X509_CRL(b, NULL, no_pass_phrase, NULL) : NULL;
-	return crl && crypto.X509_STORE_add_crl(store, crl)
-		       ? 0
-		       : crypto_failed(e, ERR_INPUT, "this is no list of revoked certificates (PEM)");
+	bool any = false;
+	for (;;) {
+		auto_ptr(crl) crl = b ? crypto.PEM_read_bio_X509_CRL(b, NULL, no_pass_phrase, NULL) : NULL;
+		if (!crl && any && ERR_GET_REASON(crypto.ERR_peek_last_error()) == PEM_R_NO_START_LINE)
+			break;
+		if (!crl || !crypto.X509_STORE_add_crl(store, crl))
+			return crypto_failed(e, ERR_INPUT, "this is no list of revoked certificates (PEM)");
+		any = true;
+	}
+	crypto.ERR_clear_error();
+	return 0;
 }
 
 static int set_up(X509_STORE_CTX *ctx, const struct pki_verify *v, int64_t now_ms, struct err *e)
@@ -149,7 +157,7 @@ int pki_verify(const struct pki_cert *c, const struct pki_verify *v, int64_t now
 	auto_ptr(ctx) ctx = crypto.X509_STORE_CTX_new();
 	if (!store || !ctx)
 		panic("out of memory");
-	if (add_anchors(store, v->anchors, e) < 0 || (v->crl.n && add_crl(store, v->crl, e) < 0))
+	if (add_anchors(store, v->anchors, e) < 0 || (v->crl.n && add_crls(store, v->crl, e) < 0))
 		return -1;
 	if (!crypto.X509_STORE_CTX_init(ctx, store, c->p, NULL))
 		return crypto_failed(e, ERR_FAILED, "look at a certificate");

@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/proc.h"
 #include "lib/test.h"
+#include "pki/pki.h"
 
 enum { WAIT_MS = 20000 };
 
@@ -945,4 +946,82 @@ TEST(takes_sockets_and_refuses_others)
 	o = opts_of(&name);
 	CHECK_INT(httpd_start(&o, &site.h, &e), -1);
 	CHECK(strstr(e.msg, "'localhost'"));
+}
+
+/* -- certificates ------------------------------------------------------------------------------------------------------------- */
+
+static int64_t wall_ms(void)
+{
+	return clock_system.wall_ms(&clock_system);
+}
+
+struct authority {
+	struct arena a;
+	struct pki_key *key, *server_key;
+	struct pki_cert *cert, *server;
+	struct str pem, server_pem, server_key_pem, crl;
+};
+
+static struct authority new_authority(void)
+{
+	struct authority x = {0};
+	struct err e = ERR_INIT;
+	struct str host = STR("localhost");
+	const struct pki_names names = {&host, 1};
+	const struct pki_crl_opts crl = {.number = 1, .next_ms = wall_ms() + 86400000};
+	CHECK(pki_key_new(PKI_EC_P256, &x.key, &e) == 0 && pki_key_new(PKI_EC_P256, &x.server_key, &e) == 0);
+	CHECK(pki_authority_new(x.key, &(struct pki_authority_opts){.name = STR("x")}, wall_ms(), &x.cert, &e) == 0);
+	CHECK(pki_sign_server(x.cert, x.key, x.server_key, &names, 0, wall_ms(), &x.server, &e) == 0);
+	CHECK(pki_key_pem(x.server_key, &x.a, &x.server_key_pem, &e) == 0);
+	CHECK(pki_crl_new(x.cert, x.key, &crl, wall_ms(), &x.a, &x.crl, &e) == 0);
+	x.pem = pki_cert_pem(x.cert, &x.a);
+	x.server_pem = pki_cert_pem(x.server, &x.a);
+	return x;
+}
+
+static void free_authority(struct authority *x)
+{
+	pki_key_free(x->key);
+	pki_key_free(x->server_key);
+	pki_cert_free(x->cert);
+	pki_cert_free(x->server);
+	arena_release(&x->a);
+}
+
+static const char *tried(const struct httpd_tls *tls, struct err *e)
+{
+	const struct httpd_listen l = {.fd = -1, .address = "127.0.0.1", .tls = tls};
+	struct httpd_opts o = opts_of(&l);
+	struct httpd *h = NULL;
+	*e = ERR_INIT;
+	if (httpd_start(&o, &h, e) == 0)
+		httpd_free(h);
+	return e->msg;
+}
+
+TEST(takes_no_half_of_a_text)
+{
+	struct authority x = new_authority();
+	struct err e;
+	const struct httpd_tls good = {.cert_pem = x.server_pem,
+				       .key_pem = x.server_key_pem,
+				       .ca_pem = x.pem,
+				       .crl_pem = x.crl,
+				       .client = HTTPD_CLIENT_REQUIRED};
+	CHECK_STR(tried(&good, &e), "");
+	/* the second of two breaks off, as a copy does that ran out of space */
+	struct httpd_tls t = good;
+	t.cert_pem = str_c(arena_printf(&x.a, "%s%.100s", x.server_pem.p, x.pem.p));
+	CHECK_MSG(strstr(tried(&t, &e), "the server's certificate"), "%s", e.msg);
+	t = good;
+	t.ca_pem = str_c(arena_printf(&x.a, "%s%.100s", x.pem.p, x.pem.p));
+	CHECK_MSG(strstr(tried(&t, &e), "the authority of client certificates"), "%s", e.msg);
+	t = good;
+	t.crl_pem = str_c(arena_printf(&x.a, "%s%.100s", x.crl.p, x.crl.p));
+	CHECK_MSG(strstr(tried(&t, &e), "the revocation list"), "%s", e.msg);
+	/* words between them are fine */
+	t = good;
+	t.ca_pem = str_c(arena_printf(&x.a, "# mine\n%s# that is all\n", x.pem.p));
+	CHECK_STR(tried(&t, &e), "");
+	free_authority(&x);
 }

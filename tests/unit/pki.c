@@ -218,6 +218,36 @@ TEST(openssl_takes_the_crl)
 	arena_release(&arena);
 }
 
+TEST(every_list_counts)
+{
+	struct err e = ERR_INIT;
+	struct ca old = make_ca(PKI_EC_P256, NULL, now), new = make_ca(PKI_ED25519, NULL, now);
+	auto_ptr(pki_cert) gone = make_client(&new, PKI_EC_P256, "gone", 0, now);
+	auto_ptr(pki_cert) stays = make_client(&new, PKI_EC_P256, "stays", 0, now);
+	struct pki_cert_info info;
+	struct str first, second;
+	CHECK(pki_cert_info(gone, &arena, &info, &e) == 0);
+	struct pki_revoked revoked = {info.serial, now - 1000};
+	struct pki_crl_opts o = {.number = 1, .next_ms = now + 7 * day};
+	CHECK(pki_crl_new(old.cert, old.key, &o, now, &arena, &first, &e) == 0);
+	o.v = &revoked;
+	o.n = 1;
+	CHECK(pki_crl_new(new.cert, new.key, &o, now, &arena, &second, &e) == 0);
+	struct pki_verify v = {.anchors = pki_cert_pem(new.cert, &arena),
+			       .crl = str_c(arena_printf(&arena, "%s%s", first.p, second.p)),
+			       .purpose = PKI_CLIENT};
+	CHECK_MSG(pki_verify(stays, &v, now, &e) == 0, "%s", e.msg);
+	CHECK(pki_verify(gone, &v, now, &e) < 0);
+	CHECK_MSG(strstr(e.msg, "revoked"), "%s", e.msg);
+	/* half of one is none */
+	v.crl = str_head(v.crl, v.crl.n - 100);
+	CHECK(pki_verify(gone, &v, now, &e) < 0);
+	CHECK_INT(e.code, ERR_INPUT);
+	free_ca(&old);
+	free_ca(&new);
+	arena_release(&arena);
+}
+
 /* -- keys --------------------------------------------------------------------------------------------------------- */
 
 TEST(a_key_is_kept_for_its_owner)
