@@ -212,8 +212,6 @@ static int frame_received(nghttp2_session *s, const nghttp2_frame *f, void *ctx)
 	struct conn *c = ctx;
 	struct httpd_req *r = f->hd.stream_id ? ng.session_get_stream_user_data(s, f->hd.stream_id) : NULL;
 	bool end = f->hd.flags & NGHTTP2_FLAG_END_STREAM;
-	if (f->hd.type == NGHTTP2_RST_STREAM && ++c->h2->resets > RESETS_MAX && c->h2->resets > c->h2->served)
-		return NGHTTP2_ERR_CALLBACK_FAILURE; /* makes requests only to take them back */
 	if (!r || r->complete)
 		return 0;
 	if (f->hd.type == NGHTTP2_HEADERS && f->headers.cat == NGHTTP2_HCAT_REQUEST)
@@ -237,6 +235,14 @@ static int data_received(nghttp2_session *s, uint8_t flags, int32_t id, const ui
 	return 0;
 }
 
+/* Who makes requests only to take them back, or to have us take them back by an error, is cut off: the work was done for nothing. */
+static int count_end(struct h2 *h, bool whole, bool ours)
+{
+	h->served += whole;
+	h->resets += !whole && !ours;
+	return h->resets > RESETS_MAX && h->resets > h->served ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
 static int stream_closed(nghttp2_session *s, int32_t id, uint32_t error, void *ctx)
 {
 	struct conn *c = ctx;
@@ -245,12 +251,11 @@ static int stream_closed(nghttp2_session *s, int32_t id, uint32_t error, void *c
 		return 0;
 	ng.session_set_stream_user_data(s, id, NULL);
 	unlink_req(c->h2, r);
+	bool whole = r->submitted && error == NGHTTP2_NO_ERROR && reply_at_end(&r->reply), ours = r->reply.failed;
 	if (r->submitted)
-		req_done(r, r->reply.failed || error != NGHTTP2_NO_ERROR || !reply_at_end(&r->reply));
-	if (r->submitted && error == NGHTTP2_NO_ERROR)
-		c->h2->served++;
+		req_done(r, ours || !whole);
 	req_leave(r);
-	return 0;
+	return count_end(c->h2, whole, ours);
 }
 
 /* -- the connection ---------------------------------------------------------------------------------------------------------------------- */

@@ -280,6 +280,7 @@ static void *run(void *arg)
 		if (!w->conns)
 			break;
 	}
+	run_ready(w); /* none of them lives */
 	free_gone(w);
 	return NULL;
 }

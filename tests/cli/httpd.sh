@@ -308,10 +308,11 @@ cat >h2raw.py <<-'X'
 	path = sys.argv[3].encode()
 	head = b"\x82\x87" + b"\x04" + bytes([len(path)]) + path + b"\x41\x01x"
 	s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, struct.pack(">HI", 4, 0 if mode == "stall" else 65535)))
-	if mode == "reset":
+	if mode in ("reset", "wrong"): # RST_STREAM; or a window beyond 2^31 - 1, for which the server has to send one
+	    take_back = (3, 8) if mode == "reset" else (8, 0x7fffffff)
 	    try:
 	        for i in range(20000):
-	            s.sendall(frame(1, 5, 2 * i + 1, head) + frame(3, 0, 2 * i + 1, struct.pack(">I", 8)))
+	            s.sendall(frame(1, 5, 2 * i + 1, head) + frame(take_back[0], 0, 2 * i + 1, struct.pack(">I", take_back[1])))
 	        while s.recv(65536):
 	            pass
 	        sys.exit(0)
@@ -330,6 +331,7 @@ cat >h2raw.py <<-'X'
 X
 t 'who takes back every request it makes is cut off' python3 h2raw.py "$tls2" reset /small
 t 'so is who takes back those that a handler holds' python3 h2raw.py "$tls2" reset '/-/later?ms=5000'
+t 'and who makes the server take them back' python3 h2raw.py "$tls2" wrong '/-/later?ms=5000'
 takes_nothing()
 {
 	runs timeout 15 python3 h2raw.py "$tls2" stall /big && has '^closed after' out
