@@ -368,8 +368,12 @@ int admin_status(struct server *s, struct buf *b, struct err *e)
 	jw_kv_int(&w, "fetches", (int64_t)relay_count(s->relay));
 	jw_key(&w, "troubles");
 	jw_array(&w);
-	for (rest = buf_str(&troubles); str_take_line(&rest, &line);)
-		jw_str(&w, line);
+	for (rest = buf_str(&troubles); str_take_line(&rest, &line);) {
+		bool fits = b->n + 6 * line.n < CONTROL_ANSWER_MAX - 1024; /* an escape takes 6 bytes */
+		jw_str(&w, fits ? line : STR("and more, which /healthz of the admin port tells"));
+		if (!fits)
+			break;
+	}
 	jw_array_end(&w);
 	jw_object_end(&w);
 	return 0;

@@ -142,6 +142,9 @@ static int answer(struct control *c, int fd, const char *verb)
 		rc = c->h->sockets(c->ctx, &sockets, &e);
 	else if (!stop && !retire)
 		rc = err_new(&e, ERR_INPUT, "unknown request");
+	if (b.overflow)
+		rc = err_new(&e, ERR_LIMIT, "the answer has more than %d bytes; the admin port tells it",
+			     CONTROL_ANSWER_MAX);
 	if (rc < 0)
 		error_answer(&b, &e);
 	else if (sockets.n)
@@ -149,6 +152,7 @@ static int answer(struct control *c, int fd, const char *verb)
 	else if (!b.n)
 		buf_put_c(&b, "{}");
 	rc = put_packet(fd, b.p, b.n, &sockets);
+	control_sockets_release(&sockets);
 	if (stop)
 		c->h->stop(c->ctx);
 	if (retire)

@@ -41,7 +41,7 @@ struct control_handlers {
 	int (*status)(void *ctx, struct buf *b, struct err *e);
 	int (*reload)(void *ctx, struct err *e);
 	void (*stop)(void *ctx); /* begin to end, at once or as soon as can be */
-	int (*sockets)(void *ctx, struct control_sockets *ret, struct err *e); /* the owner's, not copies */
+	int (*sockets)(void *ctx, struct control_sockets *ret, struct err *e); /* copies: closed when they were sent */
 	void (*retire)(void *ctx); /* as stop, but what goes on is answered to its end */
 };
 struct control;

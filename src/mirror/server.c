@@ -200,9 +200,19 @@ static void retire(void *ctx)
 static int sockets(void *ctx, struct control_sockets *ret, struct err *e)
 {
 	struct server *s = ctx;
-	(void)e;
-	*ret = s->sockets;
-	return 0;
+	int rc = 0;
+	pthread_mutex_lock(&s->ending_mutex);
+	for (int i = 0; i < s->sockets.n && rc == 0; i++) {
+		int fd = fcntl(s->sockets.fd[i], F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			rc = err_sys(e, "copy a socket");
+		else
+			add_socket(ret, fd, s->sockets.name[i]);
+	}
+	if (s->sockets.n == 0)
+		rc = err_new(e, ERR_BUSY, "the server stops");
+	pthread_mutex_unlock(&s->ending_mutex);
+	return rc;
 }
 
 static const struct control_handlers orders = {status, reload_ordered, stop, sockets, retire};
@@ -441,6 +451,8 @@ static void end(struct server *s)
 
 static void server_release(struct server *s)
 {
+	if (s->httpd)
+		httpd_stop(s->httpd, 0); /* handlers use what goes now */
 	relay_free(s->relay);
 	if (s->httpd)
 		httpd_stop(s->httpd, 0);

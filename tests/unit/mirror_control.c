@@ -11,12 +11,14 @@
 static struct {
 	atomic_int stopped, retired, reloaded;
 	int fd;
-	bool broken;
+	bool broken, talkative;
 } server;
 
 static int status(void *ctx, struct buf *b, struct err *e)
 {
 	(void)ctx, (void)e;
+	for (int i = 0; server.talkative && i < 10000; i++)
+		buf_put_c(b, "0123456789");
 	buf_put_c(b, "{\"name\":\"your-mirror\"}");
 	return 0;
 }
@@ -39,7 +41,8 @@ static void retire(void *ctx)
 static int sockets(void *ctx, struct control_sockets *ret, struct err *e)
 {
 	(void)ctx, (void)e;
-	ret->fd[0] = ret->fd[1] = server.fd;
+	ret->fd[0] = fcntl(server.fd, F_DUPFD_CLOEXEC, 0);
+	ret->fd[1] = fcntl(server.fd, F_DUPFD_CLOEXEC, 0);
 	snprintf(ret->name[0], CONTROL_NAME_MAX, "service");
 	snprintf(ret->name[1], CONTROL_NAME_MAX, "admin");
 	ret->n = 2;
@@ -86,6 +89,10 @@ TEST(questions_and_answers)
 	CHECK_STR(e.msg, "mirror.yaml:3: unknown key 'hsot'");
 	CHECK_INT(control_ask(dir, "dance", 5000, &b, NULL, &e), -1);
 	CHECK_STR(e.msg, "unknown request");
+	server.talkative = true;
+	buf_clear(&b);
+	CHECK_INT(control_ask(dir, "status", 5000, &b, NULL, &e), -1);
+	CHECK_MSG(strstr(e.msg, "has more than"), "%s", e.msg);
 }
 
 TEST(the_end_of_the_server_is_the_end_of_the_connection)
