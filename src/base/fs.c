@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -603,4 +604,18 @@ int fs_lock(int dirfd, const char *path, int64_t wait_ms, struct err *e)
 		nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 		pause_ms = pause_ms < 32 ? pause_ms * 2 : 50;
 	}
+}
+
+int fs_check_space(int fd, uint64_t leave_bytes, struct err *e)
+{
+	struct statvfs v;
+	if (fstatvfs(fd, &v) < 0)
+		return err_sys(e, "look at the free space");
+	uint64_t available = (uint64_t)v.f_bavail * v.f_frsize;
+	if (available > leave_bytes)
+		return 0;
+	err_new(e, ERR_FAILED, "no space: %.1f MB are free, and %.1f MB of them are to be left; make room",
+		(double)available / 1e6, (double)leave_bytes / 1e6);
+	e->sys = ENOSPC;
+	return -1;
 }

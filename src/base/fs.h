@@ -59,6 +59,9 @@ bool fs_exists(int dirfd, const char *path); /* lstat succeeds */
  * control byte, at most 4096 bytes. */
 bool fs_path_is_inside(struct str path);
 
+/* ERR_FAILED with e->sys ENOSPC where the file system of fd has no more than leave_bytes free. */
+int fs_check_space(int fd, uint64_t leave_bytes, struct err *e);
+
 /* An exclusive lock on a file (made if needed), held until the fd is closed or the process ends. Waits up to wait_ms
  * (0: not at all); ERR_BUSY then, with the holder's pid and command in the message where the holder wrote them.
  * Returns the fd. */

@@ -339,9 +339,10 @@ struct channel_walk_opts {
 	 * "main/Contents-amd64*"); n 0: none of them */
 	const struct str *extras;
 	size_t extras_n;
-	bool sources;	     /* deb and rpm sources as well */
-	bool expired;	     /* take pointers past their date as well (deb: Valid-Until) */
-	const char *keyring; /* OpenPGP public keys (file) that must have signed the pointers; NULL: not checked */
+	bool sources;	      /* deb and rpm sources as well */
+	bool expired;	      /* take pointers past their date as well (deb: Valid-Until) */
+	const char *keyring;  /* OpenPGP public keys (file) that must have signed the pointers; NULL: not checked */
+	uint64_t leave_bytes; /* free space that is left alone where a walk writes (conda, which unpacks); else ENOSPC */
 	struct progress *progress;
 };
 struct channel_walk;

@@ -81,7 +81,7 @@ static int tell_pointers(struct conda_walk *w, channel_item_fn *fn, void *ctx, s
 }
 
 /* Made of what was verified already; put in place by rename all the same, so that no half of it stays after a kill. */
-static int unpack(int dir, struct arena *a, struct str subdir, struct err *e)
+static int unpack(int dir, struct arena *a, struct str subdir, uint64_t leave_bytes, struct err *e)
 {
 	const char *packed = arena_printf(a, "%.*s/repodata.json.zst", STR_ARG(subdir));
 	const char *plain = arena_printf(a, "%.*s/repodata.json", STR_ARG(subdir));
@@ -100,8 +100,9 @@ static int unpack(int dir, struct arena *a, struct str subdir, struct err *e)
 			return -1;
 		if (n == 0)
 			break;
-		if (fs_write_all(to, piece, (size_t)n, tmp, e) < 0)
-			return -1;
+		if ((leave_bytes && fs_check_space(to, leave_bytes, e) < 0) ||
+		    fs_write_all(to, piece, (size_t)n, tmp, e) < 0)
+			return err_ctx(e, "unpack '%s'", packed);
 	}
 	return sys_renameat(dir, tmp, dir, plain) < 0 ? err_sys(e, "put '%s' in place", plain) : 0;
 }
@@ -147,7 +148,7 @@ static int tell_rest(struct conda_walk *w, channel_item_fn *fn, void *ctx, struc
 		auto_arena a = ARENA_INIT;
 		struct str subdir = w->subdirs.v[i];
 		bool packed = fs_exists(w->dir, arena_printf(&a, "%.*s/repodata.json.zst", STR_ARG(subdir)));
-		if (packed && unpack(w->dir, &a, subdir, e) < 0)
+		if (packed && unpack(w->dir, &a, subdir, w->o.leave_bytes, e) < 0)
 			return -1;
 		/* what a server lacks though it was asked for is missed in the next stage, where shards may do */
 		if ((!packed && tell(w, subdir, "repodata.json", CHANNEL_FILE_POINTER, true, fn, ctx, e) < 0) ||

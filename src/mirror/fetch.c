@@ -30,6 +30,7 @@ int fetcher_new(struct mirror *m, struct upstreams *u, uint64_t bytes_per_s, uns
 	o.max_bytes_per_s = bytes_per_s;
 	o.min_bytes_per_s = u->n > 1 ? (uint64_t)(c->slow_kbit_per_s * 1000 / 8) : 0;
 	o.user_agent = "slipway-mirror";
+	o.leave_bytes = c->reserve_bytes;
 	o.clock = u->clock;
 	o.progress = p;
 	if (transfer_new(&o, &f->t, e) < 0)

@@ -42,6 +42,7 @@ static void set_walk(struct sync *s)
 					     .extras_n = c->extras.n,
 					     .sources = c->sources,
 					     .keyring = c->keyring.n ? c->keyring.p : NULL,
+					     .leave_bytes = s->p.m->config.reserve_bytes,
 					     .progress = s->o->progress};
 }
 

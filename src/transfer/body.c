@@ -3,10 +3,11 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/sys.h"
 #include "transfer/job.h"
 
-enum { BLOCK = 256 << 10 };
+enum { BLOCK = 256 << 10, LOOK_EACH = 1 << 20 };
 static const uint64_t default_max_bytes = (uint64_t)64 << 30;
 
 /* What is to be found in the body, or !known. */
@@ -77,6 +78,17 @@ int job_prepare_body(struct job *j, struct err *e)
 	return 0;
 }
 
+/* What nobody told the size of may have none. */
+static int check_space(struct job *j, size_t n, struct err *e)
+{
+	struct transfer *t = j->t;
+	t->unlooked_bytes += n;
+	if (!t->o.leave_bytes || t->unlooked_bytes < LOOK_EACH)
+		return 0;
+	t->unlooked_bytes = 0;
+	return fs_check_space(j->r->fd, t->o.leave_bytes, e);
+}
+
 int job_write(struct job *j, const void *p, size_t n, struct err *e)
 {
 	const char *at = p;
@@ -87,6 +99,8 @@ int job_write(struct job *j, const void *p, size_t n, struct err *e)
 	if (n > max - j->at)
 		return err_new(e, ERR_LIMIT, "it is longer than %llu bytes, the most that is accepted here",
 			       (unsigned long long)max);
+	if (check_space(j, n, e) < 0)
+		return -1;
 	if (j->digest)
 		digest_update(j->digest, p, n);
 	while (n) {

@@ -63,6 +63,7 @@ struct transfer {
 	int64_t retry_told_ms; /* until when a person knows from a retry's note that nothing comes */
 	/* the common throttle: bytes that may be taken now */
 	int64_t tokens, tokens_at_ms;
+	uint64_t unlooked_bytes; /* written since it was looked whether they leave what is to be left */
 	unsigned jitter;
 	struct tls_seen *seen; /* the last certificate that was looked at */
 };

@@ -55,6 +55,7 @@ struct transfer_opts {
 	int64_t silence_ms;	    /* in all tries: 0: 60 s, or the stall timeout if that is longer */
 	uint64_t max_bytes_per_s;   /* all together; 0: no limit */
 	uint64_t min_bytes_per_s;   /* of each; 0: none */
+	uint64_t leave_bytes; /* of the file systems that it writes to; what would take of it fails with ENOSPC. 0: nothing */
 	const char *ca_file, *client_cert, *client_key; /* NULL: the system's */
 	/* For requests without a trust of their own, by URL; NULL where the three above hold. Lives as long as the engine. */
 	const struct transfer_trust *(*trust_of)(void *ctx, const char *url);

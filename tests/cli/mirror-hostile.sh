@@ -80,4 +80,39 @@ repodata up '{}' "{\"sha256\": \"$(sha256sum x-1-0.tar.bz2 | cut -c1-64)\"}"
 t 'who knows the digest of a private package' runs "$SLIPWAY" channel sync M/guess
 t 'is not given it' nothing_came guess
 
+# -- what fills a disk -------------------------------------------------------------------------------------------------
+# squeezed COMMAND...: with M on a file system of 64 MB, of which 48 MB are to be left; then how much is left, in MB, is in ./left
+squeezed()
+{
+	mkdir -p small
+	unshare -rm sh -c 'mount -t tmpfs -o size=64m none small && cp -r M small/M && cd small &&
+		sed -i "s/^#*reserve:.*/reserve: 48 MB/" M/mirror.yaml && rm -rf M/state/*.db* && "$@"
+		status=$?; df -B1000000 --output=avail . | tail -n 1 >../left; exit $status' - "$@" >out 2>err
+}
+if unshare -rm mount -t tmpfs none M/log 2>/dev/null; then
+	repodata up '{}' '{}'
+	python3 -c '
+import subprocess
+p = subprocess.Popen(["zstd", "-q", "-c"], stdin=subprocess.PIPE, stdout=open("up/noarch/repodata.json.zst", "wb"))
+p.stdin.write(b"{")
+for i in range(200):
+    p.stdin.write(b" " * 1000000)
+p.stdin.write(b"}")
+p.stdin.close()
+p.wait()'
+	"$SLIPWAY" -q channel create M/bomb --kind conda --from "$up" --download HISTORIC
+	t 'metadata that unpack to more than there is room' must_fail 1 squeezed "$SLIPWAY" channel sync M/bomb
+	t 'end there' has "unpack 'noarch/repodata.json.zst': no space" err
+	t 'and leave the reserve' [ "$(cat left)" -ge 45 ]
+	rm up/noarch/repodata.json.zst
+	head -c 100 x-1-0.tar.bz2 >up/noarch/x-1-0.tar.bz2
+	echo '*.bz2 endless' >up.faults
+	t 'a package without a size or an end' must_fail 1 squeezed "$SLIPWAY" channel sync M/guess
+	t 'is left where the reserve begins' has 'no space' err
+	t 'which stays' [ "$(cat left)" -ge 45 ]
+	: >up.faults
+else
+	skip 'what fills a disk' 'no file system can be mounted here'
+fi
+
 done_testing
