@@ -71,7 +71,7 @@ static ssize_t push(struct conn *c, const char *p, size_t n, bool more)
 		else if (errno != EINTR)
 			return -1;
 	}
-	if (done)
+	if (done && c->state != CONN_H2) /* there only bodies count: answers to PING would go on for ever */
 		conn_progress(c, done);
 	return (ssize_t)done;
 }

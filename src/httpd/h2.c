@@ -73,7 +73,7 @@ static int begin_headers(nghttp2_session *s, const nghttp2_frame *f, void *ctx)
 	h->n++;
 	c->requests++;
 	worker_idle(c->w, c, false);
-	conn_limit(c, c->w->h->o.stall_ms);
+	conn_limit(c, c->w->h->o.header_ms);
 	ng.session_set_stream_user_data(s, r->stream_id, r);
 	return 0;
 }
@@ -194,6 +194,7 @@ static void call_handler(struct conn *c, struct httpd_req *r)
 static void head_is_there(struct conn *c, struct httpd_req *r, bool end)
 {
 	struct str host = r->head.host;
+	conn_limit(c, c->w->h->o.stall_ms);
 	int status = r->refused ? r->refused : http_check_head(&r->head, &r->h->limits, &r->a);
 	r->head.keep_alive = true;
 	if (host.n)

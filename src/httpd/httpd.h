@@ -134,7 +134,7 @@ struct httpd_opts {
 	const struct clock *clock; /* NULL: clock_system */
 	unsigned threads;	   /* 0: as many as processors */
 	/* limits; 0: the default in brackets */
-	uint32_t connections;	       /* [20,000]; the longest idle one is closed for a new one */
+	uint32_t connections; /* [20,000]; for a new one the longest idle one is closed, else the slowest to say what it wants */
 	uint32_t connections_per_peer; /* of one address (IPv6: of one /64) [none] */
 	uint32_t header_bytes;	       /* of a request line with headers [16 KiB] */
 	uint32_t headers;	       /* their number [100] */

@@ -9,7 +9,7 @@
 
 #include "httpd/server.h"
 
-enum { EVENTS = 256, ACCEPTS = 16, LOOK_MS = 500, PAUSE_MS = 200 };
+enum { EVENTS = 256, ACCEPTS = 16, LOOK_MS = 500, PAUSE_MS = 200, OVER = 64, EVICT_MANY = 64, NEW_MS = 1000 };
 
 /* -- mail ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -90,19 +90,62 @@ void worker_idle(struct worker *w, struct conn *c, bool idle)
 	}
 }
 
-/* Closes the longest idle connection. */
-static bool evict(struct worker *w)
+/* Has not yet said what it wants: in the middle of a head or of a body. */
+static bool is_beginning(const struct conn *c)
 {
-	if (!w->idle_first)
+	return !c->in_idle && (c->state == CONN_HEAD || c->state == CONN_BODY);
+}
+
+/* Of those the oldest, some together, since looking for them takes a look at all. */
+static bool evict_beginners(struct worker *w)
+{
+	struct conn *next;
+	int64_t first = INT64_MAX;
+	int n = 0;
+	for (struct conn *c = w->conns; c; c = c->next)
+		if (is_beginning(c) && c->deadline_ms && c->deadline_ms < first)
+			first = c->deadline_ms;
+	for (struct conn *c = w->conns; c && n < EVICT_MANY; c = next) {
+		next = c->next;
+		if (is_beginning(c) && c->deadline_ms && c->deadline_ms <= first + LOOK_MS) {
+			COUNT(w, timeouts, 1);
+			conn_free(c);
+			n++;
+		}
+	}
+	return n > 0;
+}
+
+/* Closes the longest idle connection; one that has only just come rather not, and never where `gently`. */
+static bool evict(struct worker *w, bool gently)
+{
+	struct conn *c = w->idle_first;
+	bool is_new = c && !c->requests && w->now_ms - c->rate_from_ms < NEW_MS;
+	if ((!c || is_new) && evict_beginners(w))
+		return true;
+	if (!c || (is_new && gently))
 		return false;
-	conn_free(w->idle_first);
+	conn_free(c);
 	return true;
 }
 
-static bool has_room(struct worker *w)
+/* For a connection that is counted already. Where this thread has none to close another one has. */
+static bool make_room(struct worker *w)
 {
 	struct httpd *h = w->h;
-	return atomic_load(&h->open) < h->o.connections || evict(w);
+	uint64_t open = atomic_load(&h->open);
+	if (open <= h->o.connections || evict(w, false))
+		return true;
+	for (unsigned i = 0; i < h->worker_n; i++)
+		if (&h->worker[i] != w)
+			worker_wake(&h->worker[i]);
+	return h->worker_n > 1 && open <= (uint64_t)h->o.connections + OVER;
+}
+
+static void keep_limit(struct worker *w)
+{
+	while (atomic_load(&w->h->open) > w->h->o.connections && evict(w, true))
+		;
 }
 
 static struct tls_ctx *tls_of(struct httpd *h, const struct listener *l)
@@ -131,12 +174,16 @@ static void accept_some(struct worker *w, size_t listener)
 		struct peer peer = {.slot = UINT32_MAX};
 		socklen_t len = sizeof(peer.addr);
 		int fd = accept4(l->fd, (struct sockaddr *)&peer.addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
-		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) && !evict(w))
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) &&
+		    !evict(w, false))
 			w->paused_until_ms = w->now_ms + PAUSE_MS; /* the level-triggered socket would spin */
 		if (fd < 0)
 			return;
-		if (!has_room(w) || !peer_enter(h, &peer)) {
+		bool counted = peer_enter(h, &peer);
+		if (!counted || !make_room(w)) {
 			refuse(w, fd);
+			if (counted)
+				peer_leave(h, &peer);
 			continue;
 		}
 		peer_name(&peer);
@@ -265,6 +312,7 @@ static void *run(void *arg)
 			one_event(w, &ev[i]);
 		run_ready(w);
 		look_at_deadlines(w);
+		keep_limit(w);
 		free_gone(w);
 		if (w->paused_until_ms) {
 			bool over = w->now_ms >= w->paused_until_ms && !w->stopping;

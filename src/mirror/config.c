@@ -35,8 +35,19 @@ static const struct option option_server[] = {
 	  "Who signs the certificates of clients (PEM); empty: the mirror's own authority."),
 	O("threads", COUNT, AT(server.threads) - AT(server.listen), "0",
 	  "Threads that serve; 0: one for each processor.", .min = 0, .max = 1024),
-	O("connections", COUNT, AT(server.connections) - AT(server.listen), "20000", "Open connections at most.",
+	O("connections", COUNT, AT(server.connections) - AT(server.listen), "20000",
+	  "Open connections at most; the limit of open files of the process (LimitNOFILE, ulimit -n) may make it less.",
 	  .min = 1, .max = 10000000),
+	O("connectionsPerAddress", COUNT, AT(server.per_address) - AT(server.listen), "0",
+	  "Of them from one address (IPv6: one /64); 0: a quarter of them, so that nobody can have all. Where clients come\n"
+	  "through one gateway, as many as there are.",
+	  .min = 0, .max = 10000000),
+	O("headerTimeout", TIME, AT(server.header_ms) - AT(server.listen), "15 s",
+	  "How long a client may take for a handshake, and to say what it wants."),
+	O("idleTimeout", TIME, AT(server.idle_ms) - AT(server.listen), "75 s",
+	  "How long a connection may wait unused."),
+	O("sendTimeout", TIME, AT(server.stall_ms) - AT(server.listen), "60 s",
+	  "A client that takes or gives nothing for so long, or less than 256 bytes a second, is left."),
 	{.name = NULL},
 };
 static const struct option option_mail[] = {

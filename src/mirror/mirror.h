@@ -80,9 +80,10 @@ struct mirror_config {
 	int64_t refresh_ms, grace_ms, scrub_ms; /* defaults of channels; how often everything held is read again */
 	uint64_t reserve_bytes;			/* free space that is left alone */
 	struct {
-		struct str listen, admin;		/* HOST:PORT */
-		struct str certificate, key, client_ca; /* "": DIR/pki's own */
-		int64_t threads, connections;
+		struct str listen, admin;		   /* HOST:PORT */
+		struct str certificate, key, client_ca;	   /* "": DIR/pki's own */
+		int64_t threads, connections, per_address; /* 0: as many as processors; a quarter of them */
+		int64_t header_ms, idle_ms, stall_ms;
 	} server;
 	struct {
 		struct str to, from, smtp, sendmail; /* to "": nothing is mailed */

@@ -22,7 +22,9 @@ enum {
 	TAKE_OVER_MS = RETIRE_GRACE_MS + 30000,
 	FORMER_STEP_MS = 200,
 	FORMER_STOP_MS = 3000,
-	PEM_MAX = 256 << 10
+	PEM_MAX = 256 << 10,
+	FILES_OWN = 256,
+	TROUBLES = 20, /* lines a second of those who are refused in handshakes */
 };
 #define LOCK "state/server.lock"
 
@@ -285,7 +287,37 @@ static void on_record(const struct httpd_record *rec, void *ctx)
 /* Who is refused in a handshake never gets to ask for anything: the keeper hears of it here. */
 static void on_trouble(struct str peer, const char *what, void *ctx)
 {
-	server_say(((struct server *)ctx)->log, LOG_LEVEL_NOTE, "%.*s: %s", STR_ARG(peer), what);
+	struct server *s = ctx;
+	uint64_t second = (uint64_t)(s->clock->mono_ms(s->clock) / 1000);
+	if (atomic_exchange(&s->trouble_s, second) != second) {
+		unsigned more = atomic_exchange(&s->troubles, 0);
+		if (more > TROUBLES)
+			server_say(s->log, LOG_LEVEL_NOTE, "%u more handshakes failed", more - TROUBLES);
+	}
+	if (atomic_fetch_add(&s->troubles, 1) < TROUBLES) /* nobody fills the log with them */
+		server_say(s->log, LOG_LEVEL_NOTE, "%.*s: %s", STR_ARG(peer), what);
+}
+
+/* Each may have a file open beside it. */
+static uint32_t allowed_connections(struct server *s)
+{
+	struct rlimit l;
+	int64_t wanted = mirror_config(s->mirror)->server.connections;
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur == RLIM_INFINITY)
+		return (uint32_t)wanted;
+	int64_t files = (int64_t)l.rlim_cur, most = files > 4 * FILES_OWN ? (files - FILES_OWN) / 2 : files / 4 + 1;
+	if (most < wanted)
+		server_say(
+			s->log, LOG_LEVEL_NOTE,
+			"at most %lld connections, not %lld: the process may open %lld files; raise LimitNOFILE or 'ulimit -n'",
+			(long long)most, (long long)wanted, (long long)files);
+	return (uint32_t)(most < wanted ? most : wanted);
+}
+
+/* 0 would be httpd's own default. */
+static uint32_t bounded_ms(int64_t ms)
+{
+	return ms < 1 ? 1 : ms > INT32_MAX ? INT32_MAX : (uint32_t)ms;
 }
 
 static int start_httpd(struct server *s, struct err *e)
@@ -294,6 +326,8 @@ static int start_httpd(struct server *s, struct err *e)
 	auto_arena a = ARENA_INIT;
 	struct httpd_tls tls;
 	struct httpd_listen at[CONTROL_SOCKETS_MAX];
+	uint32_t connections = allowed_connections(s);
+	int64_t per_address = config->server.per_address;
 	if (read_tls(s, &a, &tls, e) < 0)
 		return -1;
 	for (int i = 0; i < s->sockets.n; i++) {
@@ -314,7 +348,11 @@ static int start_httpd(struct server *s, struct err *e)
 		.ctx = s,
 		.clock = s->clock,
 		.threads = (unsigned)config->server.threads,
-		.connections = (uint32_t)config->server.connections,
+		.connections = connections,
+		.connections_per_peer = per_address ? (uint32_t)per_address : connections / 4 + 1,
+		.header_ms = bounded_ms(config->server.header_ms),
+		.idle_ms = bounded_ms(config->server.idle_ms),
+		.stall_ms = bounded_ms(config->server.stall_ms),
 	};
 	return httpd_start(&o, &s->httpd, e);
 }

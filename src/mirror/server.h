@@ -52,6 +52,8 @@ struct server {
 	int wake;			     /* an eventfd: something is to be looked at: */
 	atomic_bool stop, retire, reopen;
 	atomic_bool tending_ended, tending_stop;
+	atomic_uint_fast64_t trouble_s; /* the second that `troubles` counts */
+	atomic_uint troubles;
 	struct control_sockets sockets; /* copies of the listening ones, for the process that takes this one's place */
 	pthread_t tender;
 	bool tends;

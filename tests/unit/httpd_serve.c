@@ -621,6 +621,33 @@ TEST(closes_idle_ones_for_new_ones)
 	finish();
 }
 
+/* Slow heads take every place, on each thread: who asks is served all the same. */
+TEST(closes_slow_ones_for_new_ones)
+{
+	struct httpd_opts o = opts_of(&loopback);
+	auto_buf b = BUF_INIT(1 << 20);
+	int fd[60];
+	o.connections = 20;
+	o.threads = 3;
+	start(&o);
+	for (size_t i = 0; i < 60; i++) {
+		fd[i] = dial();
+		say(fd[i], "GET /none HTT");
+	}
+	for (size_t i = 0; i < 20; i++) {
+		int good = dial();
+		say(good, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
+		hear_one(good, &b);
+		CHECK_INT(status_of(&b), 404);
+		close(good);
+	}
+	UNTIL(counts().open <= 20);
+	CHECK(counts().timeouts > 0);
+	for (size_t i = 0; i < 60; i++)
+		close(fd[i]);
+	finish();
+}
+
 TEST(limits_connections_of_one_peer)
 {
 	struct httpd_opts o = opts_of(&loopback);
