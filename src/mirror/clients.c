@@ -9,6 +9,7 @@
 #include "base/vec.h"
 
 enum { RIGHTS_MAX = 256, PATTERN_MAX = 256, REASON_MAX = 512, CRL_DAYS = 7, DAY_MS = 86400000 };
+#define CRL_END "-----END X509 CRL-----"
 
 /* Digests, serial numbers and fingerprints in hexadecimal. A code is kept as the SHA-256 of its secret. */
 static const char *const schema[] = {
@@ -519,21 +520,40 @@ static int put_crl(struct mirror_clients *c, unsigned number, struct pki_crl_opt
 	return 0;
 }
 
-/* Is what lies there the current one, and good for some days? Of the first list in it: they are all made at once. */
+/* The next list of the text is this authority's current one, and good for some days. */
+static bool is_current(struct str *lists, const struct pki_cert *ca, int64_t number, int64_t now_ms)
+{
+	auto_arena a = ARENA_INIT;
+	struct pki_crl_info i;
+	struct err ignored = ERR_INIT;
+	ptrdiff_t end = str_search(*lists, STR(CRL_END));
+	if (end < 0 || pki_crl_read(*lists, ca, &a, &i, &ignored) < 0)
+		return false;
+	*lists = str_skip(*lists, (size_t)end + sizeof(CRL_END) - 1);
+	return i.number == (uint64_t)number && i.next_ms - now_ms > CRL_DAYS * (int64_t)DAY_MS / 2 &&
+	       i.made_ms <= now_ms + DAY_MS;
+}
+
+/* Does what lies there hold a current list of each authority, as put_crl makes them? */
 static bool crl_is_good(struct mirror_clients *c, int64_t number, int64_t now_ms)
 {
 	auto_arena a = ARENA_INIT;
 	auto_buf b = BUF_INIT(PKI_CRL_MAX);
-	auto_ptr(pki_cert) first = NULL;
-	auto_ptr(pki_key) key = NULL;
-	struct pki_crl_info i;
-	struct err e = ERR_INIT;
-	unsigned at = 1;
-	while (at <= c->authority.number && authority_other(&c->authority, at, &first, &key, &e) == 0)
-		at++;
-	return first && fs_read(c->authority.dir_fd, "crl.pem", &b, &e) == 0 &&
-	       pki_crl_read(buf_str(&b), first, &a, &i, &e) == 0 && i.number == (uint64_t)number &&
-	       i.next_ms - now_ms > CRL_DAYS * (int64_t)DAY_MS / 2 && i.made_ms <= now_ms + DAY_MS;
+	struct err ignored = ERR_INIT;
+	if (fs_read(c->authority.dir_fd, "crl.pem", &b, &ignored) < 0)
+		return false;
+	struct str lists = buf_str(&b);
+	for (unsigned i = 1; i <= c->authority.number + 1; i++) {
+		auto_ptr(pki_cert) ca = NULL;
+		auto_ptr(pki_key) key = NULL;
+		struct pki_cert_info info;
+		int rc = authority_other(&c->authority, i, &ca, &key, &ignored);
+		if (rc < 0 || (rc > 0 && pki_cert_info(ca, &a, &info, &ignored) < 0))
+			return false;
+		if (rc > 0 && info.not_after_ms > now_ms && !is_current(&lists, ca, number, now_ms))
+			return false;
+	}
+	return str_search(lists, STR(CRL_END)) < 0;
 }
 
 int clients_write_crl(struct mirror_clients *c, struct err *e)

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -568,6 +569,27 @@ static size_t revoked_in_file(struct str *ret_serial)
 	return i.n;
 }
 
+static int lists_in_file(void)
+{
+	auto_buf b = BUF_INIT(1 << 20);
+	struct err e = ERR_INIT;
+	auto_fd dir = fs_open_dir(AT_FDCWD, test_tmp(), &e);
+	CHECK(fs_read(dir, "pki/crl.pem", &b, &e) == 0);
+	int n = 0;
+	for (struct str s = buf_str(&b), line; str_take_line(&s, &line);)
+		n += str_eq(line, STR("-----BEGIN X509 CRL-----"));
+	return n;
+}
+
+static uint64_t file_inode(void)
+{
+	struct stat st;
+	struct err e = ERR_INIT;
+	auto_fd dir = fs_open_dir(AT_FDCWD, test_tmp(), &e);
+	CHECK(fstatat(dir, "pki/crl.pem", &st, 0) == 0);
+	return st.st_ino;
+}
+
 TEST(a_revoked_client_is_refused_at_once)
 {
 	auto_ptr(mirror_clients) c = fresh();
@@ -685,11 +707,16 @@ TEST(a_new_authority_takes_over)
 	CHECK(mirror_authority_show(test_tmp(), &arena, &a, &e) == 0);
 	CHECK(mirror_authority_switch(test_tmp(), &authority, &now.base, &e) < 0);
 	CHECK_MSG(e.code == ERR_NOT_FOUND && strstr(e.msg, "announce"), "%s", e.msg);
+	pass(10 * day);
+	CHECK(mirror_clients_keep(c, &e) == 0);
 	CHECK_INT(mirror_authority_announce(test_tmp(), &authority, &now.base, &e), 1);
 	CHECK_INT(mirror_authority_announce(test_tmp(), &authority, &now.base, &e), 0);
 	CHECK_MSG(mirror_authority_switch(test_tmp(), &authority, &now.base, &e) == 0, "%s", e.msg);
 	CHECK(mirror_authority_show(test_tmp(), &arena, &b, &e) == 0);
 	CHECK(memcmp(a.authority.fingerprint, b.authority.fingerprint, SHA256_SIZE) != 0);
+	/* other programs want a list of each authority that clients have, or may have, a certificate of */
+	CHECK(mirror_clients_keep(c, &e) == 0);
+	CHECK_INT(lists_in_file(), 2);
 	/* the client of before renews at once, learns the new one, and gets a certificate of it */
 	CHECK_STR(who(c, &h), "app1");
 	struct mirror_reply r = renew(c, &h);
@@ -707,6 +734,14 @@ TEST(a_new_authority_takes_over)
 	CHECK(str_eq(i.issuer, b.authority.subject));
 	/* who enrolls now believes the new one */
 	enroll(c, &late, new_code(c, ""));
+	/* of one that is over there is none, and nothing is written anew for that each time */
+	pass(3645 * day);
+	CHECK_MSG(mirror_clients_keep(c, &e) == 0, "%s", e.msg);
+	CHECK_INT(lists_in_file(), 1);
+	uint64_t was = file_inode();
+	CHECK(mirror_clients_keep(c, &e) == 0);
+	CHECK(file_inode() == was);
+	pass(-3645 * day);
 	CHECK_INT(mirror_authority_make(test_tmp(), &authority, &now.base, &e), 0);
 	pki_key_free(h.key);
 	pki_key_free(late.key);
