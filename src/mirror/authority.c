@@ -7,7 +7,7 @@
 #include "base/fs.h"
 #include "mirror/mirror.h"
 
-enum { SMALL_FILE = 64 };
+enum { SMALL_FILE = 64, LOCK_MS = 10000 };
 
 static int put(int dir_fd, const char *path, struct str text, struct err *e)
 {
@@ -226,18 +226,32 @@ int mirror_authority_make(const char *dir, const struct mirror_authority_opts *o
 	a.dir_fd = mirror_fd < 0 ? -1 : open_pki(mirror_fd, true, e);
 	if (a.dir_fd < 0)
 		return -1;
-	auto_fd lock = fs_lock(a.dir_fd, "lock", 10000, e);
+	auto_fd lock = fs_lock(a.dir_fd, "lock", LOCK_MS, e);
 	if (lock < 0 || (!fs_exists(a.dir_fd, "current") && make_first(&a, o, now_ms, e) < 0) ||
 	    load_current(&a, e) < 0)
 		return -1;
 	return renew_server(&a, o, now_ms, e);
 }
 
+/* Under the lock it is read again: another command may have changed it before we had that. */
+static int open_to_change(const char *dir, struct authority *ret, int *ret_lock, struct err *e)
+{
+	auto_fd mirror_fd = fs_open_dir(AT_FDCWD, dir, e);
+	auto_authority before = AUTHORITY_INIT;
+	if (mirror_fd < 0 || authority_open(mirror_fd, &before, e) < 0)
+		return -1;
+	auto_fd lock = fs_lock(before.dir_fd, "lock", LOCK_MS, e);
+	if (lock < 0 || authority_open(mirror_fd, ret, e) < 0)
+		return -1;
+	*ret_lock = steal_fd(&lock);
+	return 0;
+}
+
 int mirror_authority_announce(const char *dir, const struct mirror_authority_opts *o, const struct clock *clock,
 			      struct err *e)
 {
 	auto_arena arena = ARENA_INIT;
-	auto_fd mirror_fd = fs_open_dir(AT_FDCWD, dir, e);
+	auto_fd lock = -1;
 	auto_authority a = AUTHORITY_INIT;
 	auto_ptr(pki_key) key = NULL;
 	auto_ptr(pki_cert) cert = NULL;
@@ -245,10 +259,7 @@ int mirror_authority_announce(const char *dir, const struct mirror_authority_opt
 	struct pki_names names = {o->names, o->names_n};
 	struct pki_authority_opts want = opts_of(o, &names);
 	struct str bundle;
-	if (mirror_fd < 0 || authority_open(mirror_fd, &a, e) < 0)
-		return -1;
-	auto_fd lock = fs_lock(a.dir_fd, "lock", 10000, e);
-	if (lock < 0 ||
+	if (open_to_change(dir, &a, &lock, e) < 0 ||
 	    make_authority(&a, a.number + 1, &want, o->rsa ? PKI_RSA_3072 : PKI_EC_P256, now_ms, &cert, &key, e) < 0)
 		return -1;
 	struct str pem = pki_cert_pem(cert, &arena);
@@ -276,16 +287,15 @@ int mirror_authority_switch(const char *dir, const struct mirror_authority_opts 
 			    struct err *e)
 {
 	auto_arena arena = ARENA_INIT;
-	auto_fd mirror_fd = fs_open_dir(AT_FDCWD, dir, e);
-	auto_authority a = AUTHORITY_INIT;
+	auto_fd lock = -1;
+	auto_authority a = AUTHORITY_INIT, switched = AUTHORITY_INIT;
 	auto_ptr(pki_key) key = NULL;
 	auto_ptr(pki_cert) cert = NULL;
 	int64_t now_ms = clock->wall_ms(clock);
 	struct str bundle;
-	if (mirror_fd < 0 || authority_open(mirror_fd, &a, e) < 0)
+	if (open_to_change(dir, &a, &lock, e) < 0)
 		return -1;
-	auto_fd lock = fs_lock(a.dir_fd, "lock", 10000, e);
-	int rc = lock < 0 ? -1 : authority_other(&a, a.number + 1, &cert, &key, e);
+	int rc = authority_other(&a, a.number + 1, &cert, &key, e);
 	if (rc < 0)
 		return -1;
 	if (!rc)
@@ -294,8 +304,10 @@ int mirror_authority_switch(const char *dir, const struct mirror_authority_opts 
 	if (reorder(&a, cert, now_ms, &arena, &bundle, e) < 0 || put(a.dir_fd, "ca.pem", bundle, e) < 0 ||
 	    set_current(&a, a.number + 1, e) < 0)
 		return -1;
-	authority_release(&a);
-	return authority_open(mirror_fd, &a, e) < 0 ? -1 : renew_server(&a, o, now_ms, e) < 0 ? -1 : 0;
+	auto_fd mirror_fd = fs_open_dir(AT_FDCWD, dir, e);
+	return mirror_fd < 0 || authority_open(mirror_fd, &switched, e) < 0 || renew_server(&switched, o, now_ms, e) < 0
+		       ? -1
+		       : 0;
 }
 
 int mirror_authority_show(const char *dir, struct arena *arena, struct mirror_authority_info *ret, struct err *e)

@@ -748,6 +748,33 @@ TEST(a_new_authority_takes_over)
 	arena_release(&arena);
 }
 
+static void *switch_it(void *ret)
+{
+	struct err e = ERR_INIT;
+	*(int *)ret = mirror_authority_switch(test_tmp(), &authority, &now.base, &e);
+	return NULL;
+}
+
+TEST(two_switches_at_once_are_one)
+{
+	struct err e = ERR_INIT;
+	pthread_t thread[2];
+	int rc[2];
+	mirror_clients_free(fresh());
+	CHECK_INT(mirror_authority_announce(test_tmp(), &authority, &now.base, &e), 1);
+	int dir = fs_open_dir(AT_FDCWD, test_tmp(), &e), lock = fs_lock(dir, "pki/lock", 0, &e);
+	CHECK_MSG(lock >= 0, "%s", e.msg);
+	for (int i = 0; i < 2; i++)
+		CHECK_INT(pthread_create(&thread[i], NULL, switch_it, &rc[i]), 0);
+	usleep(200000); /* both wait for their turn */
+	close(lock);
+	for (int i = 0; i < 2; i++)
+		CHECK_INT(pthread_join(thread[i], NULL), 0);
+	CHECK_INT(rc[0] + rc[1], -1); /* the later one finds that nothing is announced any more */
+	close(dir);
+	arena_release(&arena);
+}
+
 TEST(without_an_authority)
 {
 	struct err e = ERR_INIT;
