@@ -116,7 +116,7 @@ int mirror_init(const char *dir, const struct mirror_init *o, struct err *e)
 	if (sys_fchmodat(fd, "state", 0700) < 0)
 		return err_sys(e, "protect '%s/state'", dir);
 	mirror_text(o, &b);
-	if (fs_replace(fd, MIRROR_FILE, b.p, b.n, FS_REPLACE_SYNC | FS_REPLACE_EXCL, e) < 0)
+	if (fs_replace(fd, MIRROR_FILE, b.p, b.n, FS_REPLACE_SYNC | FS_REPLACE_EXCL | FS_REPLACE_SECRET, e) < 0)
 		return err_ctx(e, "mirror '%s'", dir);
 	return 0;
 }
@@ -192,7 +192,7 @@ int mirror_create(const char *dir, struct str name, const struct mirror_create *
 		return err_new(e, ERR_EXISTS, "the channel is there already; edit '%s/%s'", dir, file);
 	if (channel_text(o, &b, e) < 0 || make_tree(fd, tree, work, e) < 0 ||
 	    (name.n && fs_mkdirs(fd, CHANNELS_FOLDER, 0755, e) < 0) ||
-	    fs_replace(fd, file, b.p, b.n, FS_REPLACE_SYNC | FS_REPLACE_EXCL, e) < 0)
+	    fs_replace(fd, file, b.p, b.n, FS_REPLACE_SYNC | FS_REPLACE_EXCL | FS_REPLACE_SECRET, e) < 0)
 		return err_ctx(e, "channel in '%s'", dir);
 	return check(fd, dir, !name.n, file, e);
 }

@@ -47,6 +47,7 @@ small_package x 1
 "$SLIPWAY" -q channel create M/vault --kind conda --type local --private
 "$SLIPWAY" -q channel publish M/content/vault x-1-0.tar.bz2
 upstream up
+t 'addresses of upstreams, which may hold passwords, are for the mirror alone' [ "$(stat -c %a M/mirror.yaml M/channels/vault.yaml | sort -u)" = 600 ]
 
 # -- places that metadata lead to --------------------------------------------------------------------------------------
 repodata up "{\"base_url\": \"file://$T/M/content/vault/noarch/\"}" '{}'
