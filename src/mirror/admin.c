@@ -6,6 +6,7 @@
  * Nothing of it is made on a serving thread: there are two threads, one for what watchers ask, and one for pages, each with a queue
  * of ADMIN_QUEUE requests; where that is full the answer is 503 at once. So a page that takes seconds holds up neither clients nor watchers.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -423,12 +424,36 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* A page that a browser has open may have its own name point here and then read what is answered ("DNS rebinding"); so whoever
+ * asks names an address, or this machine. */
+static bool is_asked_by_name_of_ours(struct server *s, const struct httpd_req *r)
+{
+	const struct mirror_config *config = mirror_config(s->mirror);
+	struct str host = httpd_host(r), listen = config->server.admin;
+	ptrdiff_t colon = str_rfind(host, ':'), own = str_rfind(listen, ':');
+	char text[INET6_ADDRSTRLEN], name[256] = "";
+	struct in6_addr ignored;
+	if (colon >= 0 && str_find(host, ']') < colon)
+		host = str_head(host, (size_t)colon);
+	listen = str_head(listen, own < 0 ? listen.n : (size_t)own);
+	if (!host.n || host.p[0] == '[' || str_casecmp(host, STR("localhost")) == 0 ||
+	    str_casecmp(host, config->host) == 0 || str_casecmp(host, listen) == 0)
+		return true;
+	snprintf(text, sizeof(text), "%.*s", STR_ARG(str_head(host, sizeof(text) - 1)));
+	(void)!gethostname(name, sizeof(name) - 1);
+	return inet_pton(AF_INET, text, &ignored) == 1 || str_casecmp(host, str_c(name)) == 0;
+}
+
 void admin_answer(struct server *s, struct httpd_req *r)
 {
 	struct admin *x = s->admin;
 	struct str path = httpd_path(r);
 	if (!str_eq_c(httpd_method(r), "GET") && !str_eq_c(httpd_method(r), "HEAD")) {
 		httpd_reply_error(r, 405, "this port only tells");
+		return;
+	}
+	if (!is_asked_by_name_of_ours(s, r)) {
+		httpd_reply_error(r, 403, "ask by an address, or by the name of this machine");
 		return;
 	}
 	struct lane *l = &x->lane[str_eq_c(path, "/healthz") || str_eq_c(path, "/metrics") ? LANE_WATCH : LANE_PAGES];

@@ -130,6 +130,8 @@ SLIPWAY_ROOT=$T/root
 t 'health' sh -c "curl -sS $admin/healthz | grep -qx ok"
 t 'metrics' sh -c "curl -sS $admin/metrics | grep -q '^slipway_mirror_requests_total [1-9]'"
 t 'pages' sh -c "curl -sS $admin/ | grep -q site && curl -sS $admin/clients | grep -q app1"
+t 'not for a page that has its own name point there' sh -c "curl -sS -o got -w '%{http_code}' -H 'Host: evil.example' $admin/clients | grep -qx 403 && ! grep app1 got"
+t 'but by a name of this machine' sh -c "curl -sS -H 'Host: localhost:1' $admin/clients | grep -q app1"
 t 'nothing can be changed there' must_fail 22 curl -sS -f -X POST "$admin/"
 head -c 20000000 /dev/urandom >big && rm -rf st && mkdir st && cp big st/big
 "$SLIPWAY" -q pack conda -o pkgs --compression-level 1 --noarch generic --name big --version 1 st >/dev/null
