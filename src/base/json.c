@@ -14,7 +14,7 @@
 
 #include "base/vec.h"
 
-enum { DEPTH_MAX = 128, NUMBER_MAX = 1024 };
+enum { DEPTH_MAX = 128, NUMBER_MAX = 1024, JSON_VALUES_MAX = 4 << 20 };
 
 struct parser {
 	struct arena *a, *strings;
@@ -23,6 +23,7 @@ struct parser {
 	struct err *e;
 	unsigned depth;
 	bool in_place; /* the text is ours to write NULs into */
+	uint32_t values;
 	VEC(struct json_member) stack;
 };
 
@@ -261,10 +262,10 @@ static bool enter(struct parser *p)
 	return true;
 }
 
-static bool push(struct parser *p, size_t base, const struct json_member *m)
+static bool push(struct parser *p, const struct json_member *m)
 {
-	if (p->stack.n - base == UINT32_MAX)
-		return fail(p, p->at, ERR_LIMIT, "too many elements");
+	if (p->values++ == JSON_VALUES_MAX)
+		return fail(p, p->at, ERR_LIMIT, "more values than are accepted");
 	vec_push(&p->stack, *m);
 	return true;
 }
@@ -276,7 +277,7 @@ static bool parse_array(struct parser *p, struct json *out)
 		return false;
 	while (p->at >= p->end || *p->at != ']' || p->stack.n > base) {
 		struct json_member m;
-		if (!parse_value(p, &m.value) || !push(p, base, &m))
+		if (!parse_value(p, &m.value) || !push(p, &m))
 			return false;
 		skip_space(p);
 		if (p->at < p->end && *p->at == ']')
@@ -318,7 +319,7 @@ static bool parse_object(struct parser *p, struct json *out)
 		return false;
 	while (p->at >= p->end || *p->at != '}' || p->stack.n > base) {
 		struct json_member m;
-		if (!parse_member(p, &m) || !push(p, base, &m))
+		if (!parse_member(p, &m) || !push(p, &m))
 			return false;
 		skip_space(p);
 		if (p->at < p->end && *p->at == '}')

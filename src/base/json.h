@@ -12,7 +12,7 @@
  *	if (json_get_str(j, "name", &name, e) < 0) ...            "info/index.json: offset 17: 'name' is not a string"
  *
  * Numbers without fraction and exponent that fit are JSON_INT, exactly; others are JSON_DOUBLE. A text of 1 GiB is the
- * largest accepted, its tree takes up to 20 times the text and reading up to 60 times: callers bound what they read.
+ * largest accepted, and four million values: half a gigabyte at most beside the text, which callers bound.
  *
  * Writing: a struct jw appends to a buf, puts commas itself, escapes, and indents where asked.
  */

@@ -21,7 +21,7 @@
 #include "channel/publish.h"
 #include "channel/refresh.h"
 
-enum { INDEX_MAX = 512 << 20, SHARD_PACKED_MAX = 64 << 20, SHARD_UNPACKED_MAX = 256 << 20, RECORD_MAX = 8192 };
+enum { INDEX_MAX = 128 << 20, SHARD_PACKED_MAX = 64 << 20, SHARD_UNPACKED_MAX = 128 << 20, RECORD_MAX = 8192 };
 static const uint64_t repodata_max = (uint64_t)8 << 30;
 
 struct conda_walk {

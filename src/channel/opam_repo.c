@@ -12,7 +12,7 @@
 #include "channel/package.h"
 #include "channel/staging.h"
 
-enum { CONTENT_MAX = 1 << 30, FILES_MAX = 1 << 21, TAR_BLOCK = 512 };
+enum { CONTENT_MAX = 1 << 28, FILES_MAX = 1 << 21, TAR_BLOCK = 512 };
 VEC_TYPE(entry_vec, struct opam_entry);
 VEC_TYPE(package_vec, struct opam_package);
 

@@ -22,10 +22,10 @@
 #include "channel/refresh.h"
 
 enum {
-	INDEX_PACKED_MAX = 256 << 20,
-	INDEX_UNPACKED_MAX = 512 << 20,
+	INDEX_PACKED_MAX = 64 << 20,
+	INDEX_UNPACKED_MAX = 128 << 20,
 	SHARD_PACKED_MAX = 64 << 20,
-	SHARD_UNPACKED_MAX = 256 << 20,
+	SHARD_UNPACKED_MAX = 128 << 20,
 	FETCH_AT_ONCE = 48,
 	SHARD_FILES_MAX = 1 << 20,
 	SHARD_KEEP_S = 8 * 24 * 3600, /* an unused shard is kept so long: a server may go back */

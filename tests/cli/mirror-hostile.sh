@@ -81,6 +81,25 @@ repodata up '{}' "{\"sha256\": \"$(sha256sum x-1-0.tar.bz2 | cut -c1-64)\"}"
 t 'who knows the digest of a private package' runs "$SLIPWAY" channel sync M/guess
 t 'is not given it' nothing_came guess
 
+# -- what fills memory --------------------------------------------------------------------------------------------------
+# a megabyte that unpacks to 280
+mkdir -p opam
+python3 -c '
+import io, tarfile
+with tarfile.open("opam/index.tar.gz", "w:gz", compresslevel=1) as t:
+    for i in range(70):
+        m = tarfile.TarInfo("packages/a/a.%d/opam" % i)
+        m.size = 4000000
+        t.addfile(m, io.BytesIO(b"#" * m.size))'
+"$SLIPWAY" -q channel create M/opam --kind opam --from "$T/opam" --download HISTORIC
+t 'an index that unpacks to more than a repository has' must_fail 1 "$SLIPWAY" channel sync M/opam
+t 'is refused' has 'an opam repository of more than' err
+mkdir -p takeout
+python3 -c 'print("{\"takeout\": 1, \"x\": [" + "1," * 5000000 + "1], \"recipes\": []}")' >takeout/takeout.json
+"$SLIPWAY" -q channel create M/takeout --kind takeout --from "$T/takeout" --download HISTORIC
+t 'a list of millions of numbers' must_fail 1 "$SLIPWAY" channel sync M/takeout
+t 'is refused as well' has 'more values than are accepted' err
+
 # -- what fills a disk -------------------------------------------------------------------------------------------------
 # squeezed COMMAND...: with M on a file system of 64 MB, of which 48 MB are to be left; then how much is left, in MB, is in ./left
 squeezed()

@@ -372,6 +372,22 @@ TEST(utf8)
 	}
 }
 
+/* Two bytes of text become more than fifty of memory. */
+TEST(bounds_the_number_of_values)
+{
+	enum { VALUES = 4 << 20 };
+	auto_arena a = ARENA_INIT;
+	auto_buf b = BUF_INIT(4 * (size_t)VALUES);
+	struct err e = ERR_INIT;
+	buf_put_char(&b, '[');
+	for (int i = 0; i < VALUES; i++)
+		buf_put_c(&b, "1,");
+	buf_put_c(&b, "1]");
+	CHECK(!json_parse(&a, buf_str(&b), "x", &e));
+	CHECK_INT(e.code, ERR_LIMIT);
+	CHECK_MSG(strstr(e.msg, "more values than are accepted"), "%s", e.msg);
+}
+
 TEST(what_is_absent_or_of_another_type_is_nothing)
 {
 	struct err e = ERR_INIT;
