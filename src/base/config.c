@@ -88,19 +88,36 @@ static int read_channel_alias(struct loader *l, const struct yaml *y, struct err
 	return read_base_url(y, "channel_alias", l, &l->c->channel_alias, e);
 }
 
-static int read_custom_channels(struct loader *l, const struct yaml *y, struct err *e)
+static int read_require_signed_plan(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_list(l, y, "require_signed_plan", &l->c->require_signed_plan, e);
+}
+
+static int read_map(struct loader *l, const struct yaml *y, const char *what, const struct config_custom **ret,
+		    size_t *ret_n, struct err *e)
 {
 	if (y->type != YAML_MAP)
-		return yaml_error(y, e, "'custom_channels' must be a map from names to URLs");
+		return yaml_error(y, e, "%s", what);
 	struct config_custom *v = arena_array(l->a, struct config_custom, y->n);
 	for (uint32_t i = 0; i < y->n; i++) {
 		v[i].name = (struct config_text){y->pair[i].key, y->where, y->pair[i].line};
 		if (read_base_url(&y->pair[i].value, y->pair[i].key.p, l, &v[i].url, e) < 0)
 			return -1;
 	}
-	l->c->custom_channels = v;
-	l->c->custom_channels_n = y->n;
+	*ret = v;
+	*ret_n = y->n;
 	return 0;
+}
+
+static int read_custom_channels(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_map(l, y, "'custom_channels' must be a map from names to URLs", &l->c->custom_channels,
+			&l->c->custom_channels_n, e);
+}
+
+static int read_mirrors(struct loader *l, const struct yaml *y, struct err *e)
+{
+	return read_map(l, y, "'mirrors' must be a map from URLs to URLs", &l->c->mirrors, &l->c->mirrors_n, e);
 }
 
 static int read_channel_priority(struct loader *l, const struct yaml *y, struct err *e)
@@ -254,10 +271,12 @@ static const struct key keys[] = {
 	{"channels", read_channels, true},
 	{"custom_channels", read_custom_channels, true},
 	{"default_channels", read_default_channels, true},
+	{"mirrors", read_mirrors, false},
 	{"remote_connect_timeout_secs", read_connect_timeout, true},
 	{"remote_max_retries", read_max_retries, true},
 	{"remote_read_timeout_secs", read_read_timeout, true},
 	{"remote_silence_secs", read_silence, false},
+	{"require_signed_plan", read_require_signed_plan, false},
 	{"reserve", read_reserve, false},
 	{"services", read_services, false},
 	{"subdir", read_subdir, false},

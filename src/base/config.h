@@ -27,6 +27,8 @@
  *	channel_alias:     *  base URL (or absolute folder) for bare channel names. There is no built-in one: without it a
  *	                      bare name is an error
  *	custom_channels:   *  map from a bare name to the base URL it lies under: NAME is then URL/NAME
+ *	mirrors:              map from the URL of a channel, or of what it lies under, to that of a copy, which is asked in its place
+ *	require_signed_plan:  environments ("*": each) that are changed to what their signed plan says, and to nothing else
  *	channel_priority:  *  strict, flexible or disabled (conda's true is flexible, false is disabled)
  *	remote_connect_timeout_secs:  *  as conda's three: how long a connection may take to come about,
  *	remote_read_timeout_secs:     *  how long nothing may come over it,
@@ -77,6 +79,9 @@ struct config {
 	struct config_text channel_alias; /* without a slash at its end */
 	const struct config_custom *custom_channels;
 	size_t custom_channels_n;
+	const struct config_custom *mirrors; /* name: the URL that stands in locks and recipes */
+	size_t mirrors_n;
+	struct config_list require_signed_plan;
 	enum config_priority channel_priority;
 	struct config_text subdir;
 	bool always_copy;

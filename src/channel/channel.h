@@ -252,7 +252,7 @@ int channel_publish(const char *folder, const char *const *files, size_t n, cons
 /*
  * What must be known of a channel to serve it and to follow it, whatever its ecosystem: a channel is a tree of files below
  * one root, which a plain web server could serve as it is. A kind is a row of a table (kind.h) with a file of its own:
- * conda, deb, rpm, pypi, opam, and takeout (recipes).
+ * conda, deb, rpm, pypi, opam, takeout (recipes), and plan (what hosts are to run, signed by their operator).
  *
  *	k = channel_kind(STR("deb"))				NULL: there is none of that name
  *	channel_kind_file(k, path)				what a path can be, by its name alone

@@ -9,7 +9,7 @@
 
 #include "base/fs.h"
 
-static const struct channel_kind *const kinds[] = {&kind_conda, &kind_deb, &kind_opam,
+static const struct channel_kind *const kinds[] = {&kind_conda, &kind_deb, &kind_opam,	 &kind_plan,
 						   &kind_pypi,	&kind_rpm, &kind_takeout};
 enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
 

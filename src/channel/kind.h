@@ -45,7 +45,7 @@ struct channel_walk {
 	bool leads_away; /* channel_walk_leads_away */
 };
 
-extern const struct channel_kind kind_conda, kind_deb, kind_opam, kind_pypi, kind_rpm, kind_takeout;
+extern const struct channel_kind kind_conda, kind_deb, kind_opam, kind_plan, kind_pypi, kind_rpm, kind_takeout;
 /* A file of metadata, unpacked however it is packed, as its first bytes tell; at most `max` bytes. `path` must outlive the stream. */
 int kind_open_packed(int dir, const char *path, uint64_t max, struct istream **ret, struct err *e);
 /* True where the item is among those that are wanted: names are globs. */

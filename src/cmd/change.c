@@ -7,6 +7,7 @@
 
 #include "base/fs.h"
 #include "cmd/change_show.h"
+#include "cmd/plan.h"
 #include "cmd/snapshots.h"
 #include "cmd/takeout.h"
 
@@ -61,12 +62,23 @@ static int read_components(struct cmd_context *c, const char *recipe, struct env
 	return 0;
 }
 
+static int read_plan(struct cmd_context *c, struct str env, struct env_spec_file *ret, struct err *e)
+{
+	struct cmd_plan p;
+	if (cmd_plan_read(c, env, &p, e) < 0)
+		return -1;
+	*ret = p.lock;
+	return 0;
+}
+
 int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_file *ret, struct err *e)
 {
 	auto_buf text = BUF_INIT(MAX_SPEC_FILE);
 	bool is_stdin = strcmp(path, "-") == 0;
+	if (cmd_is_plan(path))
+		return read_plan(c, str_skip(str_c(path), 5), ret, e);
 	if (cmd_is_takeout(path))
-		return cmd_takeout_read(c, path, ret, e);
+		return cmd_takeout_read(c, path, ret, e) < 0 ? -1 : cmd_mirrored_file(c, ret, e);
 	if (fs_read_any(AT_FDCWD, is_stdin ? "/dev/stdin" : path, &text, e) < 0)
 		return -1;
 	if (env_file_read(&c->arena, arena_str(&c->arena, buf_str(&text)), is_stdin ? "standard input" : path, ret, e) <
@@ -74,7 +86,7 @@ int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_
 		return -1;
 	for (uint32_t i = 0; i < ret->notes_n; i++)
 		cmd_say(c, "note: %.*s", STR_ARG(ret->notes[i]));
-	return read_components(c, path, ret, e);
+	return read_components(c, path, ret, e) < 0 ? -1 : cmd_mirrored_file(c, ret, e);
 }
 
 int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, const struct cmd_list *words,
@@ -223,6 +235,8 @@ static int prepare(void *ctx, struct err *e)
 	int rc = env_prepare(c->store, c->offline ? NULL : c->transfer, p->plan, p->o, &c->arena, e);
 	if (rc == 0 && p->ch->given && p->plan->target.is_url_list)
 		rc = check_given(c, p->ch, &p->plan->target, e);
+	if (rc == 0 && p->plan->target.is_url_list) /* whose digests are known only now */
+		rc = cmd_plan_check(c, p->ch->name, &p->plan->target, p->ch->before, p->ch->options, e);
 	if (p->ch->install)
 		cmd_progress_end(c); /* its lines come now */
 	cmd_if_interrupted(c,
@@ -365,6 +379,9 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 		cmd_say(c, "'%.*s' is like that already%s: nothing to do", STR_ARG(ch->name),
 			ch->install && u->paired ? " on both members" : "");
 	if (!same && ch->given && !plan.target.is_url_list && check_given(c, ch, &plan.target, e) < 0)
+		return cmd_fail(c, e);
+	if (!same && !plan.target.is_url_list &&
+	    cmd_plan_check(c, ch->name, &plan.target, ch->before, ch->options, e) < 0)
 		return cmd_fail(c, e);
 	if (!same && c->dry_run && ch->install && check_install(ch->install, u, &plan, e) < 0)
 		return cmd_fail(c, e);

@@ -79,7 +79,7 @@ static int choose_kind(const struct publish_args *a, const struct channel_kind *
 		*ret = channel_kind(str_c(a->kind));
 		return *ret ? 0
 			    : err_new(e, ERR_USAGE,
-				      "'%s' is no kind of channel; these are: conda, deb, rpm, pypi, opam, takeout",
+				      "'%s' is no kind of channel; these are: conda, deb, rpm, pypi, opam, takeout, plan",
 				      a->kind);
 	}
 	auto_fd folder = fs_open_dir(AT_FDCWD, a->words.v[0], &ignored);
@@ -87,7 +87,7 @@ static int choose_kind(const struct publish_args *a, const struct channel_kind *
 		of_folder = channel_kind_of(folder);
 	if (kind_of_files(a, &of_files, e) < 0)
 		return -1;
-	if (of_folder == channel_kind(STR("opam")))
+	if (of_folder == channel_kind(STR("opam")) || of_folder == channel_kind(STR("plan")))
 		of_files = of_folder;
 	if (of_files && of_folder && of_files != of_folder)
 		return err_new(e, ERR_USAGE, "'%s' is a %s channel, the packages are those of a %s channel",

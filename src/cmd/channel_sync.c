@@ -192,7 +192,8 @@ static int create(struct cmd_context *c, const struct create_args *a, struct err
 			"--from https://…");
 	o.kind = channel_kind(str_c(a->kind));
 	if (!o.kind)
-		return err_new(e, ERR_USAGE, "--kind is conda, deb, rpm, pypi, opam or takeout, not '%s'", a->kind);
+		return err_new(e, ERR_USAGE, "--kind is conda, deb, rpm, pypi, opam, takeout or plan, not '%s'",
+			       a->kind);
 	if (read_type(a, &o.type, e) < 0 || absolute_sources(c, &o.from, e) < 0 ||
 	    absolute_file(c, "--keyring", &o.keyring, e) < 0 || absolute_file(c, "--sign-home", &o.sign_home, e) < 0)
 		return -1;

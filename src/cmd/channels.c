@@ -69,6 +69,47 @@ static struct str custom_url(struct cmd_context *c, struct str name)
 	return STR_NONE;
 }
 
+/* What stands in place of a URL that a mirror has a copy of: the longest that fits. */
+static struct str mirrored(struct cmd_context *c, struct str url)
+{
+	const struct config_custom *best = NULL;
+	for (size_t i = 0; i < c->config.mirrors_n; i++) {
+		const struct config_custom *m = &c->config.mirrors[i];
+		struct str rest = url, of = m->name.s;
+		while (str_ends(of, STR("/")))
+			of.n--;
+		if (of.n && str_take_str(&rest, of) && (!rest.n || rest.p[0] == '/') &&
+		    (!best || best->name.s.n < m->name.s.n))
+			best = m;
+	}
+	if (!best || str_starts(url, best->url.s)) /* it is the copy already */
+		return url;
+	struct str rest = str_skip(url, best->name.s.n);
+	bool slash = str_ends(best->name.s, STR("/"));
+	return str_c(
+		arena_printf(&c->arena, "%.*s%s%.*s", STR_ARG(best->url.s), slash && rest.n ? "/" : "", STR_ARG(rest)));
+}
+
+int cmd_mirrored_file(struct cmd_context *c, struct env_spec_file *f, struct err *e)
+{
+	if (cmd_need_config(c, e) < 0)
+		return -1;
+	if (!c->config.mirrors_n)
+		return 0;
+	struct env_lock_package *packages = arena_array(&c->arena, struct env_lock_package, f->packages_n);
+	struct str *channels = arena_array(&c->arena, struct str, f->channels_n);
+	for (uint32_t i = 0; i < f->packages_n; i++) {
+		packages[i] = f->packages[i];
+		packages[i].record.url = mirrored(c, packages[i].record.url);
+		packages[i].record.channel = mirrored(c, packages[i].record.channel);
+	}
+	for (uint32_t i = 0; i < f->channels_n; i++)
+		channels[i] = mirrored(c, f->channels[i]);
+	f->packages = packages;
+	f->channels = channels;
+	return 0;
+}
+
 static struct str configured_url(struct cmd_context *c, const struct cmd_channel *known, size_t n, struct str name)
 {
 	for (size_t i = 0; i < n; i++)
@@ -89,7 +130,7 @@ int cmd_channel_parse(struct cmd_context *c, struct str text, struct channel *re
 		.cwd = arena_str(&c->arena, str_c(cwd ? cwd : "/")),
 	};
 	struct str url = configured_url(c, known, n, text);
-	if (channel_parse(&c->arena, url.n ? url : text, &config, ret, e) < 0)
+	if (channel_parse(&c->arena, mirrored(c, url.n ? url : text), &config, ret, e) < 0)
 		return -1;
 	if (url.n)
 		ret->name = arena_str(&c->arena, text);

@@ -177,6 +177,10 @@ int cmd_channels_write(struct cmd_context *c, const struct cmd_channel *v, size_
 /* One channel as a person writes it: a configured name, a URL, a folder, a bare name under the channel alias. */
 int cmd_channel_parse(struct cmd_context *c, struct str text, struct channel *ret, struct err *e);
 
+/* What the configuration maps to a copy (mirrors) is asked there: URLs of channels and of packages in a file that was read. The digests in it
+ * are what is verified, whoever sends the bytes. */
+int cmd_mirrored_file(struct cmd_context *c, struct env_spec_file *f, struct err *e);
+
 struct cmd_opened {
 	struct channel *channels;
 	size_t channels_n;
@@ -262,6 +266,11 @@ int cmd_pair_init(struct cmd_context *c, int argc, char **argv);
 int cmd_pair_join(struct cmd_context *c, int argc, char **argv);
 int cmd_pair_leave(struct cmd_context *c, int argc, char **argv);
 int cmd_pair_show(struct cmd_context *c, int argc, char **argv);
+int cmd_plan_publish(struct cmd_context *c, int argc, char **argv);
+int cmd_plan_show(struct cmd_context *c, int argc, char **argv);
+int cmd_plan_sign(struct cmd_context *c, int argc, char **argv);
+int cmd_plan_trust(struct cmd_context *c, int argc, char **argv);
+int cmd_plan_verify(struct cmd_context *c, int argc, char **argv);
 int cmd_prepare(struct cmd_context *c, int argc, char **argv);
 int cmd_search(struct cmd_context *c, int argc, char **argv);
 int cmd_show_boot(struct cmd_context *c, int argc, char **argv);

@@ -5,12 +5,13 @@
 
 #include "cmd/change.h"
 #include "cmd/enrolled.h"
+#include "cmd/plan.h"
 #include "mirror/mirror.h"
 
 enum { CODE_MAX = 4096 };
 
 struct enroll_args {
-	const char *code, *name, *forget;
+	const char *code, *name, *forget, *plan_root;
 	bool renew;
 	struct cmd_list words;
 };
@@ -161,6 +162,16 @@ static int here(struct cmd_context *c, struct mirror_here *ret, struct transfer_
 	return 0;
 }
 
+/* The root came by another way than the mirror; the name is the one that the mirror knows this host by now, and stays it in plans. */
+static int trust_plans(struct cmd_context *c, const char *root, const struct mirror_enrolled *m, struct err *e)
+{
+	const char *url = arena_printf(&c->arena, "%.*s/plan", STR_ARG(m->url));
+	if (plan_trust(c, root, m->name, url, false, e) < 0)
+		return err_ctx(e, "this host is enrolled, but trusts no plans: 'slipway plan trust' takes the root");
+	cmd_say(c, "plans for '%.*s' are those signed under '%s'", STR_ARG(m->name), root);
+	return 0;
+}
+
 static int enroll(struct cmd_context *c, const struct enroll_args *a, struct err *e)
 {
 	struct mirror_enrolled m;
@@ -187,6 +198,8 @@ static int enroll(struct cmd_context *c, const struct enroll_args *a, struct err
 	clock_put_table(&until, m.until_ms);
 	cmd_say(c, "this host is '%.*s' at %.*s, by a certificate of '%.*s' until %s UTC, which it renews by itself",
 		STR_ARG(m.name), STR_ARG(m.url), STR_ARG(m.issuer), until.p);
+	if (a->plan_root && trust_plans(c, a->plan_root, &m, e) < 0)
+		return -1;
 	return c->json ? answer(c, &m, 1) : CMD_OK;
 }
 
@@ -236,6 +249,9 @@ static int choose(struct cmd_context *c, const struct enroll_args *a, struct err
 			       a->words.v[1]);
 	if ((a->words.n > 0) + a->renew + (a->forget != NULL) > 1)
 		return err_new(e, ERR_USAGE, "only one of: a URL, --renew, --forget");
+	if (a->plan_root && !(a->words.n && a->code))
+		return err_new(e, ERR_USAGE,
+			       "--plan-root goes with --code and a URL; 'slipway plan trust' takes a root later");
 	if (a->forget)
 		return forget(c, a->forget, e);
 	if (a->renew)
@@ -251,8 +267,9 @@ int cmd_enroll(struct cmd_context *c, int argc, char **argv)
 	struct enroll_args a = {0};
 	struct err e = ERR_INIT;
 	const struct cmd_option options[] = {
-		{0, "code", CMD_TEXT, &a.code},	  {0, "name", CMD_TEXT, &a.name}, {0, "forget", CMD_TEXT, &a.forget},
-		{0, "renew", CMD_FLAG, &a.renew}, {0, NULL, CMD_FLAG, NULL},
+		{0, "code", CMD_TEXT, &a.code},		  {0, "name", CMD_TEXT, &a.name},
+		{0, "forget", CMD_TEXT, &a.forget},	  {0, "renew", CMD_FLAG, &a.renew},
+		{0, "plan-root", CMD_TEXT, &a.plan_root}, {0, NULL, CMD_FLAG, NULL},
 	};
 	if (cmd_parse(c, options, false, argc, argv, &a.words, &e) < 0) {
 		vec_release(&a.words);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "cmd/change.h"
+#include "cmd/plan.h"
 #include "cmd/show_pair.h"
 
 struct install_args {
@@ -227,6 +228,24 @@ static int read_timer(const struct install_args *a, size_t *at, int64_t *ret_ms,
 	return 0;
 }
 
+/* What was laid out may be what was signed once, and is no longer. */
+static int is_signed(struct install *in, uint32_t generation, struct err *e)
+{
+	struct cmd_context *c = in->c;
+	struct env_spec_file lock;
+	if (!c->config.require_signed_plan.n || !generation)
+		return 0;
+	return env_generation_lock(c->state, &c->arena, in->name, generation, &lock, e) < 0
+		       ? -1
+		       : cmd_plan_check(c, in->name, &lock, NULL, NULL, e);
+}
+
+static int is_added_signed(struct install *in, struct err *e)
+{
+	struct upgrade_status s;
+	return upgrade_status(in->c->state, &in->c->arena, in->name, &s, e) < 0 ? -1 : is_signed(in, s.to, e);
+}
+
 static int activate(struct install *in, struct err *e)
 {
 	struct upgrade_request q = {.verb = UPGRADE_ACTIVATE, .stop_at_deprecated = in->a->stop_at_deprecated};
@@ -238,7 +257,8 @@ static int activate(struct install *in, struct err *e)
 	q.then_commit = take_word(in->a, &at, "commit");
 	return no_more_words(in, at, e) < 0 || begin(in, e) < 0 ||
 			       (!in->a->override_frozen && in->info.name.n &&
-				env_refuse_frozen(in->c->state, in->name, e) < 0)
+				env_refuse_frozen(in->c->state, in->name, e) < 0) ||
+			       is_added_signed(in, e) < 0
 		       ? -1
 		       : run_verb(in, &q, "activate", e);
 }
@@ -542,6 +562,8 @@ static int rollback(struct install *in, struct err *e)
 		cmd_say(c, "'%.*s' is at generation %u already", STR_ARG(in->name), to);
 		return rollback_json(in, to, to, NULL, e);
 	}
+	if (!s.in_progress && is_signed(in, to, e) < 0) /* an upgrade that fails goes back whatever is signed */
+		return -1;
 	if (c->dry_run && s.in_progress)
 		cmd_say(c,
 			"an install operation is in state '%.*s': to go back is to abort it, and is checked by nothing",

@@ -40,3 +40,7 @@ int tuf_rotate(struct cmd_context *c, struct tuf_args *a, struct err *e);
 int tuf_sign(struct cmd_context *c, struct tuf_args *a, struct err *e);
 int tuf_renew(struct cmd_context *c, struct tuf_args *a, struct err *e);
 int tuf_show(struct cmd_context *c, struct tuf_args *a, struct err *e);
+
+/* What a commit signed: as JSON, or told. */
+void tuf_put_signed(struct jw *w, const struct tuf_commit *done);
+void tuf_say_signed(struct cmd_context *c, const struct tuf_commit *done);

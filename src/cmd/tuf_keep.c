@@ -118,7 +118,7 @@ static int need_keys(const struct tuf_args *a, struct err *e)
 
 /* -- what was signed ------------------------------------------------------------------------------------------------------- */
 
-static void put_signed(struct jw *w, const struct tuf_commit *done)
+void tuf_put_signed(struct jw *w, const struct tuf_commit *done)
 {
 	jw_key(w, "signed");
 	jw_array(w);
@@ -138,7 +138,7 @@ static void put_signed(struct jw *w, const struct tuf_commit *done)
 	jw_array_end(w);
 }
 
-static void say_signed(struct cmd_context *c, const struct tuf_commit *done)
+void tuf_say_signed(struct cmd_context *c, const struct tuf_commit *done)
 {
 	for (size_t i = 0; i < done->n; i++) {
 		const struct tuf_signed *s = &done->v[i];
@@ -172,7 +172,7 @@ static int commit(struct cmd_context *c, const struct tuf_args *a, struct kept *
 	jw_kv_c(w, "operation", operation);
 	jw_kv_bool(w, "dry_run", c->dry_run);
 	jw_kv_c(w, "repository", a->words.v[1]);
-	put_signed(w, done);
+	tuf_put_signed(w, done);
 	jw_key(w, "new_keys");
 	jw_array(w);
 	vec_foreach(key, &k->made)
@@ -180,7 +180,7 @@ static int commit(struct cmd_context *c, const struct tuf_args *a, struct kept *
 	jw_array_end(w);
 	if (c->json)
 		return cmd_answer_print(c, &answer);
-	say_signed(c, done);
+	tuf_say_signed(c, done);
 	return CMD_OK;
 }
 

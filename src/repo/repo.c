@@ -196,6 +196,11 @@ int repo_target(struct repo *t, struct str path, struct tuf_target *ret, struct 
 	return rc < 0 ? err_ctx(e, "%s", t->label) : rc;
 }
 
+void repo_paths(struct repo *t, struct arena *a, struct str **ret, size_t *ret_n)
+{
+	tuf_client_paths(t->client, a, ret, ret_n);
+}
+
 char *repo_target_url(const struct repo *t, const struct tuf_target *target)
 {
 	return below(t->targets_url, target->url_path);

@@ -64,6 +64,8 @@ int repo_held(struct repo *t, struct tuf_trusted *ret, struct err *e);
 void repo_let_go(struct repo *t);
 /* As tuf_client_target, after a refresh. */
 int repo_target(struct repo *t, struct str path, struct tuf_target *ret, struct err *e);
+/* As tuf_client_paths, after a refresh. */
+void repo_paths(struct repo *t, struct arena *a, struct str **ret, size_t *ret_n);
 /* The URL it is fetched from, once more behind the targets' own. The caller frees it. */
 char *repo_target_url(const struct repo *t, const struct tuf_target *target);
 /* Into fd, from its beginning; verified: length and digests. */

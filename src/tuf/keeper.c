@@ -403,6 +403,20 @@ static int by_path(const void *a, const void *b)
 	return str_cmp(x->path, y->path);
 }
 
+static bool has_custom(const struct json *j, struct str custom)
+{
+	auto_arena a = ARENA_INIT;
+	auto_buf text = BUF_INIT(KEEPER_BYTES_MAX), wanted = BUF_INIT(KEEPER_BYTES_MAX);
+	struct err other = ERR_INIT;
+	struct jw w = JW_INIT(&text, 0), v = JW_INIT(&wanted, 0);
+	const struct json *there = json_get(j, "custom"), *own = json_parse(&a, custom, "custom", &other);
+	if (!there || !own)
+		return false;
+	jw_value(&w, there);
+	jw_value(&v, own);
+	return str_eq(buf_str(&text), buf_str(&wanted));
+}
+
 static bool is_same(const struct json *j, const struct tuf_file *f)
 {
 	struct meta_hashes h;
@@ -410,7 +424,7 @@ static bool is_same(const struct json *j, const struct tuf_file *f)
 	int64_t length;
 	return j && json_get_int(j, "length", &length, &other) == 0 && (uint64_t)length == f->length &&
 	       meta_hashes_read(j, false, &h, &other) == 0 && h.has_sha256 &&
-	       memcmp(h.sha256, f->sha256, sizeof(h.sha256)) == 0;
+	       memcmp(h.sha256, f->sha256, sizeof(h.sha256)) == 0 && (!f->custom.n || has_custom(j, f->custom));
 }
 
 static void put_target(struct jw *w, const struct tuf_file *f, const struct json *before)
@@ -426,6 +440,10 @@ static void put_target(struct jw *w, const struct tuf_file *f, const struct json
 	jw_object(w);
 	jw_kv_hex(w, "sha256", f->sha256, sizeof(f->sha256));
 	jw_object_end(w);
+	if (f->custom.n) {
+		jw_key(w, "custom");
+		jw_raw(w, f->custom);
+	}
 	jw_object_end(w);
 }
 

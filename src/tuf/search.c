@@ -7,7 +7,7 @@
 #include "base/digest.h"
 #include "tuf/client.h"
 
-enum { DELEGATIONS = 32, CHUNK = 1 << 17 };
+enum { DELEGATIONS = 32, CHUNK = 1 << 17, CUSTOM_MAX = 1 << 20 };
 
 /* A role that may have the path: looked at in order, by whoever delegated to it. */
 struct candidate {
@@ -133,6 +133,13 @@ static int take_target(struct tuf_client *c, struct str role, struct str path, c
 	if (url.overflow)
 		return err_new(e, ERR_LIMIT, "its path is too long");
 	t.url_path = arena_strdup(&c->arena, buf_str(&url));
+	if (json_get(j, "custom")) {
+		auto_buf custom = BUF_INIT(CUSTOM_MAX);
+		struct jw w = JW_INIT(&custom, 0);
+		jw_value(&w, json_get(j, "custom"));
+		if (!custom.overflow)
+			t.custom = arena_str(&c->arena, buf_str(&custom));
+	}
 	*ret = t;
 	return 1;
 }
@@ -168,6 +175,14 @@ int tuf_client_target(struct tuf_client *c, struct str path, struct tuf_target *
 	*vec_add(&s.todo) = (struct candidate){STR("targets"), NULL, NULL};
 	int rc = look(&s, ret, e);
 	return rc < 0 ? err_ctx(e, "target '%.*s'", STR_ARG(path)) : rc;
+}
+
+void tuf_client_paths(struct tuf_client *c, struct arena *a, struct str **ret, size_t *ret_n)
+{
+	uint32_t n = c->targets ? c->targets->targets->n : 0;
+	*ret = arena_array(a, struct str, (size_t)n + 1);
+	for (*ret_n = 0; *ret_n < n; ++*ret_n)
+		(*ret)[*ret_n] = arena_str(a, c->targets->targets->member[*ret_n].key);
 }
 
 /* -- 5.7 ---------------------------------------------------------------------------------------------------------------------- */

@@ -125,7 +125,10 @@ struct tuf_target {
 	uint64_t length;	     /* exactly */
 	bool has_sha256, has_sha512; /* one of them at least */
 	uint8_t sha256[TUF_SHA256_SIZE], sha512[TUF_SHA512_SIZE];
+	struct str custom; /* the keeper's own, a JSON object; or empty */
 };
+/* The paths that targets itself lists, without those of its delegations. Needs a refresh before. */
+void tuf_client_paths(struct tuf_client *c, struct arena *a, struct str **ret, size_t *ret_n);
 /* Looks through targets and its delegations, depth first, in their order (5.6.7). Needs a refresh before. The target's strings
  * live as long as the client. */
 int tuf_client_target(struct tuf_client *c, struct str path, struct tuf_target *ret, struct err *e);
@@ -195,6 +198,7 @@ struct tuf_file {
 	struct str path;
 	uint64_t length;
 	uint8_t sha256[TUF_SHA256_SIZE];
+	struct str custom; /* a JSON object of the keeper's own; empty: what stood there for the same bytes */
 };
 /* The role's files: exactly these. Where they are what it lists already, nothing is signed anew for it. */
 int tuf_keeper_set_targets(struct tuf_keeper *k, struct str role, const struct tuf_file *v, size_t n, struct err *e);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/config.h"
-
 #include "lib/test.h"
 
 static char home[PATH_MAX], xdg[PATH_MAX], condarc[PATH_MAX];
@@ -80,6 +79,7 @@ TEST(every_key)
 		 "default_channels:\n  - main\n  - free\n"
 		 "channel_alias: https://example.org/get/\n"
 		 "custom_channels:\n  inhouse: /srv/conda/\n"
+		 "mirrors:\n  https://up.example.org/site: https://m.example.org/site/\nrequire_signed_plan: '*'\n"
 		 "channel_priority: flexible\n"
 		 "subdir: linux-aarch64\n"
 		 "always_copy: true\n"
@@ -98,6 +98,9 @@ TEST(every_key)
 	CHECK_INT(c.custom_channels_n, 1);
 	CHECK_STR(c.custom_channels[0].name.s.p, "inhouse");
 	CHECK_STR(c.custom_channels[0].url.s.p, "/srv/conda");
+	CHECK_STR(c.mirrors[0].name.s.p, "https://up.example.org/site");
+	CHECK_STR(c.mirrors[0].url.s.p, "https://m.example.org/site");
+	CHECK_STR(c.require_signed_plan.v[0].s.p, "*");
 	CHECK_INT(c.channel_priority, CONFIG_FLEXIBLE);
 	CHECK_STR(c.subdir.s.p, "linux-aarch64");
 	CHECK(c.always_copy && c.autostart_ignored);
@@ -161,8 +164,9 @@ TEST(errors_name_file_and_line)
 {
 	ERROR("subdir: linux-64\nchanels: [a]\n",
 	      "2: unknown key 'chanels'; known are always_copy, autostart, channel_alias, channel_priority, channels, "
-	      "custom_channels, default_channels, "
+	      "custom_channels, default_channels, mirrors, "
 	      "remote_connect_timeout_secs, remote_max_retries, remote_read_timeout_secs, remote_silence_secs, "
+	      "require_signed_plan, "
 	      "reserve, services, subdir");
 	ERROR("channels: {a: b}\n", "1: 'channels' must be a list");
 	ERROR("channels:\n  - a\n  - [b]\n", "3: 'channels' must be text");
@@ -187,6 +191,8 @@ TEST(errors_name_file_and_line)
 	ERROR("autostart: no\n", "1: 'autostart' must be check or ignore, not 'no'");
 	ERROR("custom_channels: [a]\n", "1: 'custom_channels' must be a map from names to URLs");
 	ERROR("custom_channels:\n  a: b\n", "2: 'a' must be a URL or an absolute folder, not 'b'");
+	ERROR("mirrors: [a]\n", "1: 'mirrors' must be a map from URLs to URLs");
+	ERROR("require_signed_plan: {a: b}\n", "1: 'require_signed_plan' must be a list");
 	ERROR("- a\n", "1: expected lines of 'key: value'");
 	ERROR("a: b: c\n", "1: mapping values are not allowed in this context");
 }
