@@ -2,7 +2,8 @@
 /*
  * Packages. Two classes, each with an engine, a limit and lanes of its own: what was released since the channel is followed, and
  * what is historic. A lane fetches one file after the other and pauses after each for as long as bulkBackoffFactor says.
- * What came is put into the tree at once; that it is held is written to the database in batches, after the files were synced.
+ * What came is synced and put into the tree at once, since whoever asks for it from then on gets it; that it is held is written to the
+ * database in batches, after the folders were synced, too.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -255,7 +256,12 @@ static int place(struct lane *l, struct err *e)
 	uint8_t sha[SHA256_SIZE];
 	char partial[sizeof(PARTIAL) + PARTIAL_NAME + 1];
 	snprintf(partial, sizeof(partial), PARTIAL "/%s", l->name);
-	if (sha_of(l->g.fd, &l->w, sha, e) < 0 || place_put(s->p.work, partial, s->p.tree, l->w.path.p, e) < 0)
+	if (sha_of(l->g.fd, &l->w, sha, e) < 0)
+		return -1;
+	/* a name that outlives a power cut has its bytes: the server looks at nothing else */
+	if (sys_fsync(l->g.fd) < 0)
+		return err_sys(e, "sync '%s'", l->w.path.p);
+	if (place_put(s->p.work, partial, s->p.tree, l->w.path.p, e) < 0)
 		return -1;
 	s->res->fetched++;
 	s->res->fetched_bytes += l->g.got_bytes;
