@@ -139,7 +139,7 @@ static void wait_until(struct mailer *m, int64_t at_ms)
 {
 	struct timespec at;
 	int64_t left = at_ms - clock_mono_ms();
-	clock_gettime(CLOCK_REALTIME, &at);
+	clock_gettime(CLOCK_MONOTONIC, &at); /* a clock that is set does not make it wait for days */
 	at.tv_sec += left / 1000 + 1;
 	pthread_cond_timedwait(&m->wake, &m->mutex, &at);
 }
@@ -171,7 +171,11 @@ int mailer_new(const struct mirror_config *config, struct mailer **ret, struct e
 	m->config = config;
 	m->waiting = BUF_INIT(TEXT_MAX);
 	pthread_mutex_init(&m->mutex, NULL);
-	pthread_cond_init(&m->wake, NULL);
+	pthread_condattr_t monotonic;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&m->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	errno = pthread_create(&m->thread, NULL, run, m);
 	if (errno) {
 		free(m);
