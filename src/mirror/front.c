@@ -473,9 +473,14 @@ static int open_front(struct front *f, struct err *e)
 
 static void fail_all(struct front *f, const struct err *why)
 {
-	struct mirror_fetch *x;
-	while ((x = f->first))
+	for (;;) {
+		pthread_mutex_lock(&f->lock);
+		struct mirror_fetch *x = f->first;
+		pthread_mutex_unlock(&f->lock);
+		if (!x)
+			return;
 		end(x, why);
+	}
 }
 
 /* False: the mirror is closed. */
