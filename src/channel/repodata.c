@@ -424,29 +424,14 @@ static int read_version(struct window *w, struct err *e)
 		       w->in->name, (unsigned long long)v);
 }
 
-/* "v3": {"conda": {stem: record, …}, …} (CEP 48) */
-static int read_v3(struct window *w, struct index_builder *b, struct err *e)
+static int read_v3(void *ctx, struct window *w, struct str key, struct err *e)
 {
-	struct key_scan k = {.first = true};
-	if (window_scan(w, scan_open, NULL, e) < 0)
-		return -1;
-	for (;;) {
-		if (window_scan(w, scan_key, &k, e) < 0)
-			return -1;
-		if (k.is_end)
-			return 0;
-		k.first = false;
-		bool conda = str_eq(k.key, STR("conda"));
-		int rc = conda || str_eq(k.key, STR("tar.bz2"))
-				 ? read_records(w, b, conda ? STR("conda") : STR("tar.bz2"), e)
-				 : window_skip_value(w, e);
-		if (rc < 0)
-			return -1;
-	}
+	return read_records(w, ctx, str_eq(key, STR("conda")) ? STR("conda") : STR("tar.bz2"), e);
 }
 
-static int read_member(struct window *w, struct index_builder *b, struct str key, struct err *e)
+static int read_member(void *ctx, struct window *w, struct str key, struct err *e)
 {
+	struct index_builder *b = ctx;
 	if (str_eq(key, STR("packages")) || str_eq(key, STR("packages.conda")))
 		return read_records(w, b, STR_NONE, e);
 	if (str_eq(key, STR("info")))
@@ -454,40 +439,15 @@ static int read_member(struct window *w, struct index_builder *b, struct str key
 	if (str_eq(key, STR("removed")))
 		return read_removed(w, b, e);
 	if (str_eq(key, STR("v3")))
-		return read_v3(w, b, e);
+		return window_v3(w, read_v3, b, e);
 	if (str_eq(key, STR("repodata_version")))
 		return read_version(w, e);
 	return window_skip_value(w, e);
-}
-
-static int read_document(struct window *w, struct index_builder *b, struct err *e)
-{
-	struct key_scan k = {.first = true};
-	if (window_scan(w, scan_open, NULL, e) < 0)
-		return -1;
-	for (;;) {
-		if (window_scan(w, scan_key, &k, e) < 0)
-			return -1;
-		if (k.is_end)
-			break;
-		k.first = false;
-		if (read_member(w, b, k.key, e) < 0)
-			return -1;
-	}
-	if (window_skip_space(w, e) < 0)
-		return -1;
-	return w->p == w->end ? 0 : window_bad_at(w, w->p, "more text after the end of the document", e);
 }
 
 int index_builder_json(struct index_builder *b, struct istream *in, struct progress *p, struct err *e)
 {
 	auto_window w = {0};
 	window_init(&w, in, p);
-	if (window_skip_space(&w, e) < 0)
-		return -1;
-	if (w.p == w.end)
-		return 0; /* an empty file is an empty channel (CEP 36) */
-	if (*w.p != '{')
-		return window_bad_at(&w, w.p, "this is no repodata: expected '{'; check the channel's address", e);
-	return read_document(&w, b, e);
+	return window_document(&w, read_member, b, e);
 }

@@ -83,7 +83,12 @@ bool scan_open(struct scan *s, void *ctx)
 	return scan_char(s, '{', "expected '{'");
 }
 
-bool scan_key(struct scan *s, void *ctx)
+/* The next key of an object with its colon, or the object's end. */
+struct key_scan {
+	bool first, is_end;
+	struct str key; /* raw */
+};
+static bool scan_key(struct scan *s, void *ctx)
 {
 	struct key_scan *k = ctx;
 	k->is_end = false;
@@ -165,6 +170,55 @@ int window_skip_space(struct window *w, struct err *e)
 	}
 }
 
+/* -- members ------------------------------------------------------------------------------------------------------- */
+
+int window_members(struct window *w, window_member_fn *fn, void *ctx, struct err *e)
+{
+	struct key_scan k = {.first = true};
+	if (window_scan(w, scan_open, NULL, e) < 0)
+		return -1;
+	for (;;) {
+		if (window_scan(w, scan_key, &k, e) < 0)
+			return -1;
+		if (k.is_end)
+			return 0;
+		k.first = false;
+		if (fn(ctx, w, k.key, e) < 0)
+			return -1;
+	}
+}
+
+int window_document(struct window *w, window_member_fn *fn, void *ctx, struct err *e)
+{
+	if (window_skip_space(w, e) < 0)
+		return -1;
+	if (w->p == w->end)
+		return 0;
+	if (*w->p != '{')
+		return window_bad_at(w, w->p, "this is no repodata: expected '{'; check the channel's address", e);
+	if (window_members(w, fn, ctx, e) < 0 || window_skip_space(w, e) < 0)
+		return -1;
+	return w->p == w->end ? 0 : window_bad_at(w, w->p, "more text after the end of the document", e);
+}
+
+struct v3_reader {
+	window_member_fn *fn;
+	void *ctx;
+};
+
+static int take_v3(void *ctx, struct window *w, struct str key, struct err *e)
+{
+	const struct v3_reader *r = ctx;
+	bool known = str_eq(key, STR("conda")) || str_eq(key, STR("tar.bz2"));
+	return known ? r->fn(r->ctx, w, key, e) : window_skip_value(w, e);
+}
+
+int window_v3(struct window *w, window_member_fn *fn, void *ctx, struct err *e)
+{
+	struct v3_reader r = {fn, ctx};
+	return window_members(w, take_v3, &r, e);
+}
+
 /* -- the document in parts ----------------------------------------------------------------------------------------- */
 
 struct record_scan {
@@ -204,35 +258,21 @@ static int visit_records(struct window *w, enum repodata_section section, const 
 	}
 }
 
-static int visit_v3(struct window *w, const struct repodata_visit *v, struct err *e)
+static int visit_v3(void *ctx, struct window *w, struct str key, struct err *e)
 {
-	struct key_scan k = {.first = true};
-	if (window_scan(w, scan_open, NULL, e) < 0)
-		return -1;
-	for (;;) {
-		if (window_scan(w, scan_key, &k, e) < 0)
-			return -1;
-		if (k.is_end)
-			return 0;
-		k.first = false;
-		bool conda = str_eq(k.key, STR("conda"));
-		int rc = conda || str_eq(k.key, STR("tar.bz2"))
-				 ? visit_records(w, conda ? REPODATA_V3_CONDA : REPODATA_V3_PACKAGES, v, e)
-				 : window_skip_value(w, e);
-		if (rc < 0)
-			return -1;
-	}
+	return visit_records(w, str_eq(key, STR("conda")) ? REPODATA_V3_CONDA : REPODATA_V3_PACKAGES, ctx, e);
 }
 
-static int visit_member(struct window *w, struct str key, const struct repodata_visit *v, struct err *e)
+static int visit_member(void *ctx, struct window *w, struct str key, struct err *e)
 {
+	const struct repodata_visit *v = ctx;
 	struct str value;
 	if (str_eq(key, STR("packages")))
 		return visit_records(w, REPODATA_PACKAGES, v, e);
 	if (str_eq(key, STR("packages.conda")))
 		return visit_records(w, REPODATA_CONDA, v, e);
 	if (str_eq(key, STR("v3")))
-		return visit_v3(w, v, e);
+		return window_v3(w, visit_v3, ctx, e);
 	if (!v->member)
 		return window_skip_value(w, e);
 	/* the window may move below the key while the value is brought in */
@@ -242,27 +282,8 @@ static int visit_member(struct window *w, struct str key, const struct repodata_
 
 int repodata_visit(struct istream *in, const struct repodata_visit *v, struct progress *p, struct err *e)
 {
-	struct key_scan k = {.first = true};
+	struct repodata_visit copy = *v;
 	auto_window w = {0};
 	window_init(&w, in, p);
-	if (window_skip_space(&w, e) < 0)
-		return -1;
-	if (w.p == w.end)
-		return 0; /* an empty file is an empty channel (CEP 36) */
-	if (*w.p != '{')
-		return window_bad_at(&w, w.p, "this is no repodata: expected '{'", e);
-	if (window_scan(&w, scan_open, NULL, e) < 0)
-		return -1;
-	for (;;) {
-		if (window_scan(&w, scan_key, &k, e) < 0)
-			return -1;
-		if (k.is_end)
-			break;
-		k.first = false;
-		if (visit_member(&w, k.key, v, e) < 0)
-			return -1;
-	}
-	if (window_skip_space(&w, e) < 0)
-		return -1;
-	return w.p == w.end ? 0 : window_bad_at(&w, w.p, "more text after the end of the document", e);
+	return window_document(&w, visit_member, &copy, e);
 }

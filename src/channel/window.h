@@ -36,13 +36,17 @@ int window_skip_space(struct window *w, struct err *e);
 /* Skips a value of any size. */
 int window_skip_value(struct window *w, struct err *e);
 
-struct key_scan {
-	bool first, is_end;
-	struct str key; /* raw */
-};
-bool scan_open(struct scan *s, void *ctx); /* '{' */
-bool scan_key(struct scan *s, void *ctx);  /* struct key_scan: the next key of an object with its colon, or its end */
+bool scan_open(struct scan *s, void *ctx);	/* '{' */
 bool scan_one_value(struct scan *s, void *ctx); /* struct str: its text */
+
+/* Takes the value of `key` (raw; good until the next scan), or skips it. */
+typedef int window_member_fn(void *ctx, struct window *w, struct str key, struct err *e);
+/* An object, member by member. */
+int window_members(struct window *w, window_member_fn *fn, void *ctx, struct err *e);
+/* The whole document, which is one object; an empty file is an empty channel (CEP 36). */
+int window_document(struct window *w, window_member_fn *fn, void *ctx, struct err *e);
+/* The value of "v3" (CEP 48): {"conda": {stem: record, …}, "tar.bz2": {…}, …}; fn takes the two of them. */
+int window_v3(struct window *w, window_member_fn *fn, void *ctx, struct err *e);
 
 /*
  * The whole document as parts, for whoever copies or counts: records one by one, every other member of the document whole.
