@@ -346,6 +346,7 @@ struct channel_walk_opts {
 	struct progress *progress;
 };
 struct channel_walk;
+/* The folder and the options, with all that they point at, stay the caller's and outlive the walk. */
 int channel_walk_new(const struct channel_kind *k, int folder_fd, const struct channel_walk_opts *o,
 		     struct channel_walk **ret, struct err *e);
 /*

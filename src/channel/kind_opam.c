@@ -58,34 +58,23 @@ static const char *opam_type(struct str path)
 struct walk {
 	struct channel_walk base;
 	int dir;
-	struct arena arena;
-	struct channel_walk_opts o;
+	const struct channel_walk_opts *o;
 	enum { W_BEGIN, W_INDEX, W_END } stage;
 };
 
 static int walk_new(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e)
 {
+	(void)e;
 	struct walk *w = xcalloc(1, sizeof(*w));
-	struct str *names = arena_array(&w->arena, struct str, o->names_n + 1);
-	w->o = *o;
-	for (size_t i = 0; i < o->names_n; i++)
-		names[i] = arena_str(&w->arena, o->names[i]);
-	w->o.names = names;
-	w->dir = fs_open_dir(folder_fd, ".", e);
+	w->dir = folder_fd;
+	w->o = o;
 	*ret = &w->base;
-	if (w->dir >= 0)
-		return 0;
-	arena_release(&w->arena);
-	free(w);
-	return -1;
+	return 0;
 }
 
 static void walk_free(struct channel_walk *base)
 {
-	struct walk *w = (struct walk *)base;
-	cleanup_fd(&w->dir);
-	arena_release(&w->arena);
-	free(w);
+	free(base);
 }
 
 static bool is_fetched(struct str url)
@@ -167,7 +156,7 @@ static int tell_archives(struct walk *w, channel_item_fn *fn, void *ctx, struct 
 	int rc = opam_repo_load(w->dir, &a, &r, e);
 	if (rc <= 0)
 		return rc < 0 ? -1 : err_new(e, ERR_NOT_FOUND, "'index.tar.gz' is not there");
-	if (tell_all(&r, &w->o, &has_cache, fn, ctx, e) < 0)
+	if (tell_all(&r, w->o, &has_cache, fn, ctx, e) < 0)
 		return -1;
 	w->base.leads_away = !has_cache;
 	return 0;

@@ -138,36 +138,26 @@ struct walk {
 	enum { W_BEGIN, W_INDEX, W_PAGES, W_END } stage;
 };
 
-static const struct str *copy_all(struct arena *a, const struct str *v, size_t n, bool normal)
-{
-	struct str *copy = arena_array(a, struct str, n + 1);
-	for (size_t i = 0; i < n; i++)
-		copy[i] = normal ? pypi_normal(a, v[i]) : arena_str(a, v[i]);
-	return copy;
-}
-
 static int walk_new(int folder_fd, const struct channel_walk_opts *o, struct channel_walk **ret, struct err *e)
 {
+	(void)e;
 	struct walk *w = xcalloc(1, sizeof(*w));
+	struct str *names = arena_array(&w->arena, struct str, o->names_n + 1);
+	w->dir = folder_fd;
 	w->o = *o;
-	w->o.names = copy_all(&w->arena, o->names, o->names_n, true);
-	w->o.platforms = copy_all(&w->arena, o->platforms, o->platforms_n, false);
+	w->o.names = names;
 	w->listed = o->names_n == 0;
-	for (size_t i = 0; i < o->names_n; i++)
+	for (size_t i = 0; i < o->names_n; i++) {
+		names[i] = pypi_normal(&w->arena, o->names[i]);
 		w->listed |= str_find(o->names[i], '*') >= 0;
-	w->dir = fs_open_dir(folder_fd, ".", e);
+	}
 	*ret = &w->base;
-	if (w->dir >= 0)
-		return 0;
-	arena_release(&w->arena);
-	free(w);
-	return -1;
+	return 0;
 }
 
 static void walk_free(struct channel_walk *base)
 {
 	struct walk *w = (struct walk *)base;
-	cleanup_fd(&w->dir);
 	vec_release(&w->names);
 	arena_release(&w->arena);
 	free(w);

@@ -298,14 +298,16 @@ static int tell(void *ctx, const struct channel_item *i, struct err *err)
 }
 
 static struct channel_walk *walk;
+static int walked = -1; /* its folder */
 
 static void begin(const struct channel_walk_opts *o)
 {
 	CHECK_INT(fs_mkdirs(AT_FDCWD, test_tmp(), 0755, &e), 0);
-	auto_fd dir = open(test_tmp(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_fd(&walked);
+	walked = open(test_tmp(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	buf_release(&told);
 	told = BUF_INIT(BUF_MAX);
-	CHECK_INT(channel_walk_new(pypi(), dir, o, &walk, &e), 0);
+	CHECK_INT(channel_walk_new(pypi(), walked, o, &walk, &e), 0);
 }
 
 static const char *stage(void)
