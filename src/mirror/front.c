@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+/*
+ * Foreground fetches of a channel, by three threads: one fetches, one reads metadata that came, one keeps what came. The first never
+ * waits for a disk or for the database's lock, which bulk downloads may hold for long; who asked for a package has it when its last
+ * byte was verified.
+ */
 #include "mirror/front.h"
 
 #include <errno.h>
@@ -18,8 +23,17 @@
 enum { HOLD_BACK = 16 << 10, STEP_MS = 20, AT_ONCE = 32 };
 static const uint64_t unknown_max = (uint64_t)16 << 30, metadata_max = (uint64_t)2 << 30;
 
-/* A proxy's metadata are read by a thread of their own after they came; everything else is the front's. */
-enum fetch_stage { FETCH_QUEUED, FETCH_ASKED, FETCH_TO_LEARN, FETCH_LEARNING, FETCH_LEARNED };
+/* A proxy's metadata are read by a thread of their own after they came, and what came is kept by another; everything else is the front's. */
+enum fetch_stage {
+	FETCH_QUEUED,
+	FETCH_ASKED,
+	FETCH_TO_LEARN,
+	FETCH_LEARNING,
+	FETCH_LEARNED,
+	FETCH_TO_KEEP,
+	FETCH_KEEPING,
+	FETCH_KEPT
+};
 
 struct waiter {
 	mirror_fetch_notify *notify;
@@ -38,6 +52,8 @@ struct mirror_fetch {
 	bool telling;  /* waiters are called just now, without the lock */
 	enum fetch_stage stage;
 	bool done, lost, told;
+	bool whole;  /* all is there and right, though it is not kept yet */
+	bool renews; /* metadata of before are replaced */
 	struct learned learned;
 	uint64_t ready;
 	struct err err;
@@ -49,11 +65,15 @@ struct front {
 	const struct mirror_channel *channel;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of the list and of all in it */
-	pthread_cond_t more, changed, to_learn;
+	pthread_cond_t more, changed, to_learn, to_keep;
 	struct mirror_fetch *first;
 	bool stop, made;
 	pthread_t learning; /* a thread, where `learns` */
 	bool learns;
+	pthread_t keeper; /* a thread, where `keeps` */
+	bool keeps, keeper_stop;
+	struct upstreams seen; /* what the keeper is to save of them, where `seen_changed` */
+	bool seen_changed;
 	/* of the thread: */
 	struct upstreams up;
 	struct fetcher *fetcher;
@@ -129,21 +149,22 @@ static void end(struct mirror_fetch *x, const struct err *why)
 
 /* -- what came ----------------------------------------------------------------------------------------------------- */
 
-static int keep_pointer(struct front *f, struct mirror_fetch *x, struct err *e)
+static int keep_pointer(struct front *f, struct sql *db, struct mirror_fetch *x, struct err *e)
 {
 	struct str id = x->g.upstream >= 0 ? f->up.v[x->g.upstream].id : STR("");
-	return sql_run(f->db, e,
+	return sql_run(db, e,
 		       "INSERT OR REPLACE INTO pointer (channel, path, upstream, etag, last_modified, checked_ms)"
 		       " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
 		       "issssi", f->id, str_c(x->path), id, str_c(x->g.etag), str_c(x->g.last_modified),
 		       clock_wall_ms());
 }
 
-static int keep_held(struct front *f, struct mirror_fetch *x, const uint8_t sha[SHA256_SIZE], struct err *e)
+static int keep_held(struct front *f, struct sql *db, struct mirror_fetch *x, const uint8_t sha[SHA256_SIZE],
+		     struct err *e)
 {
 	auto_ptr(sql_query) q = NULL;
 	if (sql_prepare(
-		    f->db,
+		    db,
 		    "INSERT INTO file (channel, path, what, size, kind, told, first, time_ms, held, held_size, sha256, verified_ms)"
 		    " VALUES (?1, ?2, ?3, ?4, -1, 0, 0, 0, 1, ?4, ?5, ?6) ON CONFLICT (channel, path) DO UPDATE SET"
 		    " held = 1, held_size = ?4, sha256 = ?5, verified_ms = ?6, bad = ''",
@@ -164,11 +185,11 @@ static bool is_passed_on(const struct front *f, const struct mirror_fetch *x)
 }
 
 /* What was learned, and is in no partial file any more. */
-static int take_learned(struct front *f, struct mirror_fetch *x, struct err *e)
+static int take_learned(struct front *f, struct sql *db, struct mirror_fetch *x, struct err *e)
 {
 	struct learned *l = &x->learned;
 	struct stat before;
-	bool had = fstatat(f->tree, x->path, &before, AT_SYMLINK_NOFOLLOW) == 0;
+	x->renews = x->file == CHANNEL_FILE_POINTER && fstatat(f->tree, x->path, &before, AT_SYMLINK_NOFOLLOW) == 0;
 	if (place_put(l->folder, x->path, f->tree, x->path, e) < 0)
 		return -1;
 	pthread_mutex_lock(&f->lock);
@@ -176,28 +197,33 @@ static int take_learned(struct front *f, struct mirror_fetch *x, struct err *e)
 	x->g.fd = steal_fd(&l->fd);
 	pthread_mutex_unlock(&f->lock);
 	x->g.got_bytes = l->size;
-	/* there may be now what there was not */
-	if (x->file == CHANNEL_FILE_POINTER && had)
-		denials_clear(&f->denials);
-	return keep_held(f, x, l->sha256, e) < 0 || keep_pointer(f, x, e) < 0 ? -1 : 0;
+	return keep_held(f, db, x, l->sha256, e) < 0 || keep_pointer(f, db, x, e) < 0 ? -1 : 0;
 }
 
-static int take(struct front *f, struct mirror_fetch *x, struct err *e)
+static int sha_of(const struct mirror_fetch *x, uint8_t sha[SHA256_SIZE], struct err *e)
+{
+	if (!x->g.digest.known || x->g.digest.kind != DIGEST_SHA256)
+		return sha256_fd(x->g.fd, sha, e);
+	memcpy(sha, x->g.digest.bytes, SHA256_SIZE); /* it was compared while it came */
+	return 0;
+}
+
+static int take(struct front *f, struct sql *db, struct mirror_fetch *x, struct err *e)
 {
 	uint8_t sha[SHA256_SIZE];
 	char partial[sizeof(PARTIAL) + sizeof(x->name) + 1];
 	snprintf(partial, sizeof(partial), PARTIAL "/%s", x->name);
 	if (x->g.unchanged) {
 		(void)sys_unlinkat(f->work, partial, 0);
-		return keep_pointer(f, x, e);
+		return keep_pointer(f, db, x, e);
 	}
-	if (sha256_fd(x->g.fd, sha, e) < 0)
+	if (sha_of(x, sha, e) < 0)
 		return -1;
 	if (sys_fsync(x->g.fd) < 0)
 		return err_sys(e, "sync '%s'", x->path);
 	if (place_put(f->work, partial, f->tree, x->path, e) < 0)
 		return -1;
-	return keep_held(f, x, sha, e);
+	return keep_held(f, db, x, sha, e);
 }
 
 /* What is asked for again and again need not be asked of upstreams each time. */
@@ -216,7 +242,7 @@ static void remember(struct front *f, const struct mirror_fetch *x, const struct
 /* After all that was to be done with it. */
 static void conclude(struct front *f, struct mirror_fetch *x, const struct err *why)
 {
-	struct err ignored = ERR_INIT, cured = *why;
+	struct err cured = *why;
 	if (why->code != ERR_NONE) {
 		(void)mirror_cure(f->m, &cured);
 		char partial[sizeof(PARTIAL) + sizeof(x->name) + 1];
@@ -225,8 +251,34 @@ static void conclude(struct front *f, struct mirror_fetch *x, const struct err *
 			(void)sys_unlinkat(f->work, partial, 0);
 		remember(f, x, why);
 	}
-	(void)upstreams_save(&f->up, f->db, &ignored);
+	if (x->renews && why->code == ERR_NONE) /* there may be now what there was not */
+		denials_clear(&f->denials);
 	end(x, &cured);
+}
+
+/* With the lock: the keeper is to save it. */
+static void remember_upstreams(struct front *f)
+{
+	for (size_t i = 0; i < f->up.n; i++) /* what was not saved yet still is to be */
+		f->up.s[i].changed |= f->seen_changed && f->seen.s[i].changed;
+	f->seen = f->up;
+	f->seen_changed = true;
+	for (size_t i = 0; i < f->up.n; i++)
+		f->up.s[i].changed = false;
+	pthread_cond_signal(&f->to_keep);
+}
+
+static void give_to_keeper(struct front *f, struct mirror_fetch *x)
+{
+	pthread_mutex_lock(&f->lock);
+	if (!x->g.unchanged && x->file == CHANNEL_FILE_PACKAGE && !x->lost && x->g.got_bytes) {
+		x->whole = true;
+		x->ready = x->g.got_bytes;
+		notify_all(x);
+	}
+	x->stage = FETCH_TO_KEEP;
+	pthread_cond_signal(&f->to_keep);
+	pthread_mutex_unlock(&f->lock);
 }
 
 static int start_learning(struct front *f, struct err *e);
@@ -237,6 +289,9 @@ static void on_done(struct get *g, void *ctx)
 	struct front *f = x->front;
 	struct err e = ERR_INIT;
 	f->active--;
+	pthread_mutex_lock(&f->lock);
+	remember_upstreams(f);
+	pthread_mutex_unlock(&f->lock);
 	if (g->err.code != ERR_NONE) {
 		e = g->err;
 	} else if (is_passed_on(f, x) && !g->unchanged) {
@@ -248,7 +303,8 @@ static void on_done(struct get *g, void *ctx)
 			return;
 		}
 	} else {
-		(void)take(f, x, &e);
+		give_to_keeper(f, x);
+		return;
 	}
 	conclude(f, x, &e);
 }
@@ -319,7 +375,89 @@ static void take_all_learned(struct front *f)
 			return;
 		struct err e = x->err;
 		if (e.code == ERR_NONE)
-			(void)take_learned(f, x, &e);
+			give_to_keeper(f, x);
+		else
+			conclude(f, x, &e);
+	}
+}
+
+/* -- the keeper ---------------------------------------------------------------------------------------------------- */
+
+/* With the lock: what came, and what was seen of upstreams (n 0: nothing new). False: that was all. */
+static bool next_to_keep(struct front *f, struct mirror_fetch **ret, struct upstreams *ret_seen)
+{
+	while (!(*ret = at_stage(f, FETCH_TO_KEEP)) && !f->seen_changed && !f->keeper_stop)
+		pthread_cond_wait(&f->to_keep, &f->lock);
+	if (*ret)
+		(*ret)->stage = FETCH_KEEPING;
+	*ret_seen = f->seen;
+	ret_seen->n = f->seen_changed ? f->seen.n : 0;
+	f->seen_changed = false;
+	return *ret || ret_seen->n || !f->keeper_stop;
+}
+
+static int keep(struct front *f, struct sql *db, struct mirror_fetch *x, struct err *e)
+{
+	return is_passed_on(f, x) && !x->g.unchanged ? take_learned(f, db, x, e) : take(f, db, x, e);
+}
+
+static void *keeper_main(void *ctx)
+{
+	struct front *f = ctx;
+	auto_ptr(sql) db = NULL;
+	struct upstreams seen;
+	struct mirror_fetch *x;
+	pthread_mutex_lock(&f->lock);
+	while (next_to_keep(f, &x, &seen)) {
+		struct err e = ERR_INIT, ignored = ERR_INIT;
+		pthread_mutex_unlock(&f->lock);
+		int rc = db ? 0 : state_open(f->m, &db, &e);
+		if (rc == 0 && x)
+			(void)keep(f, db, x, &e);
+		if (rc == 0 && seen.n)
+			(void)upstreams_save(&seen, db, &ignored);
+		pthread_mutex_lock(&f->lock);
+		if (x) {
+			x->err = e;
+			x->stage = FETCH_KEPT;
+			pthread_cond_signal(&f->more);
+		}
+	}
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+static int start_keeper(struct front *f, struct err *e)
+{
+	if (f->keeps)
+		return 0;
+	int rc = pthread_create(&f->keeper, NULL, keeper_main, f);
+	f->keeps = rc == 0;
+	return rc ? err_errno(e, rc, "start a thread") : 0;
+}
+
+/* What came whole is kept first. */
+static void end_keeper(struct front *f)
+{
+	if (!f->keeps)
+		return;
+	pthread_mutex_lock(&f->lock);
+	f->keeper_stop = true;
+	pthread_cond_signal(&f->to_keep);
+	pthread_mutex_unlock(&f->lock);
+	pthread_join(f->keeper, NULL);
+	f->keeps = f->keeper_stop = false;
+}
+
+static void take_all_kept(struct front *f)
+{
+	for (;;) {
+		pthread_mutex_lock(&f->lock);
+		struct mirror_fetch *x = at_stage(f, FETCH_KEPT);
+		pthread_mutex_unlock(&f->lock);
+		if (!x)
+			return;
+		const struct err e = x->err;
 		conclude(f, x, &e);
 	}
 }
@@ -422,7 +560,7 @@ static int begin(struct front *f, struct mirror_fetch *x, struct err *e)
 static void look(struct mirror_fetch *x)
 {
 	struct stat st;
-	if (x->stage == FETCH_QUEUED || x->done || x->g.fd < 0 || fstat(x->g.fd, &st) < 0)
+	if (x->stage != FETCH_ASKED || x->done || x->g.fd < 0 || fstat(x->g.fd, &st) < 0)
 		return;
 	uint64_t came = (uint64_t)st.st_size;
 	if (x->g.digest.known)
@@ -466,7 +604,8 @@ static int open_front(struct front *f, struct err *e)
 	if (place_find(&p, e) < 0)
 		return -1;
 	f->id = p.id;
-	return upstreams_init(&f->up, f->channel, &clock_system, e) < 0 || upstreams_load(&f->up, f->db, e) < 0
+	return upstreams_init(&f->up, f->channel, &clock_system, e) < 0 || upstreams_load(&f->up, f->db, e) < 0 ||
+			       start_keeper(f, e) < 0
 		       ? -1
 		       : fetcher_new(f->m, &f->up, 0, AT_ONCE, NULL, &f->fetcher, e);
 }
@@ -487,7 +626,8 @@ static void fail_all(struct front *f, const struct err *why)
 static bool wait_for_work(struct front *f)
 {
 	pthread_mutex_lock(&f->lock);
-	while (!f->stop && !f->active && !at_stage(f, FETCH_QUEUED) && !at_stage(f, FETCH_LEARNED))
+	while (!f->stop && !f->active && !at_stage(f, FETCH_QUEUED) && !at_stage(f, FETCH_LEARNED) &&
+	       !at_stage(f, FETCH_KEPT))
 		pthread_cond_wait(&f->more, &f->lock);
 	bool go_on = !f->stop;
 	pthread_mutex_unlock(&f->lock);
@@ -502,6 +642,7 @@ static void *front_main(void *ctx)
 		if (!f->fetcher && open_front(f, &e) < 0) {
 			fail_all(f, &e);
 			e = ERR_INIT;
+			end_keeper(f);
 			sql_close(f->db);
 			f->db = NULL;
 			cleanup_fd(&f->tree);
@@ -510,6 +651,7 @@ static void *front_main(void *ctx)
 		}
 		begin_queued(f);
 		take_all_learned(f);
+		take_all_kept(f);
 		if (f->active && fetcher_step(f->fetcher, STEP_MS, &e) < 0) {
 			fetcher_cancel(f->fetcher);
 			e = ERR_INIT;
@@ -526,6 +668,8 @@ static void *front_main(void *ctx)
 		pthread_join(f->learning, NULL);
 	}
 	fetcher_free(f->fetcher);
+	end_keeper(f);
+	take_all_kept(f);
 	(void)err_new(&e, ERR_FAILED, "interrupted");
 	fail_all(f, &e);
 	denials_release(&f->denials);
@@ -551,6 +695,7 @@ static int front_of(struct mirror *m, const struct mirror_channel *c, struct fro
 		pthread_cond_init(&f->more, NULL);
 		pthread_cond_init(&f->changed, NULL);
 		pthread_cond_init(&f->to_learn, NULL);
+		pthread_cond_init(&f->to_keep, NULL);
 		rc = pthread_create(&f->thread, NULL, front_main, f);
 		if (rc == 0) {
 			m->fronts = f;
@@ -578,6 +723,7 @@ void fronts_end(struct mirror *m)
 		pthread_cond_destroy(&f->more);
 		pthread_cond_destroy(&f->changed);
 		pthread_cond_destroy(&f->to_learn);
+		pthread_cond_destroy(&f->to_keep);
 		free(f);
 	}
 }
@@ -622,7 +768,8 @@ static void view(const struct mirror_fetch *x, struct mirror_fetch_view *ret)
 		.fd = x->g.fd, .ready = x->ready, .size = x->g.size, .done = x->done || x->lost, .err = x->err};
 	if (x->lost)
 		err_new(&ret->err, ERR_NETWORK, "'%s' changed upstream while it was sent", x->path);
-	if (x->done && !x->lost && x->err.code == ERR_NONE)
+	ret->whole = x->whole || (x->done && ret->err.code == ERR_NONE);
+	if (ret->whole)
 		ret->size = x->ready;
 }
 

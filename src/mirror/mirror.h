@@ -187,8 +187,9 @@ struct mirror_fetch_view {
 	int fd;		/* the fetch's own: read it with pread while the fetch is not left */
 	uint64_t ready; /* bytes that may be sent */
 	uint64_t size;	/* 0: not known yet, or not before the end */
+	bool whole;	/* all of it may be sent; it may still be on its way into the tree */
 	bool done;	/* the end, good or not */
-	struct err err; /* ERR_NONE: good */
+	struct err err; /* ERR_NONE: good; where it is whole: why it could not be kept */
 };
 /* ret NULL: nobody waits. Foreground fetches never wait behind bulk ones: they have an engine and a thread of their own. */
 int mirror_fetch_begin(struct mirror_reader *r, const struct mirror_found *f, mirror_fetch_notify *notify, void *ctx,

@@ -31,6 +31,7 @@ struct relay {
 	pthread_mutex_t mutex;
 	pthread_cond_t wake;
 	pthread_t thread;
+	struct server_log *log;
 	bool stop;
 	VEC(struct flight *) flights;
 	struct map by_key; /* → struct flight * */
@@ -86,22 +87,31 @@ static void begin_stream(struct flight *f, const struct mirror_fetch_view *v)
 							   : HTTPD_SIZE_UNKNOWN);
 }
 
+/* The disk's fault, not an upstream's. */
+static bool is_ours(const struct err *e)
+{
+	return e->sys != 0 && e->code != ERR_NETWORK && e->code != ERR_VERIFY;
+}
+
 /* With the mutex. */
 static void look(struct flight *f)
 {
 	struct mirror_fetch_view v = {.fd = -1};
 	mirror_fetch_look(f->fetch, &v);
-	bool good = v.done && v.err.code == ERR_NONE;
+	bool good = v.whole;
 	if (!f->stream && (v.ready > 0 || good))
 		begin_stream(f, &v);
 	if (f->stream) {
 		httpd_stream_advance(f->stream, v.ready);
-		if (v.done)
+		if (v.done || v.whole)
 			httpd_stream_end(f->stream, good);
 	}
 	if (f->stream || v.done)
 		answer_waiting(f, &v.err);
 	f->ended = v.done;
+	if (v.done && v.err.code != ERR_NONE && v.err.code != ERR_NOT_FOUND)
+		server_say(f->relay->log, is_ours(&v.err) ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTE, "'%s' %s: %s", f->key,
+			   v.whole ? "was passed on but not kept" : "could not be had", v.err.msg);
 }
 
 /* -- the thread ----------------------------------------------------------------------------------------------------- */
@@ -168,9 +178,10 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int relay_new(struct relay **ret, struct err *e)
+int relay_new(struct server_log *log, struct relay **ret, struct err *e)
 {
 	struct relay *x = xcalloc(1, sizeof(*x));
+	x->log = log;
 	pthread_mutex_init(&x->mutex, NULL);
 	pthread_cond_init(&x->wake, NULL);
 	errno = pthread_create(&x->thread, NULL, run, x);

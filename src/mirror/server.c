@@ -374,7 +374,7 @@ static int open_parts(struct server *s, const char *dir, const struct mirror_ser
 	if (server_log_open(s->mirror, o->foreground, &s->log, e) < 0 || make_certificate(s, e) < 0 ||
 	    mirror_clients_open(mirror_dir(s->mirror), s->clock, &s->clients, e) < 0 ||
 	    mirror_snapshots_open(mirror_db_path(s->mirror), &s->snapshots, e) < 0 || open_channels(s, e) < 0 ||
-	    relay_new(&s->relay, e) < 0 || admin_new(s, &s->admin, e) < 0)
+	    relay_new(s->log, &s->relay, e) < 0 || admin_new(s, &s->admin, e) < 0)
 		return -1;
 	mirror_snapshots_configure(s->mirror, s->snapshots);
 	return 0;

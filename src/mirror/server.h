@@ -84,7 +84,7 @@ uint64_t admin_free_bytes(const struct server *s, uint64_t *ret_all);
 int admin_status(struct server *s, struct buf *b, struct err *e);
 
 /* -- what is on its way from an upstream ----------------------------------------------------------------------------- */
-int relay_new(struct relay **ret, struct err *e);
+int relay_new(struct server_log *log, struct relay **ret, struct err *e);
 /* Takes the request: it is answered as soon as there is something to say. */
 void relay_request(struct relay *x, struct mirror_reader *reader, const struct mirror_found *f, struct httpd_req *r,
 		   const struct httpd_head *head);
