@@ -428,7 +428,7 @@ struct channel_came {
 };
 int channel_kind_learn(const struct channel_kind *k, const struct channel_came *c, struct str path, channel_item_fn *fn,
 		       void *ctx, struct err *e);
-/* Takes packages (by path) out of the metadata. CHANNEL_YANK leaves a mark where the ecosystem has one (conda "removed", pypi's
+/* Takes packages (by path, for opam also "name.version") out of the metadata. CHANNEL_YANK leaves a mark where the ecosystem has one (conda "removed", pypi's
  * data-yanked with `reason`), and the files; CHANNEL_DROP forgets them, and removes the files after the metadata. */
 enum channel_removal { CHANNEL_YANK, CHANNEL_DROP };
 int channel_kind_remove(const struct channel_kind *k, const char *folder, const struct str *paths, size_t n,
@@ -450,21 +450,61 @@ struct channel_takeout {
 int channel_takeout_read(struct arena *a, struct str text, const char *where, struct channel_takeout **ret,
 			 size_t *ret_n, struct err *e);
 
+/* == 8. what packages need ======================================================================================== */
 /*
- * What the wanted packages need: the small channel of them, for channel_kind_rewrite. Of kind deb alone, as apt would install onto
- * an empty host: the newest version that a relation allows, of alternatives the first that can be had unless another one is
- * there already, of a virtual package the first provider by name; essential packages are not added by themselves. Each
- * platform that `from` wants is done apart. `wanted`: relations as in Depends ("a", "a (>= 1.2)", "a | b"), or "a=1.2".
- * ERR_NOT_FOUND: a wanted one cannot be had at all. What others need and cannot be had is told by _unmet.
+ * The packages of a tree that a host of one platform can install (deb, rpm, opam), and what each of them needs, for a solver
+ * (solve_needs). Packages are numbered; those of a group, of which a host has one at most, stand side by side, the one
+ * that is preferred first. All of the metadata is read when it is opened; formulas are, when they are asked for.
+ *
+ *	channel_needs_open(k, folder_fd, &walk_opts, &opts, &n, e)
+ *	channel_needs_ask(n, STR("nginx (>= 1.22)"), fn, ctx, e)	what a person asks for
+ *	channel_needs_tell(n, package, fn, ctx, e)		what a package needs
+ *	channel_needs_files(n, package, fn, ctx, e)		its files: one, or for opam each archive under each of its names
  */
-struct channel_closure;
-enum channel_closure_flags { CHANNEL_RECOMMENDS = 1 << 0 /* what is recommended, too */ };
-int channel_kind_closure(const struct channel_kind *k, int from_fd, const struct channel_walk_opts *from,
-			 const struct str *wanted, size_t n, enum channel_closure_flags flags,
-			 struct channel_closure **ret, struct err *e);
-bool channel_closure_has(const struct channel_closure *c, struct str path);
-size_t channel_closure_count(const struct channel_closure *c);
-/* "b (>= 2), which a 1.0 (amd64) needs"; the i-th, STR_NONE behind the last. */
-struct str channel_closure_unmet(const struct channel_closure *c, size_t i);
-void channel_closure_free(struct channel_closure *c);
-DEFINE_AUTO(struct channel_closure *, channel_closure, channel_closure_free);
+struct channel_needs;
+struct channel_needs_opts {
+	struct str platform;	     /* "amd64", "x86_64"; opam: "linux-x86_64"; "": of the host that runs this */
+	bool weak;		     /* what is recommended, too */
+	const struct str *variables; /* opam: "os-distribution=alpine", in place of Debian 12's */
+	size_t variables_n;
+};
+struct channel_candidate {
+	struct str name, version, platform;
+	struct str key;	   /* of its item in the metadata (channel_needs_key) */
+	uint32_t first, n; /* its group */
+	bool avoided;	   /* its author says so: it is to be chosen only where nothing else will do (opam) */
+};
+enum channel_need_kind {
+	CHANNEL_NEED, /* one of `one` must be there */
+	CHANNEL_WISH, /* the same, but where it cannot be had, it is done without */
+	CHANNEL_BAN,  /* none of `one` may be there */
+};
+struct channel_set {
+	const uint32_t *v; /* packages, best first */
+	size_t n;
+};
+struct channel_need {
+	enum channel_need_kind kind;
+	struct channel_set one;
+	const struct channel_set *given; /* counts only where one of each of these is there */
+	size_t given_n;
+	const struct pkg_need *formula; /* it is a part of; for pkg_need_format */
+};
+/* Sets are good in the call alone. -1 with *e ends it. */
+typedef int channel_need_fn(void *ctx, const struct channel_need *need, struct err *e);
+int channel_needs_open(const struct channel_kind *k, int folder_fd, const struct channel_walk_opts *from,
+		       const struct channel_needs_opts *o, struct channel_needs **ret, struct err *e);
+uint32_t channel_needs_count(const struct channel_needs *n);
+const struct channel_candidate *channel_needs_candidate(const struct channel_needs *n, uint32_t package);
+struct str channel_needs_platform(const struct channel_needs *n);
+/* ERR_INPUT: the text is none of this kind; ERR_NOT_FOUND: nothing in the tree is called so. */
+int channel_needs_ask(struct channel_needs *n, struct str text, channel_need_fn *fn, void *ctx, struct err *e);
+/* A formula that cannot be read is told as a need that nothing meets. */
+int channel_needs_tell(struct channel_needs *n, uint32_t package, channel_need_fn *fn, void *ctx, struct err *e);
+int channel_needs_files(struct channel_needs *n, uint32_t package, channel_item_fn *fn, void *ctx, struct err *e);
+/* What names an item of a rewrite's: its path, or for opam "name.version". In the arena or the item. */
+struct str channel_needs_key(const struct channel_kind *k, struct arena *a, const struct channel_item *item);
+void channel_needs_free(struct channel_needs *n);
+DEFINE_AUTO(struct channel_needs *, channel_needs, channel_needs_free);
+/* What a kind calls the platform of the host that runs this; STR_NONE: it has none. */
+struct str channel_needs_host(const struct channel_kind *k);

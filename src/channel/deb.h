@@ -8,7 +8,7 @@
  *	deb_file.c	a .deb: what it says of itself
  *	deb_index.c	an index and a Release, written
  *	deb_make.c	publishing, removing, a part of another archive
- *	deb_closure.c	what packages need
+ *	deb_needs.c	what packages need
  *	kind_deb.c	which file is what; a walk over an upstream
  */
 #include <time.h>
@@ -166,5 +166,3 @@ int deb_remove(const char *folder, const struct str *paths, size_t n, enum chann
 	       const struct channel_make_opts *o, struct err *e);
 int deb_rewrite(int from_fd, const struct channel_walk_opts *from, const char *folder,
 		const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx, struct err *e);
-int deb_closure(int from_fd, const struct channel_walk_opts *from, const struct str *wanted, size_t n,
-		enum channel_closure_flags flags, struct channel_closure *c, struct err *e);

@@ -9,6 +9,7 @@
 #include "base/vec.h"
 #include "channel/channel.h"
 
+struct needs_ops;
 struct channel_kind {
 	const char *name;
 	/* The kind of a tree has such a file: paths apart by blanks, '*' for one part of a path. */
@@ -30,15 +31,9 @@ struct channel_kind {
 		       struct progress *p, struct err *e);
 	int (*rewrite)(int from_fd, const struct channel_walk_opts *from, const char *folder,
 		       const struct channel_make_opts *o, channel_keep_fn *keep, void *ctx, struct err *e);
-	int (*closure)(int from_fd, const struct channel_walk_opts *from, const struct str *wanted, size_t n,
-		       enum channel_closure_flags flags, struct channel_closure *c, struct err *e);
+	const struct needs_ops *needs; /* NULL: what its packages need is not known here */
 	int (*remove)(const char *folder, const struct str *paths, size_t n, enum channel_removal how,
 		      struct str reason, const struct channel_make_opts *o, struct err *e);
-};
-struct channel_closure {
-	struct arena arena;
-	struct map paths;
-	VEC(struct str) unmet;
 };
 struct channel_walk {
 	const struct channel_kind *kind;

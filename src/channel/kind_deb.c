@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "channel/deb.h"
+#include "channel/needs.h"
 
 /* == which file is what =========================================================================================== */
 
@@ -573,5 +574,5 @@ const struct channel_kind kind_deb = {
 	.publish = deb_publish,
 	.rewrite = deb_rewrite,
 	.remove = deb_remove,
-	.closure = deb_closure,
+	.needs = &deb_needs,
 };

@@ -7,7 +7,7 @@
 
 #include "base/fs.h"
 #include "base/map.h"
-#include "channel/kind.h"
+#include "channel/needs.h"
 #include "channel/opam.h"
 
 /* -- paths --------------------------------------------------------------------------------------------------------- */
@@ -102,8 +102,8 @@ bool opam_item(struct arena *a, const struct opam_package *p, const struct opam_
 }
 
 /* Clients ask by the first checksum that the opam file lists, others by the strongest: every one is a name of the archive. */
-static int tell_source(const struct opam_package *p, const struct opam_source *s, bool in_cache, struct arena *a,
-		       struct map *told, channel_item_fn *fn, void *ctx, struct err *e)
+int opam_tell_source(const struct opam_package *p, const struct opam_source *s, bool in_cache, struct arena *a,
+		     struct map *told, channel_item_fn *fn, void *ctx, struct err *e)
 {
 	struct channel_item item, copy;
 	if (!opam_item(a, p, s, &item))
@@ -142,7 +142,7 @@ static int tell_all(const struct opam_repo *r, const struct channel_walk_opts *o
 		if (opam_file_read(&a, p->opam->text, p->opam->path.p, &f, &ignored) < 0)
 			continue;
 		for (size_t k = 0; k < f.sources; k++)
-			if (tell_source(p, &f.source[k], *has_cache, &a, &told, fn, ctx, e) < 0)
+			if (opam_tell_source(p, &f.source[k], *has_cache, &a, &told, fn, ctx, e) < 0)
 				return -1;
 	}
 	return 0;
@@ -231,4 +231,5 @@ const struct channel_kind kind_opam = {
 	.publish = opam_publish,
 	.rewrite = opam_rewrite,
 	.remove = opam_remove,
+	.needs = &opam_needs,
 };

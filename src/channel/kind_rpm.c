@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Channels of RPM packages: repodata/repomd.xml and what it names (repomd; dnf, yum, zypper). */
-#include "channel/kind.h"
+#include "channel/needs.h"
 #include "channel/rpm_make.h"
 
 /* == files ========================================================================================================= */
@@ -180,4 +180,5 @@ const struct channel_kind kind_rpm = {
 	.publish = rpm_publish,
 	.rewrite = rpm_rewrite,
 	.remove = rpm_remove,
+	.needs = &rpm_needs,
 };

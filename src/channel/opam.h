@@ -3,10 +3,11 @@
 /*
  * opam: what following and changing an opam repository needs to know of it (doc/formats/opam.md). Private to channel/.
  *
- * Of an opam file only where its archives lie and by which digests they are known, and a few fields of its top; whoever solves
- * reads it with a parser that is whole.
+ * Of an opam file where its archives lie and by which digests they are known, and a few fields of its top; formulas are cut out, and
+ * read by pkg (pkg_opam_need_parse) where somebody solves.
  */
 #include "base/arena.h"
+#include "base/map.h"
 #include "channel/channel.h"
 
 /* -- opam files ---------------------------------------------------------------------------------------------------- */
@@ -18,8 +19,19 @@ struct opam_source {
 	struct digest_value checksum[OPAM_CHECKSUMS_MAX]; /* as listed; those that are known here: md5, sha256, sha512 */
 	size_t checksums;
 };
+/* Fields whose values pkg reads (pkg_opam_need_parse and the like). */
+enum opam_field {
+	OPAM_DEPENDS,
+	OPAM_CONFLICTS,
+	OPAM_AVAILABLE,
+	OPAM_CONFLICT_CLASS,
+	OPAM_FLAGS,
+	OPAM_DEPOPTS,
+	OPAM_FIELDS
+};
 struct opam_file {
-	struct str name, version; /* fields, often absent */
+	struct str name, version;      /* fields, often absent */
+	struct str field[OPAM_FIELDS]; /* their values as they stand; STR_NONE where absent */
 	const struct opam_source *source;
 	size_t sources;
 	bool has_flags; /* a field flags: its value is text[flags_at …flags_end) */
@@ -66,6 +78,9 @@ int opam_repo_pack(const struct opam_repo *r, struct buf *ret, struct err *e);
  * same text where it has them; STR_NONE with *e. */
 struct str opam_repo_with_mirrors(struct arena *a, struct str repo, struct err *e);
 
+/* Tells an archive under each of the names that it has in a cache, but what is told already. */
+int opam_tell_source(const struct opam_package *p, const struct opam_source *s, bool in_cache, struct arena *a,
+		     struct map *told, channel_item_fn *fn, void *ctx, struct err *e);
 /* An archive as an item of a walk; false where it cannot be fetched or cached. */
 bool opam_item(struct arena *a, const struct opam_package *p, const struct opam_source *s, struct channel_item *ret);
 

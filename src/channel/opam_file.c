@@ -128,6 +128,7 @@ struct reading {
 	struct source_vec sources;
 	bool in_source;	  /* inside url or extra-source */
 	struct str field; /* whose value is being read, or STR_NONE */
+	size_t value_at;  /* where that begins */
 	size_t depth;	  /* of brackets and braces, but for the section's own */
 };
 
@@ -169,8 +170,13 @@ static void take_value(struct reading *r, struct str value)
 
 static void end_field(struct reading *r, size_t at)
 {
+	static const char *const names[OPAM_FIELDS] = {"depends",	 "conflicts", "available",
+						       "conflict-class", "flags",     "depopts"};
 	if (!r->in_source && str_eq(r->field, STR("flags")))
 		r->file->flags_end = at;
+	for (size_t i = 0; !r->in_source && i < OPAM_FIELDS; i++)
+		if (str_eq_c(r->field, names[i]))
+			r->file->field[i] = str_trim(str_of(r->l.text.p + r->value_at, at - r->value_at));
 	r->field = STR_NONE;
 }
 
@@ -185,6 +191,7 @@ static int take_word(struct reading *r, struct err *e)
 	if (t == T_COLON) {
 		end_field(r, at);
 		r->field = word;
+		r->value_at = offset(&r->l);
 		if (!r->in_source && str_eq(word, STR("flags"))) {
 			r->file->has_flags = true;
 			r->file->flags_at = offset(&r->l);
@@ -243,7 +250,8 @@ int opam_file_read(struct arena *a, struct str text, const char *where, struct o
 		rc = t < 0 ? -1 : take(&r, t, e);
 	if (rc == 0 && (r.depth > 0 || r.in_source))
 		rc = bad(&r.l, text.n, "a bracket is not closed", e);
-	end_field(&r, text.n);
+	if (rc == 0)
+		end_field(&r, text.n);
 	ret->source = vec_copy(&r.sources, a);
 	ret->sources = r.sources.n;
 	vec_release(&r.sources);

@@ -446,7 +446,9 @@ static bool is_wanted(struct removal *r, struct str path)
 static bool is_meant(struct arena *a, const struct opam_package *p, const struct opam_file *f, struct removal *r)
 {
 	bool meant = is_wanted(r, p->opam->path);
-	meant |= is_wanted(r, p->folder); /* both are asked: what is found is noted */
+	/* all are asked: what is found is noted */
+	meant |= is_wanted(r, p->folder);
+	meant |= is_wanted(r, str_skip(p->folder, (size_t)(str_rfind(p->folder, '/') + 1)));
 	for (size_t s = 0; s < f->sources; s++)
 		for (size_t k = 0; k < f->source[s].checksums; k++)
 			meant |= is_wanted(r, opam_cache_path(a, &f->source[s].checksum[k]));

@@ -1,178 +1,197 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cmd/channel_part.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 
-#include "base/fs.h"
 #include "base/json.h"
-#include "base/sys.h"
 #include "cmd/channel_sign.h"
+#include "cmd/channel_sync.h"
 
-enum { FILE_MAX = 16 << 20, PIECE = 1 << 30 };
+enum { WORDS_MAX = 64 };
 
 struct part {
 	struct cmd_context *c;
 	const struct cmd_part_args *a;
-	VEC(struct str) wanted;
-	VEC(struct str) platforms;
-	struct channel_closure *closure;
-	int from_fd, to_fd;
-	struct cmd_list added;
+	const char *name; /* of the small channel, as it is shown */
+	const struct channel_kind *kind;
 };
 
-static void part_release(struct part *p)
-{
-	vec_release(&p->wanted);
-	vec_release(&p->platforms);
-	vec_release(&p->added);
-	channel_closure_free(p->closure);
-	cleanup_fd(&p->from_fd);
-	cleanup_fd(&p->to_fd);
-}
-
-const struct channel_kind *cmd_part_kind(const char *folder)
+bool cmd_part_is(struct cmd_context *c, const char *word)
 {
 	struct err ignored = ERR_INIT;
-	auto_fd fd = fs_open_dir(AT_FDCWD, folder, &ignored);
-	const struct channel_kind *k = fd >= 0 ? channel_kind_of(fd) : NULL;
-	return k == channel_kind(STR("deb")) ? k : NULL;
+	struct cmd_target t;
+	bool ret = cmd_target(c, word, &t, &ignored) == 0 && t.kind && channel_needs_host(t.kind).n > 0;
+	cmd_target_release(&t);
+	return ret;
 }
 
-static int read_wanted(struct part *p, struct err *e)
+/* "a,b" apart. */
+static int split(struct cmd_context *c, const char *text, const char *option, struct mirror_list *ret, struct err *e)
 {
-	auto_buf b = BUF_INIT(FILE_MAX);
-	struct str rest, line, one;
-	if (fs_read_any(AT_FDCWD, p->a->file, &b, e) < 0)
-		return -1;
-	for (rest = arena_str(&p->c->arena, buf_str(&b)); str_take_line(&rest, &line);) {
-		line = str_trim(line);
-		if (line.n == 0 || line.p[0] == '#')
-			continue;
-		while (str_take_until(&line, ',', &one))
-			if (str_trim(one).n)
-				vec_push(&p->wanted, str_trim(one));
-		if (str_trim(line).n)
-			vec_push(&p->wanted, str_trim(line));
+	struct str rest = str_c(text), word, *v = arena_array(&c->arena, struct str, WORDS_MAX);
+	*ret = (struct mirror_list){v, 0};
+	while (rest.n) {
+		if (!str_take_until(&rest, ',', &word)) {
+			word = rest;
+			rest = STR_NONE;
+		}
+		word = str_trim(word);
+		if (word.n && ret->n == WORDS_MAX)
+			return err_new(e, ERR_LIMIT, "--%s: more than %d of them", option, WORDS_MAX);
+		if (word.n)
+			v[ret->n++] = arena_str(&c->arena, word);
 	}
-	return p->wanted.n ? 0
-			   : err_new(e, ERR_INPUT, "%s: no line with packages, such as: nginx (>= 1.22)", p->a->file);
-}
-
-static int copy(struct part *p, const char *path, struct err *e)
-{
-	auto_free char *folder = xstrdup(path), *tmp = xasprintf("%s.tmp", path);
-	char *slash = strrchr(folder, '/');
-	if (slash)
-		*slash = '\0';
-	if (slash && fs_mkdirs(p->to_fd, folder, 0755, e) < 0)
-		return -1;
-	if (sys_linkat(p->from_fd, path, p->to_fd, path, 0) == 0 || errno == EEXIST)
-		return 0;
-	auto_fd in = openat(p->from_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (in < 0)
-		return err_sys(e, "open '%s/%s'", p->a->from, path);
-	auto_fd out = sys_openat(p->to_fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (out < 0)
-		return err_sys(e, "create '%s/%s'", p->a->to, tmp);
-	for (ssize_t n = 1; n > 0;) {
-		n = sys_copy_file_range(in, NULL, out, NULL, PIECE);
-		if (n < 0)
-			return err_sys(e, "copy '%s/%s'", p->a->from, path);
-	}
-	if (sys_fsync(out) < 0 || sys_renameat(p->to_fd, tmp, p->to_fd, path) < 0)
-		return err_sys(e, "put '%s/%s' in place", p->a->to, path);
 	return 0;
 }
 
-/* Brings the file before the metadata that name it. */
-static int keep(void *ctx, const struct channel_item *item, struct err *e)
+/* -- told ----------------------------------------------------------------------------------------------------------- */
+
+static const char *plural(size_t n)
 {
-	struct part *p = ctx;
-	struct stat st;
-	if (!channel_closure_has(p->closure, item->path))
-		return 0;
-	const char *path = arena_strdup(&p->c->arena, item->path);
-	if (p->to_fd >= 0 && fstatat(p->to_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    (uint64_t)st.st_size == item->size)
-		return 1;
-	for (size_t i = p->added.n; i-- > 0;)
-		if (p->c->dry_run && str_eq_c(item->path, p->added.v[i]))
-			return 1; /* in another index */
-	vec_push(&p->added, path);
-	return p->c->dry_run || copy(p, path, e) == 0 ? 1 : -1;
+	return n == 1 ? "" : "s";
 }
 
-static int answer(struct part *p)
+static void why(const struct mirror_small_told *t, struct buf *b)
+{
+	for (size_t i = 0; t->why && i < t->n; i++)
+		buf_printf(b, "%s  %.*s", i ? "\n" : "", STR_ARG(t->why[i]));
+}
+
+static void say(void *ctx, const struct mirror_small_told *t)
+{
+	const struct part *p = ctx;
+	struct cmd_context *c = p->c;
+	struct str fn = str_skip(t->text, (size_t)(str_rfind(t->text, '/') + 1));
+	auto_buf b = BUF_INIT(1 << 16);
+	why(t, &b);
+	switch (t->event) {
+	case MIRROR_SMALL_CHECK:
+		cmd_say(c, "Checking existing packages for %s/%.*s", p->name, STR_ARG(t->platform));
+		break;
+	case MIRROR_SMALL_LIST:
+		cmd_say(c, "Processing list of specs for %.*s", STR_ARG(t->platform));
+		break;
+	case MIRROR_SMALL_LINE:
+		cmd_say(c, "Processing '%.*s' for %.*s", STR_ARG(t->text), STR_ARG(t->platform));
+		break;
+	case MIRROR_SMALL_NONE:
+		cmd_warn(c, "'%.*s' has no solution for %.*s:\n%s", STR_ARG(t->text), STR_ARG(t->platform),
+			 b.p ? b.p : "");
+		break;
+	case MIRROR_SMALL_APART:
+		cmd_say(c, "note: on one host of %.*s all lines together have no solution:\n%s", STR_ARG(t->platform),
+			b.p ? b.p : "");
+		break;
+	case MIRROR_SMALL_NEW:
+		cmd_say(c, "%zu new package%s to upload for %.*s list of specs", t->n, plural(t->n),
+			STR_ARG(t->platform));
+		break;
+	case MIRROR_SMALL_FETCH:
+		cmd_say(c, "%s %.*s", c->dry_run ? "would download" : "Downloading", STR_ARG(t->text));
+		break;
+	case MIRROR_SMALL_PUT:
+		cmd_say(c, "%s %.*s to %s", c->dry_run ? "would upload" : "Uploading", STR_ARG(fn), p->name);
+		break;
+	case MIRROR_SMALL_REMOVE:
+		cmd_say(c, "%s %.*s from %s", c->dry_run ? "would remove" : "Removing", STR_ARG(t->text), p->name);
+		break;
+	case MIRROR_SMALL_UNLIKE:
+		cmd_warn(c, "'%.*s' for %.*s is answered otherwise by '%s' than by the channel it is made of",
+			 STR_ARG(t->text), STR_ARG(t->platform), p->name);
+		break;
+	}
+}
+
+/* -- the answer ----------------------------------------------------------------------------------------------------- */
+
+static void put_line(struct jw *w, const void *ctx, size_t i)
+{
+	const struct mirror_small_solution *v = (const struct mirror_small_solution *)ctx + i;
+	jw_kv_str(w, "specs", v->text);
+	jw_kv_str(w, "platform", v->platform);
+	jw_kv_bool(w, "solved", v->solved);
+	jw_kv_int(w, "packages", (int64_t)v->packages);
+}
+
+static int answer(struct part *p, const struct mirror_small_result *r)
 {
 	auto_answer a = {0};
 	struct jw *w = cmd_answer(&a);
 	jw_kv_c(w, "operation", "sync");
 	jw_kv_bool(w, "dry_run", p->c->dry_run);
 	jw_kv_c(w, "folder", p->a->to);
-	jw_kv_int(w, "packages", (int64_t)channel_closure_count(p->closure));
-	jw_key(w, "new");
-	jw_array(w);
-	vec_foreach(x, &p->added)
-		jw_c(w, *x);
-	jw_array_end(w);
-	jw_key(w, "unmet");
-	jw_array(w);
-	for (size_t i = 0; channel_closure_unmet(p->closure, i).p; i++)
-		jw_str(w, channel_closure_unmet(p->closure, i));
-	jw_array_end(w);
+	jw_kv_objects(w, "lines", r->solutions_n, put_line, r->solutions);
+	jw_kv_int(w, "packages", (int64_t)r->packages);
+	jw_kv_list(w, "new", r->added.v, r->added.n);
+	jw_kv_list(w, "removed", r->removed.v, r->removed.n);
+	jw_kv_int(w, "unsolved", (int64_t)r->unsolved);
+	jw_kv_int(w, "answered_otherwise", (int64_t)r->unlike);
 	return cmd_answer_print(p->c, &a);
 }
 
-static int make(struct part *p, const struct channel_kind *k, struct err *e)
+/* -- doing it ------------------------------------------------------------------------------------------------------- */
+
+static int run(struct part *p, const struct cmd_target *from, struct err *e)
 {
-	struct str platforms = str_c(p->a->platforms), one, suite = str_c(p->a->suite),
-		   component = str_c(p->a->component);
+	const struct cmd_part_args *a = p->a;
+	struct cmd_context *c = p->c;
+	struct mirror_small_line *lines;
+	struct mirror_small_result r;
 	struct channel_signer signer = {0};
-	while (str_take_until(&platforms, ',', &one))
-		vec_push(&p->platforms, one);
-	if (platforms.n)
-		vec_push(&p->platforms, platforms);
-	const struct channel_walk_opts from = {.platforms = p->platforms.v,
-					       .platforms_n = p->platforms.n,
-					       .suites = &suite,
-					       .suites_n = suite.n ? 1 : 0,
+	struct cmd_seal seal = {.c = c, .kind = p->kind};
+	const struct str suite = str_c(a->suite), component = str_c(a->component);
+	struct mirror_small_opts o = {.kind = p->kind,
+				      .from = from->folder,
+				      .to = a->to,
+				      .m = from->m,
+				      .channel = from->channel,
+				      .file = a->file,
+				      .walk = {.suites = &suite,
+					       .suites_n = suite.n > 0,
 					       .components = &component,
-					       .components_n = component.n ? 1 : 0};
-	int is_signed = cmd_channel_signer(p->c, p->a->key, p->a->is_unsigned, k, &signer, e);
-	if (is_signed < 0 ||
-	    channel_kind_closure(k, p->from_fd, &from, p->wanted.v, p->wanted.n, 0, &p->closure, e) < 0)
+					       .components_n = component.n > 0},
+				      .strong = a->strong,
+				      .alone = a->alone,
+				      .prune = a->prune,
+				      .dry_run = c->dry_run,
+				      .say = say,
+				      .ctx = p};
+	int is_signed = cmd_channel_signer(c, a->key, a->is_unsigned, p->kind, &signer, e);
+	if (is_signed < 0 || mirror_small_read(a->file, p->kind, &c->arena, &lines, &o.lines_n, e) < 0 ||
+	    split(c, a->platforms, "platform", &o.platforms, e) < 0 || split(c, a->ocaml, "ocaml", &o.ocaml, e) < 0 ||
+	    split(c, a->variables, "variable", &o.variables, e) < 0)
 		return -1;
-	p->to_fd = p->c->dry_run ? open(p->a->to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-				 : fs_open_dir_make(AT_FDCWD, p->a->to, e);
-	if (p->to_fd < 0 && !p->c->dry_run)
+	o.make.signer = is_signed ? &signer : NULL;
+	cmd_seal_with(&seal, &o.make);
+	o.lines = lines;
+	if (!c->dry_run)
+		cmd_if_interrupted(c, "'%s' lists what it listed before; the same command goes on", a->to);
+	if (mirror_small(&o, &c->arena, &r, e) < 0)
 		return -1;
-	struct channel_make_opts o = {.dry_run = p->c->dry_run, .signer = is_signed ? &signer : NULL};
-	struct cmd_seal seal = {.c = p->c, .kind = k};
-	cmd_seal_with(&seal, &o);
-	return channel_kind_rewrite(k, p->from_fd, &from, p->a->to, &o, keep, p, e);
+	if (r.changed)
+		cmd_changed(c);
+	if (r.unsolved && a->prune)
+		cmd_warn(c, "nothing is pruned while a line has no solution");
+	cmd_say(c, "%s%zu package%s in '%s', %zu of them new", c->dry_run ? "would list " : "", r.packages,
+		plural(r.packages), a->to, r.added.n);
+	if (c->json && answer(p, &r) != CMD_OK)
+		return CMD_FAILED;
+	return r.unsolved ? CMD_NO_SOLUTION : CMD_OK;
 }
 
 int cmd_channel_part(struct cmd_context *c, const struct cmd_part_args *a, struct err *e)
 {
-	cleanup_with(part_release) struct part p = {.c = c, .a = a, .from_fd = -1, .to_fd = -1};
+	struct part p = {.c = c, .a = a, .name = a->to};
+	struct cmd_target from;
 	if (!a->to)
 		return err_new(e, ERR_USAGE,
 			       "into which folder? as in: slipway channel sync --from %s --file %s FOLDER", a->from,
 			       a->file);
-	p.from_fd = fs_open_dir(AT_FDCWD, a->from, e);
-	if (p.from_fd < 0 || read_wanted(&p, e) < 0)
-		return -1;
-	if (!c->dry_run)
-		cmd_if_interrupted(c, "'%s' lists what it listed before; the same command goes on", a->to);
-	if (make(&p, cmd_part_kind(a->from), e) < 0)
-		return -1;
-	if (!c->dry_run)
-		cmd_changed(c);
-	for (size_t i = 0; channel_closure_unmet(p.closure, i).p; i++)
-		cmd_say(c, "note: there is no %.*s", STR_ARG(channel_closure_unmet(p.closure, i)));
-	cmd_say(c, "%s%zu package%s in '%s', %zu of them new", c->dry_run ? "would list " : "",
-		channel_closure_count(p.closure), channel_closure_count(p.closure) == 1 ? "" : "s", a->to, p.added.n);
-	return c->json ? answer(&p) : CMD_OK;
+	int rc = cmd_target(c, a->from, &from, e);
+	if (rc == 0) {
+		p.kind = from.kind;
+		rc = run(&p, &from, e);
+	}
+	cmd_target_release(&from);
+	return rc;
 }

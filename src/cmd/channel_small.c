@@ -710,6 +710,10 @@ int cmd_channel_sync(struct cmd_context *c, int argc, char **argv)
 		{0, "component", CMD_TEXT, &part.component},
 		{0, "key", CMD_TEXT, &part.key},
 		{0, "unsigned", CMD_FLAG, &part.is_unsigned},
+		{0, "ocaml", CMD_TEXT, &part.ocaml},
+		{0, "variable", CMD_TEXT, &part.variables},
+		{0, "no-recommends", CMD_FLAG, &part.strong},
+		{0, "each-alone", CMD_FLAG, &part.alone},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	int code = cmd_parse(c, options, false, argc, argv, &words, &e);
@@ -725,11 +729,12 @@ int cmd_channel_sync(struct cmd_context *c, int argc, char **argv)
 			code = cmd_channel_follow(c, &follow, &e);
 		else if (words.n > 1)
 			code = err_new(&e, ERR_USAGE, "unexpected word '%s'", words.v[1]);
-		else if (a.solve.channels.n == 1 && cmd_part_kind(a.solve.channels.v[0])) {
+		else if (a.solve.channels.n == 1 && cmd_part_is(c, a.solve.channels.v[0])) {
 			part.from = a.solve.channels.v[0];
 			part.file = a.file;
 			part.to = a.to;
 			part.platforms = a.platforms;
+			part.prune = a.prune;
 			code = cmd_channel_part(c, &part, &e);
 		} else
 			code = cmd_channel_small(c, &a, &e);

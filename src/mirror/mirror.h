@@ -645,3 +645,81 @@ int mirror_serve(const char *dir, const struct mirror_serve_opts *o, struct err 
 int mirror_server_ask(const char *dir, const char *verb, struct buf *ret, struct err *e);
 /* Returns when it has ended. */
 int mirror_server_stop(const char *dir, int64_t wait_ms, struct err *e);
+
+/* == 10. small channels ============================================================================================ */
+/*
+ * Of a large tree (deb, rpm, opam) what a list of specs needs, so that clients solve fast and find exactly what the large one would
+ * have given them. Each line of the list is what one host wants at once; it is solved for each platform, as on a host that has
+ * nothing yet. The small tree has every package of all these solutions, and of one more: of all lines together, where they can
+ * be had together, so that a client that asks for any of the lines, or for several, finds a solution.
+ *
+ *	mirror_small_read(file, kind, &arena, &lines, &n, e)
+ *	mirror_small(&opts, &arena, &result, e)
+ *
+ * Records are taken over as the large tree has them; files are linked, copied, or fetched where the large tree is one that follows
+ * and does not hold them yet. Packages first, then metadata: who reads sees the old state or the new one, and a run that was cut off is
+ * gone on with by the same call. What the small tree had before stays while the large one still lists it; with `prune` all goes
+ * that is not in a solution, unless a line had none. At its end every line is solved again in what was made.
+ */
+struct mirror_small_line {
+	struct str text;
+	const struct str *asked;
+	size_t n;
+	size_t number; /* in the file */
+};
+/* Specs of a line stand behind each other or are parted by commas; '#' begins a comment. */
+int mirror_small_read(const char *file, const struct channel_kind *k, struct arena *a, struct mirror_small_line **ret,
+		      size_t *ret_n, struct err *e);
+
+enum mirror_small_event {
+	MIRROR_SMALL_CHECK,  /* platform: what is there is looked at */
+	MIRROR_SMALL_LIST,   /* platform: its turn */
+	MIRROR_SMALL_LINE,   /* platform, text: a line is solved */
+	MIRROR_SMALL_NONE,   /* platform, text: it has no solution; why, n */
+	MIRROR_SMALL_APART,  /* platform: the lines cannot be had together; why, n */
+	MIRROR_SMALL_NEW,    /* platform, n: so many new packages */
+	MIRROR_SMALL_FETCH,  /* text: a file is fetched, or would be */
+	MIRROR_SMALL_PUT,    /* text: a package is put in */
+	MIRROR_SMALL_REMOVE, /* text: it goes, or would */
+	MIRROR_SMALL_UNLIKE, /* platform, text: the small tree answers the line otherwise */
+};
+struct mirror_small_told {
+	enum mirror_small_event event;
+	struct str platform, text;
+	const struct str *why;
+	size_t n;
+};
+struct mirror_small_opts {
+	const struct channel_kind *kind;
+	const char *from, *to; /* folders */
+	struct mirror *m;      /* where `from` follows something: files are fetched through it; else NULL */
+	const struct mirror_channel *channel; /* of m */
+	const char *file;		      /* of the lines, for messages */
+	const struct mirror_small_line *lines;
+	size_t lines_n;
+	struct mirror_list platforms;  /* none: this host's */
+	struct mirror_list ocaml;      /* opam: a line that does not name ocaml is solved with each of these */
+	struct mirror_list variables;  /* opam: as in struct channel_needs_opts */
+	struct channel_walk_opts walk; /* suites, components, keyring of `from` */
+	struct channel_make_opts make; /* signer, seal */
+	bool strong;		       /* nothing that is only recommended */
+	bool alone;		       /* not all lines together */
+	bool prune, dry_run;
+	void (*say)(void *ctx, const struct mirror_small_told *t); /* NULL: nothing is told */
+	void *ctx;
+};
+struct mirror_small_solution {
+	struct str text, platform;
+	bool solved;
+	size_t packages;
+};
+struct mirror_small_result {
+	const struct mirror_small_solution *solutions;
+	size_t solutions_n;
+	size_t packages;		   /* that the lines need, in all */
+	struct mirror_list added, removed; /* paths, or for opam "name.version"; sorted */
+	size_t unsolved, apart, unlike;	   /* lines; platforms; lines */
+	bool changed;
+};
+/* ERR_INPUT of a spec names file and line. */
+int mirror_small(const struct mirror_small_opts *o, struct arena *a, struct mirror_small_result *ret, struct err *e);

@@ -111,3 +111,9 @@ int pkg_deb_version_check(struct str version, struct err *e)
 		    : err_new(e, ERR_INPUT, "'%.*s' is no version of a Debian package",
 			      (int)(version.n < VERSION_MAX ? version.n : VERSION_MAX), version.p ? version.p : "");
 }
+
+/* opam takes the same order for its versions, which have neither epochs nor revisions. */
+int pkg_opam_version_cmp(struct str a, struct str b)
+{
+	return compare_part(a, b);
+}

@@ -150,3 +150,70 @@ const struct pep440 *pep440_parse(struct arena *a, struct str text, struct err *
 int pep440_cmp(const struct pep440 *a, const struct pep440 *b);
 bool pep440_is_pre(const struct pep440 *v); /* a pre-release or dev: chosen only where that is asked for */
 void pep440_format(const struct pep440 *v, struct buf *b); /* the normal form: "1.0RC_1" as "1.0rc1" */
+
+/* -- what packages need (deb, rpm, opam) --------------------------------------------------------------------------- */
+/* opam's order of versions: Debian's, of the whole text. */
+int pkg_opam_version_cmp(struct str a, struct str b);
+/* RPM's, of "epoch:version-release"; a release that one of them lacks does not count. */
+int pkg_rpm_version_cmp(struct str a, struct str b);
+
+/* Which versions of a name will do. NULL: any. */
+enum pkg_range_op { PKG_BELOW, PKG_UP_TO, PKG_EXACTLY, PKG_OTHER, PKG_FROM, PKG_ABOVE, PKG_BOTH, PKG_EITHER };
+struct pkg_range {
+	enum pkg_range_op op;
+	struct str version;
+	const struct pkg_range *left, *right; /* BOTH, EITHER */
+};
+typedef int pkg_version_cmp_fn(struct str a, struct str b);
+bool pkg_range_has(const struct pkg_range *r, struct str version, pkg_version_cmp_fn *cmp);
+
+/*
+ * A formula over names: what must be, or must not be, installed. NULL is the formula that says nothing.
+ *
+ *	a | b, (a or b)		OR
+ *	a, b; (a and b)		AND
+ *	(a if b else c)		IF: a where b is, c (or nothing) where it is not
+ *	(a unless b else c)	UNLESS: a where b is not, c (or nothing) where it is
+ *	(a with b)		WITH: one package that is both
+ *	(a without b)		WITHOUT: one package that is a and is not b
+ */
+enum pkg_need_op {
+	PKG_NEED_NAME,
+	PKG_NEED_AND,
+	PKG_NEED_OR,
+	PKG_NEED_IF,
+	PKG_NEED_UNLESS,
+	PKG_NEED_WITH,
+	PKG_NEED_WITHOUT
+};
+struct pkg_need {
+	enum pkg_need_op op;
+	struct str name, arch; /* deb: arch of "python3:any"; else STR_NONE */
+	const struct pkg_range *range;
+	const struct pkg_need *left, *right, *otherwise;
+};
+/* "a (>= 2) or b", for messages. */
+void pkg_need_format(const struct pkg_need *n, struct buf *b);
+enum { PKG_NEED_DEPTH_MAX = 64, PKG_NEED_NAMES_MAX = 10000 };
+/* "a (>= 1.2) | b:any, c", and as people write it "a=1.2"; restrictions to architectures or profiles ("[amd64]", "<!nocheck>") are passed over.
+ * ERR_INPUT. All parsers: views are of the text or the arena. */
+int pkg_deb_need_parse(struct arena *a, struct str text, const struct pkg_need **ret, struct err *e);
+/* "name", "name >= 1:2.0-1", "/usr/bin/x", "lib.so()(64bit)", and rich ones in parentheses. */
+int pkg_rpm_need_parse(struct arena *a, struct str text, const struct pkg_need **ret, struct err *e);
+
+/* Variables of opam's filters: false where it is not defined. */
+typedef bool pkg_opam_variable_fn(void *ctx, struct str name, struct str *ret);
+struct pkg_opam_host {
+	pkg_opam_variable_fn *variable;
+	void *ctx;
+};
+/* The value of a field depends (`any` false: all of a list's elements) or conflicts (true: any of them), with its filters decided by
+ * the host; what is filtered out says nothing. ERR_INPUT. */
+int pkg_opam_need_parse(struct arena *a, struct str text, const struct pkg_opam_host *h, bool any,
+			const struct pkg_need **ret, struct err *e);
+/* As a person asks: "dune", "dune.3.0", "dune>=3.0", "dune<4". */
+int pkg_opam_spec_parse(struct arena *a, struct str text, const struct pkg_need **ret, struct err *e);
+/* The value of a field available: 1, 0, or -1 with ERR_INPUT. What depends on an undefined variable is false. */
+int pkg_opam_filter(struct arena *a, struct str text, const struct pkg_opam_host *h, struct err *e);
+/* The words and strings of a value, for fields that hold no formula (flags, conflict-class); at most `max`, returns how many. */
+size_t pkg_opam_words(struct arena *a, struct str text, struct str *ret, size_t max);

@@ -95,3 +95,20 @@ DEFINE_AUTO(struct solve_replay *, solve_replay, solve_replay_free);
  * shortest first, at most max. */
 int solve_why(const struct pkg_record *records, size_t n, const struct str *specs, size_t specs_n, struct str name,
 	      unsigned max, struct arena *a, const struct str **ret, size_t *ret_n, struct err *e);
+
+/*
+ * The same engine for packages whose needs their channel tells (channel.h, section 8: deb, rpm, opam): what a host that has nothing
+ * yet would install for these. The first asked for gets the best there is; what is wished for comes where it can be had.
+ *
+ *	int rc = solve_needs(needs, asked, n, max_conflicts, &arena, &res, e);	0 solved, 1 no solution (res.why), -1 error
+ */
+struct solve_needs_result {
+	const uint32_t *package; /* as the needs number them, ascending */
+	size_t n;
+	const struct str *why; /* without a solution: what is in the way, a line each */
+	size_t why_n;
+	uint64_t conflicts, variables;
+};
+/* max_conflicts 0: 100,000. */
+int solve_needs(struct channel_needs *needs, const struct str *asked, size_t n, uint64_t max_conflicts, struct arena *a,
+		struct solve_needs_result *ret, struct err *e);

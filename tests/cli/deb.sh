@@ -313,9 +313,10 @@ fi
 
 small()
 {
-	deb app 1 "$ours" 'Depends: two (>= 1), looping (<< 1.5) | nothing, absent'
-	"$SLIPWAY" channel publish "$T/ch" "$T/debs/app_1_$ours.deb" && printf '# what is wanted\napp (>= 1),\n' >wanted &&
-		"$SLIPWAY" channel sync --from "$T/ch" --file wanted --platform "$ours" "$T/small" 2>said && grep -q 'no absent, which app 1' said &&
+	deb app 1 "$ours" 'Depends: two (>= 1), looping (<< 1.5) | nothing' &&
+		deb odd 1 "$ours" 'Depends: absent' || return 1
+	"$SLIPWAY" channel publish "$T/ch" "$T/debs/app_1_$ours.deb" "$T/debs/odd_1_$ours.deb" && printf '# what is wanted\napp (>= 1),\n' >wanted &&
+		"$SLIPWAY" channel sync --from "$T/ch" --file wanted --platform "$ours" "$T/small" 2>said && grep -q "3 new packages to upload for $ours list of specs" said &&
 		gpgv --keyring "$T/ch/key.gpg" "$T/small/dists/stable/InRelease" || { cat said; return 1; }
 	(cd "$T/small" && find pool -name '*.deb' | sort) >files
 	printf 'pool/main/a/app/app_1_%s.deb\npool/main/l/looping/looping_1.4_%s.deb\npool/main/t/two/two_2.0_all.deb\n' "$ours" "$ours" | cmp - files
@@ -330,9 +331,22 @@ small_again()
 t 'apt uses it, and made again it is the same' small_again
 nothing()
 {
-	echo 'unknown | app (>> 1)' >wanted && must_fail 1 "$SLIPWAY" channel sync --from "$T/ch" --file wanted "$T/small" && has 'nothing for' err
+	printf 'two\nunknown | app (>> 1)\nodd\n' >wanted && must_fail 3 "$SLIPWAY" channel sync --prune --from "$T/ch" --file wanted "$T/small" && has 'nothing for' err &&
+		has 'odd 1 needs absent, which is not there' err && has 'nothing is pruned' err && [ -e "$T/small/pool/main/a/app/app_1_$ours.deb" ]
 }
-t 'what cannot be had at all is an error' nothing
+t 'what cannot be had is told, and the others are done' nothing
+pruned()
+{
+	echo two >wanted && runs "$SLIPWAY" channel sync --prune --from "$T/ch" --file wanted "$T/small" && has "Removing pool/main/a/app/app_1_$ours.deb" err &&
+		(cd "$T/small" && find pool -name '*.deb') >files && [ "$(cat files)" = pool/main/t/two/two_2.0_all.deb ] &&
+		run_apt update >out 2>&1 && [ "$(show two)" = 1:2.0 ] && [ -z "$(show app)" ]
+}
+t 'and goes where no line needs it' pruned
+wrong()
+{
+	printf '\n# x\ntwo (>> 1\n' >wanted && must_fail 1 "$SLIPWAY" channel sync --from "$T/ch" --file wanted "$T/small" && has 'wanted:3: .*not closed' err
+}
+t 'a wrong line is told with its number' wrong
 
 # -- hostile packages ---------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "lib/test.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
+#include "lib/test.h"
 #include "channel/deb.h"
 #include "lib/deb.h"
 
@@ -282,66 +281,97 @@ TEST(options_are_checked_and_a_dry_run_writes_nothing)
 	CHECK(!fs_exists(AT_FDCWD, in_tmp("none")));
 }
 
-static struct channel_closure *closure_of(const struct channel_walk_opts *from, const char *const *wanted, size_t n)
+/* What the needs of a package come to, as text: "one|one given given", in the order in which they are told. */
+static struct buf told;
+
+static void put_set(struct channel_needs *n, struct channel_set s)
 {
-	struct str s[8];
-	struct channel_closure *c = NULL;
+	for (size_t i = 0; i < s.n; i++) {
+		const struct channel_candidate *c = channel_needs_candidate(n, s.v[i]);
+		buf_printf(&told, "%s%.*s=%.*s", i ? "|" : "", STR_ARG(c->name), STR_ARG(c->version));
+	}
+}
+
+static int tell_need(void *ctx, const struct channel_need *need, struct err *err)
+{
+	static const char *const kinds[] = {"", "?", "!"};
+	(void)err;
+	buf_put_c(&told, kinds[need->kind]);
+	put_set(ctx, need->one);
+	buf_put_c(&told, ";");
+	return 0;
+}
+
+static const char *needs_of(struct channel_needs *n, const char *name, const char *version)
+{
+	buf_clear(&told);
+	told.max = 1 << 20;
+	for (uint32_t i = 0; i < channel_needs_count(n); i++) {
+		const struct channel_candidate *c = channel_needs_candidate(n, i);
+		if (str_eq_c(c->name, name) && str_eq_c(c->version, version))
+			CHECK_MSG(channel_needs_tell(n, i, tell_need, n, &e) == 0, "%s", e.msg);
+	}
+	return told.n ? told.p : "";
+}
+
+static const char *asked(struct channel_needs *n, const char *text)
+{
+	buf_clear(&told);
+	told.max = 1 << 20;
+	return channel_needs_ask(n, str_c(text), tell_need, n, &e) < 0 ? NULL : told.p;
+}
+
+static struct channel_needs *needs_on(const char *platform)
+{
+	const struct channel_walk_opts from = {0};
+	const struct channel_needs_opts o = {.platform = str_c(platform), .weak = true};
+	struct channel_needs *n = NULL;
 	auto_fd dir = open(in_tmp("ch"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (size_t i = 0; i < n; i++)
-		s[i] = str_c(wanted[i]);
-	return channel_kind_closure(deb(), dir, from, s, n, 0, &c, &e) < 0 ? NULL : c;
+	CHECK_MSG(channel_needs_open(deb(), dir, &from, &o, &n, &e) == 0, "%s", e.msg);
+	return n;
 }
 
 TEST(what_packages_need)
 {
 	const char *files[] = {
 		make("app", "1", "amd64",
-		     "Depends: tool (>= 2), mail, x:any | y, gone | other\nPre-Depends: base (<< 3)\n"),
+		     "Depends: tool (>= 2), mail, x:any | y, gone | other\nPre-Depends: base (<< 3)\n"
+		     "Recommends: extra, nowhere\nConflicts: mta, app-old\nBreaks: tool (<< 2.10)\n"),
 		make("app", "2", "arm64", "Depends: tool\n"),
 		make("tool", "1", "amd64", ""),
 		make("tool", "2.5~rc1", "amd64", ""),
 		make("tool", "2.10", "amd64", "Depends: app, tool-data (= 2.10), absent (>= 9)\n"),
-		make("tool-data", "2.10", "all", "Recommends: extra\n"),
-		make("tool-data", "3", "all", ""),
+		make("tool-data", "2.10", "all", "Provides: tool-api (= 2), mail\n"),
 		make("base", "2", "all", ""),
 		make("base", "3", "all", ""),
-		make("exim", "1", "amd64", "Provides: mail (= 4), mta\n"),
-		make("zmail", "1", "amd64", "Provides: mail\n"),
+		make("exim", "1", "amd64", "Priority: important\nProvides: mail (= 4), mta\nConflicts: mta\n"),
+		make("zmail", "1", "amd64", "Provides: mail\nPriority: extra\n"),
 		make("y", "1", "all", ""),
 		make("x", "1", "amd64", ""),
 		make("other", "1", "all", ""),
 		make("extra", "1", "all", ""),
+		make("bad", "1", "all", "Depends: y (>>>> 2)\n"),
 	};
-	struct str amd64 = STR("amd64");
-	const struct channel_walk_opts from = {.platforms = &amd64, .platforms_n = 1};
-	static const char *const want[] = {"tool_2.10_amd64", "tool-data_2.10_all", "app_1_amd64", "base_2_all",
-					   "exim_1_amd64",    "x_1_amd64",	    "other_1_all"};
 	CHECK_MSG(publish_to("", files, sizeof(files) / sizeof(*files), false) == 0, "%s", e.msg);
-	for (int turn = 0; turn < 2; turn++) {
-		auto_ptr(channel_closure)
-			c = closure_of(&from, (const char *const[]){turn ? "app=1" : "app (<= 1)"}, 1);
-		CHECK_MSG(c, "%s", e.msg);
-		for (size_t i = 0; i < sizeof(want) / sizeof(*want); i++) {
-			const char *name = want[i];
-			const char *folder =
-				arena_strdup(&arena, str_head(str_c(name), (size_t)str_find(str_c(name), '_')));
-			CHECK_MSG(channel_closure_has(c, str_c(arena_printf(&arena, "pool/main/%.1s/%s/%s.deb", name,
-									    folder, name))),
-				  "%s", name);
-		}
-		CHECK_INT(channel_closure_count(c), sizeof(want) / sizeof(*want));
-		CHECK_STR(channel_closure_unmet(c, 0).p, "absent (>= 9), which tool 2.10 (amd64) needs");
-		CHECK(!channel_closure_unmet(c, 1).p);
-		CHECK(!channel_closure_has(c, STR("none")));
-	}
-	CHECK(!closure_of(&from, (const char *const[]){"app", "nothing"}, 2));
+	auto_ptr(channel_needs) n = needs_on("amd64");
+	CHECK_STR(needs_of(n, "app", "1"),
+		  "base=2;tool=2.10|tool=2.5~rc1;exim=1|tool-data=2.10|zmail=1;x=1|y=1;other=1;"
+		  "?extra=1;?;!exim=1;!tool=2.5~rc1|tool=1;");
+	CHECK_STR(needs_of(n, "tool", "2.10"), "app=1;tool-data=2.10;;");
+	/* what provides a name does not forbid itself */
+	CHECK_STR(needs_of(n, "exim", "1"), "");
+	CHECK_STR(needs_of(n, "y", "1"), "");
+	/* what cannot be read can never be had */
+	CHECK_STR(needs_of(n, "bad", "1"), ";");
+	CHECK_STR(asked(n, "app=1"), "app=1;");
+	CHECK_STR(asked(n, "mail (>= 3) | y"), "exim=1|y=1;");
+	CHECK_STR(asked(n, "tool-api"), "tool-data=2.10;");
+	CHECK(!asked(n, "nothing"));
 	CHECK_INT(e.code, ERR_NOT_FOUND);
-	CHECK(!closure_of(&from, (const char *const[]){"mail (>= 5)"}, 1));
-	/* each platform apart */
-	const struct channel_walk_opts every = {0};
-	auto_ptr(channel_closure) c = closure_of(&every, (const char *const[]){"mail (>= 4)", "app"}, 2);
-	CHECK_MSG(c, "%s", e.msg);
-	CHECK(channel_closure_has(c, STR("pool/main/a/app/app_2_arm64.deb")));
-	CHECK(channel_closure_has(c, STR("pool/main/e/exim/exim_1_amd64.deb")));
-	CHECK(strstr(channel_closure_unmet(c, 0).p, "tool, which app 2 (arm64) needs"));
+	CHECK(!asked(n, "mail (>= 5)"));
+	CHECK(!asked(n, "mail (>= 5"));
+	CHECK_INT(e.code, ERR_INPUT);
+	auto_ptr(channel_needs) other = needs_on("arm64");
+	CHECK_STR(needs_of(other, "app", "2"), ";");
+	buf_release(&told);
 }

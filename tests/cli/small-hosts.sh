@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+# channel sync --file of packages of hosts: what a small channel is made of is what dnf, apt and opam would install, and they install
+# from it. (What apt does with one of deb is in deb.sh as well.)
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/rpms.sh"
+. "$SOURCE_ROOT/tests/lib/serve.sh"
+
+# sync FROM SPECS... [-- OPTION...]: a small channel ./small of the specs, a line each
+sync()
+{
+	from=$1
+	shift
+	: >specs
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do
+		printf '%s\n' "$1" >>specs
+		shift
+	done
+	[ $# = 0 ] || shift
+	runs "$SLIPWAY" channel sync --from "$from" --file specs "$@" small
+}
+
+# -- rpm ------------------------------------------------------------------------------------------------------------------
+
+# rpm_one NAME VERSION [LINE...]
+rpm_one()
+{
+	rpm_n=$1 rpm_v=$2
+	shift 2
+	rpm_plain "$rpm_n" "$rpm_v" 1 'BuildArch: noarch' 'AutoReqProv: no' "$@" >"rpm/$rpm_n.spec" && rpm_build "$T/rpm" "rpm/$rpm_n.spec"
+}
+rpm_tree()
+{
+	mkdir -p rpm/out rpm/top
+	rpm_one app 1 'Requires: lib >= 2, /opt/tool/version, cap(x)' 'Requires: (withlib if lib)' 'Requires: (nothing-here or second)' \
+		'Requires: (first with shared)' 'Requires: (never if absent-too else otherwise)' 'Recommends: extra, not-there' 'Conflicts: lib >= 3' 'Suggests: unused' &&
+		rpm_one lib 1 && rpm_one lib 2.0~rc1 && rpm_one lib 2.1 'Provides: liblib = 2.1' && rpm_one lib 3 && rpm_one tool 1 && rpm_one tool 2 &&
+		rpm_one given 1 'Provides: cap(x)' && rpm_one withlib 1 && rpm_one second 1 && rpm_one first 1 'Provides: shared' &&
+		rpm_one other-shared 1 'Provides: shared' && rpm_one otherwise 1 && rpm_one never 1 && rpm_one extra 1 'Requires: extra-data = 1' &&
+		rpm_one extra-data 1 && rpm_one extra-data 2 && rpm_one unused 1 && rpm_one lang 1 'Supplements: (app and lib)' &&
+		rpm_one lang-no 1 'Supplements: (app and unused)' &&
+		rpm_one old 1 && rpm_one new 2 'Obsoletes: old < 2' 'Provides: old = 2' && rpm_one needs-old 1 'Requires: old' &&
+		rpm_one back 2 'Requires: deep < 2' && rpm_one deep 1 && rpm_one deep 2 && rpm_one goes 2 'Requires: deep >= 2, back' &&
+		rpm_one goes 1 'Requires: deep, back' && rpm_one broken 1 'Requires: absent >= 3' && rpm_one versioned 1 'Requires: liblib >= 2, liblib < 3' &&
+		rpm_one chosen 1 'Requires: shared' && rpm_one hater 1 'Conflicts: (withlib unless lang)' 'Requires: withlib' &&
+		runs "$SLIPWAY" channel publish --unsigned rpms rpm/out/*.rpm
+}
+# dnf_plan REPOSITORY SPEC...: what dnf would install into an empty root, NEVRA each
+dnf_plan()
+{
+	rm -rf dnf.root && mkdir -p dnf.root dnf.repos
+	printf '[main]\ncachedir=%s/dnf.cache\nlogdir=%s/dnf.log\npersistdir=%s/dnf.state\nreposdir=%s/dnf.repos\nplugins=0\ninstall_weak_deps=%s\nmodule_platform_id=platform:el9\n' \
+		"$T" "$T" "$T" "$T" "${weak:-1}" >dnf.conf
+	printf '[r]\nname=r\nbaseurl=file://%s\ngpgcheck=0\nmetadata_expire=0\n' "$T/$1" >dnf.repos/r.repo
+	shift
+	dnf -c dnf.conf --installroot="$T/dnf.root" --releasever=9 --forcearch=x86_64 --assumeno install "$@" >dnf.out 2>&1
+	awk '/^Installing/ { on = 1; next } /^Skipping|^Transaction Summary/ { on = 0 } on && NF >= 5 && $2 == "noarch" { print $1 "-" $3 ".noarch.rpm" }' dnf.out | LC_ALL=C sort
+}
+in_small() # ENDING
+{
+	(cd small && find . -name "*$1" | sed 's,.*/,,' | LC_ALL=C sort)
+}
+# as_dnf SPEC...: both choose the same for specs that are asked for together
+as_dnf()
+{
+	rm -rf small
+	sync rpms "$(printf '%s, ' "$@")" -- --unsigned --platform x86_64 ${strong:+--no-recommends} || return 1
+	in_small .rpm >ours
+	dnf_plan rpms "$@" >theirs && [ -s theirs ] || { cat dnf.out; return 1; }
+	diff theirs ours && dnf_plan small "$@" | diff theirs -
+}
+if command -v rpmbuild >/dev/null && command -v dnf >/dev/null; then
+	t 'a tree of RPM packages' rpm_tree
+	t 'what dnf takes: versions, files, capabilities, rich and weak ones' as_dnf app
+	strong=1 weak=0 t 'without weak ones' as_dnf app
+	t 'a name that is obsolete' as_dnf needs-old
+	t 'a way back' as_dnf goes
+	t 'a versioned capability' as_dnf versioned
+	t 'a version' as_dnf 'lib < 3'
+	t 'a file' as_dnf /opt/tool/version
+	t 'name and version, as dnf writes it' as_dnf lib-2.1-1.noarch
+	t 'two at once' as_dnf app hater
+	t 'a line without a solution' must_fail 3 sh -c 'printf "lib\nbroken\n" >specs && "$SLIPWAY" channel sync --unsigned --from rpms --file specs --platform x86_64 --prune small'
+	t 'is told with its cause' has 'broken 1-1 needs absent (>= 3), which is not there' err
+	t 'lines apart' sync rpms 'lib >= 3' app -- --unsigned --platform x86_64 --prune
+	t 'that nobody can have together' has 'all lines together have no solution' err
+	t 'are both there' sh -c 'ls small/*.rpm small/*/*.rpm 2>/dev/null | grep -c "lib-3-1\|lib-2.1-1" | grep -qx 2'
+else
+	skip 'RPM packages' 'no rpmbuild or dnf'
+fi
+
+# -- opam -----------------------------------------------------------------------------------------------------------------
+
+# opam_one NAME VERSION [LINE...]: its file, and an archive of it
+opam_one()
+{
+	opam_n=$1 opam_v=$2
+	shift 2
+	mkdir -p "opam.in/$opam_n.$opam_v" "src/$opam_n-$opam_v" && echo "$opam_n $opam_v" >"src/$opam_n-$opam_v/x" &&
+		tar -C src -czf "src/$opam_n-$opam_v.tar.gz" "$opam_n-$opam_v" || return 1
+	{
+		printf 'opam-version: "2.0"\nsynopsis: "a test"\nmaintainer: "a@example.org"\nauthors: "a"\nhomepage: "https://example.org"\nbug-reports: "a"\n'
+		printf '%s\n' "$@"
+		printf 'url {\n  src: "https://nowhere.invalid/%s"\n  checksum: [ "md5=%s" "sha256=%s" ]\n}\n' "$opam_n-$opam_v.tar.gz" \
+			"$(md5sum <"src/$opam_n-$opam_v.tar.gz" | cut -d ' ' -f 1)" "$(sha256sum <"src/$opam_n-$opam_v.tar.gz" | cut -d ' ' -f 1)"
+	} >"opam.in/$opam_n.$opam_v/opam"
+}
+opam_tree()
+{
+	for v in 4.14.2 5.2.1 5.3.0; do
+		opam_one ocaml $v "depends: [ (\"ocaml-base-compiler\" {= \"$v\"} | \"ocaml-system\" {= \"$v\"}) \"base-domains\" {post & version >= \"5\"} ]" &&
+			opam_one ocaml-base-compiler $v 'conflict-class: "ocaml-core-compiler"' 'flags: compiler' || return 1
+	done
+	opam_one ocaml-base-compiler 5.4.0~beta1 'conflict-class: "ocaml-core-compiler"' 'flags: [ compiler avoid-version ]' &&
+		opam_one ocaml-system 5.2.1 'conflict-class: "ocaml-core-compiler"' 'available: sys-ocaml-version = "5.2.1"' &&
+		opam_one ocaml 5.4.0 'depends: [ "ocaml-base-compiler" {= "5.4.0~beta1"} ]' && opam_one base-domains base &&
+		opam_one tool 1.0 'depends: [ "ocaml" {>= "4.08"} "lib" {>= "1.5" & < "3"} "check" {with-test} ]' 'depopts: [ "extra" ]' &&
+		opam_one tool 1.1 'depends: [ "ocaml" {>= "5.0"} "lib" {build} ("fast" {os = "win32"} | "slow") ]' 'conflicts: [ "lib" {= "2.1"} ]' &&
+		opam_one lib 1.0 && opam_one lib 2.0 && opam_one lib 2.1 && opam_one lib 2.2 'available: os = "macos"' &&
+		opam_one fast 1 && opam_one slow 1 && opam_one extra 1 && opam_one check 1 && opam_one old 1 'depends: [ "ocaml" {< "5"} ]' &&
+		opam_one broken 1 'depends: [ "gone" ]' || return 1
+	runs "$SLIPWAY" channel publish --kind opam opams opam.in src/*.tar.gz
+}
+small_opam() # WANTED...: what ./small has
+{
+	(cd small && tar -tzf index.tar.gz | sed -n 's,^packages/.*/\(.*\)/opam$,\1,p' | LC_ALL=C sort | tr '\n' ' ') >is
+	printf '%s ' "$@" | diff - is
+}
+opam_sync()
+{
+	rm -rf small && sync opams "$@"
+}
+# opam_plan REPOSITORY SPEC...: what opam would install into an empty switch
+opam_plan()
+{
+	opam_from=$1
+	shift
+	rm -rf opam.root && OPAMSWITCH='' opam init --bare --disable-sandboxing --no-setup "$URL/$opam_from" >opam.said 2>&1 &&
+		OPAMSWITCH='' opam switch create e --empty >>opam.said 2>&1 && opam install --dry-run --show-actions "$@" >opam.said 2>&1 || { cat opam.said; return 1; }
+	sed -n 's/^.*install *\([^ ]*\) *\([^ ]*\).*/\1.\2/p' opam.said | LC_ALL=C sort
+}
+# as_opam SPEC...
+as_opam()
+{
+	opam_sync "$(printf '%s, ' "$@")" -- --each-alone || return 1
+	opam_plan opams "$@" >theirs || { cat theirs; return 1; }
+	(cd small && tar -tzf index.tar.gz | sed -n 's,^packages/.*/\(.*\)/opam$,\1,p' | LC_ALL=C sort) | diff theirs - && opam_plan small "$@" | diff theirs -
+}
+t 'a tree of opam packages' opam_tree
+t 'formulas, filters, what is available' opam_sync tool -- --platform linux-x86_64
+t 'make what it needs' small_opam base-domains.base lib.2.0 ocaml-base-compiler.5.3.0 ocaml.5.3.0 slow.1 tool.1.1
+t 'with archives in its cache' test "$(find small/cache -type f | wc -l)" = 12
+t 'of which each is one file' test "$(find small/cache -type f -links +1 | wc -l)" = 12
+t 'two compilers' opam_sync tool -- --platform linux-x86_64 --ocaml 4.14.2,5.2.1
+t 'are lines of their own' has "Processing 'ocaml.4.14.2 tool' for linux-x86_64" err
+t 'with what each of them needs' small_opam base-domains.base lib.2.0 lib.2.1 ocaml-base-compiler.4.14.2 ocaml-base-compiler.5.2.1 ocaml.4.14.2 ocaml.5.2.1 slow.1 \
+	tool.1.0 tool.1.1
+t 'another system' opam_sync tool -- --platform win32-x86_64
+t 'takes other ones' sh -c 'tar -tzf small/index.tar.gz | grep -q fast.1/opam && ! tar -tzf small/index.tar.gz | grep -q slow.1'
+t 'a line that cannot be had' must_fail 3 sh -c 'printf "lib\nbroken\nold, ocaml>=5\n" >specs && "$SLIPWAY" channel sync --from opams --file specs --prune small'
+t 'says why' has 'broken 1 needs gone, which is not there' err
+t 'line by line' has "'old, ocaml>=5' has no solution" err
+t 'a dry run' sync opams lib -- --dry-run --prune
+t 'tells what would go' has 'would remove fast.1 from small' err
+t 'and does nothing' sh -c 'tar -tzf small/index.tar.gz | grep -q fast.1/opam'
+t 'what no line needs' sync opams lib -- --prune
+t 'goes' small_opam lib.2.1
+t 'its archives too' test "$(find small/cache -type f | wc -l)" = 2
+if command -v opam >/dev/null; then
+	export OPAMROOT="$T/opam.root" OPAMYES=1 OPAMNODEPEXTS=1 OPAMROOTISOK=1 OPAMCOLOR=never OPAMNOENVNOTICE=1 OPAMSWITCH=e
+	serve "$T"
+	t 'as opam does' as_opam tool
+	t 'for several' as_opam old tool
+	t 'and a version' as_opam ocaml.5.2.1 tool
+else
+	skip 'as opam does' 'no opam'
+fi
+
+done_testing
