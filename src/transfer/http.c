@@ -474,8 +474,8 @@ static enum job_verdict judge_status(struct job *j)
 	case 502:
 	case 503:
 	case 504:
-		err_new(e, ERR_NETWORK, "the server answered HTTP %ld%s%s; try again later", j->status, says ? ": " : "",
-			said);
+		err_new(e, ERR_NETWORK, "the server answered HTTP %ld%s%s; try again later", j->status,
+			says ? ": " : "", said);
 		return JOB_TRY_AGAIN;
 	default:
 		err_new(e, ERR_NETWORK, "the server answered HTTP %ld%s%s", j->status, says ? ": " : "", said);

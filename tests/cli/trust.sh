@@ -44,8 +44,11 @@ refused()
 	for refused_word; do
 		has "$refused_word" err || return 1
 	done
-	host channel refresh tools --offline >offline 2>&1 && host solve --json 'x >=1' --offline >solved 2>&1 && grep -q '"version": *"2"' solved ||
-		{ cat offline solved; return 1; }
+	if ! host channel refresh tools --offline >offline 2>&1 || ! host solve --json 'x >=1' --offline >solved 2>&1 ||
+		! grep -q '"version": *"2"' solved; then
+		cat offline solved
+		return 1
+	fi
 	rm -rf trust.before
 }
 
