@@ -9,6 +9,7 @@
 	X(nghttp2_, option_del)                                                                                        \
 	X(nghttp2_, option_new)                                                                                        \
 	X(nghttp2_, option_set_max_send_header_block_length)                                                           \
+	X(nghttp2_, option_set_no_rfc9113_leading_and_trailing_ws_validation)                                          \
 	X(nghttp2_, session_callbacks_del)                                                                             \
 	X(nghttp2_, session_callbacks_new)                                                                             \
 	X(nghttp2_, session_callbacks_set_on_begin_headers_callback)                                                   \
@@ -116,7 +117,7 @@ static int one_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t 
 	else if (str_eq(name, STR(":authority")))
 		r->head.host = arena_str(&r->a, value);
 	else if (name.n && name.p[0] != ':')
-		add_header(r, name, value);
+		add_header(r, name, str_trim(value));
 	return 0;
 }
 
@@ -284,8 +285,11 @@ bool h2_open(struct conn *c)
 	const struct httpd *h = c->w->h;
 	struct h2 *s = xcalloc(1, sizeof(*s));
 	nghttp2_option *o = NULL;
-	if (ng.option_new(&o) == 0)
+	if (ng.option_new(&o) == 0) {
 		ng.option_set_max_send_header_block_length(o, 64 << 10);
+		/* zypper's User-Agent ends in a blank, which HTTP/2 forbids and HTTP/1 does not mind */
+		ng.option_set_no_rfc9113_leading_and_trailing_ws_validation(o, 1);
+	}
 	int failed = ng.session_server_new2(&s->session, callbacks, c, o);
 	ng.option_del(o);
 	if (failed) {

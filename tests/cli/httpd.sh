@@ -67,6 +67,7 @@ resume()
 	get -C - -o part "$@" && cmp part www/big
 }
 t 'goes on in the middle, HTTP/1.1' resume "$plain/big"
+t 'a blank behind a field, as zypper sends it, HTTP/2' same --http2 -A 'x ' "$secure/big"
 t 'goes on in the middle, HTTP/2' resume --http2 "$secure/big"
 cat >parts.py <<-'X'
 	import email, sys
