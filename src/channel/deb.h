@@ -6,6 +6,7 @@
  *	deb_stanza.c	stanzas of "Field: value" lines, read as a stream
  *	deb_release.c	Release: what it tells and names, and the files it names in a folder
  *	deb_file.c	a .deb: what it says of itself
+ *	deb_source.c	a .dsc and its files
  *	deb_index.c	an index and a Release, written
  *	deb_make.c	publishing, removing, a part of another archive
  *	deb_needs.c	what packages need
@@ -159,6 +160,12 @@ int deb_made_text(struct deb_made *m, const char *path, struct str text, struct 
 int deb_made_finish(struct deb_made *m, bool force, struct err *e);
 /* "main/binary-amd64/Packages" apart. */
 bool deb_base_split(struct str path, struct str *component, struct str *platform);
+
+/* Source packages: files are .dsc, and what they name lies beside them; into the suite's index of a component. */
+int deb_publish_sources(struct deb_made *m, struct str component, const char *const *files, size_t n, struct err *e);
+/* Of a stanza of Sources, the path of its .dsc in the tree; STR_NONE where it names none. */
+struct str deb_source_path(struct arena *a, struct str stanza);
+bool deb_is_sources(struct str base); /* "main/source/Sources" */
 
 int deb_publish(const char *folder, const char *const *files, size_t n, const struct channel_make_opts *o,
 		struct progress *progress, struct err *e);

@@ -283,6 +283,8 @@ static void put_words(const struct deb_made *m, struct buf *b, bool platforms)
 		struct str component, platform;
 		if (deb_base_split(x->path, &component, &platform) && (platforms || str_find(component, '/') < 0))
 			vec_push(&v, platforms ? platform : component);
+		else if (!platforms && deb_is_sources(x->path))
+			vec_push(&v, str_head(x->path, (size_t)str_find(x->path, '/')));
 	}
 	vec_sort(&v, cmp_str);
 	for (size_t i = 0; i < v.n; i++)

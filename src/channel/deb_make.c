@@ -357,6 +357,18 @@ static int write_indexes(struct publication *p, struct err *e)
 	return rc;
 }
 
+/* Returns how many are sources. */
+static size_t sort_files(const char *const *files, size_t n, const char **binary, const char **source)
+{
+	size_t sources = 0, binaries = 0;
+	for (size_t i = 0; i < n; i++)
+		if (str_ends(str_c(files[i]), STR(".dsc")))
+			source[sources++] = files[i];
+		else
+			binary[binaries++] = files[i];
+	return sources;
+}
+
 int deb_publish(const char *folder, const char *const *files, size_t n, const struct channel_make_opts *o,
 		struct progress *progress, struct err *e)
 {
@@ -366,6 +378,10 @@ int deb_publish(const char *folder, const char *const *files, size_t n, const st
 	if (making_open(&m, folder, o, e) < 0)
 		return -1;
 	auto_made s = suite_of(&m, o->suite.n ? o->suite : STR("stable"));
+	auto_free const char **binary = xcalloc(n + 1, sizeof(*binary)), **source = xcalloc(n + 1, sizeof(*source));
+	size_t sources = sort_files(files, n, binary, source);
+	bool nothing = n == 0;
+	n -= sources;
 	auto_publication p = {.m = &m,
 			      .suite = &s,
 			      .component = o->component.n ? o->component : STR("main"),
@@ -375,8 +391,10 @@ int deb_publish(const char *folder, const char *const *files, size_t n, const st
 			      .add = xcalloc(n + 1, sizeof(*p.add)),
 			      .n = n,
 			      .progress = progress};
-	if (deb_made_open(&s, false, e) < 0 || read_files(&p, files, e) < 0 || hash_files(&p, e) < 0 ||
-	    stage_files(&p, e) < 0 || write_indexes(&p, e) < 0 || deb_made_finish(&s, n == 0, e) < 0)
+	if (deb_made_open(&s, false, e) < 0 || read_files(&p, binary, e) < 0 || hash_files(&p, e) < 0 ||
+	    stage_files(&p, e) < 0 || write_indexes(&p, e) < 0 ||
+	    (sources && deb_publish_sources(&s, p.component, source, sources, e) < 0) ||
+	    deb_made_finish(&s, nothing, e) < 0)
 		return -1;
 	return staging_commit(&m.t, e);
 }
@@ -397,8 +415,8 @@ static void removal_release(struct removal *r)
 static int keep_others(void *ctx, struct str stanza, const struct str v[4], struct err *e)
 {
 	struct removal *r = ctx;
-	struct str path = v[3];
-	(void)stanza;
+	auto_arena a = ARENA_INIT;
+	struct str path = v[3].n ? v[3] : deb_source_path(&a, stanza);
 	(void)e;
 	(void)str_take_str(&path, STR("./"));
 	uint64_t *listed = path.n ? map_get(&r->paths, path) : NULL;
@@ -457,7 +475,8 @@ static int remove_from_suite(struct removal *r, struct str suite, bool write, st
 		struct str path = s.old.entry[i].path, component, platform;
 		ptrdiff_t dot = str_rfind(path, '.');
 		struct str base = dot > str_rfind(path, '/') ? str_head(path, (size_t)dot) : path;
-		if (!deb_base_split(base, &component, &platform) || (*map_put(&done, base))++)
+		if ((!deb_base_split(base, &component, &platform) && !deb_is_sources(base)) ||
+		    (*map_put(&done, base))++)
 			continue;
 		if (remove_from_index(r, &s, base, write, e) < 0)
 			return -1;
