@@ -291,6 +291,12 @@ static int check_channel(const struct mirror_channel *ch, const struct yaml *y, 
 	if (ch->type == MIRROR_FOLLOW && strcmp(channel_kind_name(ch->kind), "deb") == 0 && !ch->suites.n)
 		return yaml_error(y, e, "channel '%.*s' must have 'suites', since no server tells them",
 				  STR_ARG(ch->name));
+	if (ch->type == MIRROR_PROXY && ch->names.n)
+		return yaml_error(
+			y, e,
+			"channel '%.*s' is a proxy, which passes on all packages; a part is of 'type: mirror', with "
+			"'download: ON_DEMAND' where packages shall come when somebody asks",
+			STR_ARG(ch->name));
 	return 0;
 }
 
