@@ -49,6 +49,26 @@ struct clock_fake clock_fake_at(int64_t mono_ms, int64_t wall_ms)
 	return (struct clock_fake){{fake_mono, fake_wall}, mono_ms, wall_ms};
 }
 
+static bool is_date(const struct clock_date *d)
+{
+	static const char days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool leap = d->year % 4 == 0 && (d->year % 100 != 0 || d->year % 400 == 0);
+	return d->year >= 0 && d->year <= 9999 && d->month >= 1 && d->month <= 12 && d->day >= 1 &&
+	       d->day <= days[d->month - 1] && (leap || d->month != 2 || d->day < 29) && d->hour >= 0 &&
+	       d->hour <= 23 && d->minute >= 0 && d->minute <= 59 && d->second >= 0 && d->second <= 60;
+}
+
+bool clock_of_date(const struct clock_date *d, int64_t *ret_wall_ms)
+{
+	if (!is_date(d))
+		return false;
+	/* years that begin in March: so the odd day comes last. Era: 400 of them; one more, so that nothing is below 0 */
+	int64_t y = d->year - (d->month <= 2) + 400, month = d->month + (d->month > 2 ? -3 : 9);
+	int64_t days = y * 365 + y / 4 - y / 100 + y / 400 + (153 * month + 2) / 5 + d->day - 1 - 719468 - 146097;
+	*ret_wall_ms = (((days * 24 + d->hour) * 60 + d->minute) * 60 + d->second) * 1000;
+	return true;
+}
+
 static struct tm broken_down(int64_t wall_ms)
 {
 	time_t s = (time_t)(wall_ms / 1000 - (wall_ms % 1000 < 0));

@@ -22,6 +22,14 @@ struct clock_fake {
 };
 struct clock_fake clock_fake_at(int64_t mono_ms, int64_t wall_ms);
 
+/* A moment as a calendar (Gregorian, UTC) has it. */
+struct clock_date {
+	int year, month, day, hour, minute, second; /* months and days from 1 */
+};
+/* False where there is no such moment in the years 0 to 9999: no 30 February, no 24:00. Second 60, which some minutes have, is the
+ * first of the next one. */
+bool clock_of_date(const struct clock_date *d, int64_t *ret_wall_ms);
+
 /* 2026-11-21T04:41:44Z, and "2026-11-21 04:41:44" (UTC) for tables and conda's history. */
 void clock_put_iso(struct buf *b, int64_t wall_ms);
 void clock_put_table(struct buf *b, int64_t wall_ms);

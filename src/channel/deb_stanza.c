@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "channel/deb.h"
 
 enum { READ_SIZE = 128 << 10 };
@@ -128,7 +129,8 @@ struct str deb_value(struct str stanza, const char *name)
 static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 static const char days[] = "SunMonTueWedThuFriSat";
 
-static bool two_digits(struct str *s, char end, int *ret)
+/* Up to `end`, or a word where there is none. */
+static bool take_number(struct str *s, char end, int *ret)
 {
 	uint64_t v;
 	struct str part;
@@ -142,24 +144,20 @@ static bool two_digits(struct str *s, char end, int *ret)
 
 bool deb_date_parse(struct str s, int64_t *ret)
 {
-	struct tm t = {0};
+	struct clock_date d;
 	struct str day, month, zone;
-	if (!str_take_word(&s, &day) || !str_ends(day, STR(",")) || !two_digits(&s, 0, &t.tm_mday) ||
-	    !str_take_word(&s, &month) || month.n != 3 || !two_digits(&s, 0, &t.tm_year))
+	if (!str_take_word(&s, &day) || !str_ends(day, STR(",")) || !take_number(&s, 0, &d.day) ||
+	    !str_take_word(&s, &month) || month.n != 3 || !take_number(&s, 0, &d.year))
 		return false;
 	ptrdiff_t m = str_search(str_c(months), month);
 	s = str_trim(s);
-	if (m < 0 || m % 3 || !two_digits(&s, ':', &t.tm_hour) || !two_digits(&s, ':', &t.tm_min) ||
-	    !two_digits(&s, 0, &t.tm_sec) || !str_take_word(&s, &zone))
+	if (m < 0 || m % 3 || !take_number(&s, ':', &d.hour) || !take_number(&s, ':', &d.minute) ||
+	    !take_number(&s, 0, &d.second) || !str_take_word(&s, &zone))
 		return false;
 	if (!str_eq_c(zone, "UTC") && !str_eq_c(zone, "GMT") && !str_eq_c(zone, "Z") && !str_eq_c(zone, "+0000"))
 		return false;
-	if (t.tm_mday < 1 || t.tm_mday > 31 || t.tm_year < 1970 || t.tm_hour > 23 || t.tm_min > 59 || t.tm_sec > 60)
-		return false;
-	t.tm_mon = (int)(m / 3);
-	t.tm_year -= 1900;
-	*ret = (int64_t)timegm(&t) * 1000;
-	return true;
+	d.month = (int)(m / 3) + 1;
+	return d.year >= 1970 && clock_of_date(&d, ret);
 }
 
 void deb_date_put(struct buf *b, int64_t wall_ms)

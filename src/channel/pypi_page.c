@@ -2,6 +2,7 @@
 /* Pages of a project: read as HTML or JSON, written as both. What they mean is in doc/formats/pypi.md. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/map.h"
 #include "base/url.h"
 #include "base/vec.h"
@@ -561,19 +562,19 @@ bool pypi_place(struct arena *a, const struct pypi_page *p, const struct pypi_fi
 /* 2026-11-21T04:41:44.123Z; 0 where it is none */
 static int64_t read_time(struct str s)
 {
-	uint64_t v[6];
 	static const char stops[] = "--T::";
+	struct clock_date d;
+	int *const v[] = {&d.year, &d.month, &d.day, &d.hour, &d.minute, &d.second};
+	int64_t ms;
 	if (s.n < 20 || s.p[s.n - 1] != 'Z')
 		return 0;
-	for (size_t i = 0; i < 6; i++)
-		if (!str_take_u64(&s, &v[i]) || v[i] > 9999 || (i < 5 && !str_take_char(&s, stops[i])))
+	for (size_t i = 0; i < 6; i++) {
+		uint64_t n;
+		if (!str_take_u64(&s, &n) || n > 9999 || (i < 5 && !str_take_char(&s, stops[i])))
 			return 0;
-	if (v[0] < 1970 || v[1] < 1 || v[1] > 12 || v[2] < 1 || v[2] > 31 || v[3] > 23 || v[4] > 59 || v[5] > 60)
-		return 0;
-	/* days since 1970, years beginning in March */
-	int64_t y = (int64_t)v[0] - (v[1] < 3), m = ((int64_t)v[1] + 9) % 12;
-	int64_t days = y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + (int64_t)v[2] - 1 - 719468;
-	return (((days * 24 + (int64_t)v[3]) * 60 + (int64_t)v[4]) * 60 + (int64_t)v[5]) * 1000;
+		*v[i] = (int)n;
+	}
+	return d.year >= 1970 && clock_of_date(&d, &ms) ? ms : 0;
 }
 
 bool pypi_item(struct arena *a, const struct pypi_page *p, const struct pypi_file *f, struct channel_item *ret)

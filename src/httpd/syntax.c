@@ -459,15 +459,6 @@ int http_ranges(struct str value, uint64_t size, struct http_range ret[HTTP_RANG
 static const char days[] = "ThuFriSatSunMonTueWed",
 		  months[] = "JanFebMarAprMayJunJulAugSepOctNovDec"; /* 1 January 1970 was a Thursday */
 
-/* Days since 1970 of a date of the Gregorian calendar, and back. */
-static int64_t days_of(int64_t y, unsigned m, unsigned d)
-{
-	y -= m <= 2;
-	int64_t era = y / 400, yoe = y - era * 400;
-	int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
-}
-
 static void two(char *p, unsigned n)
 {
 	p[0] = (char)('0' + n / 10 % 10);
@@ -497,9 +488,9 @@ void http_date(int64_t s, char out[HTTP_DATE_SIZE])
 	two(out + 23, t % 60);
 }
 
-static bool take_month(struct str *s, unsigned *ret)
+static bool take_month(struct str *s, int *ret)
 {
-	for (unsigned i = 0; i < 12 && s->n >= 3; i++)
+	for (int i = 0; i < 12 && s->n >= 3; i++)
 		if (memcmp(months + (size_t)i * 3, s->p, 3) == 0) {
 			*s = str_skip(*s, 3);
 			*ret = i + 1;
@@ -508,52 +499,49 @@ static bool take_month(struct str *s, unsigned *ret)
 	return false;
 }
 
-static bool take_digits(struct str *s, size_t n, uint64_t *ret)
+static bool take_digits(struct str *s, size_t n, int *ret)
 {
 	struct str digits = str_head(*s, n);
-	if (digits.n != n || !str_to_u64(digits, ret))
+	uint64_t v;
+	if (digits.n != n || !str_to_u64(digits, &v))
 		return false;
+	*ret = (int)v;
 	*s = str_skip(*s, n);
 	return true;
 }
 
-static bool take_time(struct str *s, int64_t *ret)
+static bool take_time(struct str *s, struct clock_date *d)
 {
-	uint64_t h, m, sec;
-	if (!take_digits(s, 2, &h) || !str_take_char(s, ':') || !take_digits(s, 2, &m) || !str_take_char(s, ':') ||
-	    !take_digits(s, 2, &sec) || h > 23 || m > 59 || sec > 60)
-		return false;
-	*ret = (int64_t)(h * 3600 + m * 60 + sec);
-	return true;
+	return take_digits(s, 2, &d->hour) && str_take_char(s, ':') && take_digits(s, 2, &d->minute) &&
+	       str_take_char(s, ':') && take_digits(s, 2, &d->second);
 }
 
 bool http_parse_date(struct str s, int64_t *ret_s)
 {
-	uint64_t d = 0, y = 0;
-	unsigned m = 0;
-	int64_t t = 0;
+	struct clock_date d = {0};
+	int64_t ms;
 	struct str day;
 	bool good;
 	if (str_take_until(&s, ',', &day)) {
-		if (!str_take_char(&s, ' ') || !take_digits(&s, 2, &d))
+		if (!str_take_char(&s, ' ') || !take_digits(&s, 2, &d.day))
 			return false;
 		if (str_take_char(&s, '-')) { /* Sunday, 06-Nov-94 08:49:37 GMT */
-			good = take_month(&s, &m) && str_take_char(&s, '-') && take_digits(&s, 2, &y);
-			y += y < 70 ? 2000 : 1900;
+			good = take_month(&s, &d.month) && str_take_char(&s, '-') && take_digits(&s, 2, &d.year);
+			d.year += d.year < 70 ? 2000 : 1900;
 		} else { /* Sun, 06 Nov 1994 08:49:37 GMT */
-			good = str_take_char(&s, ' ') && take_month(&s, &m) && str_take_char(&s, ' ') &&
-			       take_digits(&s, 4, &y);
+			good = str_take_char(&s, ' ') && take_month(&s, &d.month) && str_take_char(&s, ' ') &&
+			       take_digits(&s, 4, &d.year);
 		}
-		good = good && str_take_char(&s, ' ') && take_time(&s, &t) && str_eq(s, STR(" GMT"));
+		good = good && str_take_char(&s, ' ') && take_time(&s, &d) && str_eq(s, STR(" GMT"));
 	} else { /* Sun Nov  6 08:49:37 1994 */
-		good = str_take_until(&s, ' ', &day) && take_month(&s, &m) && str_take_char(&s, ' ') &&
-		       (str_take_char(&s, ' ') ? take_digits(&s, 1, &d) : take_digits(&s, 2, &d)) &&
-		       str_take_char(&s, ' ') && take_time(&s, &t) && str_take_char(&s, ' ') &&
-		       take_digits(&s, 4, &y) && s.n == 0;
+		good = str_take_until(&s, ' ', &day) && take_month(&s, &d.month) && str_take_char(&s, ' ') &&
+		       (str_take_char(&s, ' ') ? take_digits(&s, 1, &d.day) : take_digits(&s, 2, &d.day)) &&
+		       str_take_char(&s, ' ') && take_time(&s, &d) && str_take_char(&s, ' ') &&
+		       take_digits(&s, 4, &d.year) && s.n == 0;
 	}
-	if (!good || d < 1 || d > 31 || y < 1970)
+	if (!good || d.year < 1970 || !clock_of_date(&d, &ms))
 		return false;
-	*ret_s = days_of((int64_t)y, m, (unsigned)d) * 86400 + t;
+	*ret_s = ms / 1000;
 	return true;
 }
 

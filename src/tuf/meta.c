@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/vec.h"
 #include "tuf/canonical.h"
@@ -69,7 +70,7 @@ static int read_strings(struct arena *a, const struct json *list, uint32_t max, 
 	return 0;
 }
 
-static bool two_digits(struct str s, size_t at, int64_t *ret)
+static bool two_digits(struct str s, size_t at, int *ret)
 {
 	const char *p = s.p + at;
 	if (p[0] < '0' || p[0] > '9' || p[1] < '0' || p[1] > '9')
@@ -78,34 +79,22 @@ static bool two_digits(struct str s, size_t at, int64_t *ret)
 	return true;
 }
 
-/* Days since 1970 of a date of the Gregorian calendar: years begin in March, so that the odd day comes last. */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-	int64_t y = year - (month <= 2), era = y / 400, of_era = y - era * 400;
-	int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
 bool tuf_time(struct str s, int64_t *ret_ms)
 {
-	static const char shape[] = "dddd-dd-ddTdd:dd:ddZ", days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	int64_t century, year, month, day, hour, minute, second;
+	static const char shape[] = "dddd-dd-ddTdd:dd:ddZ";
+	struct clock_date d;
+	int century, year;
 	if (s.n != sizeof(shape) - 1)
 		return false;
 	for (size_t i = 0; i < s.n; i++)
 		if (shape[i] != 'd' && s.p[i] != shape[i])
 			return false;
-	if (!two_digits(s, 0, &century) || !two_digits(s, 2, &year) || !two_digits(s, 5, &month) ||
-	    !two_digits(s, 8, &day) || !two_digits(s, 11, &hour) || !two_digits(s, 14, &minute) ||
-	    !two_digits(s, 17, &second))
+	if (!two_digits(s, 0, &century) || !two_digits(s, 2, &year) || !two_digits(s, 5, &d.month) ||
+	    !two_digits(s, 8, &d.day) || !two_digits(s, 11, &d.hour) || !two_digits(s, 14, &d.minute) ||
+	    !two_digits(s, 17, &d.second) || d.second > 59)
 		return false;
-	year += century * 100;
-	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-	if (month < 1 || month > 12 || day < 1 || day > days[month - 1] || (month == 2 && day == 29 && !leap) ||
-	    hour > 23 || minute > 59 || second > 59)
-		return false;
-	*ret_ms = (((days_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000;
-	return true;
+	d.year = century * 100 + year;
+	return clock_of_date(&d, ret_ms);
 }
 
 /* -- digests --------------------------------------------------------------------------------------------------------- */

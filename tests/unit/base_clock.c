@@ -26,6 +26,46 @@ TEST(iso_and_table)
 	}
 }
 
+TEST(moments_of_dates)
+{
+	static const struct {
+		struct clock_date d;
+		int64_t ms;
+	} good[] = {
+		{{1970, 1, 1, 0, 0, 0}, 0},
+		{{1969, 12, 31, 23, 59, 59}, -1000},
+		{{2000, 2, 29, 12, 19, 59}, 951826799000},
+		{{2026, 11, 21, 4, 41, 44}, 1795236104000},
+		{{2016, 12, 31, 23, 59, 60}, 1483228800000},
+		{{0, 1, 1, 0, 0, 0}, -62167219200000},
+		{{0, 3, 1, 0, 0, 0}, -62162035200000},
+		{{9999, 12, 31, 23, 59, 59}, 253402300799000},
+	};
+	static const struct clock_date bad[] = {
+		{2026, 2, 29, 0, 0, 0}, {1900, 2, 29, 0, 0, 0}, {2026, 4, 31, 0, 0, 0},	  {2026, 0, 1, 0, 0, 0},
+		{2026, 13, 1, 0, 0, 0}, {2026, 1, 0, 0, 0, 0},	{2026, 1, 1, 24, 0, 0},	  {2026, 1, 1, 0, 60, 0},
+		{2026, 1, 1, 0, 0, 61}, {10000, 1, 1, 0, 0, 0}, {-1, 12, 31, 23, 59, 59},
+	};
+	int64_t ms;
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		CHECK_MSG(clock_of_date(&good[i].d, &ms) && ms == good[i].ms, "%zu: %lld", i, (long long)ms);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		CHECK_MSG(!clock_of_date(&bad[i], &ms), "%zu", i);
+}
+
+TEST(what_is_written_reads_the_same)
+{
+	for (int64_t s = -62167219200; s < 253402300800; s += 40000003) { /* some 6,000 moments, of each day and hour */
+		auto_buf b = BUF_INIT(100);
+		struct clock_date d;
+		int64_t ms = 0;
+		clock_put_iso(&b, s * 1000);
+		CHECK_INT(sscanf(b.p, "%d-%d-%dT%d:%d:%dZ", &d.year, &d.month, &d.day, &d.hour, &d.minute, &d.second),
+			  6);
+		CHECK(clock_of_date(&d, &ms) && ms == s * 1000);
+	}
+}
+
 TEST(extreme_times_do_not_crash)
 {
 	auto_buf b = BUF_INIT(100);
