@@ -97,7 +97,7 @@ cp -r keeper keeper.old
 # -- arbitrary software
 put_evil()
 {
-	find . -name '*repodata.json*' -exec sh -c 'echo "{}" >"$1"' _ {} \;
+	find . -name '*repodata.json*' -exec sh -c 'echo "[]" >"$1"' _ {} \;
 }
 steal put_evil
 small_package y 1
