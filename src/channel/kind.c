@@ -32,8 +32,9 @@ bool channel_path_is_normal(struct str path)
 }
 
 /* "1.root.json", "linux-64/DIGEST.repodata.json": neither ever changes. */
-static enum channel_file signed_file(struct str path)
+static enum channel_file signed_file(struct str whole)
 {
+	struct str path = str_skip(whole, sizeof(CHANNEL_SIGNED));
 	uint8_t digest[SHA256_SIZE];
 	uint64_t version;
 	if (str_search(path, STR("/.")) >= 0)
@@ -46,14 +47,12 @@ static enum channel_file signed_file(struct str path)
 			       ? CHANNEL_FILE_PACKAGE
 			       : CHANNEL_FILE_NONE;
 	}
-	return channel_signed_digest(path, digest) ? CHANNEL_FILE_PACKAGE : CHANNEL_FILE_NONE;
+	return channel_signed_digest(whole, digest) ? CHANNEL_FILE_PACKAGE : CHANNEL_FILE_NONE;
 }
 
 bool channel_signed_digest(struct str path, uint8_t ret[SHA256_SIZE])
 {
-	if (str_starts(path, STR(CHANNEL_SIGNED "/")))
-		path = str_skip(path, sizeof(CHANNEL_SIGNED));
-	if (!str_take_str(&path, STR("targets/")))
+	if (!str_take_str(&path, STR(CHANNEL_SIGNED "/targets/")))
 		return false;
 	struct str name = str_skip(path, (size_t)(str_rfind(path, '/') + 1));
 	return name.n > SHA256_HEX_SIZE && name.p[SHA256_HEX_SIZE - 1] == '.' &&
@@ -62,10 +61,9 @@ bool channel_signed_digest(struct str path, uint8_t ret[SHA256_SIZE])
 
 enum channel_file channel_kind_file(const struct channel_kind *k, struct str path)
 {
-	struct str own = path;
 	if (!channel_path_is_normal(path))
 		return CHANNEL_FILE_NONE;
-	return str_take_str(&own, STR(CHANNEL_SIGNED "/")) ? signed_file(own) : k->file(path);
+	return str_starts(path, STR(CHANNEL_SIGNED "/")) ? signed_file(path) : k->file(path);
 }
 
 const char *channel_kind_type(const struct channel_kind *k, struct str path)
@@ -233,6 +231,11 @@ bool channel_kind_address(const struct channel_kind *k, struct str path, struct 
 
 bool channel_kind_path_digest(const struct channel_kind *k, struct str path, struct digest_value *ret)
 {
+	if (channel_path_is_normal(path) && channel_signed_digest(path, ret->bytes)) {
+		ret->kind = DIGEST_SHA256;
+		ret->known = true;
+		return true;
+	}
 	return k->path_digest && channel_path_is_normal(path) && k->path_digest(path, ret);
 }
 

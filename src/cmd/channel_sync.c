@@ -102,7 +102,7 @@ void cmd_target_release(struct cmd_target *t)
 /* -- create -------------------------------------------------------------------------------------------------------- */
 
 struct create_args {
-	const char *kind, *type, *download, *keyring, *sign_key, *sign_home;
+	const char *kind, *type, *download, *keyring, *tuf_root, *sign_key, *sign_home;
 	struct cmd_list from, platforms, suites, components, names, words;
 	bool sources, is_private, shards;
 };
@@ -178,6 +178,7 @@ static int create(struct cmd_context *c, const struct create_args *a, struct err
 				  .names = texts(c, &a->names),
 				  .download = a->download ? str_c(a->download) : STR_NONE,
 				  .keyring = a->keyring ? str_c(a->keyring) : STR_NONE,
+				  .tuf_root = a->tuf_root ? str_c(a->tuf_root) : STR_NONE,
 				  .sign_key = a->sign_key ? str_c(a->sign_key) : STR_NONE,
 				  .sign_home = a->sign_home ? str_c(a->sign_home) : STR_NONE,
 				  .sources = a->sources,
@@ -195,7 +196,8 @@ static int create(struct cmd_context *c, const struct create_args *a, struct err
 		return err_new(e, ERR_USAGE, "--kind is conda, deb, rpm, pypi, opam, takeout or plan, not '%s'",
 			       a->kind);
 	if (read_type(a, &o.type, e) < 0 || absolute_sources(c, &o.from, e) < 0 ||
-	    absolute_file(c, "--keyring", &o.keyring, e) < 0 || absolute_file(c, "--sign-home", &o.sign_home, e) < 0)
+	    absolute_file(c, "--keyring", &o.keyring, e) < 0 || absolute_file(c, "--tuf-root", &o.tuf_root, e) < 0 ||
+	    absolute_file(c, "--sign-home", &o.sign_home, e) < 0)
 		return -1;
 	if (o.type != MIRROR_LOCAL && !o.from.n)
 		return err_new(e, ERR_USAGE,
@@ -222,21 +224,14 @@ int cmd_channel_create(struct cmd_context *c, int argc, char **argv)
 	struct create_args a = {0};
 	struct err e = ERR_INIT;
 	const struct cmd_option options[] = {
-		{0, "kind", CMD_TEXT, &a.kind},
-		{0, "type", CMD_TEXT, &a.type},
-		{0, "from", CMD_LIST, &a.from},
-		{0, "platform", CMD_LIST, &a.platforms},
-		{0, "suite", CMD_LIST, &a.suites},
-		{0, "component", CMD_LIST, &a.components},
-		{0, "package", CMD_LIST, &a.names},
-		{0, "download", CMD_TEXT, &a.download},
-		{0, "keyring", CMD_TEXT, &a.keyring},
-		{0, "sign-key", CMD_TEXT, &a.sign_key},
-		{0, "sign-home", CMD_TEXT, &a.sign_home},
-		{0, "sources", CMD_FLAG, &a.sources},
-		{0, "private", CMD_FLAG, &a.is_private},
-		{0, "shards", CMD_FLAG, &a.shards},
-		{0, NULL, CMD_FLAG, NULL},
+		{0, "kind", CMD_TEXT, &a.kind},		{0, "type", CMD_TEXT, &a.type},
+		{0, "from", CMD_LIST, &a.from},		{0, "platform", CMD_LIST, &a.platforms},
+		{0, "suite", CMD_LIST, &a.suites},	{0, "component", CMD_LIST, &a.components},
+		{0, "package", CMD_LIST, &a.names},	{0, "download", CMD_TEXT, &a.download},
+		{0, "keyring", CMD_TEXT, &a.keyring},	{0, "tuf-root", CMD_TEXT, &a.tuf_root},
+		{0, "sign-key", CMD_TEXT, &a.sign_key}, {0, "sign-home", CMD_TEXT, &a.sign_home},
+		{0, "sources", CMD_FLAG, &a.sources},	{0, "private", CMD_FLAG, &a.is_private},
+		{0, "shards", CMD_FLAG, &a.shards},	{0, NULL, CMD_FLAG, NULL},
 	};
 	int rc = cmd_parse(c, options, false, argc, argv, &a.words, &e);
 	int code = rc < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : create(c, &a, &e) < 0 ? cmd_fail(c, &e) : CMD_OK;

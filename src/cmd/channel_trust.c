@@ -8,11 +8,12 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/fs.h"
+#include "base/json.h"
 #include "cmd/change.h"
 #include "cmd/pinned.h"
 #include "repo/repo.h"
 
-enum { ROOT_BYTES_MAX = 512 << 10, PATIENCE_S = 60, MS_PER_S = 1000 };
+enum { ROOT_BYTES_MAX = 512 << 10, PATIENCE_S = 60, MS_PER_S = 1000, CATALOGUE_MAX = 4 << 20, CHANNELS_MAX = 1000 };
 #define FIRST_ROOT "tuf/metadata/1.root.json"
 
 struct trust_args {
@@ -119,6 +120,41 @@ static bool is_pinned(const struct cmd_context *c, const struct channel *ch)
 		if (strcmp(c->pinned[i].id, ch->id) == 0)
 			return true;
 	return false;
+}
+
+static void trust_one(struct cmd_context *c, struct str mirror, struct str name)
+{
+	auto_buf root = BUF_INIT(ROOT_BYTES_MAX);
+	struct channel ch;
+	struct err e = ERR_INIT;
+	const struct channel_config config = {0};
+	struct str url = str_c(arena_printf(&c->arena, "%.*s/%.*s", STR_ARG(mirror), STR_ARG(name)));
+	if (channel_parse(&c->arena, url, &config, &ch, &e) < 0 || is_pinned(c, &ch))
+		return;
+	int rc = cmd_trust_first_root(c, &ch, &root, &e);
+	if (rc < 0 && e.code == ERR_NOT_FOUND)
+		return; /* not signed */
+	if (rc < 0 || cmd_trust_root(c, &ch, buf_str(&root), &e) < 0)
+		cmd_warn(c, "the root of '%.*s' is not pinned: %s; later: slipway channel trust --first-use %.*s",
+			 STR_ARG(url), e.msg, STR_ARG(url));
+}
+
+void cmd_trust_mirror(struct cmd_context *c, struct str url)
+{
+	auto_buf b = BUF_INIT(CATALOGUE_MAX);
+	struct err e = ERR_INIT;
+	struct transfer_request r = {.url = arena_printf(&c->arena, "%.*s/api/catalogue", STR_ARG(url))};
+	if (cmd_fetch(c, &r, &b, &e) < 0) {
+		cmd_warn(c, "which channels of '%.*s' are signed is not known: %s", STR_ARG(url), e.msg);
+		return;
+	}
+	const struct json *j = json_parse(&c->arena, arena_str(&c->arena, buf_str(&b)), "catalogue", &e);
+	const struct json *list = j ? json_get(j, "catalogues") : NULL;
+	for (uint32_t i = 0; list && list->type == JSON_ARRAY && i < list->n && i < CHANNELS_MAX; i++) {
+		struct str name;
+		if (json_get_str(&list->item[i], "channel", &name, &e) == 0 && channel_path_is_normal(name))
+			trust_one(c, url, name);
+	}
 }
 
 static int first_use(struct cmd_context *c, const struct channel *ch, struct err *e)

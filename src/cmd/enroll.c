@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cmd/change.h"
+#include "cmd/channel_trust.h"
 #include "cmd/enrolled.h"
 #include "cmd/plan.h"
 #include "mirror/mirror.h"
@@ -200,6 +201,7 @@ static int enroll(struct cmd_context *c, const struct enroll_args *a, struct err
 		STR_ARG(m.name), STR_ARG(m.url), STR_ARG(m.issuer), until.p);
 	if (a->plan_root && trust_plans(c, a->plan_root, &m, e) < 0)
 		return -1;
+	cmd_trust_mirror(c, m.url);
 	return c->json ? answer(c, &m, 1) : CMD_OK;
 }
 

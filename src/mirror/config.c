@@ -144,6 +144,9 @@ const struct option option_channel[] = {
 	O("sources", YES, AT(sources), "no", "deb and rpm: sources as well."),
 	O("keyring", FILE, AT(keyring), NULL,
 	  "OpenPGP keys (file) one of which must have signed the upstream's metadata; empty: not checked."),
+	O("tufRoot", FILE, AT(tuf_root), NULL,
+	  "Root of trust (file) of an upstream that is signed as a whole (slipway channel sign): its metadata have to be signed by it, and\n"
+	  "are carried on with what signs them; empty: not checked."),
 	O("signKey", TEXT, AT(sign_key), NULL,
 	  "deb and rpm: fingerprint of the key that signs metadata made here, and gpg's folder that holds it."),
 	O("signHome", FILE, AT(sign_home), NULL, NULL),
@@ -325,6 +328,7 @@ static int read_channel(struct arena *a, const char *dir, const struct mirror_co
 	if (ret->type == MIRROR_PROXY)
 		ret->download = MIRROR_ON_DEMAND;
 	ret->keyring = file_of(a, dir, ret->keyring);
+	ret->tuf_root = file_of(a, dir, ret->tuf_root);
 	ret->sign_home = file_of(a, dir, ret->sign_home);
 	return check_channel(ret, y, e);
 }

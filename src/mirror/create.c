@@ -134,6 +134,7 @@ static int channel_text(const struct mirror_create *o, struct buf *b, struct err
 				    {"names", STR_NONE, o->names},
 				    {"sources", o->sources ? STR("yes") : STR_NONE, {0}},
 				    {"keyring", o->keyring, {0}},
+				    {"tufRoot", o->tuf_root, {0}},
 				    {"signKey", o->sign_key, {0}},
 				    {"signHome", o->sign_home, {0}},
 				    {"download", o->download, {0}},

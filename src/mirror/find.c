@@ -9,6 +9,8 @@
 #include "mirror/config.h"
 #include "mirror/front.h"
 
+enum { SIGNED_MS = 60000 };
+
 struct mirror_reader {
 	struct mirror *m;
 	struct sql *db;
@@ -67,7 +69,9 @@ static int is_stale(struct mirror_reader *r, const struct mirror_found *f, bool 
 	int rc = sql_step(r->fresh, e);
 	if (rc > 0) {
 		int64_t age = clock_wall_ms() - sql_int(r->fresh, 0);
-		*ret = age < 0 || age > c->refresh_ms;
+		bool is_short = str_starts(str_c(f->path), STR(CHANNEL_SIGNED "/")); /* what says what is the newest */
+		int64_t most = is_short && c->refresh_ms > SIGNED_MS ? SIGNED_MS : c->refresh_ms;
+		*ret = age < 0 || age > most;
 	}
 	sql_reset(r->fresh);
 	return rc < 0 ? -1 : 0;
@@ -145,7 +149,10 @@ int mirror_find(struct mirror_reader *r, struct str channel, struct str path, st
 	}
 	if (held > 0)
 		return 0;
-	if (told > 0 || f->channel->type == MIRROR_PROXY)
+	/* of a signed channel's pointers a mirror brings those that it reads; others are asked for by their digest */
+	uint8_t digest[SHA256_SIZE];
+	bool is_target = f->channel->tuf_root.n && channel_signed_digest(path, digest);
+	if (told > 0 || is_target || f->channel->type == MIRROR_PROXY)
 		f->answer = MIRROR_WANTED;
 	return 0;
 }

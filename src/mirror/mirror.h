@@ -63,7 +63,7 @@ struct mirror_channel {
 	size_t upstreams_n;
 	struct mirror_list platforms, suites, components, names, extras;
 	bool sources, is_private, shards;
-	struct str keyring, sign_key, sign_home;
+	struct str keyring, tuf_root, sign_key, sign_home;
 	enum mirror_download download;
 	enum mirror_incomplete incomplete;
 	int64_t refresh_ms, grace_ms; /* how old pointers may get; how long what is named no longer stays */
@@ -112,7 +112,7 @@ struct mirror_create {
 	struct mirror_list from; /* URLs or folders, best first */
 	struct mirror_list platforms, suites, components, names;
 	struct str download; /* "": the mirror's */
-	struct str keyring, sign_key, sign_home;
+	struct str keyring, tuf_root, sign_key, sign_home;
 	bool sources, is_private, shards;
 };
 /* Writes the channel's file, all options explained, in a mirror (`name`) or a plain folder (name ""), and makes its tree.

@@ -58,7 +58,10 @@ static int finish(struct sync *s, struct err *e)
 			"before, and the next sync goes on from here",
 			(unsigned long long)damaged, (unsigned long long)r->wanted, STR_ARG(r->damaged[0].path),
 			STR_ARG(r->damaged[0].reason));
-	return s->switched == s->walked && r->unchanged ? 0 : sync_switch(s, e);
+	if (s->switched != s->walked || !r->unchanged)
+		return sync_switch(s, e);
+	/* the same pointers may have been signed again */
+	return sync_signed_again(s, e);
 }
 
 static int run(struct sync *s, struct err *e)
@@ -116,6 +119,7 @@ static void sync_release(struct sync *s)
 	cleanup_fd(&s->upstream);
 	sql_query_free(s->expect);
 	fetcher_free(s->meta);
+	sync_signed_end(s);
 	vec_release(&s->before);
 	vec_release(&s->after);
 	vec_release(&s->damaged);

@@ -84,6 +84,7 @@ struct sync {
 	sql_query *expect;
 	unsigned rows;
 	bool in_transaction;
+	struct sync_signed *tuf; /* NULL: the channel's root is not pinned */
 	/* packages: */
 	struct damage_vec damaged;
 	uint64_t unanswered;
@@ -91,6 +92,18 @@ struct sync {
 bool sync_stopped(const struct sync *s);
 int sync_metadata(struct sync *s, struct err *e);
 int sync_packages(struct sync *s, struct err *e);
+/* sync_signed.c: nothing where the channel's root is not pinned. Brings and verifies what signs it. */
+int sync_signed_begin(struct sync *s, struct err *e);
+void sync_signed_end(struct sync *s);
+/* How a pointer is to be fetched: 1, as signed; 0: nobody signs for it, so there is none. */
+int sync_signed_item(struct sync *s, const struct channel_item *it, struct channel_item *ret, struct err *e);
+/* Before the pointers are put in place, and after. made_anew: those that are served are not those that were signed. */
+int sync_signed_carry(struct sync *s, bool made_anew, struct err *e);
+int sync_signed_switch(struct sync *s, bool made_anew, struct err *e);
+/* Both, where no pointer has changed. */
+int sync_signed_again(struct sync *s, struct err *e);
+/* False: the tree lacks what signs it, though nothing may have changed. */
+bool sync_signed_is_carried(const struct sync *s);
 int sync_switch(struct sync *s, struct err *e);
 /* Counts what is held and wanted, of what the last walk told. */
 int sync_plan(struct sync *s, struct err *e);

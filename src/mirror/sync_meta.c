@@ -257,7 +257,7 @@ static int fetch_piece(struct sync *s, const struct channel_item *it, struct err
 		piece_free(p);
 		return -1;
 	}
-	if (p->pointer && s->upstream >= 0)
+	if (p->pointer && s->upstream >= 0 && !it->digest.known)
 		set_validators(s, p);
 	if (it->digest.known && fstat(p->g.fd, &st) == 0)
 		p->g.have = (uint64_t)st.st_size;
@@ -290,6 +290,25 @@ static int link_named(struct sync *s, const char *path, const struct channel_ite
 	return place_link(s->upstream, path, s->staging, path, e) < 0 ? -1 : 1;
 }
 
+/* A pointer of a signed channel: as it was signed, or not at all. */
+static int take_signed(struct sync *s, const char *path, const struct channel_item *it, struct err *e)
+{
+	struct channel_item as_signed;
+	const struct validators *old = find_validators(s, path);
+	int rc = sync_signed_item(s, it, &as_signed, e);
+	if (rc <= 0) {
+		s->changed |= rc == 0 && old;
+		return rc;
+	}
+	rc = link_named(s, path, &as_signed, e);
+	if (rc <= 0)
+		return rc < 0 ? -1 : fetch_piece(s, &as_signed, e);
+	struct validators same = {.path = arena_str(&s->own, it->path)};
+	vec_push(&s->after, old ? *old : same);
+	s->confirmed++;
+	return 0;
+}
+
 static int take_metadata(struct stage *g, const struct channel_item *it, struct err *e)
 {
 	struct sync *s = g->s;
@@ -307,7 +326,7 @@ static int take_metadata(struct stage *g, const struct channel_item *it, struct 
 		if (rc != 0)
 			return rc < 0 ? -1 : 0;
 	}
-	return fetch_piece(s, it, e);
+	return it->what == CHANNEL_FILE_POINTER && s->tuf ? take_signed(s, path, it, e) : fetch_piece(s, it, e);
 }
 
 static int link_copies(struct stage *g, struct err *e)
@@ -371,8 +390,8 @@ static int on_item(void *ctx, const struct channel_item *it, struct err *e)
 /* Every pointer that came last time was asked for, and none has changed. */
 static bool is_unchanged(const struct sync *s)
 {
-	return !s->changed && s->before.n > 0 && s->confirmed == s->before.n && !s->o->force &&
-	       s->switched == s->walked && s->walked > 0;
+	return sync_signed_is_carried(s) && !s->changed && s->before.n > 0 && s->confirmed == s->before.n &&
+	       !s->o->force && s->switched == s->walked && s->walked > 0;
 }
 
 static int walk(struct sync *s, struct err *e)
@@ -437,7 +456,7 @@ int sync_metadata(struct sync *s, struct err *e)
 	    fetcher_new(s->p.m, &s->up, sync_limit(s), METADATA_AT_ONCE, s->o->progress, &s->meta, e) < 0 ||
 	    sql_prepare(s->p.db, expect_text, &s->expect, e) < 0)
 		return -1;
-	int rc = walk(s, e) < 0 || end_walk(s, e) < 0 ? -1 : 0;
+	int rc = sync_signed_begin(s, e) < 0 || walk(s, e) < 0 || end_walk(s, e) < 0 ? -1 : 0;
 	sql_query_free(s->expect);
 	s->expect = NULL;
 	fetcher_free(s->meta);

@@ -204,7 +204,8 @@ int sync_switch(struct sync *s, struct err *e)
 	auto_fd served = anew ? fs_open_dir(s->p.work, SERVED, e) : -1;
 	if (anew && served < 0)
 		return -1;
-	if (switch_to(s, anew ? served : s->staging, e) < 0)
+	if (sync_signed_carry(s, anew, e) < 0 || switch_to(s, anew ? served : s->staging, e) < 0 ||
+	    sync_signed_switch(s, anew, e) < 0)
 		return -1;
 	s->res->switched = true;
 	struct err ignored = ERR_INIT;

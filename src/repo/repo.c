@@ -160,7 +160,7 @@ static int lacking(struct err *e)
 {
 	if (e->code == ERR_NOT_FOUND) {
 		struct err cause = *e;
-		err_new(e, ERR_NOT_FOUND,
+		err_new(e, ERR_VERIFY,
 			"%s; its root is pinned here, so nothing unsigned is taken: its keeper has to serve the signed metadata again",
 			cause.msg);
 	}

@@ -18,9 +18,9 @@
  * Both addresses are http, https or file. A metadata file that is longer than may be is cut off; one that comes slower than 1 KB a second after
  * `patience_ms` is as good as none. Who holds the server, its name and its TLS, but no key, can refuse and nothing else.
  *
- * Errors: ERR_NETWORK nobody answered, or too slowly: what was verified before stays,; ERR_VERIFY refused, with
- * file, role and dates; ERR_NOT_FOUND the repository lacks a file that it must have, timestamp.json first of all: one that was signed and
- * is not any more is an error, never a repository without signatures. All say what they are of (`label`).
+ * Errors: ERR_NETWORK nobody answered, or too slowly: what was verified before stays; ERR_VERIFY refused, with
+ * file, role and dates; so is a repository that lacks a file that it must have, timestamp.json first of all: what was signed and
+ * is not any more is never one without signatures. All say what they are of (`label`).
  *
  * While one of these runs, nothing else may be under way in the same transfer engine.
  */

@@ -108,7 +108,7 @@ struct taking {
 	bool placed;
 };
 
-static char *placed_name(const struct tuf_file *f)
+char *tuf_file_name(const struct tuf_file *f)
 {
 	char hex[SHA256_HEX_SIZE];
 	ptrdiff_t slash = str_rfind(f->path, '/');
@@ -126,7 +126,7 @@ static const struct tuf_file *still(const struct taking *t, const char *rel, con
 	if (!at)
 		return NULL;
 	const struct tuf_file *f = &t->before[*at - 1];
-	auto_free char *name = placed_name(f);
+	auto_free char *name = tuf_file_name(f);
 	return fstatat(t->to_fd, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_dev == st->st_dev &&
 			       there.st_ino == st->st_ino && (uint64_t)there.st_size == f->length
 		       ? f
@@ -159,7 +159,7 @@ static int digest_held(const struct taking *t, struct tuf_file *f, struct err *e
 
 static int put_held(struct taking *t, const struct tuf_file *f, struct err *e)
 {
-	auto_free char *to = placed_name(f);
+	auto_free char *to = tuf_file_name(f);
 	char *slash = strrchr(to, '/');
 	if (slash) {
 		auto_free char *parent = str_dup(str_of(to, (size_t)(slash - to)));
@@ -238,7 +238,7 @@ void tuf_files_tidy(int to_fd, const struct tuf_file *v, size_t n, int64_t older
 	struct err ignored = ERR_INIT;
 	struct tidying t = {.before_s = clock_wall_ms() / 1000 - older_s};
 	for (size_t i = 0; i < n; i++) {
-		auto_free char *name = placed_name(&v[i]);
+		auto_free char *name = tuf_file_name(&v[i]);
 		*map_put(&t.keep, arena_str(&a, str_c(name))) = 1;
 	}
 	(void)fs_walk(to_fd, ".", tidy_one, &t, &ignored);

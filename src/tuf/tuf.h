@@ -211,6 +211,8 @@ int tuf_files_of(int tree_fd, bool (*want)(void *ctx, const char *path), void *c
 /* Puts each file under "dir/DIGEST.name" into another folder of the same tree or disk, by a hard link (or a copy): where clients of TUF look for it. Those
  * of earlier versions stay, so a file of the tree has to be replaced by rename, not written to in place. */
 int tuf_files_place(int tree_fd, const struct tuf_file *v, size_t n, int to_fd, struct err *e);
+/* "dir/DIGEST.name", as it is placed. The caller frees it. */
+char *tuf_file_name(const struct tuf_file *f);
 /* Both at once, for a tree whose files are replaced by rename while this runs: what is placed is what was digested. A file that is still the one
  * that `before` lists (its hard link is there) is not read again. */
 int tuf_files_take(int tree_fd, bool (*want)(void *ctx, const char *path), void *ctx, const struct tuf_file *before,

@@ -79,7 +79,7 @@ TEST(without_metadata_it_is_refused_and_says_whose_turn_it_is)
 	CHECK(unlinkat(w.repo_fd, "timestamp.json", 0) == 0);
 	auto_ptr(repo) r = opened(&w, t);
 	CHECK_INT(repo_refresh(r, &e), -1);
-	CHECK_INT(e.code, ERR_NOT_FOUND);
+	CHECK_INT(e.code, ERR_VERIFY);
 	CHECK_MSG(strstr(e.msg, "nothing unsigned is taken"), "%s", e.msg);
 	CHECK_MSG(strstr(e.msg, "timestamp.json"), "%s", e.msg);
 }
