@@ -197,6 +197,33 @@ static int walk_next(struct channel_walk *base, channel_item_fn *fn, void *ctx, 
 	return 0;
 }
 
+/* "targets/app1/DIGEST.step.spr" */
+static bool plan_path_digest(struct str path, struct digest_value *ret)
+{
+	struct str name = str_skip(path, (size_t)(str_rfind(path, '/') + 1));
+	*ret = (struct digest_value){.kind = DIGEST_SHA256, .known = true};
+	return plan_file(path) == CHANNEL_FILE_PACKAGE && name.n > 2 * SHA256_SIZE && name.p[2 * SHA256_SIZE] == '.' &&
+	       str_unhex(str_head(name, 2 * SHA256_SIZE), ret->bytes, SHA256_SIZE);
+}
+
+static int plan_learn(const struct channel_came *c, struct str path, channel_item_fn *fn, void *ctx, struct err *e)
+{
+	struct plan_walk w = {.dir = c->folder};
+	int rc = 0;
+	if (!str_starts(path, STR("metadata/")) || str_ends(path, STR(".root.json")))
+		return 0;
+	const char *file = arena_strdup(&w.arena, path);
+	if (plan_file(path) == CHANNEL_FILE_POINTER || str_ends(path, STR(".snapshot.json"))) {
+		rc = tell_meta(&w, file, true, fn, ctx, e);
+	} else {
+		vec_push(&w.roles, file);
+		rc = tell_plans(&w, fn, ctx, e);
+	}
+	vec_release(&w.roles);
+	arena_release(&w.arena);
+	return rc < 0 ? -1 : 0;
+}
+
 static int publish(const char *folder, const char *const *files, size_t n, const struct channel_make_opts *o,
 		   struct progress *progress, struct err *e)
 {
@@ -216,5 +243,7 @@ const struct channel_kind kind_plan = {
 	.walk_new = walk_new,
 	.walk_next = walk_next,
 	.walk_free = walk_free,
+	.path_digest = plan_path_digest,
+	.learn = plan_learn,
 	.publish = publish,
 };

@@ -15,13 +15,26 @@ enum { MAX_SPEC_FILE = 256 << 20 };
 
 /* -- what is asked for -------------------------------------------------------------------------------------------- */
 
+static void put_asked(struct jw *w, const void *ctx, size_t i)
+{
+	const struct cmd_asked *x = (const struct cmd_asked *)ctx + i;
+	jw_kv_str(w, "spec", x->spec);
+	jw_kv_str(w, "recipe", x->recipe);
+}
+
 int cmd_no_solution(struct cmd_context *c, const struct solve_result *r)
 {
 	auto_buf text = BUF_INIT(BUF_MAX);
 	auto_answer a = {0};
 	solve_explain(r, &text);
 	bool says_so = str_starts(buf_str(&text), STR("no solution"));
+	bool several = false;
+	vec_foreach(x, &c->asked)
+		several |= !str_eq(x->recipe, c->asked.v[0].recipe);
 	cmd_warn(c, "%s%s", says_so ? "" : "no solution: ", text.p);
+	vec_foreach(x, &c->asked)
+		if (several)
+			cmd_say(c, "'%.*s' stands in 'to:%.*s'", STR_ARG(x->spec), STR_ARG(x->recipe));
 	if (!c->json)
 		return CMD_NO_SOLUTION;
 	struct jw *w = cmd_answer(&a);
@@ -30,6 +43,8 @@ int cmd_no_solution(struct cmd_context *c, const struct solve_result *r)
 	jw_kv_int(w, "exit", CMD_NO_SOLUTION);
 	jw_kv_str(w, "explanation", buf_str(&text));
 	jw_kv_list(w, "suggestions", r->suggestions, r->suggestions_n);
+	if (several)
+		jw_kv_objects(w, "asked", c->asked.n, put_asked, c->asked.v);
 	cmd_answer_print(c, &a);
 	return CMD_NO_SOLUTION;
 }

@@ -10,6 +10,7 @@
 #include "base/url.h"
 #include "cmd/cmd.h"
 #include "cmd/pinned.h"
+#include "cmd/takeout.h"
 
 enum { MAX_CHANNELS_FILE = 1 << 20, MAX_CHANNELS = 1000 };
 
@@ -90,18 +91,36 @@ static struct str mirrored(struct cmd_context *c, struct str url)
 		arena_printf(&c->arena, "%.*s%s%.*s", STR_ARG(best->url.s), slash && rest.n ? "/" : "", STR_ARG(rest)));
 }
 
+/* A package by its digest may come from anybody: also from the mirror of updates, where that says that it has a copy of the channel. Where the
+ * channel is asked later, for other versions, is for the configuration to say. */
+static struct str from_updates(struct cmd_context *c, const struct pkg_record *r)
+{
+	const struct cmd_followed *v;
+	size_t n;
+	if (!r->has_sha256 || !str_starts(r->url, STR("http")))
+		return r->url;
+	cmd_updates_followed(c, &v, &n);
+	for (size_t i = 0; i < n; i++) {
+		struct str rest = r->url;
+		if (str_take_str(&rest, v[i].from) && rest.n && rest.p[0] == '/')
+			return str_c(arena_printf(&c->arena, "%.*s%.*s", STR_ARG(v[i].to), STR_ARG(rest)));
+	}
+	return r->url;
+}
+
 int cmd_mirrored_file(struct cmd_context *c, struct env_spec_file *f, struct err *e)
 {
 	if (cmd_need_config(c, e) < 0)
 		return -1;
-	if (!c->config.mirrors_n)
-		return 0;
 	struct env_lock_package *packages = arena_array(&c->arena, struct env_lock_package, f->packages_n);
 	struct str *channels = arena_array(&c->arena, struct str, f->channels_n);
 	for (uint32_t i = 0; i < f->packages_n; i++) {
+		struct pkg_record *r = &packages[i].record;
 		packages[i] = f->packages[i];
-		packages[i].record.url = mirrored(c, packages[i].record.url);
-		packages[i].record.channel = mirrored(c, packages[i].record.channel);
+		r->url = mirrored(c, r->url);
+		r->channel = mirrored(c, r->channel);
+		if (str_eq(r->url, f->packages[i].record.url))
+			r->url = from_updates(c, r);
 	}
 	for (uint32_t i = 0; i < f->channels_n; i++)
 		channels[i] = mirrored(c, f->channels[i]);

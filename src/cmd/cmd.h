@@ -61,6 +61,10 @@ int cmd_common_words(const char *word);
 enum { CMD_DEFAULT_WAIT_S = 60 };
 int64_t cmd_wait_ms(int64_t wait_s);
 
+struct cmd_asked {
+	struct str spec, recipe;
+};
+
 /* -- context ----------------------------------------------------------------------------------------------------- */
 /* What the common options say, and what commands share; opened when first needed. */
 struct cmd_context {
@@ -90,6 +94,10 @@ struct cmd_context {
 	struct cmd_pinned *pinned; /* pinned.h */
 	size_t pinned_n;
 	bool pinned_loaded;
+	const struct cmd_followed *followed;
+	size_t followed_n;
+	bool followed_asked;
+	VEC(struct cmd_asked) asked;	   /* by which recipe, where several are taken as one */
 	const struct cmd_takeout *takeout; /* what the mirror of updates offers, once it was asked */
 	VEC(struct channel) named;	   /* every channel that was parsed: they know their credentials */
 };

@@ -280,5 +280,6 @@ void cmd_context_release(struct cmd_context *c)
 	cleanup_fd(&c->root_fd);
 	free(c->root_path);
 	vec_release(&c->named);
+	vec_release(&c->asked);
 	arena_release(&c->arena);
 }

@@ -219,8 +219,9 @@ static int signed_answer(struct signing *s, const struct plan_args *a, const str
 	struct cmd_context *c = s->c;
 	auto_answer answer = {0};
 	if (!c->json) {
-		cmd_say(c, "%s for %zu host%s: '%.*s', %u packages", c->dry_run ? "would sign" : "signed", hosts->n,
-			hosts->n == 1 ? "" : "s", STR_ARG(p->target.name), p->target.packages_n);
+		cmd_say(c, "%s for %zu host%s: '%.*s', %u package%s", c->dry_run ? "would sign" : "signed", hosts->n,
+			hosts->n == 1 ? "" : "s", STR_ARG(p->target.name), p->target.packages_n,
+			p->target.packages_n == 1 ? "" : "s");
 		tuf_say_signed(c, done);
 		if (done->n && !c->dry_run)
 			cmd_say(c,

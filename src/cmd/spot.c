@@ -246,7 +246,8 @@ static int change(struct cmd_context *c, struct spot_args *a, const char *recipe
 {
 	const char *words[WORDS_MAX];
 	size_t n = 0;
-	if (choose_environment(c, a, e) < 0 || show_notes(c, a, recipe, e) < 0)
+	int both = prepare_only || a->sync ? 0 : cmd_is_paired(c, e);
+	if (both < 0 || choose_environment(c, a, e) < 0 || show_notes(c, a, recipe, e) < 0)
 		return -1;
 	if (a->environment) {
 		words[n++] = "-n";
@@ -260,9 +261,17 @@ static int change(struct cmd_context *c, struct spot_args *a, const char *recipe
 		words[n++] = "--syncmode";
 		words[n++] = a->sync_mode;
 	}
+	if (both)
+		words[n++] = "-f";
 	words[n++] = recipe;
 	if (cmd_is_takeout(recipe))
 		say_catalogues(c);
+	if (both) { /* members of a pair are upgraded together, one after the other, in one go */
+		words[n++] = "activate";
+		words[n++] = "issu";
+		words[n++] = "commit";
+		return call(c, cmd_install_add, words, n);
+	}
 	return call(c, prepare_only ? cmd_prepare : cmd_apply, words, n);
 }
 
@@ -294,8 +303,8 @@ static int snapshot(struct cmd_context *c, struct spot_args *a, struct err *e)
 		cmd_changed(c);
 		cmd_snapshot_store(c, str_c(a->environment), &lock, MIRROR_SNAPSHOT_NOW, NULL);
 	}
-	cmd_say(c, "%s '%s': %u packages of '%s'", c->dry_run ? "would write" : "wrote", a->snapshot, lock.packages_n,
-		a->environment);
+	cmd_say(c, "%s '%s': %u package%s of '%s'", c->dry_run ? "would write" : "wrote", a->snapshot, lock.packages_n,
+		lock.packages_n == 1 ? "" : "s", a->environment);
 	if (!c->json)
 		return CMD_OK;
 	struct jw *w = cmd_answer(&answer);

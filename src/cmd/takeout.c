@@ -80,6 +80,62 @@ static int keep(struct cmd_context *c, const char *path, const struct buf *b, st
 	return fs_mkdirs(c->root_fd, folder, 0755, e) < 0 ? -1 : fs_replace(c->root_fd, path, b->p, b->n, 0, e);
 }
 
+/* -- what the mirror has copies of ----------------------------------------------------------------------------------- */
+
+VEC_TYPE(followed_list, struct cmd_followed);
+
+static void read_followed(struct cmd_context *c, struct str updates, const struct json *j, struct followed_list *to)
+{
+	const struct json *channels = NULL, *follows;
+	struct err ignored = ERR_INIT;
+	if (json_opt_array(j, "channels", &channels, &ignored) < 0)
+		return;
+	for (uint32_t i = 0; channels && i < channels->n; i++) {
+		struct str name = json_text(&channels->item[i], "name");
+		follows = NULL;
+		if (!channel_path_is_normal(name) ||
+		    json_opt_array(&channels->item[i], "follows", &follows, &ignored) < 0)
+			continue;
+		for (uint32_t k = 0; follows && k < follows->n; k++)
+			if (follows->item[k].type == JSON_STRING && follows->item[k].string.n)
+				*vec_add(to) = (struct cmd_followed){
+					follows->item[k].string,
+					str_c(arena_printf(&c->arena, "%.*s/%.*s", STR_ARG(updates), STR_ARG(name)))};
+	}
+}
+
+void cmd_updates_followed(struct cmd_context *c, const struct cmd_followed **ret, size_t *ret_n)
+{
+	auto_buf b = BUF_INIT(LIST_MAX);
+	struct followed_list list = {0};
+	struct err ignored = ERR_INIT;
+	struct str updates;
+	const char *kept = KEPT "/mirrors.json";
+	if (!c->followed_asked && cmd_updates(c, &updates, &ignored) > 0 && str_starts(updates, STR("https:"))) {
+		bool came = cmd_updates_get(c, updates, "api/mirrors", 0, NULL, &b, &ignored) == 0;
+		if (came && !c->dry_run)
+			(void)keep(c, kept, &b, &ignored);
+		if (!came) {
+			buf_clear(&b);
+			came = fs_read(c->root_fd, kept, &b, &ignored) == 0;
+		}
+		const struct json *j = came ? json_parse(&c->arena, arena_str(&c->arena, buf_str(&b)), kept, &ignored)
+					    : NULL;
+		if (j)
+			read_followed(c, updates, j, &list);
+	}
+	if (!c->followed_asked) {
+		c->followed = vec_copy(&list, &c->arena);
+		c->followed_n = list.n;
+	}
+	c->followed_asked = true;
+	vec_release(&list);
+	*ret = c->followed;
+	*ret_n = c->followed_n;
+}
+
+/* -- the list ---------------------------------------------------------------------------------------------------------- */
+
 struct cmd_takeout {
 	struct str updates;
 	struct channel_takeout *v;
@@ -162,6 +218,7 @@ struct joined {
 	VEC(struct env_variable) variables;
 	VEC(struct env_component) components;
 	VEC(struct env_lock_package) packages;
+	VEC(struct str) package_of; /* the recipe of each */
 	struct env_spec_file all;
 	size_t n;
 };
@@ -173,6 +230,7 @@ static void joined_release(struct joined *j)
 	vec_release(&j->variables);
 	vec_release(&j->components);
 	vec_release(&j->packages);
+	vec_release(&j->package_of);
 }
 #define auto_joined cleanup_with(joined_release) struct joined
 
@@ -238,14 +296,22 @@ static int join_settings(struct joined *j, struct str recipe, const struct env_s
 static int join_packages(struct joined *j, struct str recipe, const struct env_spec_file *f, struct err *e)
 {
 	for (uint32_t i = 0; i < f->packages_n; i++) {
-		const struct env_lock_package *same = NULL;
-		vec_foreach(have, &j->packages)
-			if (str_eq(have->record.name, f->packages[i].record.name))
-				same = have;
-		if (same && !pkg_record_same(&same->record, &f->packages[i].record))
-			return disagree(recipe, "package", same->record.name, e);
-		if (!same)
+		const struct pkg_record *new = &f->packages[i].record;
+		size_t at = 0;
+		while (at < j->packages.n && !str_eq(j->packages.v[at].record.name, new->name))
+			at++;
+		if (at == j->packages.n) {
 			vec_push(&j->packages, f->packages[i]);
+			vec_push(&j->package_of, recipe);
+			continue;
+		}
+		const struct pkg_record *old = &j->packages.v[at].record;
+		if (!pkg_record_same(old, new))
+			return err_new(
+				e, ERR_INPUT,
+				"'%.*s' brings %.*s %.*s, and '%.*s' %.*s %.*s; one installation has one of them: take recipes that were made for each other, or one after the other",
+				STR_ARG(j->package_of.v[at]), STR_ARG(old->name), STR_ARG(old->version),
+				STR_ARG(recipe), STR_ARG(new->name), STR_ARG(new->version));
 	}
 	return 0;
 }
@@ -264,8 +330,10 @@ static int join(struct joined *j, struct str updates, struct str recipe, const s
 	all->subdir = all->subdir.n ? all->subdir : f->subdir;
 	if (join_channels(j, updates, f, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < f->specs_n; i++)
+	for (uint32_t i = 0; i < f->specs_n; i++) {
 		vec_push(&j->specs, f->specs[i]);
+		*vec_add(&j->c->asked) = (struct cmd_asked){f->specs[i], recipe};
+	}
 	j->n++;
 	return join_settings(j, recipe, f, e) < 0 ? -1 : join_packages(j, recipe, f, e);
 }

@@ -16,6 +16,13 @@ int cmd_updates_set(struct cmd_context *c, const char *url, struct str *ret, str
 int cmd_updates_get(struct cmd_context *c, struct str updates, const char *path, uint64_t size, const uint8_t *sha256,
 		    struct buf *ret, struct err *e);
 
+/* What the mirror says that its channels are copies of; nothing where it is no mirror of ours or says nothing. Asked once a command, kept
+ * for when it does not answer. */
+struct cmd_followed {
+	struct str from, to; /* URLs of channels */
+};
+void cmd_updates_followed(struct cmd_context *c, const struct cmd_followed **ret, size_t *ret_n);
+
 bool cmd_is_takeout(const char *word);
 /* One recipe, or several ("to:A.spr,to:B.spr") as one: channels, specs, packages, components of all. What two of them say otherwise is
  * an error that names both. Bare channel names are channels of the mirror. */

@@ -92,6 +92,39 @@ static void put_upstream(struct jw *w, const struct mirror_upstream *u, bool in_
 	jw_object_end(w);
 }
 
+/* Which addresses a channel is a copy of: recipes that were made elsewhere name those. */
+static void put_followed(struct jw *w, const struct mirror_channel *c)
+{
+	jw_object(w);
+	jw_kv_str(w, "name", c->name);
+	jw_key(w, "follows");
+	jw_array(w);
+	for (size_t i = 0; i < c->upstreams_n; i++) {
+		auto_buf url = BUF_INIT(ANSWER_MAX);
+		url_put_shown(&url, c->upstreams[i].url);
+		jw_str(w, buf_str(&url));
+	}
+	jw_array_end(w);
+	jw_object_end(w);
+}
+
+static void put_all_followed(struct server *s, struct httpd_req *r, struct jw *w)
+{
+	const struct mirror_config *config = mirror_config(s->mirror);
+	auto_arena a = ARENA_INIT;
+	struct mirror_who who;
+	struct err ignored = ERR_INIT;
+	bool known = server_who(s, r, &a, &who, &ignored) > 0;
+	jw_key(w, "channels");
+	jw_array(w);
+	for (size_t i = 0; i < config->channels_n; i++) {
+		const struct mirror_channel *c = &config->channels[i];
+		if (c->upstreams_n && (!c->is_private || (known && mirror_may(&who, MIRROR_GET, c->name))))
+			put_followed(w, c);
+	}
+	jw_array_end(w);
+}
+
 static void mirrors(struct server *s, struct httpd_req *r)
 {
 	const struct mirror_config *config = mirror_config(s->mirror);
@@ -99,6 +132,7 @@ static void mirrors(struct server *s, struct httpd_req *r)
 	struct jw w = JW_INIT(&b, 0);
 	jw_object(&w);
 	jw_kv_str(&w, "mirror", config->name);
+	put_all_followed(s, r, &w);
 	jw_key(&w, "upstreams");
 	jw_array(&w);
 	for (size_t i = 0; i < config->upstreams_n; i++)

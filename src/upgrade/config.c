@@ -126,10 +126,11 @@ static int write_one(const struct run *r, struct arena *a, const struct config_d
 	return 0;
 }
 
-int config_update(const struct run *r, uint32_t from, uint32_t to, struct err *e)
+/* What is about to be written is kept as it was first. */
+static int write_changes(const struct run *r, uint32_t from, uint32_t to, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
-	auto_buf b = BUF_INIT(MAX_KEPT), old = BUF_INIT(BUF_MAX);
+	auto_buf b = BUF_INIT(MAX_KEPT);
 	struct jw w = JW_INIT(&b, 1);
 	jw_array(&w);
 	if (each_change(r, &a, from, to, keep_one, &w, e) < 0)
@@ -142,10 +143,17 @@ int config_update(const struct run *r, uint32_t from, uint32_t to, struct err *e
 	auto_fd dir = fs_open_dir_make(r->o->root_fd, kept_in(r, &a), e);
 	if (dir < 0 || fs_replace(dir, "config.json", b.p, b.n, FS_REPLACE_SYNC | FS_REPLACE_SECRET, e) < 0)
 		return -1;
-	if (each_change(r, &a, from, to, write_one, NULL, e) < 0 || config_deprecated(r, to, &old, e) < 0)
+	return each_change(r, &a, from, to, write_one, NULL, e);
+}
+
+int config_update(const struct run *r, uint32_t from, uint32_t to, struct err *e)
+{
+	auto_buf old = BUF_INIT(BUF_MAX);
+	if (write_changes(r, from, to, e) < 0 || config_deprecated(r, to, &old, e) < 0)
 		return -1;
 	if (old.n)
-		run_note(r, "%s", old.p);
+		run_note(r, "%s\nchange what is deprecated in that file, then 'slipway stop' and 'slipway start'",
+			 old.p);
 	return 0;
 }
 

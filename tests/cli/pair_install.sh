@@ -304,6 +304,13 @@ further()
 	on 2 install rollback to 2 2>err && has 'generation 2 again, on both members: here as generation' err && are none 1.1
 }
 t 'one more goes one more back, and does not go forward again' further
+patched()
+{
+	on 1 env export -n web >now.spr && printf 'recipe 1\nname web\nchannel %s\nspec web=1.4\n' "$T/ch" >patch.spr &&
+		on 1 spot --prepare=patch.spr --environment=web && are none 1.1 && on 1 spot --apply=patch.spr --environment=web >out && are none 1.4 &&
+		on 2 spot --apply=now.spr --environment=web && are none 1.1
+}
+t 'spot --apply patches both, in one shot' patched
 t 'an environment is changed on one member alone, and that is said' sh -c '"$0" --root "$1/h1" env create -n own 2>&1 | grep "on this member of the pair alone"' "$SLIPWAY" "$T"
 labelled()
 {

@@ -185,6 +185,10 @@ t 'publish from an old copy' must_fail 1 "$SLIPWAY" plan publish published.1 m/c
 t 'is refused by the folder itself' has 'no next state' err
 t 'publish what is new' runs "$SLIPWAY" plan publish op m/content/plan
 t 'scrub' runs "$SLIPWAY" channel scrub m/plan
+# another mirror follows the channel
+t 'a mirror of the mirror' runs "$SLIPWAY" channel create m/follow --kind plan --type mirror --download HISTORIC --from "$T/m/content/plan"
+t 'follows' runs "$SLIPWAY" channel sync m/follow
+t 'whole' sh -c 'cd m/content/follow && for f in metadata/*.json targets/app*/*.spr; do cmp "$f" "../plan/$f" || exit 1; done'
 # in two steps
 t 'a generation that was added' sh -c 'rm app1/config.yml; "$SLIPWAY" -q install add one.spr -n step --offline'
 echo 'require_signed_plan: [step]' >app1/config.yml
