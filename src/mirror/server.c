@@ -22,6 +22,8 @@ enum {
 	TAKE_OVER_MS = RETIRE_GRACE_MS + 30000,
 	FORMER_STEP_MS = 200,
 	FORMER_STOP_MS = 3000,
+	CLOCK_LOOK_MS = 5000,
+	CLOCK_STEP_MS = 60000, /* less is none */
 	PEM_MAX = 256 << 10,
 	FILES_OWN = 256,
 	TROUBLES = 20, /* lines a second of those who are refused in handshakes */
@@ -435,6 +437,18 @@ static void hourly(struct server *s, unsigned hours)
 	pthread_mutex_unlock(&s->snapshots_mutex);
 }
 
+/* A clock that was set may have ended certificates, or begun none yet: what waits for its hour is done now. */
+static void look_at_clock(struct server *s, int64_t *ahead_ms, unsigned hours)
+{
+	int64_t now = s->clock->wall_ms(s->clock) - s->clock->mono_ms(s->clock), step = now - *ahead_ms;
+	*ahead_ms = now;
+	if (step > -CLOCK_STEP_MS && step < CLOCK_STEP_MS)
+		return;
+	server_say(s->log, LOG_LEVEL_NOTE, "the clock was set by %lld s; certificates are looked at",
+		   (long long)(step / 1000));
+	hourly(s, hours);
+}
+
 static void take_signal(struct server *s, int signals)
 {
 	struct signalfd_siginfo info;
@@ -450,12 +464,14 @@ static void take_signal(struct server *s, int signals)
 static void wait_for_end(struct server *s, int signals)
 {
 	int64_t next_ms = clock_mono_ms() + HOUR_MS;
+	int64_t ahead_ms = s->clock->wall_ms(s->clock) - s->clock->mono_ms(s->clock);
 	unsigned hours = 0;
 	look_at_db(s);
 	while (!is_ending(s)) {
 		struct pollfd p[] = {{.fd = s->wake, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
 		int64_t left = next_ms - clock_mono_ms();
-		(void)poll(p, 2, left > 0 ? (int)left : 0);
+		(void)poll(p, 2, left < 0 ? 0 : left > CLOCK_LOOK_MS ? CLOCK_LOOK_MS : (int)left);
+		look_at_clock(s, &ahead_ms, hours);
 		uint64_t count;
 		(void)!read(s->wake, &count, sizeof(count));
 		take_signal(s, signals);

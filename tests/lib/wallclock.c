@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * wallclock: for LD_PRELOAD. A program whose wall clock is WALLCLOCK seconds (which may be negative) from this machine's. Clocks that count from the boot
+ * wallclock: for LD_PRELOAD. A program whose wall clock is WALLCLOCK seconds (which may be negative) from this machine's; or as many as the
+ * file WALLCLOCK_FILE says just then, so that the clock of a program that runs can be set. Clocks that count from the boot
  * are turned by unshare(1) --time.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -11,7 +13,15 @@
 
 static time_t shift(void)
 {
-	const char *s = getenv("WALLCLOCK");
+	const char *s = getenv("WALLCLOCK"), *file = getenv("WALLCLOCK_FILE");
+	char text[32] = "";
+	int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd >= 0) {
+		if (read(fd, text, sizeof(text) - 1) < 0)
+			text[0] = '\0';
+		close(fd);
+		s = text;
+	}
 	return s ? (time_t)strtoll(s, NULL, 10) : 0;
 }
 
