@@ -158,7 +158,7 @@ int window_skip_value(struct window *w, struct err *e)
 	return 0;
 }
 
-int window_skip_space(struct window *w, struct err *e)
+static int skip_space(struct window *w, struct err *e)
 {
 	for (;;) {
 		while (w->p < w->end && (*w->p == ' ' || *w->p == '\n' || *w->p == '\r' || *w->p == '\t'))
@@ -172,7 +172,7 @@ int window_skip_space(struct window *w, struct err *e)
 
 /* -- members ------------------------------------------------------------------------------------------------------- */
 
-int window_members(struct window *w, window_member_fn *fn, void *ctx, struct err *e)
+static int each_member(struct window *w, window_member_fn *fn, void *ctx, struct err *e)
 {
 	struct key_scan k = {.first = true};
 	if (window_scan(w, scan_open, NULL, e) < 0)
@@ -190,13 +190,13 @@ int window_members(struct window *w, window_member_fn *fn, void *ctx, struct err
 
 int window_document(struct window *w, window_member_fn *fn, void *ctx, struct err *e)
 {
-	if (window_skip_space(w, e) < 0)
+	if (skip_space(w, e) < 0)
 		return -1;
 	if (w->p == w->end)
 		return 0;
 	if (*w->p != '{')
 		return window_bad_at(w, w->p, "this is no repodata: expected '{'; check the channel's address", e);
-	if (window_members(w, fn, ctx, e) < 0 || window_skip_space(w, e) < 0)
+	if (each_member(w, fn, ctx, e) < 0 || skip_space(w, e) < 0)
 		return -1;
 	return w->p == w->end ? 0 : window_bad_at(w, w->p, "more text after the end of the document", e);
 }
@@ -216,7 +216,7 @@ static int take_v3(void *ctx, struct window *w, struct str key, struct err *e)
 int window_v3(struct window *w, window_member_fn *fn, void *ctx, struct err *e)
 {
 	struct v3_reader r = {fn, ctx};
-	return window_members(w, take_v3, &r, e);
+	return each_member(w, take_v3, &r, e);
 }
 
 /* -- the document in parts ----------------------------------------------------------------------------------------- */
@@ -241,7 +241,7 @@ static int visit_records(struct window *w, enum repodata_section section, const 
 {
 	struct record_scan r = {.first = true};
 	struct str null;
-	if (window_skip_space(w, e) < 0)
+	if (skip_space(w, e) < 0)
 		return -1;
 	if (w->p < w->end && *w->p == 'n')
 		return window_scan(w, scan_one_value, &null, e);

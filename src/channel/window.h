@@ -32,7 +32,6 @@ int window_ctx_at(struct window *w, const char *p, struct err *e);
 /* Runs fn over the window until it has what it needs. */
 typedef bool scan_fn(struct scan *s, void *ctx);
 int window_scan(struct window *w, scan_fn *fn, void *ctx, struct err *e);
-int window_skip_space(struct window *w, struct err *e);
 /* Skips a value of any size. */
 int window_skip_value(struct window *w, struct err *e);
 
@@ -41,9 +40,7 @@ bool scan_one_value(struct scan *s, void *ctx); /* struct str: its text */
 
 /* Takes the value of `key` (raw; good until the next scan), or skips it. */
 typedef int window_member_fn(void *ctx, struct window *w, struct str key, struct err *e);
-/* An object, member by member. */
-int window_members(struct window *w, window_member_fn *fn, void *ctx, struct err *e);
-/* The whole document, which is one object; an empty file is an empty channel (CEP 36). */
+/* The whole document, one object, member by member; an empty file is an empty channel (CEP 36). */
 int window_document(struct window *w, window_member_fn *fn, void *ctx, struct err *e);
 /* The value of "v3" (CEP 48): {"conda": {stem: record, …}, "tar.bz2": {…}, …}; fn takes the two of them. */
 int window_v3(struct window *w, window_member_fn *fn, void *ctx, struct err *e);
