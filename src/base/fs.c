@@ -614,7 +614,7 @@ int fs_check_space(int fd, uint64_t leave_bytes, struct err *e)
 	uint64_t available = (uint64_t)v.f_bavail * v.f_frsize;
 	if (available > leave_bytes)
 		return 0;
-	err_new(e, ERR_FAILED, "no space: %.1f MB are free, and %.1f MB of them are to be left; make room",
+	err_new(e, ERR_FAILED, "no space: %.1f MB are free, and %.1f MB of them are to be left",
 		(double)available / 1e6, (double)leave_bytes / 1e6);
 	e->sys = ENOSPC;
 	return -1;

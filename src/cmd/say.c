@@ -48,14 +48,30 @@ static const char *env_there(const struct cmd_context *c)
 	return faccessat(c->root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? c->env_asked : "NAME";
 }
 
+/* It writes to a channel or a mirror, and not to what a host has installed. */
+static bool is_of_channels(const struct cmd *cmd)
+{
+	static const char *const verbs[] = {"publish", "yank", "create", "sync", "promote", "prune", "scrub", "sign"};
+	if (!cmd)
+		return false;
+	for (size_t i = 0; strcmp(cmd->noun, "channel") == 0 && cmd->verb && i < sizeof(verbs) / sizeof(*verbs); i++)
+		if (strcmp(cmd->verb, verbs[i]) == 0)
+			return true;
+	return strcmp(cmd->noun, "mirror") == 0 || strcmp(cmd->noun, "sync-channel") == 0;
+}
+
 /* The next step where the message cannot know it: a disk that is full; a root that is another user's, who may. */
 static const struct err *with_cure(const struct cmd_context *c, const struct err *e, struct err *ret)
 {
 	struct stat st;
 	if ((e->sys == ENOSPC || e->sys == EDQUOT) && !strstr(e->msg, "make room")) {
 		*ret = *e;
-		err_new(ret, e->code, "%s; 'slipway install remove inactive -n %s' and 'slipway store gc' make room",
-			e->msg, env_there(c));
+		if (is_of_channels(c->cmd))
+			err_new(ret, e->code, "%s; 'slipway channel prune' makes room where the channel is", e->msg);
+		else
+			err_new(ret, e->code,
+				"%s; 'slipway install remove inactive -n %s' and 'slipway store gc' make room", e->msg,
+				env_there(c));
 		return ret;
 	}
 	if ((e->sys != EACCES && e->sys != EPERM) || c->root_fd < 0 || fstat(c->root_fd, &st) < 0 ||

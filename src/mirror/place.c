@@ -120,10 +120,10 @@ int mirror_no_space(const struct mirror *m, const char *what, uint64_t bytes, ui
 
 int mirror_cure(const struct mirror *m, struct err *e)
 {
-	if ((e->sys != ENOSPC && e->sys != EDQUOT) || strstr(e->msg, "make room"))
+	if ((e->sys != ENOSPC && e->sys != EDQUOT) || strstr(e->msg, "channel prune"))
 		return -1;
 	struct err own = *e;
-	err_new(e, own.code, "%s: the file system of '%s' is full; " MIRROR_CURE, own.msg, mirror_dir(m));
+	err_new(e, own.code, "%s, in '%s'; " MIRROR_CURE, own.msg, mirror_dir(m));
 	e->sys = own.sys;
 	return -1;
 }

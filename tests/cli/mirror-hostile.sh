@@ -123,6 +123,7 @@ p.wait()'
 	"$SLIPWAY" -q channel create M/bomb --kind conda --from "$up" --download HISTORIC
 	t 'metadata that unpack to more than there is room' must_fail 1 squeezed "$SLIPWAY" channel sync M/bomb
 	t 'end there' has "unpack 'noarch/repodata.json.zst': no space" err
+	t 'and say what makes room on a mirror' has "'slipway channel prune' .* make room" err
 	t 'and leave the reserve' [ "$(cat left)" -ge 45 ]
 	rm up/noarch/repodata.json.zst
 	head -c 100 x-1-0.tar.bz2 >up/noarch/x-1-0.tar.bz2
@@ -131,6 +132,12 @@ p.wait()'
 	t 'is left where the reserve begins' has 'no space' err
 	t 'which stays' [ "$(cat left)" -ge 45 ]
 	: >up.faults
+	full_publish()
+	{
+		unshare -rm sh -c 'mount -t tmpfs -o size=8k none small && "$@"' - "$SLIPWAY" channel publish small/ch x-1-0.tar.bz2 >out 2>err
+	}
+	t 'a channel of our own on a full disk' must_fail 1 full_publish
+	t 'is told the same' has "'slipway channel prune' makes room" err
 else
 	skip 'what fills a disk' 'no file system can be mounted here'
 fi
