@@ -18,7 +18,7 @@
 #include "base/sys.h"
 #include "base/vec.h"
 
-enum { CONNECTIONS = 16, QUESTION_MAX = 256, ANSWER_WAIT_MS = 10000 };
+enum { CONNECTIONS = 16, QUESTION_MAX = 256, ANSWER_WAIT_MS = 10000, GONE_TRIES = 20, GONE_PAUSE_MS = 50 };
 
 void control_sockets_release(struct control_sockets *s)
 {
@@ -297,18 +297,23 @@ static int connect_to(int state_fd, struct err *e)
 	return err_sys(e, "connect to the mirror's server");
 }
 
+static bool is_gone(void)
+{
+	return errno == ECONNRESET || errno == EPIPE;
+}
+
 static int ask(int conn, const char *verb, int64_t wait_ms, struct buf *ret, struct control_sockets *sockets,
 	       struct err *e)
 {
 	auto_free char *room = xmalloc(CONTROL_ANSWER_MAX);
+	static const char gone[] = "the mirror's server ended, or you are not its user";
 	if (put_packet(conn, verb, strlen(verb), NULL) < 0)
-		return err_sys(e, "ask the mirror's server");
+		return is_gone() ? err_new(e, ERR_NETWORK, gone) : err_sys(e, "ask the mirror's server");
 	if (wait_for(conn, clock_mono_ms() + wait_ms, e) < 0)
 		return -1;
 	ssize_t n = get_packet(conn, room, CONTROL_ANSWER_MAX, sockets);
 	if (n <= 0)
-		return n < 0 ? err_sys(e, "read the server's answer")
-			     : err_new(e, ERR_NETWORK, "the mirror's server ended, or you are not its user");
+		return n < 0 && !is_gone() ? err_sys(e, "read the server's answer") : err_new(e, ERR_NETWORK, gone);
 	buf_put(ret, room, (size_t)n);
 	return 0;
 }
@@ -331,12 +336,21 @@ int control_say(int conn, const char *verb, int64_t wait_ms, struct buf *ret, st
 
 int control_ask(int state_fd, const char *verb, int64_t wait_ms, struct buf *ret, int *ret_conn, struct err *e)
 {
-	auto_fd conn = connect_to(state_fd, e);
-	if (conn < 0 || control_say(conn, verb, wait_ms, ret, e) < 0)
-		return -1;
-	if (ret_conn)
-		*ret_conn = steal_fd(&conn);
-	return 0;
+	/* one that was killed takes connections for a moment still, and answers none */
+	for (int i = 0;; i++) {
+		auto_fd conn = connect_to(state_fd, e);
+		if (conn < 0)
+			return -1;
+		if (control_say(conn, verb, wait_ms, ret, e) == 0) {
+			if (ret_conn)
+				*ret_conn = steal_fd(&conn);
+			return 0;
+		}
+		if (e->code != ERR_NETWORK || i == GONE_TRIES)
+			return -1;
+		poll(NULL, 0, GONE_PAUSE_MS);
+		*e = ERR_INIT;
+	}
 }
 
 int control_wait_end(int conn, int64_t wait_ms, struct err *e)

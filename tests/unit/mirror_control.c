@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/test.h"
 #include "mirror/control.h"
@@ -66,6 +68,28 @@ TEST(no_server)
 	auto_fd dir = open_dir();
 	CHECK_INT(control_ask(dir, "status", 1000, &b, NULL, &e), -1);
 	CHECK_INT(e.code, ERR_NOT_FOUND);
+}
+
+/* As after SIGKILL: the kernel takes connections until it comes to that socket. */
+TEST(a_server_that_just_died_is_none)
+{
+	auto_buf b = BUF_INIT(1000);
+	struct err e = ERR_INIT;
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	auto_fd dir = open_dir();
+	int listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	snprintf(at.sun_path, sizeof(at.sun_path), "/proc/self/fd/%d/control", dir);
+	CHECK_INT(bind(listening, (struct sockaddr *)&at, sizeof(at)), 0);
+	CHECK_INT(listen(listening, 4), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		usleep(100000);
+		_exit(0);
+	}
+	close(listening);
+	CHECK_INT(control_ask(dir, "status", 5000, &b, NULL, &e), -1);
+	CHECK_MSG(e.code == ERR_NOT_FOUND, "%s", e.msg);
+	CHECK_INT(waitpid(pid, NULL, 0), pid);
 }
 
 TEST(questions_and_answers)
