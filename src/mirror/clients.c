@@ -430,6 +430,15 @@ int mirror_client_revoke(struct mirror_clients *c, struct str name, struct str r
 	return 0;
 }
 
+int clients_move_snapshots(struct mirror_clients *c, struct str from, struct str to, struct err *e)
+{
+	auto_ptr(sql_query) q = NULL;
+	if (sql_prepare(c->db, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'snapshot'", &q, e) < 0)
+		return -1;
+	int rc = sql_step(q, e);
+	return rc <= 0 ? rc : sql_run(c->db, e, "UPDATE snapshot SET client = ?2 WHERE client = ?1", "ss", from, to);
+}
+
 static int remove_client(struct mirror_clients *c, struct str name, int64_t now_ms, struct err *e)
 {
 	int64_t id, revoked_ms;

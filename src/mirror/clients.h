@@ -42,6 +42,8 @@ void clients_changed(struct mirror_clients *c);
 /* Patterns of a client, as struct mirror_who has them. */
 int clients_rights(struct mirror_clients *c, struct str name, struct str group, struct arena *a, const struct str **ret,
 		   size_t *ret_n, struct err *e);
+/* Snapshots belong to a name: those of one that is given up must not be found by whoever is given it next. */
+int clients_move_snapshots(struct mirror_clients *c, struct str from, struct str to, struct err *e);
 int clients_check_group(struct str group, struct err *e);
 
 void clients_lock(struct mirror_clients *c);

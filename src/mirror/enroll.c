@@ -276,6 +276,7 @@ struct code_row {
 struct client_row {
 	int64_t id, revoked_ms; /* id 0: there is none */
 	struct str name, machine, group;
+	struct str before; /* the name that it had */
 };
 
 static int find_code(struct asked *q, uint32_t number, struct code_row *ret, struct err *e)
@@ -312,8 +313,11 @@ static int find_client(struct asked *q, const char *column, struct str is, struc
 	int rc = sql_step(s, e);
 	*ret = (struct client_row){0};
 	if (rc > 0)
-		*ret = (struct client_row){sql_int(s, 0), sql_int(s, 1), sql_str(s, 2, q->a), sql_str(s, 3, q->a),
-					   sql_str(s, 4, q->a)};
+		*ret = (struct client_row){.id = sql_int(s, 0),
+					   .revoked_ms = sql_int(s, 1),
+					   .name = sql_str(s, 2, q->a),
+					   .machine = sql_str(s, 3, q->a),
+					   .group = sql_str(s, 4, q->a)};
 	return rc < 0 ? -1 : 0;
 }
 
@@ -355,13 +359,14 @@ static int check_code(struct asked *q, const struct code *code, struct code_row 
 /* The code is right. Whether it may still be used, and for whom: 0 and *r, the record that is to be replaced (id 0: a new one); 1. */
 static int check_use(struct asked *q, const struct code_row *row, struct client_row *r, struct err *e)
 {
-	struct client_row by_machine, by_name;
+	struct client_row by_machine, by_name, alike;
 	struct str name = row->name.n ? row->name : q->name;
 	if (row->until_ms <= q->now_ms)
 		return refuse(q, 403, "code-over", "this code is over; ask for another one ('slipway mirror enroll')");
 	if (!name.n)
 		return refuse(q, 400, "bad-name", "this machine proposes no name; give one with --name");
-	if (find_client(q, "machine", q->machine, &by_machine, e) < 0 || find_client(q, "name", name, &by_name, e) < 0)
+	if (find_client(q, "machine", q->machine, &by_machine, e) < 0 ||
+	    find_client(q, "name", name, &by_name, e) < 0 || find_client(q, "name COLLATE NOCASE", name, &alike, e) < 0)
 		return -1;
 	int same_key = has_key(q, &by_machine, e);
 	if (same_key < 0)
@@ -377,6 +382,10 @@ static int check_use(struct asked *q, const struct code_row *row, struct client_
 			"'%.*s' is another machine, and this one is enrolled as '%.*s': remove one of them on the "
 			"mirror ('slipway mirror clients DIR remove %.*s')",
 			STR_ARG(name), STR_ARG(by_machine.name), STR_ARG(by_machine.name));
+	if (alike.id && !by_name.id && alike.id != by_machine.id)
+		return refuse(q, 409, "name-taken",
+			      "'%.*s' is another machine, from which people could not tell '%.*s': choose another name",
+			      STR_ARG(alike.name), STR_ARG(name));
 	if (by_name.id && !by_machine.id && !bound)
 		return refuse(
 			q, 409, "name-taken",
@@ -390,12 +399,27 @@ static int check_use(struct asked *q, const struct code_row *row, struct client_
 			"mirror enroll --name %.*s')",
 			STR_ARG(by_machine.name), STR_ARG(by_machine.name));
 	*r = by_machine.id ? by_machine : by_name;
+	r->before = r->name;
 	r->name = name;
 	return 0;
 }
 
+/* What a name is good for goes with the machine: whoever is given that name next must not find it. */
+static int rename_all(struct asked *q, struct str from, struct str to, struct err *e)
+{
+	struct sql *db = q->c->db;
+	return sql_run(db, e, "DELETE FROM client_right WHERE holder = 'client' AND name = ?1", "s", to) < 0 ||
+			       sql_run(db, e, "UPDATE client_right SET name = ?2 WHERE holder = 'client' AND name = ?1",
+				       "ss", from, to) < 0 ||
+			       clients_move_snapshots(q->c, from, to, e) < 0
+		       ? -1
+		       : 0;
+}
+
 static int put_record(struct asked *q, struct client_row *r, const struct code_row *row, struct err *e)
 {
+	if (r->id && !str_eq(r->before, r->name) && rename_all(q, r->before, r->name, e) < 0)
+		return -1;
 	if (r->id)
 		return sql_run(
 			q->c->db, e,

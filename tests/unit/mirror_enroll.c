@@ -423,6 +423,10 @@ TEST(nobody_takes_the_place_of_another)
 	refused(&r, 409, "machine-known");
 	r = try_enroll(c, &namesake, new_code(c, ""));
 	refused(&r, 409, "name-taken");
+	struct host alike = new_host("m3", "APP1");
+	r = try_enroll(c, &alike, new_code(c, "")); /* which people would take for it */
+	refused(&r, 409, "name-taken");
+	pki_key_free(alike.key);
 	CHECK_STR(who(c, &h), "app1");
 	/* unless the operator says so: installed anew, or another machine in its place */
 	enroll(c, &thief, new_code(c, "app1"));
@@ -634,6 +638,38 @@ static bool may(struct mirror_clients *c, const struct host *h, enum mirror_act 
 	struct mirror_who w;
 	CHECK_INT(mirror_who(c, h->fingerprint, &arena, &w, &e), 1);
 	return mirror_may(&w, act, str_c(what));
+}
+
+/* Nor its snapshots. */
+TEST(who_is_given_a_name_of_before_has_not_its_rights)
+{
+	auto_ptr(mirror_clients) c = fresh();
+	auto_ptr(mirror_snapshots) s = NULL;
+	struct host h = new_host("m1", "app1"), next = new_host("m2", "app1");
+	const struct str vault = STR("vault");
+	const char *db = arena_printf(&arena, "%s/state/mirror.db", test_tmp());
+	struct mirror_snapshot_info *list;
+	struct err e = ERR_INIT;
+	size_t n;
+	int64_t id;
+	enroll(c, &h, new_code(c, ""));
+	CHECK_INT(mirror_rights_set(c, MIRROR_CLIENT, STR("app1"), &vault, 1, &e), 0);
+	CHECK_INT(mirror_rights_set(c, MIRROR_GROUP, STR("default"), NULL, 0, &e), 0);
+	CHECK_MSG(mirror_snapshots_open(db, &s, &e) == 0, "%s", e.msg);
+	CHECK_MSG(mirror_snapshots_put(s, STR("app1"), STR("snapshot 1\nenvironment x\nwhen now\n"), 1, &id, &e) == 0,
+		  "%s", e.msg);
+	enroll(c, &h, new_code(c, "renamed"));
+	enroll(c, &next, new_code(c, ""));
+	CHECK_STR(who(c, &next), "app1");
+	CHECK(!may(c, &next, MIRROR_GET, "vault"));
+	CHECK(may(c, &h, MIRROR_GET, "vault"));
+	CHECK_INT(mirror_snapshots_list(s, STR("app1"), STR_NONE, 10, &arena, &list, &n, &e), 0);
+	CHECK_INT(n, 0);
+	CHECK_INT(mirror_snapshots_list(s, STR("renamed"), STR_NONE, 10, &arena, &list, &n, &e), 0);
+	CHECK_INT(n, 1);
+	pki_key_free(h.key);
+	pki_key_free(next.key);
+	arena_release(&arena);
 }
 
 TEST(rights)
