@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * How often a stranger may try. Each address has a bucket of tries that fills slowly; so has everybody together. Buckets are found by a keyed
- * hash in a table of fixed size: addresses that share one share its tries, and nobody can fill memory with addresses.
+ * How often a stranger may try. Each address has a bucket of tries that fills slowly; so has everybody together. Of IPv6 a /64 is one
+ * address: so much is given to one customer. Buckets are found by a keyed hash in a table of fixed size: addresses that share one share
+ * its tries, and nobody can fill memory with addresses.
  */
+#include <arpa/inet.h>
+#include <stdio.h>
+
 #include "base/map.h"
 #include "mirror/clients.h"
 
@@ -45,9 +49,19 @@ static int64_t wait_s(const struct bucket *b, int64_t refill_ms, int64_t mono_ms
 	return (b->at_ms + refill_ms - mono_ms + 999) / 1000;
 }
 
+static struct bucket *bucket_of(struct limiter *l, struct str address)
+{
+	enum { NETWORK_BYTES = 8 };
+	char text[INET6_ADDRSTRLEN];
+	uint8_t six[16];
+	int n = snprintf(text, sizeof(text), "%.*s", STR_ARG(address));
+	bool is_six = n < (int)sizeof(text) && inet_pton(AF_INET6, text, six) == 1;
+	return &l->address[(is_six ? hash_bytes(six, NETWORK_BYTES) : hash_bytes(address.p, address.n)) % BUCKETS];
+}
+
 int64_t limiter_take(struct limiter *l, struct str address, int64_t mono_ms)
 {
-	struct bucket *b = &l->address[hash_bytes(address.p, address.n) % BUCKETS];
+	struct bucket *b = bucket_of(l, address);
 	fill(b, ADDRESS_TRIES, ADDRESS_REFILL_MS, mono_ms);
 	fill(&l->all, ALL_TRIES, ALL_REFILL_MS, mono_ms);
 	if (b->tries <= 0)
@@ -61,6 +75,6 @@ int64_t limiter_take(struct limiter *l, struct str address, int64_t mono_ms)
 
 void limiter_give(struct limiter *l, struct str address)
 {
-	l->address[hash_bytes(address.p, address.n) % BUCKETS].tries++;
+	bucket_of(l, address)->tries++;
 	l->all.tries++;
 }

@@ -340,6 +340,27 @@ TEST(tries_from_one_address_are_bounded)
 	arena_release(&arena);
 }
 
+/* Whoever has one IPv6 address has 2^64 of them. */
+TEST(tries_from_one_network_are_bounded)
+{
+	auto_ptr(mirror_clients) c = fresh();
+	struct err e = ERR_INIT;
+	struct mirror_reply r;
+	int n = 0;
+	do {
+		struct mirror_call bad = {.body = STR("{}"),
+					  .address = str_c(arena_printf(&arena, "2001:db8:0:7:%x::%x", n, n + 1))};
+		CHECK(mirror_enroll(c, &bad, &arena, &r, &e) == 0);
+		n++;
+	} while (r.status == 400 && n < 100);
+	refused(&r, 429, "too-often");
+	CHECK_INT(n, 11);
+	struct mirror_call other = {.body = STR("{}"), .address = STR("2001:db8:0:8::1")};
+	CHECK(mirror_enroll(c, &other, &arena, &r, &e) == 0);
+	CHECK_INT(r.status, 400);
+	arena_release(&arena);
+}
+
 TEST(many_machines_behind_one_address)
 {
 	auto_ptr(mirror_clients) c = fresh();
