@@ -189,14 +189,7 @@ static void renew(struct server *s, struct httpd_req *r)
 static void pki_file(struct server *s, struct httpd_req *r)
 {
 	const struct httpd_head head = {.type = "application/x-pem-file", .cache_control = "no-cache"};
-	auto_arena a = ARENA_INIT;
-	struct err e = ERR_INIT;
-	auto_fd dir = openat(s->state_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const char *path = arena_printf(&a, "%.*s", STR_ARG(str_skip(httpd_path(r), 1)));
-	if (dir < 0) {
-		err_sys(&e, "open the mirror's folder");
-		refuse_err(s, r, &e);
-	} else if (httpd_reply_path(r, &head, dir, path) == HTTPD_NO_FILE)
+	if (httpd_reply_path(r, &head, s->mirror->dir_fd, httpd_path(r).p) == HTTPD_NO_FILE)
 		httpd_reply_error(r, 404, "not found");
 }
 

@@ -35,7 +35,7 @@ enum {
 /* "https://Mirror.Customer.com:443/x/" → id "mirror.customer.com", url "https://mirror.customer.com/x". */
 static int parse_url(struct str text, struct arena *a, struct str *ret_id, struct str *ret_url, struct err *e)
 {
-	struct str rest = str_trim(text), host, port = STR_NONE, path;
+	struct str rest = str_trim(text), host, port, path;
 	bool is_address;
 	if (rest.n < 8 || str_casecmp(str_head(rest, 8), STR("https://")) != 0)
 		return err_new(e, ERR_USAGE, "'%.*s' is no mirror: its URL begins with https://",
@@ -258,9 +258,10 @@ struct granted {
 	struct str name, group, certificate, authorities;
 };
 
-static int read_granted(const struct buf *body, struct arena *a, struct granted *ret, struct err *e)
+/* What is read points into `body`. */
+static int read_granted(struct str body, struct arena *a, struct granted *ret, struct err *e)
 {
-	const struct json *j = json_parse(a, buf_str(body), "the mirror's answer", e);
+	const struct json *j = json_parse(a, body, "the mirror's answer", e);
 	if (!j || json_get_str(j, "name", &ret->name, e) < 0 || json_get_str(j, "group", &ret->group, e) < 0 ||
 	    json_get_str(j, "certificate", &ret->certificate, e) < 0 ||
 	    json_get_str(j, "authorities", &ret->authorities, e) < 0)
@@ -278,10 +279,7 @@ static int post_request(const struct mirror_here *h, const char *url, struct str
 		(void)refused(&body, status, a, e);
 		return -1;
 	}
-	/* what is read of it points into it */
-	struct str kept = arena_str(a, buf_str(&body));
-	struct buf view = {.p = (char *)kept.p, .n = kept.n};
-	return read_granted(&view, a, ret, e);
+	return read_granted(arena_str(a, buf_str(&body)), a, ret, e);
 }
 
 /* -- what is asked for ---------------------------------------------------------------------------------------------- */
