@@ -508,8 +508,6 @@ static void server_release(struct server *s)
 	if (s->httpd)
 		httpd_stop(s->httpd, 0); /* handlers use what goes now */
 	relay_free(s->relay);
-	if (s->httpd)
-		httpd_stop(s->httpd, 0);
 	admin_free(s->admin);
 	if (s->httpd)
 		httpd_free(s->httpd);
