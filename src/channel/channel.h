@@ -227,6 +227,28 @@ int channel_recheck(struct channel_cache *c, const struct channel_index *v, size
 int channel_virtual(struct arena *a, struct str subdir, const char *(*env)(const char *), struct pkg_record **ret,
 		    size_t *ret_n, struct err *e);
 
+/*
+ * Which system a host runs, and for which ones something is (a channel of a mirror, a recipe): ranges apart by ';', each a name and
+ * versions as in a spec: "debian >=11,<13", "rhel 9.*", a code name ("bookworm"), a virtual package ("__glibc >=2.28"). A host is meant
+ * where one of the systems is its, or none is named, and it has each virtual package. Hostile input.
+ */
+enum { CHANNEL_OS_RANGE = 256, CHANNEL_OS_VIRTUALS = 32 };
+struct channel_os {
+	struct str subdir;
+	struct str id, version, codename;  /* of os-release(5): "debian", "12", "bookworm"; empty: not told */
+	const struct pkg_record *virtuals; /* name and version */
+	size_t virtuals_n;
+};
+/* This host. SLIPWAY_OS_RELEASE in `env`: another file in place of /etc/os-release. */
+int channel_os_host(struct arena *a, const char *(*env)(const char *), struct channel_os *ret, struct err *e);
+/* As a query of a request says it ("os=debian&version=12&…"), and back from its values. ERR_INPUT. */
+void channel_os_put(const struct channel_os *os, struct buf *b);
+int channel_os_parse(struct arena *a, struct str id, struct str version, struct str codename, struct str virtuals,
+		     struct channel_os *ret, struct err *e);
+int channel_os_check(struct str ranges, struct err *e); /* ERR_INPUT: no ranges */
+/* *ret_why: "it is for debian >=12, and this host is debian 11"; empty where it is for it. */
+bool channel_os_meets(const struct channel_os *os, struct str ranges, struct arena *a, struct str *ret_why);
+
 /* == 5. publishing ================================================================================================ */
 struct channel_publish_opts {
 	bool dry_run;
@@ -444,6 +466,7 @@ struct channel_takeout_file {
 struct channel_takeout {
 	struct channel_takeout_file recipe, notes; /* notes.path empty: it has none */
 	struct str platform;			   /* empty: for any */
+	struct str os;				   /* ranges of systems (channel_os_meets); empty: for any */
 	struct str disabled;			   /* why it is not offered any more; empty: it is */
 	int64_t released_ms;
 };

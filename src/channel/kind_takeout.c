@@ -66,11 +66,13 @@ static int read_entry(struct arena *a, const struct json *j, struct channel_take
 		return err_new(e, ERR_INPUT, "%s: offset %zu: a recipe is an object", j->where, j->offset);
 	if (read_file(a, j, &ret->recipe, e) < 0 || json_opt_object(j, "notes", &notes, e) < 0 ||
 	    (notes && read_file(a, notes, &ret->notes, e) < 0) || json_opt_str(j, "platform", &ret->platform, e) < 0 ||
-	    json_opt_str(j, "disabled", &ret->disabled, e) < 0 || json_opt_int(j, "released", &ret->released_ms, e) < 0)
+	    json_opt_str(j, "os", &ret->os, e) < 0 || json_opt_str(j, "disabled", &ret->disabled, e) < 0 ||
+	    json_opt_int(j, "released", &ret->released_ms, e) < 0)
 		return -1;
 	ret->platform = arena_str(a, ret->platform);
+	ret->os = arena_str(a, ret->os);
 	ret->disabled = arena_str(a, ret->disabled);
-	return 0;
+	return channel_os_check(ret->os, e) < 0 ? err_ctx(e, "%s: offset %zu: 'os'", j->where, j->offset) : 0;
 }
 
 int channel_takeout_read(struct arena *a, struct str text, const char *where, struct channel_takeout **ret,
@@ -124,6 +126,7 @@ static void put_list(struct buf *b, const struct channel_takeout *v, size_t n)
 		jw_object(&w);
 		put_file(&w, &v[i].recipe);
 		jw_kv_opt(&w, "platform", v[i].platform);
+		jw_kv_opt(&w, "os", v[i].os);
 		jw_kv_int(&w, "released", v[i].released_ms);
 		if (v[i].notes.path.n) {
 			jw_key(&w, "notes");
@@ -244,7 +247,8 @@ static void publishing_release(struct publishing *p)
 #define auto_publishing cleanup_with(publishing_release) struct publishing
 
 /* A recipe's first line that means something begins with `recipe`; its platform is the line `subdir`. */
-static int look_at_recipe(struct arena *a, struct str text, const char *where, struct str *ret_platform, struct err *e)
+static int look_at_recipe(struct arena *a, struct str text, const char *where, struct channel_takeout *ret,
+			  struct err *e)
 {
 	struct str line, word;
 	bool begun = false;
@@ -256,8 +260,13 @@ static int look_at_recipe(struct arena *a, struct str text, const char *where, s
 			break;
 		begun = true;
 		if (str_eq(word, STR("subdir")))
-			*ret_platform = arena_str(a, str_trim(line));
+			ret->platform = arena_str(a, str_trim(line));
+		else if (str_eq(word, STR("os")))
+			ret->os = str_c(arena_printf(a, "%.*s%s%.*s", STR_ARG(ret->os), ret->os.n ? "; " : "",
+						     STR_ARG(str_trim(line))));
 	}
+	if (channel_os_check(ret->os, e) < 0)
+		return err_ctx(e, "'%s'", where);
 	return begun ? 0 : err_new(e, ERR_INPUT, "'%s' is no recipe: it begins with 'recipe N'", where);
 }
 
@@ -296,7 +305,7 @@ static int put_recipe(struct publishing *p, const char *file, struct str path, s
 	struct channel_takeout new = {.recipe = {.path = path, .size = text.n},
 				      .released_ms = p->o->now_ms ? p->o->now_ms : clock_wall_ms()};
 	sha256(text.p, text.n, new.recipe.sha256);
-	if (look_at_recipe(&p->t.arena, text, file, &new.platform, e) < 0 || stage(p, file, &new.recipe, e) < 0)
+	if (look_at_recipe(&p->t.arena, text, file, &new, e) < 0 || stage(p, file, &new.recipe, e) < 0)
 		return -1;
 	struct channel_takeout *old = entry_of(p, path);
 	if (!old) {

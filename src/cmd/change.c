@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "cmd/catalogues.h"
 #include "cmd/change_show.h"
 #include "cmd/plan.h"
 #include "cmd/snapshots.h"
@@ -101,6 +102,8 @@ int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_
 		return -1;
 	for (uint32_t i = 0; i < ret->notes_n; i++)
 		cmd_say(c, "note: %.*s", STR_ARG(ret->notes[i]));
+	if (cmd_check_os(c, str_c(path), ret->os, e) < 0)
+		return -1;
 	return read_components(c, path, ret, e) < 0 ? -1 : cmd_mirrored_file(c, ret, e);
 }
 
@@ -390,6 +393,8 @@ static int carry_out(struct cmd_context *c, const struct cmd_change *ch, struct 
 		    env_same_settings(ch->before, &plan.target);
 	if (same && is_same_there(c, ch, u, e) < 0)
 		return cmd_fail(c, e);
+	if (ch->before && !plan.added_n && !plan.removed_n && !plan.changed_n)
+		cmd_catalogues_say(c);
 	if (same)
 		cmd_say(c, "'%.*s' is like that already%s: nothing to do", STR_ARG(ch->name),
 			ch->install && u->paired ? " on both members" : "");

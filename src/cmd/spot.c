@@ -10,6 +10,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/url.h"
+#include "cmd/catalogues.h"
 #include "cmd/change.h"
 #include "cmd/snapshots.h"
 #include "cmd/takeout.h"
@@ -178,52 +179,6 @@ static int set_updates(struct cmd_context *c, const struct spot_args *a, struct 
 	return cmd_answer_print(c, &answer);
 }
 
-/* -- catalogues --------------------------------------------------------------------------------------------------------- */
-
-static void put_when(struct buf *b, int64_t wall_ms)
-{
-	if (wall_ms)
-		clock_put_table(b, wall_ms);
-	else
-		buf_put_c(b, "never");
-}
-
-/* What the mirror cannot vouch for is said, with dates: nobody shall take an old list for "nothing new". */
-static void say_catalogue(struct cmd_context *c, const struct json *k, struct str platform)
-{
-	struct str state = json_text(k, "state");
-	auto_buf synced = BUF_INIT(64), tried = BUF_INIT(64);
-	put_when(&synced, json_number(k, "synced_ms"));
-	put_when(&tried, json_number(k, "tried_ms"));
-	if (str_eq(state, STR("no-platform")))
-		cmd_warn(c, "channel '%.*s' has nothing for %.*s", STR_ARG(json_text(k, "channel")), STR_ARG(platform));
-	else if (str_eq(state, STR("never")))
-		cmd_warn(c, "channel '%.*s' was never brought up to date by the mirror",
-			 STR_ARG(json_text(k, "channel")));
-	else if (str_eq(state, STR("empty")))
-		cmd_warn(c, "channel '%.*s' is empty, as of %s", STR_ARG(json_text(k, "channel")), synced.p);
-	else if (str_eq(state, STR("stale")))
-		cmd_warn(c, "channel '%.*s' is as of %s: the mirror has not brought it up to date since",
-			 STR_ARG(json_text(k, "channel")), synced.p);
-	else if (str_eq(state, STR("failed")))
-		cmd_warn(c, "channel '%.*s' is as of %s: what the mirror tried at %s failed: %.*s",
-			 STR_ARG(json_text(k, "channel")), synced.p, tried.p, STR_ARG(json_text(k, "message")));
-}
-
-/* A mirror that is a folder, or none of ours, has no catalogues to tell of. */
-static void say_catalogues(struct cmd_context *c)
-{
-	const struct json *j = NULL, *list = NULL;
-	struct str updates, platform = channel_host_subdir();
-	struct err ignored = ERR_INIT;
-	const char *path = arena_printf(&c->arena, "api/catalogue?platform=%.*s", STR_ARG(platform));
-	if (c->offline || c->json || cmd_updates(c, &updates, &ignored) <= 0 || !str_starts(updates, STR("http")) ||
-	    get_json(c, updates, path, &j, &ignored) < 0 || json_opt_array(j, "catalogues", &list, &ignored) < 0)
-		return;
-	for (uint32_t i = 0; list && i < list->n; i++)
-		say_catalogue(c, &list->item[i], platform);
-}
-
 /* -- recipes ---------------------------------------------------------------------------------------------------------- */
 
 /* What is new for this installation, before anything is done. */
@@ -265,7 +220,7 @@ static int change(struct cmd_context *c, struct spot_args *a, const char *recipe
 		words[n++] = "-f";
 	words[n++] = recipe;
 	if (cmd_is_takeout(recipe))
-		say_catalogues(c);
+		cmd_catalogues_say(c);
 	if (both) { /* members of a pair are upgraded together, one after the other, in one go */
 		words[n++] = "activate";
 		words[n++] = "issu";
@@ -388,7 +343,7 @@ static int run(struct cmd_context *c, struct spot_args *a, struct err *e)
 	if (a->start || a->stop)
 		return start_or_stop(c, a, e);
 	if (a->list) {
-		say_catalogues(c);
+		cmd_catalogues_say(c);
 		return cmd_takeout_list(c, e);
 	}
 	if (a->ping && ping(c, e) < 0)

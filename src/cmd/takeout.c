@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/url.h"
+#include "cmd/catalogues.h"
 #include "cmd/pinned.h"
 
 enum { ADDRESS_MAX = 4096, LIST_MAX = 64 << 20, RECIPE_MAX = 256 << 20, NOTES_MAX = 1 << 20, RECIPES_MAX = 64 };
@@ -319,6 +320,8 @@ static int join_packages(struct joined *j, struct str recipe, const struct env_s
 static int join(struct joined *j, struct str updates, struct str recipe, const struct env_spec_file *f, struct err *e)
 {
 	struct env_spec_file *all = &j->all;
+	if (cmd_check_os(j->c, recipe, f->os, e) < 0)
+		return -1;
 	if (j->n > 0 && all->is_lock != f->is_lock)
 		return err_new(e, ERR_INPUT, "'%.*s' has %s and the recipe before it %s; take them one after the other",
 			       STR_ARG(recipe), f->is_lock ? "exact packages" : "specs",
@@ -498,6 +501,7 @@ static void put_entry(struct jw *w, const void *ctx, size_t i)
 	jw_kv_int(w, "released_ms", t->released_ms);
 	jw_kv_bool(w, "notes", t->notes.path.n > 0);
 	jw_kv_str(w, "disabled", t->disabled);
+	jw_kv_str(w, "os", t->os);
 }
 
 int cmd_takeout_list(struct cmd_context *c, struct err *e)
@@ -511,7 +515,9 @@ int cmd_takeout_list(struct cmd_context *c, struct err *e)
 	const struct channel_takeout *v = list->v;
 	size_t n = list->n;
 	if (c->json) {
-		jw_kv_objects(cmd_answer(&answer), "recipes", n, put_entry, v);
+		struct jw *w = cmd_answer(&answer);
+		jw_kv_objects(w, "recipes", n, put_entry, v);
+		cmd_catalogues_json(c, w);
 		return cmd_answer_print(c, &answer);
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -521,7 +527,9 @@ int cmd_takeout_list(struct cmd_context *c, struct err *e)
 		out_table_cell(&t, "to:%.*s", STR_ARG(v[i].recipe.path));
 		out_table_cell(&t, "%.10s", day.p ? day.p : "");
 		out_table_cell(&t, "%.*s", STR_ARG(v[i].platform));
-		out_table_cell(&t, "%s%.*s", v[i].disabled.n ? "withdrawn: " : "", STR_ARG(v[i].disabled));
+		struct str why = v[i].disabled.n ? STR("") : cmd_why_not_os(c, v[i].os);
+		out_table_cell(&t, "%s%.*s%s%.*s", v[i].disabled.n ? "withdrawn: " : "", STR_ARG(v[i].disabled),
+			       why.n ? "not for this system: " : "", STR_ARG(why));
 	}
 	if (n)
 		out_table_print(&c->out, &t);

@@ -63,6 +63,7 @@ struct env_spec_file {		    /* what any of the readable files says */
 	const struct env_component *components;
 	uint32_t components_n;
 	struct str subdir;			 /* lock: the platform it is for */
+	struct str os;				 /* of a recipe: for which systems (channel_os_meets); empty: any */
 	const struct env_lock_package *packages; /* lock: exact packages in link order */
 	uint32_t packages_n;
 	bool is_lock;	  /* packages are exact: no solving */

@@ -4,7 +4,7 @@
  */
 #include "env/files.h"
 
-enum { SPR_VERSION = 2, MAX_LINE = 32 << 20, MAX_LINES = 2000000 };
+enum { SPR_VERSION = 2, OS_MAX = 2048, MAX_LINE = 32 << 20, MAX_LINES = 2000000 };
 
 static int bad(const struct file_builder *b, unsigned line, struct err *e, const char *what)
 {
@@ -105,6 +105,17 @@ static int read_requested(struct file_builder *b, struct str value, unsigned lin
 	return 0;
 }
 
+static int read_os(struct file_builder *b, struct str range, unsigned line, struct err *e)
+{
+	struct str *all = &b->file->os;
+	if (channel_os_check(range, e) < 0)
+		return err_ctx(e, "%s:%u", b->where, line);
+	if (all->n + range.n > OS_MAX)
+		return bad(b, line, e, "more of 'os' than a recipe has");
+	*all = str_c(arena_printf(b->arena, "%.*s%s%.*s", STR_ARG(*all), all->n ? "; " : "", STR_ARG(range)));
+	return 0;
+}
+
 static int read_line(struct file_builder *b, struct str key, struct str value, unsigned line, struct err *e)
 {
 	if (!value.n)
@@ -130,10 +141,12 @@ static int read_line(struct file_builder *b, struct str key, struct str value, u
 		b->file->subdir = copy;
 	else if (str_eq(key, STR("lock")))
 		b->file->is_lock = true;
+	else if (str_eq(key, STR("os")))
+		return read_os(b, copy, line, e);
 	else
 		return err_new(
 			e, ERR_INPUT,
-			"%s:%u: unknown word '%.*s' (known: recipe, name, subdir, channel, spec, variable, component, lock, package, requested)",
+			"%s:%u: unknown word '%.*s' (known: recipe, name, subdir, os, channel, spec, variable, component, lock, package, requested)",
 			b->where, line, STR_ARG(key));
 	return 0;
 }

@@ -5,11 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/url.h"
 #include "mirror/server.h"
 #include "version.h"
 
-enum { ANSWER_MAX = 16 << 20, LIST_MAX = 1000 };
+enum { ANSWER_MAX = 16 << 20, LIST_MAX = 1000, FILES_MAX = 1 << 20 };
 
 static void reply_json(struct httpd_req *r, int status, const struct buf *b)
 {
@@ -284,28 +285,68 @@ static void get_snapshot(struct server *s, struct httpd_req *r)
 
 /* What a client can be told of a channel for its platform. Each but "good" is told to people: who does not know what there is must
  * never be told that there is nothing new. */
-enum catalogue { CATALOGUE_GOOD, CATALOGUE_NONE, CATALOGUE_NEVER, CATALOGUE_FAILED, CATALOGUE_STALE, CATALOGUE_EMPTY };
+enum catalogue {
+	CATALOGUE_GOOD,
+	CATALOGUE_NONE,
+	CATALOGUE_OS,
+	CATALOGUE_NEVER,
+	CATALOGUE_FAILED,
+	CATALOGUE_STALE,
+	CATALOGUE_EMPTY
+};
 static const char *const catalogues[] = {
-	[CATALOGUE_GOOD] = "good",     [CATALOGUE_NONE] = "no-platform", [CATALOGUE_NEVER] = "never",
-	[CATALOGUE_FAILED] = "failed", [CATALOGUE_STALE] = "stale",	 [CATALOGUE_EMPTY] = "empty"};
+	[CATALOGUE_GOOD] = "good",   [CATALOGUE_NONE] = "no-platform", [CATALOGUE_OS] = "no-os",
+	[CATALOGUE_NEVER] = "never", [CATALOGUE_FAILED] = "failed",    [CATALOGUE_STALE] = "stale",
+	[CATALOGUE_EMPTY] = "empty"};
 enum { STALE_TIMES = 3 }; /* a catalogue is stale when it was not brought up to date for so many times its interval */
 
-/* Platforms are folders in channels of conda packages, and in no others. */
-static bool lacks_platform(const struct served *c, struct str platform)
+/* Is there a package in that folder? Of one's own channels the files are there; of others they are expected. */
+static bool has_packages(struct mirror_reader *reader, const struct served *c, const char *subdir)
 {
-	char path[CHANNEL_PATH_MAX];
-	if (strcmp(channel_kind_name(c->channel->kind), "conda") != 0 || !platform.n || !channel_is_subdir(platform))
+	struct err ignored = ERR_INIT;
+	auto_fs_list list = {0};
+	if (c->channel->type != MIRROR_LOCAL)
+		return mirror_channel_has(reader, c->channel, str_c(subdir), &ignored) > 0;
+	if (!fs_exists(c->tree_fd, subdir) || fs_list(c->tree_fd, subdir, FILES_MAX, &list, &ignored) < 0)
 		return false;
-	snprintf(path, sizeof(path), "%.*s/repodata.json", STR_ARG(platform));
-	return faccessat(c->tree_fd, path, F_OK, 0) < 0 && faccessat(c->tree_fd, "noarch/repodata.json", F_OK, 0) == 0;
+	for (size_t i = 0; i < list.n; i++)
+		if (str_ends(str_c(list.name[i]), STR(".conda")) || str_ends(str_c(list.name[i]), STR(".tar.bz2")))
+			return true;
+	return false;
 }
 
-static enum catalogue judge(struct server *s, const struct served *c, struct str platform,
+/*
+ * Platforms are folders in channels of conda packages, and in no others. A channel whose packages are for everybody has what every
+ * platform needs; one that has packages for some platforms, and none for this, has nothing for it, whatever else is there.
+ */
+static enum catalogue judge_content(struct mirror_reader *reader, const struct served *c, struct str platform)
+{
+	char own[CHANNEL_PATH_MAX];
+	auto_fs_list list = {0};
+	struct err ignored = ERR_INIT;
+	bool any = false;
+	if (strcmp(channel_kind_name(c->channel->kind), "conda") != 0)
+		return c->channel->type != MIRROR_LOCAL || channel_kind_of(c->tree_fd) ? CATALOGUE_GOOD
+										       : CATALOGUE_EMPTY;
+	if (fs_list(c->tree_fd, ".", FILES_MAX, &list, &ignored) < 0)
+		return CATALOGUE_EMPTY;
+	snprintf(own, sizeof(own), "%.*s", STR_ARG(platform));
+	if (platform.n && channel_is_subdir(platform) && has_packages(reader, c, own))
+		return CATALOGUE_GOOD;
+	for (size_t i = 0; i < list.n && !any; i++)
+		any = channel_is_subdir(str_c(list.name[i])) && strcmp(list.name[i], "noarch") != 0 &&
+		      has_packages(reader, c, list.name[i]);
+	if (any)
+		return platform.n ? CATALOGUE_NONE : CATALOGUE_GOOD;
+	return has_packages(reader, c, "noarch") ? CATALOGUE_GOOD : CATALOGUE_EMPTY;
+}
+
+static enum catalogue judge(struct server *s, struct mirror_reader *reader, const struct served *c, struct str platform,
 			    const struct mirror_channel_status *st)
 {
 	int64_t now_ms = s->clock->wall_ms(s->clock);
 	if (c->channel->type == MIRROR_LOCAL)
-		return lacks_platform(c, platform) ? CATALOGUE_NONE : CATALOGUE_GOOD;
+		return judge_content(reader, c, platform);
 	if (c->channel->type == MIRROR_FOLLOW && !st->synced_ms)
 		return st->tried_ms && !st->good ? CATALOGUE_FAILED : CATALOGUE_NEVER;
 	if (!st->good && st->tried_ms)
@@ -315,25 +356,70 @@ static enum catalogue judge(struct server *s, const struct served *c, struct str
 		return CATALOGUE_STALE;
 	if (c->channel->type == MIRROR_FOLLOW && !st->expected)
 		return CATALOGUE_EMPTY;
-	return c->channel->type == MIRROR_FOLLOW && lacks_platform(c, platform) ? CATALOGUE_NONE : CATALOGUE_GOOD;
+	/* what a proxy has never been told of it cannot count */
+	return st->expected ? judge_content(reader, c, platform) : CATALOGUE_GOOD;
 }
 
-static int put_catalogue(struct server *s, struct mirror_reader *reader, const struct served *c, struct str platform,
+/* Counting reads a row for each package: once after each try to bring the channel up to date is enough. */
+static int read_status(struct server *s, struct mirror_reader *reader, struct served *c, struct arena *a,
+		       struct mirror_channel_status *ret, struct err *e)
+{
+	if (c->channel->type == MIRROR_LOCAL)
+		return 0;
+	if (mirror_channel_dates(reader, c->channel, a, ret, e) < 0)
+		return -1;
+	pthread_mutex_lock(&s->readers_mutex);
+	bool known = c->counted && c->counted_ms == ret->tried_ms;
+	ret->expected = c->expected;
+	pthread_mutex_unlock(&s->readers_mutex);
+	if (known)
+		return 0;
+	if (mirror_channel_status(reader, c->channel, a, ret, e) < 0)
+		return -1;
+	pthread_mutex_lock(&s->readers_mutex);
+	c->expected = ret->expected;
+	c->counted_ms = ret->tried_ms;
+	c->counted = true;
+	pthread_mutex_unlock(&s->readers_mutex);
+	return 0;
+}
+
+static int put_catalogue(struct server *s, struct mirror_reader *reader, struct served *c, const struct channel_os *os,
 			 struct jw *w, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
 	struct mirror_channel_status st = {0};
-	if (c->channel->type != MIRROR_LOCAL && mirror_channel_status(reader, c->channel, &a, &st, e) < 0)
+	struct str why = STR("");
+	if (read_status(s, reader, c, &a, &st, e) < 0)
 		return -1;
+	enum catalogue state = judge(s, reader, c, os->subdir, &st);
+	/* a client that does not say what it runs is judged by its platform alone */
+	if (os->id.n && state != CATALOGUE_NONE && !channel_os_meets(os, c->channel->os, &a, &why))
+		state = CATALOGUE_OS;
 	jw_object(w);
 	jw_kv_str(w, "channel", c->channel->name);
 	jw_kv_c(w, "kind", channel_kind_name(c->channel->kind));
-	jw_kv_c(w, "state", catalogues[judge(s, c, platform, &st)]);
+	jw_kv_c(w, "state", catalogues[state]);
 	jw_kv_int(w, "synced_ms", st.synced_ms);
 	jw_kv_int(w, "tried_ms", st.tried_ms);
 	jw_kv_int(w, "packages", (int64_t)st.expected);
-	jw_kv_str(w, "message", st.good ? STR_NONE : st.message);
+	jw_kv_str(w, "message", state == CATALOGUE_OS ? why : st.good ? STR_NONE : st.message);
+	jw_kv_opt(w, "os", c->channel->os);
 	jw_object_end(w);
+	return 0;
+}
+
+/* What the client says that it is. */
+static int read_os(struct httpd_req *r, struct arena *a, struct channel_os *ret, struct err *e)
+{
+	static const char *const names[] = {"platform", "os", "version", "codename", "virtual"};
+	struct str v[5];
+	for (size_t i = 0; i < 5; i++)
+		if (!httpd_query_value(r, names[i], &v[i]))
+			v[i] = STR("");
+	if (channel_os_parse(a, v[1], v[2], v[3], v[4], ret, e) < 0)
+		return -1;
+	ret->subdir = v[0];
 	return 0;
 }
 
@@ -350,20 +436,23 @@ static void catalogue(struct server *s, struct httpd_req *r)
 	struct jw w = JW_INIT(&b, 0);
 	struct mirror_who who;
 	struct err e = ERR_INIT;
-	struct str platform = STR_NONE;
+	struct channel_os os;
 	bool known = server_who(s, r, &a, &who, &e) > 0;
-	(void)httpd_query_value(r, "platform", &platform);
-	e = ERR_INIT;
+	e = (struct err)ERR_INIT;
+	if (read_os(r, &a, &os, &e) < 0) {
+		refuse_err(s, r, &e);
+		return;
+	}
 	struct mirror_reader *reader = server_reader_take(s, &e);
 	int rc = reader ? 0 : -1;
 	jw_object(&w);
-	jw_kv_str(&w, "platform", platform);
+	jw_kv_str(&w, "platform", os.subdir);
 	jw_kv_int(&w, "now_ms", s->clock->wall_ms(s->clock));
 	jw_key(&w, "catalogues");
 	jw_array(&w);
 	for (size_t i = 0; rc == 0 && i < mirror_config(s->mirror)->channels_n; i++)
 		if (may_see(s, &s->served[i], known ? &who : NULL))
-			rc = put_catalogue(s, reader, &s->served[i], platform, &w, &e);
+			rc = put_catalogue(s, reader, &s->served[i], &os, &w, &e);
 	jw_array_end(&w);
 	jw_object_end(&w);
 	if (reader)

@@ -161,6 +161,9 @@ const struct option option_channel[] = {
 	O("shards", YES, AT(shards), "no", "conda, local: make sharded metadata (CEP 16)."),
 	O("origin", TEXT, AT(origin), NULL, "deb: Origin and Label of metadata made here."),
 	O("label", TEXT, AT(label), NULL, NULL),
+	O("os", TEXT, AT(os), NULL,
+	  "For which systems it is, apart by ';': 'debian >=11,<13; ubuntu 22.04', a code name ('bookworm'), what the\n"
+	  "host must have ('__glibc >=2.28'). Other clients are told that there is nothing for them; empty: for all."),
 	O("description", TEXT, AT(description), NULL, "For people."),
 	{.name = NULL},
 };
@@ -287,6 +290,9 @@ int mirror_name_check(struct str name, struct err *e)
 
 static int check_channel(const struct mirror_channel *ch, const struct yaml *y, struct err *e)
 {
+	struct err os = ERR_INIT;
+	if (channel_os_check(ch->os, &os) < 0)
+		return yaml_error(y, e, "channel '%.*s': %s", STR_ARG(ch->name), os.msg);
 	if (!ch->kind)
 		return yaml_error(y, e, "channel '%.*s' must have a 'kind'", STR_ARG(ch->name));
 	if (ch->type != MIRROR_LOCAL && !ch->upstreams_n)

@@ -238,3 +238,20 @@ int mirror_channel_status(struct mirror_reader *r, const struct mirror_channel *
 	ret->damaged = (uint64_t)sql_int(n, 4);
 	return 0;
 }
+
+int mirror_channel_has(struct mirror_reader *r, const struct mirror_channel *c, struct str folder, struct err *e)
+{
+	auto_ptr(sql_query) q = NULL;
+	char from[CHANNEL_PATH_MAX], to[CHANNEL_PATH_MAX];
+	snprintf(from, sizeof(from), "%.*s/", STR_ARG(folder));
+	snprintf(to, sizeof(to), "%.*s0", STR_ARG(folder)); /* '0' comes next to '/' */
+	if (sql_prepare(r->db,
+			"SELECT 1 FROM file WHERE channel = (SELECT id FROM channel WHERE name = ?1) AND path > ?2 AND"
+			" path < ?3 AND what = 3 AND gone_ms = 0 LIMIT 1",
+			&q, e) < 0)
+		return -1;
+	sql_bind_str(q, 1, c->name);
+	sql_bind_str(q, 2, str_c(from));
+	sql_bind_str(q, 3, str_c(to));
+	return sql_step(q, e);
+}

@@ -68,6 +68,7 @@ struct mirror_channel {
 	enum mirror_incomplete incomplete;
 	int64_t refresh_ms, grace_ms; /* how old pointers may get; how long what is named no longer stays */
 	struct str origin, label, description;
+	struct str os; /* for which systems: channel_os_meets */
 };
 struct mirror_config {
 	struct str name, host;
@@ -331,6 +332,9 @@ int mirror_channel_status(struct mirror_reader *r, const struct mirror_channel *
 /* The same without its counts, which are read from one row for each package. */
 int mirror_channel_dates(struct mirror_reader *r, const struct mirror_channel *c, struct arena *a,
 			 struct mirror_channel_status *ret, struct err *e);
+
+/* Whether it tells of a package below that folder: 1, 0, -1. */
+int mirror_channel_has(struct mirror_reader *r, const struct mirror_channel *c, struct str folder, struct err *e);
 
 /* The lists behind the counts: each count of a status is the length of one. A row says why it is in one list and not in the other. */
 enum mirror_rows {

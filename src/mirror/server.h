@@ -28,6 +28,10 @@ enum { DB_TROUBLE_MAX = 2048 };
 struct served {
 	const struct mirror_channel *channel;
 	int tree_fd;
+	/* what api.c has counted; with readers_mutex */
+	bool counted;
+	int64_t counted_ms;
+	uint64_t expected;
 };
 struct server {
 	struct mirror *mirror;
