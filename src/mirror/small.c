@@ -13,7 +13,7 @@ enum { OCAML_MAX = 64 };
 static void small_release(struct small *s)
 {
 	vec_release(&s->package);
-	vec_release(&s->held_keys);
+	vec_release(&s->held_all);
 	vec_release(&s->platforms);
 	vec_release(&s->added);
 	vec_release(&s->removed);

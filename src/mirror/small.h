@@ -16,6 +16,9 @@ struct small_package {
 	size_t files_n;
 	bool is_new;
 };
+struct small_held {
+	struct str key, platform; /* platform: STR_NONE where the kind does not tell (opam) */
+};
 struct small {
 	const struct mirror_small_opts *o;
 	struct arena *a;
@@ -24,7 +27,8 @@ struct small {
 	VEC(struct small_package) package;
 	struct map by_key; /* → place + 1 in package */
 	struct map held;   /* what the small tree lists: key → 1 */
-	VEC(struct str) held_keys, platforms;
+	VEC(struct small_held) held_all;
+	VEC(struct str) platforms;
 	VEC(struct str) added, removed;
 };
 void small_say(const struct small *s, struct mirror_small_told t);

@@ -13,6 +13,11 @@ enum { PIECE = 1 << 30 };
 
 /* -- what is there -------------------------------------------------------------------------------------------------- */
 
+static bool is_common(struct str platform)
+{
+	return !platform.n || str_eq_c(platform, "all") || str_eq_c(platform, "noarch");
+}
+
 static void add_platform(struct small *s, struct str platform)
 {
 	vec_foreach(p, &s->platforms)
@@ -28,7 +33,7 @@ static int look(void *ctx, const struct channel_item *item, struct err *e)
 	struct str key = arena_str(s->a, channel_needs_key(s->o->kind, s->a, item));
 	uint64_t *seen = map_put(&s->held, key);
 	if (!*seen)
-		vec_push(&s->held_keys, key);
+		vec_push(&s->held_all, ((struct small_held){key, arena_str(s->a, item->platform)}));
 	*seen = 1;
 	return 1;
 }
@@ -181,25 +186,15 @@ static int keep(void *ctx, const struct channel_item *item, struct err *e)
 	return map_get(&s->by_key, key) || map_get(&s->held, key) ? 1 : 0;
 }
 
-static int note_platform(void *ctx, const struct channel_item *item, struct err *e)
-{
-	struct small *s = ctx;
-	(void)e;
-	if (item->platform.n && !str_eq_c(item->platform, "all") && !str_eq_c(item->platform, "source"))
-		add_platform(s, item->platform);
-	return 1;
-}
-
 /* Indexes of deb are a platform's each: those that the tree has already stay. */
 static int rewrite(struct small *s, struct err *e)
 {
-	const struct channel_make_opts dry = {.dry_run = true, .signer = s->o->make.signer};
-	struct channel_walk_opts from = s->o->walk, all = {.expired = true};
+	struct channel_walk_opts from = s->o->walk;
 	size_t asked = s->platforms.n;
 	if (strcmp(channel_kind_name(s->o->kind), "deb") == 0) {
-		if (s->held_keys.n &&
-		    channel_kind_rewrite(s->o->kind, s->to, &all, s->o->to, &dry, note_platform, s, e) < 0)
-			return -1;
+		vec_foreach(h, &s->held_all)
+			if (!is_common(h->platform) && !str_eq_c(h->platform, "source"))
+				add_platform(s, h->platform);
 		from.platforms = s->platforms.v;
 		from.platforms_n = s->platforms.n;
 	}
@@ -220,25 +215,81 @@ int small_make(struct small *s, struct err *e)
 
 /* -- what no line needs --------------------------------------------------------------------------------------------- */
 
-int small_prune(struct small *s, struct err *e)
+static bool is_i686(struct str platform)
 {
-	if (!s->o->prune || s->res->unsolved)
-		return 0;
-	vec_foreach(key, &s->held_keys)
-		if (!map_get(&s->by_key, *key)) {
-			vec_push(&s->removed, *key);
-			small_say(s, (struct mirror_small_told){MIRROR_SMALL_REMOVE, STR_NONE, *key, NULL, 0});
+	return platform.n == 4 && platform.p[0] == 'i' && str_ends(platform, STR("86"));
+}
+
+static bool was_solved(const struct small *s, struct str platform)
+{
+	for (size_t i = 0; i < s->platforms.n; i++)
+		if (str_eq(s->platforms.v[i], platform) || (is_i686(platform) && str_eq_c(s->platforms.v[i], "x86_64")))
+			return true;
+	return false;
+}
+
+/* Packages of platforms that were not solved for stay, and where there are such, what all platforms share. */
+static void choose_removed(struct small *s, struct map *stays)
+{
+	bool others = false;
+	vec_foreach(h, &s->held_all)
+		others |= !is_common(h->platform) && !was_solved(s, h->platform);
+	vec_foreach(h, &s->held_all) {
+		if (map_get(&s->by_key, h->key))
+			continue;
+		if (is_common(h->platform) ? others : !was_solved(s, h->platform)) {
+			*map_put(stays, h->key) = 1;
+			continue;
 		}
-	if (s->o->dry_run || !s->removed.n)
-		return 0;
-	/* what the large tree lists no longer is not listed any more either: only its file is left */
+		vec_push(&s->removed, h->key);
+		small_say(s, (struct mirror_small_told){MIRROR_SMALL_REMOVE, STR_NONE, h->key, NULL, 0});
+	}
+}
+
+struct sweeping {
+	struct small *s;
+	const struct map *stays;
+	VEC(const char *) gone;
+};
+
+static int find_file(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
+{
+	struct sweeping *w = ctx;
+	struct str path = str_c(rel);
+	(void)dirfd, (void)name, (void)e;
+	(void)str_take_str(&path, STR("./"));
+	if (S_ISREG(st->st_mode) && channel_kind_file(w->s->o->kind, path) == CHANNEL_FILE_PACKAGE &&
+	    !map_get(w->stays, path))
+		vec_push(&w->gone, arena_strdup(w->s->a, path));
+	return 0;
+}
+
+/* Files that nothing lists: of packages that the large tree has no more, or of a run that was cut off between metadata and files. */
+static int sweep_files(struct small *s, struct map *stays, struct err *e)
+{
+	struct sweeping w = {.s = s, .stays = stays};
+	vec_foreach(p, &s->package)
+		for (size_t i = 0; i < p->files_n; i++)
+			*map_put(stays, p->files[i].path) = 1;
+	int rc = fs_walk(s->to, ".", find_file, &w, e);
+	vec_foreach(path, &w.gone)
+		if (rc == 0 && sys_unlinkat(s->to, *path, 0) < 0 && errno != ENOENT)
+			rc = err_sys(e, "remove '%s/%s'", s->o->to, *path);
+	s->res->changed |= w.gone.n > 0;
+	vec_release(&w.gone);
+	return rc;
+}
+
+/* Those that are listed still. */
+static int drop(struct small *s, struct err *e)
+{
+	VEC(struct str) listed = {0};
 	cleanup_fd(&s->to);
 	s->to = fs_open_dir(AT_FDCWD, s->o->to, e);
 	map_release(&s->held);
-	vec_clear(&s->held_keys);
+	vec_clear(&s->held_all);
 	if (s->to < 0 || small_look(s, e) < 0)
 		return -1;
-	VEC(struct str) listed = {0};
 	vec_foreach(key, &s->removed)
 		if (map_get(&s->held, *key))
 			vec_push(&listed, *key);
@@ -246,10 +297,19 @@ int small_prune(struct small *s, struct err *e)
 			   : channel_kind_remove(s->o->kind, s->o->to, listed.v, listed.n, CHANNEL_DROP, STR_NONE,
 						 &s->o->make, e);
 	vec_release(&listed);
-	vec_foreach(key, &s->removed)
-		if (rc == 0 && channel_path_is_normal(*key) && !map_get(&s->held, *key) &&
-		    sys_unlinkat(s->to, key->p, 0) < 0 && errno != ENOENT)
-			rc = err_sys(e, "remove '%s/%s'", s->o->to, key->p);
-	s->res->changed = true;
 	return rc;
+}
+
+int small_prune(struct small *s, struct err *e)
+{
+	auto_map stays = MAP_INIT;
+	if (!s->o->prune || s->res->unsolved || s->to < 0)
+		return 0;
+	choose_removed(s, &stays);
+	if (s->o->dry_run)
+		return 0;
+	s->res->changed |= s->removed.n > 0;
+	if (s->removed.n && drop(s, e) < 0)
+		return -1;
+	return sweep_files(s, &stays, e);
 }

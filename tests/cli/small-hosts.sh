@@ -65,7 +65,8 @@ as_dnf()
 	rm -rf small
 	sync rpms "$(printf '%s, ' "$@")" -- --unsigned --platform x86_64 ${strong:+--no-recommends} || return 1
 	in_small .rpm >ours
-	dnf_plan rpms "$@" >theirs && [ -s theirs ] || { cat dnf.out; return 1; }
+	dnf_plan rpms "$@" >theirs
+	[ -s theirs ] || { cat dnf.out; return 1; }
 	diff theirs ours && dnf_plan small "$@" | diff theirs -
 }
 if command -v rpmbuild >/dev/null && command -v dnf >/dev/null; then
@@ -86,6 +87,52 @@ if command -v rpmbuild >/dev/null && command -v dnf >/dev/null; then
 	t 'are both there' sh -c 'ls small/*.rpm small/*/*.rpm 2>/dev/null | grep -c "lib-3-1\|lib-2.1-1" | grep -qx 2'
 else
 	skip 'RPM packages' 'no rpmbuild or dnf'
+fi
+
+# -- deb ------------------------------------------------------------------------------------------------------------------
+
+# real_tree: what this machine's apt knows of Debian's main, as a tree of indexes without files
+real_tree()
+{
+	machine=$(dpkg --print-architecture) lists=/var/lib/apt/lists
+	for f in "$lists"/*_main_"binary-$machine"_Packages*; do
+		suite=$(basename "$f" | sed -n 's/.*_dists_\(.*\)_main_binary-.*/\1/p' | tr _ -)
+		[ -n "$suite" ] && mkdir -p "debs/dists/$suite/main/binary-$machine" &&
+			/usr/lib/apt/apt-helper cat-file "$f" >"debs/dists/$suite/main/binary-$machine/Packages" || return 1
+		printf 'Suite: %s\nArchitectures: %s\nComponents: main\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nSHA256:\n %s %s main/binary-%s/Packages\n' "$suite" "$machine" \
+			"$(sha256sum <"debs/dists/$suite/main/binary-$machine/Packages" | cut -d ' ' -f 1)" "$(stat -c %s "debs/dists/$suite/main/binary-$machine/Packages")" "$machine" \
+			>"debs/dists/$suite/Release"
+		echo "deb [trusted=yes arch=$machine] file:$T/debs $suite main" >>apt.list
+	done
+	mkdir -p apt/etc apt/state/lists/partial apt/cache/archives/partial apt/log
+	mv apt.list apt/etc/sources.list
+	: >apt/status
+	printf 'Dir "%s/apt"; Dir::Etc "%s/apt/etc"; Dir::State "%s/apt/state"; Dir::Cache "%s/apt/cache"; Dir::Log "%s/apt/log"; Dir::State::status "%s/apt/status"; Acquire::Languages "none"; APT::Sandbox::User "root";\n' \
+		"$T" "$T" "$T" "$T" "$T" "$T" >apt.conf
+	APT_CONFIG=$T/apt.conf apt-get update >apt.out 2>&1 || { cat apt.out; return 1; }
+}
+# as_apt PACKAGE...: each by itself, the same packages and versions as onto an empty host
+as_apt()
+{
+	for p; do
+		printf '%s\n' "$p" >specs
+		runs "$SLIPWAY" --json channel sync --unsigned --dry-run --from debs --file specs ${no:+"$no"} small || return 1
+		sed -n 's,^ *"pool/.*/\([^/_]*\)_\([^_]*\)_.*,\1 \2,p' out | LC_ALL=C sort >ours
+		APT_CONFIG=$T/apt.conf apt-get -s ${no:+--no-install-recommends} install "$p" >apt.out 2>&1 || { cat apt.out; return 1; }
+		sed -n 's/^Inst \([^ :]*\)[^ ]* (\([^ ]*\) .*/\1 \2/p' apt.out | sed 's/ [0-9]*:/ /' | LC_ALL=C sort >theirs
+		[ -s theirs ] || { cat apt.out; return 1; }
+		diff theirs ours || { echo "$p"; return 1; }
+	done
+}
+ls /var/lib/apt/lists/*_main_binary-*_Packages* >found 2>/dev/null
+if [ -s found ] && command -v apt-get >/dev/null && [ -x /usr/lib/apt/apt-helper ]; then
+	t "Debian, as this machine's apt knows it" real_tree
+	no=--no-recommends
+	t 'what apt takes' as_apt hello python3 nginx build-essential default-jdk
+	no=
+	t 'with what is recommended' as_apt hello python3 nginx
+else
+	skip 'what apt takes' 'no lists of apt'
 fi
 
 # -- opam -----------------------------------------------------------------------------------------------------------------
@@ -134,8 +181,10 @@ opam_plan()
 {
 	opam_from=$1
 	shift
-	rm -rf opam.root && OPAMSWITCH='' opam init --bare --disable-sandboxing --no-setup "$URL/$opam_from" >opam.said 2>&1 &&
-		OPAMSWITCH='' opam switch create e --empty >>opam.said 2>&1 && opam install --dry-run --show-actions "$@" >opam.said 2>&1 || { cat opam.said; return 1; }
+	rm -rf opam.root
+	OPAMSWITCH='' opam init --bare --disable-sandboxing --no-setup "$URL/$opam_from" >opam.said 2>&1 || { cat opam.said; return 1; }
+	OPAMSWITCH='' opam switch create e --empty >>opam.said 2>&1
+	opam install --dry-run --show-actions "$@" >opam.said 2>&1 || { cat opam.said; return 1; }
 	sed -n 's/^.*install *\([^ ]*\) *\([^ ]*\).*/\1.\2/p' opam.said | LC_ALL=C sort
 }
 # as_opam SPEC...
@@ -174,5 +223,31 @@ if command -v opam >/dev/null; then
 else
 	skip 'as opam does' 'no opam'
 fi
+
+# -- of a channel that follows another ------------------------------------------------------------------------------------
+
+followed()
+{
+	serve "$T"
+	runs "$SLIPWAY" channel create thin --kind opam --from "$URL/opams" --download ON_DEMAND && runs "$SLIPWAY" channel sync thin &&
+		[ "$(find thin -path '*cache*' -type f | wc -l)" = 0 ] && rm -rf small && : >requests && sync thin tool -- --dry-run --each-alone &&
+		has 'would download cache/' err && [ ! -e small ] && sync thin tool -- --each-alone && grep -c 'GET /opams/cache/.* 200' requests | grep -qx 6 &&
+		small_opam base-domains.base lib.2.0 ocaml-base-compiler.5.3.0 ocaml.5.3.0 slow.1 tool.1.1 && [ "$(find small/cache -type f | wc -l)" = 12 ]
+}
+t 'only what is needed is fetched' followed
+again()
+{
+	: >requests
+	sync thin tool 'lib = 2.1' -- --each-alone && has '1 new package to upload' err && grep -c 'GET /opams/cache/.* 200' requests | grep -qx 1
+}
+t 'and only what is new' again
+# its server is gone
+serve_end
+offline()
+{
+	rm -rf small && runs "$SLIPWAY" channel sync --each-alone --from thin --file specs small && must_fail 1 sh -c 'echo old >specs && "$SLIPWAY" channel sync --from thin --file specs small' &&
+		small_opam base-domains.base lib.2.0 lib.2.1 ocaml-base-compiler.5.3.0 ocaml.5.3.0 slow.1 tool.1.1
+}
+t 'what is held is enough, what is not leaves what there was' offline
 
 done_testing

@@ -6,6 +6,7 @@
  *	fault_kind KIND drop FOLDER PATH…       takes out
  *	fault_kind KIND check FOLDER N…         walks it: N packages (one of these numbers), and all that is told of is there, whole
  *	fault_kind KIND clean FOLDER            nothing half-made is left
+ *	fault_kind KIND small FOLDER FROM SPEC…  makes a small channel of another one, and prunes it
  *
  * Exits 0, or 1 with a message.
  */
@@ -14,6 +15,7 @@
 
 #include "base/fs.h"
 #include "channel/channel.h"
+#include "mirror/mirror.h"
 
 static struct arena a;
 static struct err err;
@@ -71,7 +73,8 @@ static int check(const struct channel_kind *k, const char *folder, char **wanted
 static int find_temporary(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
 {
 	(void)ctx, (void)dirfd, (void)st;
-	bool left = str_ends(str_c(name), STR(".tmp")) || str_eq(str_c(name), STR(".slipway.new"));
+	bool left = str_ends(str_c(name), STR(".tmp")) || str_ends(str_c(name), STR(".part")) ||
+		    str_eq(str_c(name), STR(".slipway.new"));
 	return left ? err_new(e, ERR_FAILED, "'%s' is left behind", rel) : 0;
 }
 
@@ -82,6 +85,28 @@ static int drop(const struct channel_kind *k, const char *folder, char **paths, 
 	for (size_t i = 0; i < n; i++)
 		v[i] = str_c(paths[i]);
 	return channel_kind_remove(k, folder, v, n, CHANNEL_DROP, STR_NONE, &o, &err) < 0 ? say() : 0;
+}
+
+static int small(const struct channel_kind *k, const char *folder, char **words, size_t n)
+{
+	struct mirror_small_line *lines = arena_array(&a, struct mirror_small_line, n);
+	struct mirror_small_opts o = {.kind = k,
+				      .from = words[0],
+				      .to = folder,
+				      .file = "specs",
+				      .lines = lines,
+				      .lines_n = n - 1,
+				      .prune = true};
+	struct mirror_small_result r;
+	struct str *specs = arena_array(&a, struct str, n);
+	o.make.now_ms = 1700000000000;
+	for (size_t i = 0; i + 1 < n; i++) {
+		specs[i] = str_c(words[i + 1]);
+		lines[i] = (struct mirror_small_line){specs[i], &specs[i], 1, i + 1};
+	}
+	if (mirror_small(&o, &a, &r, &err) < 0)
+		return say();
+	return r.unsolved || r.unlike ? 1 : 0;
 }
 
 int main(int argc, char **argv)
@@ -99,6 +124,8 @@ int main(int argc, char **argv)
 		return drop(k, argv[3], argv + 4, (size_t)argc - 4);
 	if (strcmp(argv[2], "check") == 0)
 		return check(k, argv[3], argv + 4);
+	if (strcmp(argv[2], "small") == 0 && argc > 5)
+		return small(k, argv[3], argv + 4, (size_t)argc - 4);
 	if (strcmp(argv[2], "clean") == 0)
 		return fs_walk(AT_FDCWD, argv[3], find_temporary, NULL, &err) < 0 ? say() : 0;
 	return 2;
