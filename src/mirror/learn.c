@@ -15,7 +15,7 @@
 #include "base/sys.h"
 #include "mirror/config.h"
 
-enum { ROWS = 2000 };
+enum { ROWS = 20000 }; /* a commit, which waits for the disk */
 
 struct learner {
 	const struct mirror_channel *channel;
@@ -40,6 +40,15 @@ static const char put_text[] =
 	" digest = excluded.digest, url = excluded.url, accept = excluded.accept, time_ms = excluded.time_ms, gone_ms = 0,"
 	" held = CASE WHEN ?10 THEN 0 ELSE held END";
 
+/* What a process that was killed left there; notes stay. */
+static int drop_left_over(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
+{
+	(void)ctx, (void)rel;
+	if (!S_ISREG(st->st_mode) || name[0] == '.')
+		return 0;
+	return sys_unlinkat(dirfd, name, 0) < 0 && errno != ENOENT ? err_sys(e, "remove '%s'", name) : 0;
+}
+
 int learner_new(struct mirror *m, const struct mirror_channel *c, struct learner **ret, struct err *e)
 {
 	struct place p = {.m = m, .c = c};
@@ -51,7 +60,8 @@ int learner_new(struct mirror *m, const struct mirror_channel *c, struct learner
 		return -1;
 	l->came = fs_open_dir_make(work, CAME, e);
 	l->made = l->came < 0 ? -1 : fs_open_dir_make(work, MADE, e);
-	if (l->made < 0 || state_open(m, &l->db, e) < 0)
+	if (l->made < 0 || fs_walk(l->came, ".", drop_left_over, NULL, e) < 0 ||
+	    fs_walk(l->made, ".", drop_left_over, NULL, e) < 0 || state_open(m, &l->db, e) < 0)
 		return -1;
 	p.db = l->db;
 	if (place_find(&p, e) < 0 || sql_prepare(l->db, look_text, &l->look, e) < 0 ||

@@ -206,6 +206,17 @@ t 'conda: metadata follow again' await is_new
 t 'conda: nobody is given the one of before' get -o one "$M/conda/noarch/one-1-0.tar.bz2"
 t 'conda: but the new one' cmp one up/conda/noarch/one-1-0.tar.bz2
 
+# -- killed in the middle of it: what is left over does no harm, and goes
+mkdir -p m/content/conda/.slipway/came/noarch m/content/conda/.slipway/made/noarch
+echo rest | tee m/content/conda/.slipway/came/noarch/repodata.json >m/content/conda/.slipway/made/noarch/repodata.json
+runs "$SLIPWAY" mirror status --json m
+kill -9 "$(python3 -c 'import json; print(json.load(open("out"))["pid"])')"
+sed -i "s,^\\( *\\)listen:.*,\\1listen: 127.0.0.1:${M##*:}," m/mirror.yaml
+t 'killed, and started again' await runs "$SLIPWAY" mirror start m
+t 'conda: another form of its metadata' get -o got "$M/conda/noarch/repodata.json"
+t 'conda: whole' cmp got up/conda/noarch/repodata.json
+t 'nothing is left over' sh -c '! find m/content/conda/.slipway/came m/content/conda/.slipway/made -name "repodata*" | grep -q .'
+
 # -- without upstreams -------------------------------------------------------------------------------------------------------
 kill "$(cat main.pid)" "$(cat files.pid)"
 rm -f ./*.pid
