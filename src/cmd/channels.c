@@ -70,25 +70,27 @@ static struct str custom_url(struct cmd_context *c, struct str name)
 	return STR_NONE;
 }
 
-/* What stands in place of a URL that a mirror has a copy of: the longest that fits. */
-static struct str mirrored(struct cmd_context *c, struct str url)
+struct str cmd_mirrored_url(struct cmd_context *c, struct str url)
 {
 	const struct config_custom *best = NULL;
+	size_t best_n = 0;
 	for (size_t i = 0; i < c->config.mirrors_n; i++) {
 		const struct config_custom *m = &c->config.mirrors[i];
 		struct str rest = url, of = m->name.s;
 		while (str_ends(of, STR("/")))
 			of.n--;
-		if (of.n && str_take_str(&rest, of) && (!rest.n || rest.p[0] == '/') &&
-		    (!best || best->name.s.n < m->name.s.n))
-			best = m;
+		if (of.n <= best_n || !str_take_str(&rest, of) || (rest.n && rest.p[0] != '/'))
+			continue;
+		best = m;
+		best_n = of.n;
 	}
-	if (!best || str_starts(url, best->url.s)) /* it is the copy already */
+	if (!best)
 		return url;
-	struct str rest = str_skip(url, best->name.s.n);
-	bool slash = str_ends(best->name.s, STR("/"));
-	return str_c(
-		arena_printf(&c->arena, "%.*s%s%.*s", STR_ARG(best->url.s), slash && rest.n ? "/" : "", STR_ARG(rest)));
+	const char *to =
+		arena_printf(&c->arena, "%s%.*s", best->url.s.p[0] == '/' ? "file://" : "", STR_ARG(best->url.s));
+	if (str_starts(url, str_c(to)))
+		return url; /* it is the copy already */
+	return str_c(arena_printf(&c->arena, "%s%.*s", to, STR_ARG(str_skip(url, best_n))));
 }
 
 /* A package by its digest may come from anybody: also from the mirror of updates, where that says that it has a copy of the channel. Where the
@@ -96,8 +98,11 @@ static struct str mirrored(struct cmd_context *c, struct str url)
 static struct str from_updates(struct cmd_context *c, const struct pkg_record *r)
 {
 	const struct cmd_followed *v;
+	struct err bad = ERR_INIT;
+	struct str path;
 	size_t n;
-	if (!r->has_sha256 || !str_starts(r->url, STR("http")))
+	if (!r->has_sha256 || !str_starts(r->url, STR("http")) || cmd_pinned_load(c, &bad) < 0 ||
+	    cmd_pinned_at(c, r->url, &path)) /* what is held to a root is so where it is */
 		return r->url;
 	cmd_updates_followed(c, &v, &n);
 	for (size_t i = 0; i < n; i++) {
@@ -117,13 +122,13 @@ int cmd_mirrored_file(struct cmd_context *c, struct env_spec_file *f, struct err
 	for (uint32_t i = 0; i < f->packages_n; i++) {
 		struct pkg_record *r = &packages[i].record;
 		packages[i] = f->packages[i];
-		r->url = mirrored(c, r->url);
-		r->channel = mirrored(c, r->channel);
+		r->url = cmd_mirrored_url(c, r->url);
+		r->channel = cmd_mirrored_url(c, r->channel);
 		if (str_eq(r->url, f->packages[i].record.url))
 			r->url = from_updates(c, r);
 	}
 	for (uint32_t i = 0; i < f->channels_n; i++)
-		channels[i] = mirrored(c, f->channels[i]);
+		channels[i] = cmd_mirrored_url(c, f->channels[i]);
 	f->packages = packages;
 	f->channels = channels;
 	return 0;
@@ -149,7 +154,7 @@ int cmd_channel_parse(struct cmd_context *c, struct str text, struct channel *re
 		.cwd = arena_str(&c->arena, str_c(cwd ? cwd : "/")),
 	};
 	struct str url = configured_url(c, known, n, text);
-	if (channel_parse(&c->arena, mirrored(c, url.n ? url : text), &config, ret, e) < 0)
+	if (channel_parse(&c->arena, cmd_mirrored_url(c, url.n ? url : text), &config, ret, e) < 0)
 		return -1;
 	if (url.n)
 		ret->name = arena_str(&c->arena, text);

@@ -187,6 +187,7 @@ int cmd_channel_parse(struct cmd_context *c, struct str text, struct channel *re
 
 /* What the configuration maps to a copy (mirrors) is asked there: URLs of channels and of packages in a file that was read. The digests in it
  * are what is verified, whoever sends the bytes. */
+struct str cmd_mirrored_url(struct cmd_context *c, struct str url); /* the longest that fits; after cmd_need_config */
 int cmd_mirrored_file(struct cmd_context *c, struct env_spec_file *f, struct err *e);
 
 struct cmd_opened {

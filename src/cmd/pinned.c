@@ -21,7 +21,8 @@ static int load_one(struct cmd_context *c, const char *id, struct cmd_pinned *re
 	auto_fd fd = fs_open_dir(c->root_fd, dir, e);
 	if (fd < 0 || fs_read(fd, "channel", &b, e) < 0)
 		return err_ctx(e, "the pinned root in '%s/%s'", c->root_path, dir);
-	*ret = (struct cmd_pinned){.url = str_trim(arena_str(&c->arena, buf_str(&b))),
+	/* where the configuration leads it to a copy, that is held to the same root */
+	*ret = (struct cmd_pinned){.url = cmd_mirrored_url(c, str_trim(arena_str(&c->arena, buf_str(&b)))),
 				   .id = arena_strdup(&c->arena, str_c(id)),
 				   .dir_fd = steal_fd(&fd)};
 	return 0;
@@ -32,7 +33,7 @@ int cmd_pinned_load(struct cmd_context *c, struct err *e)
 	auto_fs_list list = {0};
 	if (c->pinned_loaded)
 		return 0;
-	if (cmd_need_root(c, e) < 0)
+	if (cmd_need_config(c, e) < 0)
 		return -1;
 	if (fs_exists(c->root_fd, TRUST) && fs_list(c->root_fd, TRUST, PINS_MAX, &list, e) < 0)
 		return err_ctx(e, "pinned roots");

@@ -188,4 +188,21 @@ t 'a parameter that is deprecated' runs "$SLIPWAY" spot --environment=conf --app
 t 'is named with what to do' has "'threads' is deprecated: use workers" err
 t 'and what then' has "then 'slipway stop' and 'slipway start'" err
 
+# -- a channel whose root is pinned, by way of a copy --------------------------------------------------------------------------------------
+mkdir signed && "$SLIPWAY" -q --root keeper channel publish signed/tools pkgs/addon-*.conda && "$SLIPWAY" -q --root keeper channel sign --create signed/tools
+mkdir copies && cp -r signed/tools copies/copy
+serve signed
+UP=$URL
+SLIPWAY_ROOT=$T/app4
+t 'a root is pinned' runs "$SLIPWAY" channel add --name tools "$URL/tools" --tuf-root signed/tools/tuf/metadata/1.root.json
+serve copies
+printf 'mirrors:\n  %s/tools: %s/copy\n' "$UP" "$URL" >app4/config.yml
+t 'a copy of it' runs "$SLIPWAY" search -c "$UP/tools" --refresh addon
+rm -r copies/copy/tuf
+printf 'mirrors:\n  %s/tools: %s/copies/copy\n' "$UP" "$T" >app4/config.yml
+t 'in a folder too' must_fail 1 "$SLIPWAY" search -c "$UP/tools" --refresh addon
+printf 'mirrors:\n  %s/tools: %s/copy\n' "$UP" "$URL" >app4/config.yml
+t 'that lost its signatures' must_fail 1 "$SLIPWAY" search -c "$UP/tools" --refresh addon
+t 'is refused' has 'timestamp.json' err
+
 done_testing
