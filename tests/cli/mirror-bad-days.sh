@@ -224,7 +224,7 @@ clock_is_set()
 {
 	"$SLIPWAY" -q mirror stop m
 	echo 0 >clock
-	WALLCLOCK_FILE=$T/clock LD_PRELOAD=$WALLCLOCK "$SLIPWAY" mirror start m >/dev/null 2>err || return 77
+	WALLCLOCK_FILE=$T/clock LD_PRELOAD=$WALLCLOCK "$SLIPWAY" mirror start m >/dev/null 2>err || { cat err; return 1; }
 	started || return 1
 	before=$(until_of)
 	echo $((400 * 86400)) >clock
@@ -240,7 +240,7 @@ clock_is_set()
 	await grep -q 'the clock was set by -345' m/log/mirror.log || return 1
 	again get -o got "$M/far/noarch/repodata.json" && same far two
 }
-if [ -f "$WALLCLOCK" ] && [ -z "${ASAN_OPTIONS-}" ]; then
+if [ -f "$WALLCLOCK" ] && ! grep -q __asan_init "$SLIPWAY"; then
 	t 'a clock that is set by a year, and back' clock_is_set
 else
 	skip 'a clock that is set' 'no libwallclock here'
