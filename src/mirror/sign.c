@@ -160,7 +160,8 @@ int mirror_sign(const char *folder, const struct mirror_sign_opts *o, struct are
 	s.tree = fs_open_dir(AT_FDCWD, folder, e);
 	if (s.tree < 0)
 		return err_ctx(e, "channel folder '%s'", folder);
-	if (!mirror_is_signed(s.tree))
+	/* a first root that several people sign waits there */
+	if (!mirror_is_signed(s.tree) && !fs_exists(s.tree, METADATA "/.staged/root.json"))
 		return 0;
 	return sign(&s, ret, e) < 0 ? err_ctx(e, "sign '%s'", folder) : 1;
 }

@@ -320,4 +320,65 @@ t 'a folder without its signatures' must_fail 1 host channel refresh "$T/tampere
 t 'is refused too' has 'nothing unsigned is taken' err
 t 'a root that is none' must_fail 1 host channel trust "$T/tampered" how
 
+# -- a root in several hands, none of them at the keeper's
+ceremony()
+{
+	for p in alice bob carol; do
+		"$SLIPWAY" tuf key --keys $p-usb >$p.pub 2>/dev/null || return 1
+	done
+	keeper publish held x-1-0.tar.bz2 2>/dev/null &&
+		"$SLIPWAY" tuf create held/$meta --keys held-keys --key root=alice.pub --key root=bob.pub --key root=carol.pub --threshold root=2 || return 1
+	for p in alice carol; do
+		[ ! -e held/$meta/1.root.json ] && rm -rf take && cp -r held/$meta take &&
+			"$SLIPWAY" tuf sign take --keys $p-usb && cp take/.staged/* held/$meta/.staged/ || return 1
+	done
+	keeper sign held --tuf-keys held-keys && host channel trust "$T/held" held/$meta/1.root.json && host channel refresh "$T/held" &&
+		"$SLIPWAY" tuf show held/$meta | grep '^root .* 2 of 3 '
+}
+t 'a ceremony: root 2 of 3, offline' ceremony
+t 'the keeper alone changes nobody' runs "$SLIPWAY" tuf rotate held/$meta targets --keys held-keys
+t 'it waits for them' has 'root: version 2 has 0 of 2 signatures' err
+
+# -- a host that asks all the time while a keeper publishes and drops
+asks()
+{
+	i=0
+	while [ ! -e ended ] && [ $i -lt 400 ]; do
+		rm -f solved.live
+		"$SLIPWAY" --root "$T/asker" channel refresh "$T/live" >asked.live 2>&1 || { cat asked.live; return 1; }
+		"$SLIPWAY" --root "$T/asker" solve -c "$T/live" --json --offline n >solved.live 2>&1 || { cat solved.live; return 1; }
+		i=$((i + 1))
+	done
+	[ $i -gt 3 ]
+}
+busy()
+{
+	rm -f ended
+	"$SLIPWAY" -q --root "$T/asker" channel trust "$T/live" live/tuf/metadata/1.root.json || return 1
+	asks >asker.out 2>&1 &
+	asker=$!
+	for v in 2 3 4 5 6 7 8; do
+		keeper publish live n-$v-0.tar.bz2 >publisher.out 2>&1 || { cat publisher.out; break; }
+		[ $v -lt 4 ] || keeper yank --drop live noarch/n-$((v - 2))-0.tar.bz2 >publisher.out 2>&1 || { cat publisher.out; break; }
+	done
+	touch ended
+	wait $asker || { cat asker.out; return 1; }
+}
+for v in 1 2 3 4 5 6 7 8; do
+	small_package n $v
+done
+keeper publish live n-1-0.tar.bz2 2>/dev/null
+keeper sign --create live 2>/dev/null
+t 'publishing beside a host that asks all the time' busy
+t 'what was signed at the end is what is there' runs "$SLIPWAY" --root "$T/asker" env create -n n -c "$T/live" 'n >=8'
+
+# -- every kind
+kinds()
+{
+	mkdir -p st/dist && (cd st && printf 'Metadata-Version: 2.1\nName: demo\nVersion: 1\n' >PKG-INFO && mkdir -p demo-1 && cp PKG-INFO demo-1/ && tar -czf ../demo-1.tar.gz demo-1) &&
+		keeper publish py demo-1.tar.gz 2>/dev/null && keeper sign --create py && grep -q '"simple/demo/index' py/tuf/metadata/2.targets.json &&
+		keeper yank --drop py packages/demo/demo-1.tar.gz && ! grep -q '"simple/demo/index' py/tuf/metadata/3.targets.json
+}
+t 'pages of a pypi channel are targets, and go with their project' kinds
+
 done_testing
