@@ -89,6 +89,8 @@ const struct option option_main[] = {
 	  .min = 0, .max = 1000),
 	O("bulkParallel", COUNT, AT(bulk_parallel), "4", "So many of them at once, each with a pause of its own.",
 	  .min = 1, .max = 64),
+	O("parallelChannels", COUNT, AT(parallel_channels), "4",
+	  "So many channels are brought up to date at once; they share the limits above.", .min = 1, .max = 64),
 	O("slowUpstreamInKbitPerSecond", NUMBER, AT(slow_kbit_per_s), "32",
 	  "An upstream that sends less than this for the time below is left, and the next one goes on where it stopped.",
 	  .min = 0, .max = 1000000),

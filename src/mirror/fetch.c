@@ -14,6 +14,11 @@ struct fetcher {
 	bool cancelled;
 };
 
+void fetcher_limit(struct fetcher *f, uint64_t bytes_per_s)
+{
+	transfer_limit(f->t, bytes_per_s);
+}
+
 int fetcher_new(struct mirror *m, struct upstreams *u, uint64_t bytes_per_s, unsigned parallel, struct progress *p,
 		struct fetcher **ret, struct err *e)
 {

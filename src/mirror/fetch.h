@@ -57,6 +57,8 @@ struct get {
 struct fetcher;
 int fetcher_new(struct mirror *m, struct upstreams *u, uint64_t bytes_per_s, unsigned parallel, struct progress *p,
 		struct fetcher **ret, struct err *e);
+/* Another limit from the next step on; not from none to one, nor back. */
+void fetcher_limit(struct fetcher *f, uint64_t bytes_per_s);
 void fetcher_add(struct fetcher *f, struct get *g);
 /* 1: more to do; 0: nothing; -1. */
 int fetcher_step(struct fetcher *f, int wait_ms, struct err *e);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,7 +14,14 @@
 #include "mirror/config.h"
 #include "mirror/sync.h"
 
-enum { FILES_MAX = 1 << 22, PAGE = 500, PARTIAL_KEEP_S = 7 * 24 * 3600, TEND_MS = 1000, SIGN_MS = 3600 * 1000 };
+enum {
+	FILES_MAX = 1 << 22,
+	PAGE = 500,
+	PARTIAL_KEEP_S = 7 * 24 * 3600,
+	TEND_MS = 200,
+	TENDERS_MAX = 64,
+	SIGN_MS = 3600 * 1000
+};
 static const int64_t SIGN_SOON_MS = (int64_t)14 * 24 * 3600 * 1000;
 
 /* -- prune --------------------------------------------------------------------------------------------------------- */
@@ -307,6 +315,7 @@ int mirror_scrub(struct mirror *m, const struct mirror_channel *c, int64_t older
 
 struct tended {
 	int64_t next_sync_ms, next_house_ms, next_sign_ms; /* monotonic */
+	bool busy;
 };
 
 static void fail(struct progress *p, const char *phase, const struct mirror_channel *c, const char *text)
@@ -385,18 +394,82 @@ static void tend_one(struct mirror *m, const struct mirror_channel *c, struct te
 		t->next_sync_ms = 0;
 }
 
+/* Several channels at once: a large one that takes hours keeps no other from its turn. */
+struct tending {
+	struct mirror *m;
+	const atomic_bool *stop;
+	struct progress *progress;
+	pthread_mutex_t mutex; /* of which one is whose */
+	struct tended *v;
+};
+
+static int64_t due_ms(const struct mirror_channel *c, const struct tended *t)
+{
+	int64_t due = t->next_house_ms;
+	if (c->type == MIRROR_FOLLOW && t->next_sync_ms < due)
+		due = t->next_sync_ms;
+	if (c->type == MIRROR_LOCAL && t->next_sign_ms < due)
+		due = t->next_sign_ms;
+	return due;
+}
+
+/* The one that is due for longest; -1: none. */
+static ptrdiff_t claim(struct tending *x)
+{
+	const struct mirror_config *k = &x->m->config;
+	int64_t now = clock_mono_ms(), longest = now + 1;
+	ptrdiff_t best = -1;
+	pthread_mutex_lock(&x->mutex);
+	for (size_t i = 0; i < k->channels_n; i++) {
+		int64_t due = due_ms(&k->channels[i], &x->v[i]);
+		if (!x->v[i].busy && due < longest) {
+			longest = due;
+			best = (ptrdiff_t)i;
+		}
+	}
+	if (best >= 0)
+		x->v[best].busy = true;
+	pthread_mutex_unlock(&x->mutex);
+	return best;
+}
+
+static void *tend(void *arg)
+{
+	struct tending *x = arg;
+	while (!atomic_load(x->stop)) {
+		ptrdiff_t i = claim(x);
+		if (i < 0) {
+			poll(NULL, 0, TEND_MS);
+			continue;
+		}
+		struct tended t = x->v[i]; /* nobody else writes to it while it is busy */
+		tend_one(x->m, &x->m->config.channels[i], &t, x->stop, x->progress);
+		t.busy = false;
+		pthread_mutex_lock(&x->mutex);
+		x->v[i] = t;
+		pthread_mutex_unlock(&x->mutex);
+	}
+	return NULL;
+}
+
 int mirror_tend(struct mirror *m, const atomic_bool *stop, struct progress *progress, struct err *e)
 {
 	const struct mirror_config *k = &m->config;
 	auto_free struct tended *v = xcalloc(k->channels_n + 1, sizeof(*v));
-	(void)e;
+	struct tending x = {.m = m, .stop = stop, .progress = progress, .v = v};
+	pthread_t others[TENDERS_MAX];
+	size_t n = 0, want = (size_t)k->parallel_channels - 1;
 	/* not everything is read again because the server was started again */
 	for (size_t i = 0; i < k->channels_n; i++)
 		v[i].next_house_ms = clock_mono_ms() + house_ms(k) / 24;
-	while (!atomic_load(stop)) {
-		for (size_t i = 0; i < k->channels_n && !atomic_load(stop); i++)
-			tend_one(m, &k->channels[i], &v[i], stop, progress);
-		poll(NULL, 0, TEND_MS);
-	}
+	(void)e;
+	pthread_mutex_init(&x.mutex, NULL);
+	/* where no more threads can be had, fewer do it */
+	while (n < want && n + 1 < k->channels_n && n < TENDERS_MAX && !pthread_create(&others[n], NULL, tend, &x))
+		n++;
+	tend(&x);
+	for (size_t i = 0; i < n; i++)
+		pthread_join(others[i], NULL);
+	pthread_mutex_destroy(&x.mutex);
 	return 0;
 }

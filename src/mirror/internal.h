@@ -7,6 +7,7 @@
 #include "mirror/mirror.h"
 
 struct front;
+enum { DOWNLOAD_RELEASED, DOWNLOAD_HISTORIC, DOWNLOAD_METADATA, DOWNLOAD_CLASSES };
 struct mirror {
 	char *dir; /* absolute */
 	int dir_fd;
@@ -16,4 +17,6 @@ struct mirror {
 	struct mirror_config config;
 	pthread_mutex_t fronts_lock;
 	struct front *fronts;
+	/* syncs of this process that download now, of each class; and metadata: they share the limit */
+	atomic_uint downloading[DOWNLOAD_CLASSES];
 };

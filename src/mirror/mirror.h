@@ -75,7 +75,7 @@ struct mirror_config {
 	enum mirror_download download;
 	double bulk_mbit_per_s; /* 0: no limit; for what was released and what is historic separately */
 	double bulk_backoff;	/* after a file that took t, nothing for so many t */
-	int64_t bulk_parallel;
+	int64_t bulk_parallel, parallel_channels;
 	double slow_kbit_per_s; /* an upstream that sends less for stall_ms is left for the next */
 	int64_t stall_ms, connect_ms;
 	int64_t refresh_ms, grace_ms, scrub_ms; /* defaults of channels; how often everything held is read again */
@@ -243,8 +243,8 @@ struct mirror_sync_result {
  */
 int mirror_sync(struct mirror *m, const struct mirror_channel *c, const struct mirror_sync_opts *o, struct arena *a,
 		struct mirror_sync_result *ret, struct err *e);
-/* Keeps all channels up to date, scrubs and prunes, until *stop: for a thread of the server's. Failures are told to
- * `progress` as notes and stand in the history. */
+/* Keeps all channels up to date, scrubs and prunes, `parallelChannels` at once, until *stop: for a thread of the server's. Failures are
+ * told to `progress` as notes, by several threads, and stand in the history. */
 int mirror_tend(struct mirror *m, const atomic_bool *stop, struct progress *progress, struct err *e);
 
 /* == 4. keeping house ============================================================================================= */

@@ -108,5 +108,7 @@ int sync_switch(struct sync *s, struct err *e);
 /* Counts what is held and wanted, of what the last walk told. */
 int sync_plan(struct sync *s, struct err *e);
 uint64_t sync_limit(const struct sync *s);
+/* The part of the limit that is this sync's while others of this process download as well. */
+void sync_share(const struct sync *s, struct fetcher *f, int class);
 /* For so many bytes beside the reserve; -1 with e->sys ENOSPC. */
 int sync_check_space(const struct sync *s, uint64_t bytes, const char *what, struct err *e);

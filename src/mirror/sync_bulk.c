@@ -51,7 +51,7 @@ struct lane {
 struct bulk {
 	struct sync *s;
 	struct fetcher *f;
-	bool historic, done;
+	bool historic, done, counted; /* counted: among those that share the limit */
 	struct page page;
 	struct lane lane[LANES_MAX];
 	unsigned lanes, busy;
@@ -74,6 +74,12 @@ uint64_t sync_limit(const struct sync *s)
 {
 	double mbit = s->o->bulk_mbit_per_s < 0 ? s->p.m->config.bulk_mbit_per_s : s->o->bulk_mbit_per_s;
 	return (uint64_t)(mbit * 1000000 / 8);
+}
+
+void sync_share(const struct sync *s, struct fetcher *f, int class)
+{
+	unsigned n = atomic_load(&s->p.m->downloading[class]);
+	fetcher_limit(f, sync_limit(s) / (n ? n : 1));
 }
 
 static int64_t mono_ms(const struct sync *s)
@@ -487,6 +493,17 @@ static int fill_lanes(struct bulk *b, int64_t *wait_ms, struct err *e)
 	return 0;
 }
 
+static void share(struct bulk *b, bool downloads)
+{
+	int class = b->historic ? DOWNLOAD_HISTORIC : DOWNLOAD_RELEASED;
+	atomic_uint *n = &b->s->p.m->downloading[class];
+	if (downloads != b->counted)
+		atomic_fetch_add(n, downloads ? 1 : -1U);
+	b->counted = downloads;
+	if (downloads)
+		sync_share(b->s, b->f, class);
+}
+
 static int step(struct bulk *v, struct batch *batch, struct err *e)
 {
 	struct sync *s = v[0].s;
@@ -495,6 +512,7 @@ static int step(struct bulk *v, struct batch *batch, struct err *e)
 	for (int i = 0; i < CLASSES; i++) {
 		if (fill_lanes(&v[i], &wait_ms, e) < 0)
 			return -1;
+		share(&v[i], v[i].busy > 0);
 		busy += v[i].busy > 0;
 	}
 	if (!busy)
@@ -557,8 +575,10 @@ int sync_packages(struct sync *s, struct err *e)
 	int rc = sync_check_space(s, s->res->wanted_bytes, "the packages to be fetched", e);
 	if (rc == 0)
 		rc = run(v, &batch, e);
-	for (int i = 0; i < CLASSES; i++)
+	for (int i = 0; i < CLASSES; i++) {
+		share(&v[i], false);
 		fetcher_free(v[i].f); /* ends what is under way */
+	}
 	/* what came so far counts, whatever ended it */
 	if (flush(s, &batch, &late) < 0 && rc == 0) {
 		*e = late;

@@ -188,6 +188,12 @@ static void on_piece(struct get *g, void *ctx)
 
 static int step(struct sync *s, unsigned most, struct err *e)
 {
+	/* nobody else can write while an upstream takes its time */
+	if (s->under_way > most && s->in_transaction && !s->o->dry_run) {
+		s->in_transaction = false;
+		if (sql_end(s->p.db, 0, e) < 0)
+			return -1;
+	}
 	while (s->under_way > most) {
 		if (sync_stopped(s)) {
 			fetcher_cancel(s->meta);
@@ -195,7 +201,9 @@ static int step(struct sync *s, unsigned most, struct err *e)
 		}
 		if (s->failed.code != ERR_NONE)
 			fetcher_cancel(s->meta);
-		else if (fetcher_step(s->meta, STEP_MS, e) < 0)
+		else
+			sync_share(s, s->meta, DOWNLOAD_METADATA);
+		if (s->failed.code == ERR_NONE && fetcher_step(s->meta, STEP_MS, e) < 0)
 			return -1;
 	}
 	if (sync_stopped(s))
@@ -456,7 +464,9 @@ int sync_metadata(struct sync *s, struct err *e)
 	    fetcher_new(s->p.m, &s->up, sync_limit(s), METADATA_AT_ONCE, s->o->progress, &s->meta, e) < 0 ||
 	    sql_prepare(s->p.db, expect_text, &s->expect, e) < 0)
 		return -1;
+	atomic_fetch_add(&s->p.m->downloading[DOWNLOAD_METADATA], 1);
 	int rc = sync_signed_begin(s, e) < 0 || walk(s, e) < 0 || end_walk(s, e) < 0 ? -1 : 0;
+	atomic_fetch_sub(&s->p.m->downloading[DOWNLOAD_METADATA], 1);
 	sql_query_free(s->expect);
 	s->expect = NULL;
 	fetcher_free(s->meta);

@@ -347,6 +347,12 @@ static void refill(struct transfer *t)
 	}
 }
 
+void transfer_limit(struct transfer *t, uint64_t max_bytes_per_s)
+{
+	if (max_bytes_per_s && t->o.max_bytes_per_s)
+		t->o.max_bytes_per_s = max_bytes_per_s;
+}
+
 /* Says once that nothing comes, and how long that may be so. */
 static void tell_silence(struct transfer *t)
 {

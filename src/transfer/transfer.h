@@ -111,6 +111,8 @@ int transfer_step(struct transfer *t, int wait_ms, struct err *e);
 int transfer_run(struct transfer *t, struct err *e);
 /* Stops what is under way: each `done` gets ERR_FAILED "interrupted"; bytes so far stay in fd. */
 void transfer_cancel(struct transfer *t);
+/* Another limit (opts.max_bytes_per_s) from the next step on; not from none to one, nor back. */
+void transfer_limit(struct transfer *t, uint64_t max_bytes_per_s);
 void transfer_free(struct transfer *t);
 DEFINE_AUTO(struct transfer *, transfer, transfer_free);
 
