@@ -101,7 +101,8 @@ static bool take_number(struct str s, double *ret)
 	snprintf(text, sizeof(text), "%.*s", STR_ARG(s));
 	errno = 0;
 	*ret = strtod(text, &end);
-	return s.n > 0 && s.n < sizeof(text) && !*end && !errno;
+	/* neither hexadecimal nor "inf", and nothing behind a NUL */
+	return s.n > 0 && s.n < sizeof(text) && end == text + s.n && strspn(text, "0123456789.-") == s.n && !errno;
 }
 
 /* The place of a word in a list of them; -1: it is not there. */

@@ -94,6 +94,8 @@ TEST(mistakes_are_told_with_their_line)
 		"mirror.yaml:3: 'download' must be one of RELEASED HISTORIC ON_DEMAND, not 'SOON'");
 	refused(HEAD "bulkDownloadSpeedInMbitPerSecond: fast\n", "must be a number from 0 to 1e+06, not 'fast'");
 	refused(HEAD "bulkDownloadSpeedInMbitPerSecond: -1\n", "must be a number");
+	refused(HEAD "bulkBackoffFactor: 0x10\n", "must be a number");
+	refused(HEAD "bulkBackoffFactor: \"2\\0\"\n", "must be a number");
 	refused(HEAD "refresh: 15\n", "must be a time like 90 s");
 	refused(HEAD "server:\n  threads: 2000\n", "mirror.yaml:4: 'threads' must be a whole number from 0 to 1024");
 	refused("name: m\n", "'host' must be said");
