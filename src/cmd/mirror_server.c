@@ -18,7 +18,7 @@
 #include "cmd/change.h"
 #include "mirror/mirror.h"
 
-enum { START_MS = 60000, STOP_MS = 60000, ANSWER_MAX = 1 << 20 };
+enum { START_MS = 60000, STOP_MS = 60000, POLL_MS = 50, ANSWER_MAX = 1 << 20 };
 
 struct mirror_args {
 	bool take_over, systemd, sysv, cron;
@@ -317,10 +317,43 @@ int cmd_mirror_stop(struct cmd_context *c, int argc, char **argv)
 	return run(c, argc, argv, stop);
 }
 
+/* A service manager counts only what its service has started itself: the server that runs starts its successor. */
+static int let_succeed(struct cmd_context *c, struct mirror_args *a, int64_t pid, struct err *e)
+{
+	auto_buf b = BUF_INIT(ANSWER_MAX);
+	auto_free char *program = realpath("/proc/self/exe", NULL);
+	int64_t until_ms = clock_mono_ms() + START_MS;
+	if (!program)
+		return err_sys(e, "find this program");
+	if (mirror_server_ask(a->dir, arena_printf(&c->arena, "succeed %s", program), &b, e) < 0)
+		return -1;
+	while (clock_mono_ms() < until_ms) {
+		const struct json *st = NULL;
+		bool failed = false;
+		struct err passing = ERR_INIT; /* one goes as the other comes */
+		int rc = ask_status(c, a->dir, &st, &passing);
+		if (rc > 0 && json_number(st, "pid") != pid) {
+			cmd_changed(c);
+			return 0;
+		}
+		if (rc > 0 && json_opt_bool(st, "successor_failed", &failed, &passing) >= 0 && failed)
+			return err_new(
+				e, ERR_FAILED,
+				"the new server ended before it served; 'journalctl', or 'slipway mirror serve --dry-run', "
+				"tells why");
+		poll(NULL, 0, POLL_MS);
+	}
+	return err_new(e, ERR_BUSY, "the new server has not begun to serve within a minute; its log says what it does");
+}
+
 static int restart(struct cmd_context *c, struct mirror_args *a, struct err *e)
 {
 	const struct json *st = NULL;
+	bool managed = false;
 	int rc = ask_status(c, a->dir, &st, e);
+	if (rc > 0 && json_opt_bool(st, "managed", &managed, e) >= 0 && managed)
+		return let_succeed(c, a, json_number(st, "pid"), e) < 0 ? err_ctx(e, "the server of before goes on")
+									: started(c, a, "restart", e);
 	if (rc < 0 || start_child(c, a, rc > 0, e) < 0)
 		return rc > 0 ? err_ctx(e, "the server of before goes on") : -1;
 	return started(c, a, "restart", e);
@@ -410,7 +443,7 @@ static void put_unit(const struct boot *s, struct buf *b)
 		   STR_ARG(s->name));
 	buf_printf(
 		b,
-		"[Service]\nType=notify\nNotifyAccess=all\nUser=%s\nExecStart=%s mirror serve %s\nExecReload=%s mirror reload %s\n",
+		"[Service]\nType=notify\nNotifyAccess=all\nUser=%s\nExecStart=%s mirror serve %s\nExecReload=%s mirror restart %s\n",
 		s->user, s->program, s->a->dir, s->program, s->a->dir);
 	buf_printf(
 		b,
@@ -430,28 +463,39 @@ static void put_socket(const struct boot *s, struct buf *b)
 		STR_ARG(s->name), (long long)s->port, (long long)s->port);
 }
 
+/* Exit codes are those of the Linux Standard Base: status 3 is "does not run", 5 not installed, 6 not configured. */
 static void put_init_script(const struct boot *s, struct buf *b)
 {
 	buf_printf(
 		b,
 		"#!/bin/sh\n### BEGIN INIT INFO\n# Provides:          slipway-mirror-%.*s\n# Required-Start:    $network $local_fs $time\n"
 		"# Required-Stop:     $network $local_fs\n# Default-Start:     2 3 4 5\n# Default-Stop:      0 1 6\n"
-		"# Short-Description: Slipway mirror %.*s\n### END INIT INFO\n# Written by slipway mirror install-service.\n"
-		"case \"$1\" in\nstart | stop | restart | reload | status) ;;\n"
-		"*) echo \"usage: $0 start|stop|restart|reload|status\" >&2; exit 2 ;;\nesac\n",
+		"# Short-Description: Slipway mirror %.*s\n### END INIT INFO\n# Written by slipway mirror install-service.\n",
 		STR_ARG(s->name), STR_ARG(s->name));
 	buf_printf(
 		b,
-		"# Port %lld is redirected to the server's own, so that it needs no root. Never let clients use both.\n"
-		"redirect()\n{\n\tfor chain in PREROUTING 'OUTPUT -o lo'; do\n\t\t# shellcheck disable=SC2086\n"
-		"\t\tiptables -t nat -C $chain -p tcp --dport %lld -j REDIRECT --to-ports \"$port\" 2>/dev/null ||\n"
-		"\t\t\tiptables -t nat -A $chain -p tcp --dport %lld -j REDIRECT --to-ports \"$port\"\n\tdone\n}\n",
-		(long long)s->port, (long long)s->port, (long long)s->port);
-	buf_printf(b,
-		   "su -s /bin/sh -c \"exec %s mirror $1 %s\" %s || exit\n[ \"$1\" = start ] || exit 0\n"
-		   "port=$(%s mirror status --json %s | sed -n 's/.*\"port\": *\\([0-9]*\\).*/\\1/p')\n"
-		   "command -v iptables >/dev/null && [ \"$port\" != %lld ] && redirect\nexit 0\n",
-		   s->program, s->a->dir, s->user, s->program, s->a->dir, (long long)s->port);
+		"program=%s\nfolder=%s\nuser=%s\nport=%lld\n\nmirror()\n{\n\tif [ \"$(id -un)\" = $user ]; then\n"
+		"\t\t$program mirror \"$@\" $folder\n\telse\n\t\tsu -s /bin/sh -c \"exec $program mirror $* $folder\" $user\n\tfi\n}\n\n",
+		s->program, s->a->dir, s->user, (long long)s->port);
+	buf_put_c(
+		b,
+		"# Port $port is redirected to the server's own, so that it needs no root. Never let clients use both.\n"
+		"redirect()\n{\n\town=$(mirror status --json | sed -n 's/.*\"port\": *\\([0-9]*\\).*/\\1/p')\n"
+		"\tif [ -z \"$own\" ] || [ \"$own\" = \"$port\" ] || ! command -v iptables >/dev/null; then return; fi\n"
+		"\tfor chain in PREROUTING 'OUTPUT -o lo'; do\n\t\t# shellcheck disable=SC2086\n"
+		"\t\tiptables -t nat -C $chain -p tcp --dport \"$port\" -j REDIRECT --to-ports \"$own\" 2>/dev/null ||\n"
+		"\t\t\tiptables -t nat -A $chain -p tcp --dport \"$port\" -j REDIRECT --to-ports \"$own\"\n\tdone\n}\n\n");
+	buf_put_c(
+		b,
+		"case \"${1-}\" in\nstart | stop | restart | reload | status | force-reload | try-restart) ;;\n"
+		"*) echo \"usage: $0 start|stop|restart|reload|force-reload|try-restart|status\" >&2; exit 2 ;;\nesac\n"
+		"[ -x \"$program\" ] || { echo \"no $program\" >&2; exit 5; }\n"
+		"[ -f \"$folder/mirror.yaml\" ] || { echo \"no $folder/mirror.yaml\" >&2; exit 6; }\n"
+		"case $1 in\nstatus) mirror status || exit 3 ;;\n"
+		"try-restart) mirror status >/dev/null 2>&1 || exit 0; mirror restart || exit 1 ;;\n"
+		"force-reload | restart) mirror restart || exit 1; redirect ;;\n"
+		"start) mirror start || exit 1; redirect ;;\n"
+		"*) mirror \"$1\" || exit 1 ;;\nesac\nexit 0\n");
 }
 
 static int put_file(const struct boot *s, const char *folder, const char *ending, mode_t mode, struct buf *text_of,

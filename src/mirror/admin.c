@@ -362,6 +362,8 @@ int admin_status(struct server *s, struct buf *b, struct err *e)
 	jw_kv_c(&w, "version", SLIPWAY_VERSION);
 	jw_kv_int(&w, "pid", getpid());
 	jw_kv_int(&w, "since_ms", s->started_ms);
+	jw_kv_bool(&w, "managed", getenv("NOTIFY_SOCKET") != NULL);
+	jw_kv_bool(&w, "successor_failed", s->successor_failed);
 	jw_kv_int(&w, "port", httpd_port(s->httpd, 0));
 	jw_kv_int(&w, "admin_port", httpd_port(s->httpd, s->service_n));
 	jw_kv_int(&w, "connections", (int64_t)n.open);

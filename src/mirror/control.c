@@ -18,7 +18,7 @@
 #include "base/sys.h"
 #include "base/vec.h"
 
-enum { CONNECTIONS = 16, QUESTION_MAX = 256, ANSWER_WAIT_MS = 10000, GONE_TRIES = 20, GONE_PAUSE_MS = 50 };
+enum { CONNECTIONS = 16, QUESTION_MAX = 4096, ANSWER_WAIT_MS = 10000, GONE_TRIES = 20, GONE_PAUSE_MS = 50 };
 
 void control_sockets_release(struct control_sockets *s)
 {
@@ -140,6 +140,8 @@ static int answer(struct control *c, int fd, const char *verb)
 		rc = c->h->reload(c->ctx, &e);
 	else if (strcmp(verb, "sockets") == 0)
 		rc = c->h->sockets(c->ctx, &sockets, &e);
+	else if (strncmp(verb, "succeed ", 8) == 0)
+		rc = c->h->succeed(c->ctx, verb + 8, &e);
 	else if (!stop && !retire)
 		rc = err_new(&e, ERR_INPUT, "unknown request");
 	if (b.overflow)

@@ -6,6 +6,8 @@
  *
  *	status    a JSON object, as the server's owner makes it
  *	reload    configuration and certificates are read again: {} or {"error": …}
+ *	succeed P the server starts the program P, "P mirror serve --take-over DIR", which takes its place: so it stays in the control group of
+ *	          the service manager that watches over it. {}; what becomes of it stands in the status
  *	stop      {}; the connection ends when the server has
  *	sockets   {"names": […]} and the listening sockets (SCM_RIGHTS), for the process that is to take its place
  *	ready     of that process, when it accepts connections: {}; the server accepts no more, answers what it was asked, and ends;
@@ -40,6 +42,7 @@ void control_sockets_release(struct control_sockets *s); /* closes them */
 struct control_handlers {
 	int (*status)(void *ctx, struct buf *b, struct err *e);
 	int (*reload)(void *ctx, struct err *e);
+	int (*succeed)(void *ctx, const char *program, struct err *e);
 	void (*stop)(void *ctx); /* begin to end, at once or as soon as can be */
 	int (*sockets)(void *ctx, struct control_sockets *ret, struct err *e); /* copies: closed when they were sent */
 	void (*retire)(void *ctx); /* as stop, but what goes on is answered to its end */

@@ -645,7 +645,8 @@ struct mirror_serve_opts {
 	const struct clock *clock; /* NULL: the system's */
 };
 int mirror_serve(const char *dir, const struct mirror_serve_opts *o, struct err *e);
-/* Of the server that runs: "status" appends a JSON object, "reload" reads certificates again. ERR_NOT_FOUND: none does. */
+/* Of the server that runs: "status" appends a JSON object, "reload" reads certificates again, "succeed PROGRAM" has it start that program in its
+ * own place, which is how it is taken over from where a service manager watches over it ("managed" in the status). ERR_NOT_FOUND: none does. */
 int mirror_server_ask(const char *dir, const char *verb, struct buf *ret, struct err *e);
 /* Returns when it has ended. */
 int mirror_server_stop(const char *dir, int64_t wait_ms, struct err *e);

@@ -6,11 +6,13 @@
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 
 #include "base/fs.h"
 
@@ -177,11 +179,6 @@ static int with_server(struct server *s, struct buf *b, struct err *e)
 	return rc;
 }
 
-static int status(void *ctx, struct buf *b, struct err *e)
-{
-	return with_server(ctx, b, e);
-}
-
 static int reload_ordered(void *ctx, struct err *e)
 {
 	return with_server(ctx, NULL, e);
@@ -219,7 +216,56 @@ static int sockets(void *ctx, struct control_sockets *ret, struct err *e)
 	return rc;
 }
 
-static const struct control_handlers orders = {status, reload_ordered, stop, sockets, retire};
+/* Whether the process that was to take this one's place has ended without doing so. */
+static void look_at_successor(struct server *s)
+{
+	int how;
+	if (s->successor > 0 && waitpid(s->successor, &how, WNOHANG) > 0) {
+		s->successor = 0;
+		s->successor_failed = true;
+		server_say(s->log, LOG_LEVEL_ERROR, "the process that was to take over has ended; this one goes on");
+	}
+}
+
+static int status(void *ctx, struct buf *b, struct err *e)
+{
+	look_at_successor(ctx);
+	return with_server(ctx, b, e);
+}
+
+/* The thread of orders alone comes here. */
+static int succeed(void *ctx, const char *program, struct err *e)
+{
+	struct server *s = ctx;
+	const char *argv[] = {program, "mirror", "serve", "--take-over", mirror_dir(s->mirror), NULL};
+	posix_spawnattr_t how;
+	sigset_t none, all;
+	look_at_successor(s);
+	if (s->successor > 0)
+		return err_new(e, ERR_BUSY, "a process that is to take over begins already");
+	if (program[0] != '/')
+		return err_new(e, ERR_INPUT, "'%s' is no path of a program", program);
+	sigemptyset(&none);
+	sigfillset(&all);
+	s->successor_failed = false;
+	posix_spawnattr_init(&how);
+	posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setsigmask(&how, &none);
+	posix_spawnattr_setsigdefault(&how, &all);
+	errno = posix_spawn(&s->successor, program, NULL, &how, (char *const *)(uintptr_t)argv, environ);
+	posix_spawnattr_destroy(&how);
+	if (errno == 0)
+		return 0;
+	s->successor = 0;
+	return err_sys(e, "start '%s'", program);
+}
+
+static const struct control_handlers orders = {.status = status,
+					       .reload = reload_ordered,
+					       .stop = stop,
+					       .sockets = sockets,
+					       .succeed = succeed,
+					       .retire = retire};
 
 /* -- keeping it up to date ------------------------------------------------------------------------------------------ */
 

@@ -48,6 +48,8 @@ struct server {
 	pthread_mutex_t db_mutex;
 	char db_trouble[DB_TROUBLE_MAX]; /* what the last look at mirror.db found; "": nothing */
 	struct control *control;
+	pid_t successor; /* that was ordered to take over; 0: none. The thread of orders alone */
+	bool successor_failed;
 	struct server_log *log;
 	int64_t started_ms;	      /* wall */
 	pthread_mutex_t ending_mutex; /* of httpd's end, for orders */

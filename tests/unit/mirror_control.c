@@ -50,7 +50,14 @@ static int sockets(void *ctx, struct control_sockets *ret, struct err *e)
 	ret->n = 2;
 	return 0;
 }
-static const struct control_handlers handlers = {status, reload, stop, sockets, retire};
+static int succeed(void *ctx, const char *program, struct err *e)
+{
+	(void)ctx;
+	return strcmp(program, "/bin/next") == 0 ? 0 : err_new(e, ERR_INPUT, "no such program");
+}
+
+static const struct control_handlers handlers =
+	{.status = status, .reload = reload, .stop = stop, .sockets = sockets, .succeed = succeed, .retire = retire};
 
 static int open_dir(void)
 {
