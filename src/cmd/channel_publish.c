@@ -9,7 +9,7 @@
 #include "cmd/channel_sign.h"
 
 struct publish_args {
-	const char *kind, *suite, *component, *key, *origin, *label, *owner, *reason, *into;
+	const char *kind, *suite, *component, *key, *origin, *label, *owner, *reason, *into, *passphrase_file;
 	int64_t valid_days;
 	bool replace, shards, is_unsigned, ed25519, drop;
 	struct cmd_list tuf_keys, words;
@@ -36,6 +36,7 @@ static int run(struct cmd_context *c, int argc, char **argv,
 		{0, "drop", CMD_FLAG, &a.drop},
 		{0, "ed25519", CMD_FLAG, &a.ed25519},
 		{0, "tuf-keys", CMD_LIST, &a.tuf_keys},
+		{0, "passphrase-file", CMD_TEXT, &a.passphrase_file},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	struct err e = ERR_INIT;
@@ -244,7 +245,7 @@ static int publish(struct cmd_context *c, const struct publish_args *a, struct e
 				      .origin = str_c(a->origin),
 				      .label = str_c(a->label),
 				      .valid_ms = a->valid_days * 24 * 3600 * 1000};
-	struct cmd_seal seal = {.c = c, .kind = k, .keys = &a->tuf_keys};
+	struct cmd_seal seal = {.c = c, .kind = k, .keys = &a->tuf_keys, .passphrase_file = a->passphrase_file};
 	cmd_seal_with(&seal, &o);
 	if (!c->dry_run)
 		cmd_if_interrupted(c, "what '%s' listed is listed still; the same command does the rest",
@@ -311,7 +312,7 @@ static int yank(struct cmd_context *c, const struct publish_args *a, struct err 
 		return -1;
 	struct channel_make_opts o = {
 		.dry_run = c->dry_run, .suite = str_c(a->suite), .signer = is_signed ? &signer : NULL};
-	struct cmd_seal seal = {.c = c, .kind = k, .keys = &a->tuf_keys};
+	struct cmd_seal seal = {.c = c, .kind = k, .keys = &a->tuf_keys, .passphrase_file = a->passphrase_file};
 	cmd_seal_with(&seal, &o);
 	if (channel_kind_remove(k, a->words.v[0], paths, n, a->drop ? CHANNEL_DROP : CHANNEL_YANK,
 				a->reason ? str_c(a->reason) : STR_NONE, &o, e) < 0)

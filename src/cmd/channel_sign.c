@@ -10,6 +10,7 @@
 #include "base/fs.h"
 #include "cmd/change.h"
 #include "cmd/channel_sync.h"
+#include "cmd/passphrase.h"
 #include "mirror/mirror.h"
 
 enum { KEYS_MAX = 16, SOON_DAYS = 14 };
@@ -18,7 +19,7 @@ static const int64_t day_ms = (int64_t)24 * 3600 * 1000;
 struct sign_args {
 	bool create;
 	struct cmd_list keys, words;
-	const char *time;
+	const char *time, *passphrase_file;
 };
 
 /* -- keys --------------------------------------------------------------------------------------------------------------- */
@@ -128,7 +129,10 @@ static int seal(void *ctx, const char *folder, struct err *e)
 		return 0;
 	if (open_keys(s->c, s->keys, folder, false, &keys, e) < 0)
 		return -1;
-	const struct mirror_sign_opts o = {.kind = s->kind, .keys_fd = keys.fd, .keys_n = keys.n};
+	struct cmd_passphrase pass;
+	cmd_passphrase_init(&pass, s->passphrase_file);
+	const struct mirror_sign_opts o = {
+		.kind = s->kind, .keys_fd = keys.fd, .keys_n = keys.n, .passphrase = &pass.tuf};
 	if (mirror_sign(folder, &o, &a, &done, e) < 0)
 		return -1;
 	cmd_changed(s->c);
@@ -194,6 +198,8 @@ static int sign(struct cmd_context *c, const struct sign_args *a, struct err *e)
 	auto_answer answer = {0};
 	struct mirror_signed done;
 	struct clock_fake fake = clock_fake_at(0, 0);
+	struct cmd_passphrase pass;
+	cmd_passphrase_init(&pass, a->passphrase_file);
 	if (a->words.n != 1)
 		return err_new(e, ERR_USAGE, "sign which channel? as in: slipway channel sign ./channel");
 	if (a->time && !tuf_time(str_c(a->time), &fake.wall_ms))
@@ -210,6 +216,7 @@ static int sign(struct cmd_context *c, const struct sign_args *a, struct err *e)
 	const struct mirror_sign_opts o = {.kind = t.kind,
 					   .keys_fd = keys.fd,
 					   .keys_n = keys.n,
+					   .passphrase = &pass.tuf,
 					   .clock = a->time ? &fake.base : NULL,
 					   .dry_run = c->dry_run};
 	if (a->create && create(c, t.folder, &o, &keys, e) < 0)
@@ -235,9 +242,8 @@ int cmd_channel_sign(struct cmd_context *c, int argc, char **argv)
 {
 	struct sign_args a = {0};
 	const struct cmd_option options[] = {
-		{0, "create", CMD_FLAG, &a.create},
-		{0, "tuf-keys", CMD_LIST, &a.keys},
-		{0, "time", CMD_TEXT, &a.time},
+		{0, "create", CMD_FLAG, &a.create}, {0, "tuf-keys", CMD_LIST, &a.keys},
+		{0, "time", CMD_TEXT, &a.time},	    {0, "passphrase-file", CMD_TEXT, &a.passphrase_file},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	struct err e = ERR_INIT;

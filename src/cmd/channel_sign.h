@@ -7,6 +7,7 @@ struct cmd_seal {
 	struct cmd_context *c;
 	const struct channel_kind *kind;
 	const struct cmd_list *keys; /* folders, --tuf-keys; NULL or none: the mirror's, and ROOT/keys/tuf */
+	const char *passphrase_file; /* or NULL */
 	const char *folder_told;     /* within: that something waits is told once */
 };
 /* Has what is published, or taken out, with `o` signed, where the channel is signed. `s` lives as long as `o`. */

@@ -12,8 +12,8 @@ struct tuf_args {
 	bool plain_urls;
 	/* the keeper's: those with a role before them are "ROLE=VALUE" */
 	struct cmd_list keys, key, new_keys, threshold, expires, remove, path, under;
-	const char *type, *from, *role, *parent;
-	bool terminating;
+	const char *type, *from, *role, *parent, *passphrase_file;
+	bool terminating, encrypt;
 	struct cmd_list words; /* the verb and its own */
 	int64_t time_ms;       /* --time; 0: the clock's */
 	int64_t patience_s;

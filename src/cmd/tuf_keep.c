@@ -6,9 +6,10 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "cmd/passphrase.h"
 #include "cmd/tuf.h"
 
-enum { KEY_FILE_MAX = 64 << 10, KEYS_MAX = 64, UNDER_DEPTH = 8, SOON_DAYS = 30 };
+enum { KEY_FILE_MAX = 64 << 10, KEYS_MAX = 64, UNDER_DEPTH = 8, SOON_DAYS = 30, PASSPHRASE_MAX = 1000 };
 static const char *const top_roles[] = {"root", "targets", "snapshot", "timestamp"};
 
 /* -- options that may name a role ----------------------------------------------------------------------------------- */
@@ -57,6 +58,8 @@ struct kept {
 	struct clock_fake fake;
 	struct tuf_keeper *keeper;
 	VEC(struct tuf_public_key) made; /* by this command */
+	struct cmd_passphrase old, fresh;
+	struct buf passphrase; /* of new keys, once it was asked for */
 };
 
 static void kept_release(struct kept *k)
@@ -66,9 +69,12 @@ static void kept_release(struct kept *k)
 	for (size_t i = 0; i < k->keys_n; i++)
 		cleanup_fd(&k->keys_fd[i]);
 	vec_release(&k->made);
+	if (k->passphrase.p)
+		explicit_bzero(k->passphrase.p, k->passphrase.n);
+	buf_release(&k->passphrase);
 }
 #define auto_kept cleanup_with(kept_release) struct kept
-#define KEPT_INIT ((struct kept){.dir_fd = -1})
+#define KEPT_INIT ((struct kept){.dir_fd = -1, .passphrase = BUF_INIT(PASSPHRASE_MAX)})
 
 static const char *folder_of(const char *word)
 {
@@ -107,7 +113,22 @@ static int open_kept(struct cmd_context *c, const struct tuf_args *a, bool make,
 	o.keys_fd = k->keys_fd, o.keys_n = k->keys_n;
 	o.clock = tuf_clock(a, &k->fake);
 	o.dry_run = c->dry_run;
+	cmd_passphrase_init(&k->old, a->passphrase_file);
+	o.passphrase = &k->old.tuf;
 	return tuf_keeper_open(&o, &k->keeper, e) < 0 ? err_ctx(e, "repository '%s'", dir) : 0;
+}
+
+/* A new key; --encrypt: all new ones of a command with one passphrase. */
+static int make_key(struct cmd_context *c, const struct tuf_args *a, struct kept *k, enum tuf_key_type type, int fd,
+		    struct tuf_public_key *ret, struct err *e)
+{
+	if (!a->encrypt)
+		return tuf_key_make(type, fd, &c->arena, ret, e);
+	cmd_passphrase_init(&k->fresh, a->passphrase_file);
+	k->fresh.twice = true;
+	if (!k->passphrase.n && cmd_passphrase_ask(&k->fresh, "the new key", &k->passphrase, e) < 0)
+		return -1;
+	return tuf_key_make_encrypted(type, buf_str(&k->passphrase), fd, &c->arena, ret, e);
 }
 
 static int need_keys(const struct tuf_args *a, struct err *e)
@@ -204,7 +225,7 @@ int tuf_key(struct cmd_context *c, struct tuf_args *a, struct err *e)
 	struct tuf_public_key key = {STR("none yet"), STR("null")};
 	if (need_keys(a, e) < 0 || type_of(a->type, &type, e) < 0 || open_keys(c, a, true, &k, e) < 0)
 		return -1;
-	if (!c->dry_run && tuf_key_make(type, k.keys_fd[0], &c->arena, &key, e) < 0)
+	if (!c->dry_run && make_key(c, a, &k, type, k.keys_fd[0], &key, e) < 0)
 		return -1;
 	if (!c->dry_run)
 		cmd_changed(c);
@@ -249,7 +270,7 @@ static int make_keys(struct cmd_context *c, const struct tuf_args *a, struct kep
 		struct tuf_public_key key;
 		if (to->n >= KEYS_MAX)
 			return err_new(e, ERR_LIMIT, "at most %d keys for a role", KEYS_MAX);
-		if (tuf_key_make(type, k->keys_fd[at], &c->arena, &key, e) < 0)
+		if (make_key(c, a, k, type, k->keys_fd[at], &key, e) < 0)
 			return -1;
 		cmd_changed(c);
 		vec_push(to, key);

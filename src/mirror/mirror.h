@@ -290,7 +290,8 @@ struct mirror_sign_opts {
 	const struct channel_kind *kind;
 	const int *keys_fd; /* folders of private keys */
 	size_t keys_n;
-	const struct clock *clock; /* NULL: the system's */
+	const struct tuf_passphrase *passphrase; /* NULL: keys that have one do not sign */
+	const struct clock *clock;		 /* NULL: the system's */
 	bool dry_run;
 };
 struct mirror_signed {

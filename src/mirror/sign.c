@@ -130,6 +130,7 @@ static int open_keeper(struct signing *s, struct err *e)
 	k.dir_fd = s->metadata;
 	k.keys_fd = o->keys_fd, k.keys_n = o->keys_n;
 	k.dry_run = o->dry_run;
+	k.passphrase = o->passphrase;
 	if (o->clock)
 		k.clock = o->clock;
 	return tuf_keeper_open(&k, &s->keeper, e);

@@ -71,10 +71,16 @@ static int public_of(const struct secret_key *key, enum tuf_key_type type, struc
 
 int tuf_key_make(enum tuf_key_type type, int dir_fd, struct arena *a, struct tuf_public_key *ret, struct err *e)
 {
+	return tuf_key_make_encrypted(type, STR_NONE, dir_fd, a, ret, e);
+}
+
+int tuf_key_make_encrypted(enum tuf_key_type type, struct str passphrase, int dir_fd, struct arena *a,
+			   struct tuf_public_key *ret, struct err *e)
+{
 	auto_ptr(secret_key) key = NULL;
 	auto_buf pem = BUF_INIT(KEY_BYTES_MAX);
 	if (secret_key_make(type == TUF_ED25519 ? SCHEME_ED25519 : SCHEME_ECDSA_P256, &key, e) < 0 ||
-	    public_of(key, type, a, ret, e) < 0 || secret_key_put_pem(key, &pem, e) < 0)
+	    public_of(key, type, a, ret, e) < 0 || secret_key_put_pem(key, passphrase, &pem, e) < 0)
 		return -1;
 	auto_free char *name = xasprintf("%.*s.pem", STR_ARG(ret->keyid));
 	int rc = fs_replace(dir_fd, name, pem.p, pem.n, FS_REPLACE_SYNC | FS_REPLACE_EXCL | FS_REPLACE_SECRET, e);
@@ -91,8 +97,20 @@ static bool is_plain(struct str keyid)
 	return keyid.n > 0 && keyid.n <= KEYID_MAX;
 }
 
-static int read_secret(int dir_fd, const char *name, struct secret_key **ret, struct err *e)
+/* Asked for once a keeper. */
+static int passphrase_of(struct tuf_keeper *k, const char *name, struct str *ret, struct err *e)
 {
+	if (!k->o.passphrase)
+		return err_new(e, ERR_USAGE, "it has a passphrase, and nobody here says it");
+	if (!k->passphrase.n && k->o.passphrase->ask(k->o.passphrase->ctx, name, &k->passphrase, e) < 0)
+		return -1;
+	*ret = buf_str(&k->passphrase);
+	return ret->n ? 0 : err_new(e, ERR_USAGE, "an empty passphrase");
+}
+
+static int read_secret(struct tuf_keeper *k, int dir_fd, const char *name, struct secret_key **ret, struct err *e)
+{
+	struct str passphrase = STR_NONE;
 	auto_buf pem = BUF_INIT(KEY_BYTES_MAX);
 	struct stat st;
 	if (fstatat(dir_fd, name, &st, 0) < 0)
@@ -101,7 +119,11 @@ static int read_secret(int dir_fd, const char *name, struct secret_key **ret, st
 		return err_new(e, ERR_FAILED,
 			       "others can read the private key '%s': chmod 600 it, or make a new one and rotate",
 			       name);
-	int rc = fs_read(dir_fd, name, &pem, e) < 0 || secret_key_read(buf_str(&pem), ret, e) < 0 ? -1 : 1;
+	int rc = fs_read(dir_fd, name, &pem, e) < 0 ? -1 : 1;
+	if (rc > 0 && secret_key_is_encrypted(buf_str(&pem)))
+		rc = passphrase_of(k, name, &passphrase, e) < 0 ? -1 : 1;
+	if (rc > 0)
+		rc = secret_key_read(buf_str(&pem), passphrase, ret, e) < 0 ? -1 : 1;
 	explicit_bzero(pem.p, pem.n);
 	return rc < 0 ? err_ctx(e, "key '%s'", name) : 1;
 }
@@ -113,7 +135,7 @@ int secret_find(struct tuf_keeper *k, struct str keyid, struct secret_key **ret,
 	auto_free char *name = xasprintf("%.*s.pem", STR_ARG(keyid));
 	for (size_t i = 0; i < k->o.keys_n; i++)
 		if (fs_exists(k->o.keys_fd[i], name))
-			return ret ? read_secret(k->o.keys_fd[i], name, ret, e) : 1;
+			return ret ? read_secret(k, k->o.keys_fd[i], name, ret, e) : 1;
 	return 0;
 }
 

@@ -32,9 +32,10 @@ DEFINE_AUTO(struct public_key *, public_key, public_key_free);
 struct secret_key;
 /* SCHEME_ED25519 or SCHEME_ECDSA_P256. */
 int secret_key_make(enum tuf_scheme scheme, struct secret_key **ret, struct err *e);
-/* PKCS #8 in PEM, not encrypted. */
-int secret_key_read(struct str pem, struct secret_key **ret, struct err *e);
-int secret_key_put_pem(const struct secret_key *k, struct buf *b, struct err *e);
+/* PKCS #8 in PEM; passphrase STR_NONE: not encrypted. */
+bool secret_key_is_encrypted(struct str pem);
+int secret_key_read(struct str pem, struct str passphrase, struct secret_key **ret, struct err *e);
+int secret_key_put_pem(const struct secret_key *k, struct str passphrase, struct buf *b, struct err *e);
 /* As keyval.public has it: hex for ed25519, PEM for P-256. */
 int secret_key_put_public(const struct secret_key *k, struct buf *b, struct err *e);
 /* Appends the signature in hex; RSA as `scheme` says. */

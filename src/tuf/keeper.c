@@ -7,7 +7,14 @@
 
 #include "base/fs.h"
 
-enum { NAMES_MAX = 1 << 22, ROLE_NAME_MAX = 128, ROLES_MAX = 100000, ROOT_DAYS = 365, TARGETS_DAYS = 90 };
+enum {
+	NAMES_MAX = 1 << 22,
+	ROLE_NAME_MAX = 128,
+	ROLES_MAX = 100000,
+	ROOT_DAYS = 365,
+	TARGETS_DAYS = 90,
+	PASSPHRASE_MAX = 1000
+};
 static const int64_t default_days[META_KINDS] = {ROOT_DAYS, 7, 14, TARGETS_DAYS};
 
 /* -- what is there ---------------------------------------------------------------------------------------------------- */
@@ -528,6 +535,7 @@ int tuf_keeper_open(const struct tuf_keeper_opts *o, struct tuf_keeper **ret, st
 {
 	auto_ptr(tuf_keeper) k = xcalloc(1, sizeof(*k));
 	k->o = *o;
+	k->passphrase = BUF_INIT(PASSPHRASE_MAX);
 	k->lock_fd = fs_lock(o->dir_fd, ".lock", o->wait_ms, e);
 	if (k->lock_fd < 0)
 		return err_ctx(e, "hold the metadata");
@@ -557,6 +565,9 @@ void tuf_keeper_free(struct tuf_keeper *k)
 	vec_release(&k->role);
 	for (int i = 0; i < META_KINDS; i++)
 		vec_release(&k->plan[i].key);
+	if (k->passphrase.p)
+		explicit_bzero(k->passphrase.p, k->passphrase.n);
+	buf_release(&k->passphrase);
 	arena_release(&k->arena);
 	cleanup_fd(&k->lock_fd);
 	free(k);

@@ -32,6 +32,7 @@ struct tuf_keeper {
 	int lock_fd;
 	int64_t now_ms;
 	struct arena arena;
+	struct buf passphrase; /* once it was asked for */
 	struct meta *root, *root_before, *root_staged, *snapshot, *timestamp;
 	struct plan plan[META_KINDS];
 	bool plan_changed, renew_root, renew_snapshot, renew_timestamp;

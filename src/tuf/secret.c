@@ -2,6 +2,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
@@ -25,15 +26,24 @@
 	X(, EVP_PKEY_free)                                                                                             \
 	X(, EVP_PKEY_get_raw_public_key)                                                                               \
 	X(, EVP_PKEY_is_a)                                                                                             \
+	X(, EVP_PKEY2PKCS8)                                                                                            \
+	X(, EVP_aes_256_cbc)                                                                                           \
 	X(, EVP_sha256)                                                                                                \
 	X(, PEM_read_bio_PrivateKey)                                                                                   \
+	X(, PEM_write_bio_PKCS8)                                                                                       \
 	X(, PEM_write_bio_PUBKEY)                                                                                      \
-	X(, PEM_write_bio_PrivateKey)
+	X(, PEM_write_bio_PrivateKey)                                                                                  \
+	X(, PKCS5_pbe2_set_scrypt)                                                                                     \
+	X(, PKCS8_PRIV_KEY_INFO_free)                                                                                  \
+	X(, PKCS8_set0_pbe)                                                                                            \
+	X(, X509_ALGOR_free)                                                                                           \
+	X(, X509_SIG_free)
 #define SONAME_OF(version) "libcrypto.so." #version
 #define SONAME(version) SONAME_OF(version)
 DL_LIBRARY(crypto, SONAME(OPENSSL_SHLIB_VERSION), CRYPTO, NULL);
 
-enum { PEM_MAX = 64 << 10, SIG_MAX = 4096, SHA256_BYTES = 32 };
+enum { PEM_MAX = 64 << 10, SIG_MAX = 4096, SHA256_BYTES = 32, PASSPHRASE_MAX = 1000 };
+enum { SALT = 16, SCRYPT_N = 1 << 14, SCRYPT_R = 8, SCRYPT_P = 1 };
 
 struct secret_key {
 	EVP_PKEY *pkey;
@@ -45,11 +55,21 @@ static int failed(const char *what, struct err *e)
 	return err_new(e, ERR_FAILED, "libcrypto cannot %s", what);
 }
 
-/* Nobody is asked for anything. */
-static int no_passphrase(char *to, int size, int rwflag, void *ctx)
+/* Nobody is asked for anything here. */
+static int give_passphrase(char *to, int size, int rwflag, void *ctx)
 {
-	(void)to, (void)size, (void)rwflag, (void)ctx;
-	return -1;
+	const struct str *p = ctx;
+	(void)rwflag;
+	if (!p->n || p->n > (size_t)size)
+		return -1;
+	memcpy(to, p->p, p->n);
+	return (int)p->n;
+}
+
+bool secret_key_is_encrypted(struct str pem)
+{
+	return str_search(pem, STR("-----BEGIN ENCRYPTED PRIVATE KEY-----")) >= 0 ||
+	       str_search(pem, STR("Proc-Type: 4,ENCRYPTED")) >= 0;
 }
 
 int secret_key_make(enum tuf_scheme scheme, struct secret_key **ret, struct err *e)
@@ -65,16 +85,17 @@ int secret_key_make(enum tuf_scheme scheme, struct secret_key **ret, struct err 
 	return 0;
 }
 
-int secret_key_read(struct str pem, struct secret_key **ret, struct err *e)
+int secret_key_read(struct str pem, struct str passphrase, struct secret_key **ret, struct err *e)
 {
 	if (dl_load(&crypto_library, e) < 0)
 		return -1;
 	BIO *bio = pem.n <= PEM_MAX ? crypto.BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
-	EVP_PKEY *pkey = bio ? crypto.PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+	EVP_PKEY *pkey = bio ? crypto.PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, &passphrase) : NULL;
 	crypto.BIO_free(bio);
 	crypto.ERR_clear_error();
 	if (!pkey)
-		return err_new(e, ERR_INPUT, "not a private key in PEM without a passphrase");
+		return passphrase.n ? err_new(e, ERR_VERIFY, "its passphrase is another one")
+				    : err_new(e, ERR_INPUT, "not a private key in PEM without a passphrase");
 	*ret = xcalloc(1, sizeof(**ret));
 	(*ret)->pkey = pkey;
 	return 0;
@@ -112,9 +133,40 @@ static int put_public(BIO *bio, const EVP_PKEY *k)
 	return crypto.PEM_write_bio_PUBKEY(bio, k);
 }
 
-int secret_key_put_pem(const struct secret_key *k, struct buf *b, struct err *e)
+/* scrypt with 16 MiB, which is what libcrypto takes without being told to. */
+static X509_SIG *encrypt(const struct secret_key *k, struct str passphrase)
 {
-	return put_bio(k, put_private, b, e);
+	static const unsigned char *const any_salt = NULL;
+	PKCS8_PRIV_KEY_INFO *plain = crypto.EVP_PKEY2PKCS8(k->pkey);
+	X509_ALGOR *how = crypto.PKCS5_pbe2_set_scrypt(crypto.EVP_aes_256_cbc(), any_salt, SALT, NULL, SCRYPT_N,
+						       SCRYPT_R, SCRYPT_P);
+	X509_SIG *ret = plain && how ? crypto.PKCS8_set0_pbe(passphrase.p, (int)passphrase.n, plain, how) : NULL;
+	if (!ret)
+		crypto.X509_ALGOR_free(how); /* else it belongs to ret */
+	crypto.PKCS8_PRIV_KEY_INFO_free(plain);
+	return ret;
+}
+
+static int put_encrypted(const struct secret_key *k, struct str passphrase, struct buf *b, struct err *e)
+{
+	BIO *bio = crypto.BIO_new(crypto.BIO_s_mem());
+	X509_SIG *sealed = encrypt(k, passphrase);
+	bool good = bio && sealed && crypto.PEM_write_bio_PKCS8(bio, sealed) == 1;
+	if (good) {
+		char *text;
+		long n = crypto.BIO_ctrl(bio, BIO_CTRL_INFO, 0, &text);
+		buf_put(b, text, (size_t)n);
+	}
+	crypto.X509_SIG_free(sealed);
+	crypto.BIO_free(bio);
+	return good ? 0 : failed("encrypt a key", e);
+}
+
+int secret_key_put_pem(const struct secret_key *k, struct str passphrase, struct buf *b, struct err *e)
+{
+	if (passphrase.n > PASSPHRASE_MAX)
+		return err_new(e, ERR_LIMIT, "a passphrase longer than %d bytes", PASSPHRASE_MAX);
+	return passphrase.n ? put_encrypted(k, passphrase, b, e) : put_bio(k, put_private, b, e);
 }
 
 int secret_key_put_public(const struct secret_key *k, struct buf *b, struct err *e)

@@ -146,6 +146,14 @@ struct tuf_public_key {
 };
 /* Makes a key and writes it to KEYID.pem (0600) in that folder. */
 int tuf_key_make(enum tuf_key_type type, int dir_fd, struct arena *a, struct tuf_public_key *ret, struct err *e);
+/* The same, encrypted with a passphrase of at least one byte (PKCS #8: scrypt, AES-256-CBC), which nobody can sign without. */
+int tuf_key_make_encrypted(enum tuf_key_type type, struct str passphrase, int dir_fd, struct arena *a,
+			   struct tuf_public_key *ret, struct err *e);
+/* Where passphrases of keys come from: appended; asked when such a key is to sign, once a keeper. `key`: its file. */
+struct tuf_passphrase {
+	int (*ask)(void *ctx, const char *key, struct buf *ret, struct err *e);
+	void *ctx;
+};
 /* What another keeper sent: such an object. Its keyid is made of it, whatever stands there. */
 int tuf_key_parse(struct arena *a, struct str json, const char *where, struct tuf_public_key *ret, struct err *e);
 
@@ -157,8 +165,9 @@ struct tuf_keeper_opts {
 	const int *keys_fd; /* folders of private keys; the first that has one is taken */
 	size_t keys_n;
 	const struct clock *clock;
-	int64_t wait_ms; /* for another keeper; then ERR_BUSY */
-	bool dry_run;	 /* a commit makes and tells all, and writes nothing */
+	int64_t wait_ms;			 /* for another keeper; then ERR_BUSY */
+	bool dry_run;				 /* a commit makes and tells all, and writes nothing */
+	const struct tuf_passphrase *passphrase; /* NULL: keys that have one cannot sign */
 };
 #define TUF_KEEPER_OPTS_INIT ((struct tuf_keeper_opts){.dir_fd = -1, .clock = &clock_system, .wait_ms = 60000})
 

@@ -130,6 +130,30 @@ t 'and it is there' has 'root: version 2, good until' err
 t 'for clients too' runs client refresh
 t 'version 2' has 'root 2,' err
 
+# -- passphrases
+echo 'correct horse' >pass
+echo 'another' >wrong
+t 'a key with a passphrase' runs tuf key --keys vault --encrypt --passphrase-file pass
+mv out vault.pub
+t 'is encrypted' grep -q 'BEGIN ENCRYPTED PRIVATE KEY' vault/*.pem
+if command -v openssl >/dev/null; then
+	t 'as openssl reads it' openssl pkey -in "$(echo vault/*.pem)" -passin file:pass -noout
+fi
+tuf create sealed --keys vault2 --encrypt --passphrase-file pass >/dev/null 2>&1
+t 'a repository of such keys' [ -e sealed/1.root.json ]
+t 'signs with it' runs tuf renew sealed timestamp --keys vault2 --passphrase-file pass
+t 'from the environment too' env SLIPWAY_TUF_PASSPHRASE='correct horse' "$SLIPWAY" tuf renew sealed timestamp --keys vault2
+t 'not with another one' must_fail 1 tuf renew sealed timestamp --keys vault2 --passphrase-file wrong
+t 'as it says' has 'passphrase is another one' err
+no_terminal()
+{
+	setsid -w "$SLIPWAY" tuf renew sealed timestamp --keys vault2 </dev/null
+}
+if command -v setsid >/dev/null; then
+	t 'and not without' must_fail 2 no_terminal
+	t 'which says how' has '[-]-passphrase-file FILE, in SLIPWAY_TUF_PASSPHRASE' err
+fi
+
 # -- channels
 t 'delegate' runs tuf delegate repo/metadata noarch --keys online --keys safe --under noarch
 mkdir tree/noarch
