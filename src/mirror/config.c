@@ -12,6 +12,7 @@
 #include "base/sys.h"
 #include "base/url.h"
 #include "base/vec.h"
+#include "mirror/upstream.h"
 
 enum { FILE_MAX = 1 << 20, CHANNELS_MAX = 10000 };
 
@@ -117,7 +118,9 @@ const struct option option_main[] = {
 const struct option option_upstream[] = {
 	O("id", TEXT, AT(id), NULL, "Short; unique in this list."),
 	O("name", TEXT, AT(name), NULL, "For people."),
-	O("url", URL, AT(url), NULL, "Where channels lie below."),
+	O("url", URL, AT(url), NULL,
+	  "Where channels lie below. Plain http:// to another host only for channels whose metadata\n"
+	  "are signed and verified here: 'keyring' (deb, rpm) or 'tufRoot' is set."),
 	O("priority", COUNT, AT(priority), "10",
 	  "Higher is preferred; among equal ones the one that was measured to be faster.", .min = -1000000,
 	  .max = 1000000),
@@ -290,6 +293,42 @@ int mirror_name_check(struct str name, struct err *e)
 			      STR_ARG(name));
 }
 
+/* Whether a wrong byte of the upstream's would be found here, whoever sent it. A proxy passes on what clients of rpm check themselves,
+ * or do not. */
+static bool is_verified(const struct mirror_channel *ch)
+{
+	const char *kind = channel_kind_name(ch->kind);
+	bool deb = strcmp(kind, "deb") == 0, rpm = strcmp(kind, "rpm") == 0;
+	if (ch->type == MIRROR_PROXY)
+		return deb && ch->keyring.n;
+	return ((deb || rpm) && ch->keyring.n) || ch->tuf_root.n;
+}
+
+static const char *what_verifies(const struct mirror_channel *ch)
+{
+	bool deb = strcmp(channel_kind_name(ch->kind), "deb") == 0;
+	if (ch->type == MIRROR_PROXY)
+		return deb ? "or set 'keyring'" : "or follow it by 'type: mirror', signed";
+	return deb || strcmp(channel_kind_name(ch->kind), "rpm") == 0
+		       ? "or set 'keyring' (or 'tufRoot'), where it is signed"
+		       : "or set 'tufRoot', where it is signed as a whole";
+}
+
+static int check_upstreams(const struct mirror_channel *ch, const struct yaml *y, struct err *e)
+{
+	for (size_t i = 0; i < ch->upstreams_n && ch->type != MIRROR_LOCAL && !is_verified(ch); i++) {
+		auto_buf shown = BUF_INIT(4096);
+		if (!upstream_is_open(ch->upstreams[i].url))
+			continue;
+		url_put_shown(&shown, ch->upstreams[i].url);
+		return yaml_error(
+			y, e,
+			"channel '%.*s' would take what it is not able to verify from '%.*s', over plain HTTP; use https://, %s",
+			STR_ARG(ch->name), STR_ARG(buf_str(&shown)), what_verifies(ch));
+	}
+	return 0;
+}
+
 static int check_channel(const struct mirror_channel *ch, const struct yaml *y, struct err *e)
 {
 	struct err os = ERR_INIT;
@@ -308,7 +347,7 @@ static int check_channel(const struct mirror_channel *ch, const struct yaml *y, 
 			"channel '%.*s' is a proxy, which passes on all packages; a part is of 'type: mirror', with "
 			"'download: ON_DEMAND' where packages shall come when somebody asks",
 			STR_ARG(ch->name));
-	return 0;
+	return check_upstreams(ch, y, e);
 }
 
 static int read_channel(struct arena *a, const char *dir, const struct mirror_config *c, struct str name,

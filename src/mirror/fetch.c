@@ -136,11 +136,7 @@ static bool is_not_https(const struct mirror_upstream *v)
 /* An upstream on this machine, as its keeper set it up. */
 static bool is_here(const struct mirror_upstream *v)
 {
-	struct str host = str_skip(v->url, (size_t)(str_search(v->url, STR("://")) + 3));
-	ptrdiff_t at = str_rfind(url_origin(v->url), '@');
-	if (at >= 0)
-		host = str_skip(v->url, (size_t)at + 1);
-	return str_starts(host, STR("localhost")) || str_starts(host, STR("127.")) || str_starts(host, STR("[::1]"));
+	return upstream_is_here(v->url);
 }
 
 static bool is_any(const struct upstreams *u, bool (*is)(const struct mirror_upstream *v))

@@ -19,6 +19,31 @@ static int64_t wall_ms(const struct upstreams *u)
 	return u->clock->wall_ms(u->clock);
 }
 
+bool upstream_is_here(struct str url)
+{
+	struct str host = url_origin(url);
+	ptrdiff_t scheme = str_search(host, STR("://")), user = str_rfind(host, '@');
+	if (scheme < 0)
+		return false;
+	host = str_skip(host, (size_t)(user > scheme ? user + 1 : scheme + 3));
+	if (str_starts(host, STR("[::1]")) && (host.n == 5 || host.p[5] == ':'))
+		return true;
+	ptrdiff_t port = str_find(host, ':');
+	if (port >= 0)
+		host = str_head(host, (size_t)port);
+	if (str_eq(host, STR("localhost")))
+		return true;
+	for (size_t i = 0; i < host.n; i++) /* 127.0.0.1.example.org is a name */
+		if (host.p[i] != '.' && (host.p[i] < '0' || host.p[i] > '9'))
+			return false;
+	return str_starts(host, STR("127."));
+}
+
+bool upstream_is_open(struct str url)
+{
+	return str_starts(url, STR("http://")) && !upstream_is_here(url);
+}
+
 int upstreams_init(struct upstreams *u, const struct mirror_channel *c, const struct clock *clock, struct err *e)
 {
 	*u = (struct upstreams){.v = c->upstreams, .n = c->upstreams_n, .clock = clock};

@@ -30,6 +30,10 @@ struct upstreams {
 	const struct clock *clock;
 	uint32_t jitter;
 };
+/* A server of this machine, by an address that no name server tells. */
+bool upstream_is_here(struct str url);
+/* Plain HTTP to another machine: who sits between can give other bytes, so that only what is signed may come this way. */
+bool upstream_is_open(struct str url);
 int upstreams_init(struct upstreams *u, const struct mirror_channel *c, const struct clock *clock, struct err *e);
 /* The place of the next one that `tried` (a bit for each) has not; -1: all were. `prefer` (-1: none) comes first while it is well. */
 int upstreams_choose(struct upstreams *u, uint64_t tried, int prefer);

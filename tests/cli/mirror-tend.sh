@@ -37,6 +37,12 @@ sed -i 's,^\( *\)#* *listen:.*,\1listen: 127.0.0.1:0,; s,^\( *\)#* *admin:.*,\1a
 sed -i 's,^#*bulkDownloadSpeedInMbitPerSecond:.*,bulkDownloadSpeedInMbitPerSecond: 16,; s,^#*bulkBackoffFactor:.*,bulkBackoffFactor: 0,' m/mirror.yaml
 "$SLIPWAY" -q channel create m/big --kind conda --type mirror --from "http://127.0.0.1:$(cat port)/big" --download HISTORIC
 "$SLIPWAY" -q channel create m/small --kind conda --type mirror --from "http://127.0.0.1:$(cat port)/small" --download HISTORIC
+t 'plain HTTP from another host' must_fail 1 "$SLIPWAY" channel create m/open --kind conda --type mirror --from http://tools.example.org/x
+t 'is refused, and what to do' has 'over plain HTTP; use https://, or set' err
+t 'before there is such a channel' test ! -e m/channels/open.yaml
+: >keys.asc
+t 'but not where what comes is verified' runs "$SLIPWAY" channel create m/debs --kind deb --type proxy --from http://deb.example.org/debian --keyring keys.asc
+rm m/channels/debs.yaml
 t 'start' runs "$SLIPWAY" mirror start m
 A=http://127.0.0.1:$("$SLIPWAY" mirror status --json m | python3 -c 'import json, sys; print(json.load(sys.stdin)["admin_port"])')
 t 'a small channel has its turn' soon 'v["small"]["synced_ms"] and v["small"]["held"] == 1'

@@ -109,6 +109,43 @@ TEST(mistakes_are_told_with_their_line)
 	refused(HEAD "channels:\n  x:\n    kind: conda\n    private: maybe\n", "'private' must be yes or no");
 }
 
+#define CHANNEL(kind, url, more) HEAD "channels:\n  x: {kind: " kind ", suites: s, upstreams: [" url "]" more "}\n"
+
+static void taken(const char *text)
+{
+	struct err e = ERR_INIT;
+	auto_ptr(mirror) m = NULL;
+	put("mirror.yaml", text);
+	CHECK_MSG(mirror_open(test_tmp(), &m, &e) == 0, "%s", e.msg);
+}
+
+TEST(plain_http_is_taken_only_where_what_comes_is_verified)
+{
+	CHECK(mkdir(test_tmp(), 0700) == 0 || errno == EEXIST);
+	refused(CHANNEL("conda", "'http://h.example/c'", ""),
+		"from 'http://h.example/c', over plain HTTP; use https://, or set 'tufRoot'");
+	refused(CHANNEL("conda", "'http://h.example/c'", ", keyring: k"), "plain HTTP"); /* nothing that it verifies */
+	refused(CHANNEL("deb", "'http://h.example/c'", ""), "use https://, or set 'keyring'");
+	refused(CHANNEL("rpm", "'http://h.example/c'", ", type: proxy, keyring: k"), "type: mirror");
+	refused(CHANNEL("conda", "'http://h.example/c'", ", type: proxy, tufRoot: r"), "plain HTTP");
+	refused(CHANNEL("conda", "'https://h.example/c', 'http://h.example/c'", ""), "plain HTTP");
+	refused(CHANNEL("conda", "'http://127.0.0.1.example.org/c'", ""), "plain HTTP");
+	refused(CHANNEL("conda", "'http://localhost.example.org'", ""), "plain HTTP");
+	refused(CHANNEL("conda", "'http://localhost@h.example'", ""), "plain HTTP");
+	refused(CHANNEL("conda", "'http://h.example/@127.0.0.1/'", ""), "plain HTTP");
+	refused(CHANNEL("conda", "'http://[::1].example.org/'", ""), "plain HTTP");
+	refused(CHANNEL("conda", "'http://u:secret@h.example/c'", ""), "from 'http://");
+	refused(HEAD "upstreams: [http://h.example]\nchannels:\n  x: {kind: conda, type: proxy}\n", "plain HTTP");
+	taken(CHANNEL("deb", "'http://h.example/c'", ", keyring: k"));
+	taken(CHANNEL("deb", "'http://h.example/c'", ", type: proxy, keyring: k"));
+	taken(CHANNEL("rpm", "'http://h.example/c'", ", keyring: k"));
+	taken(CHANNEL("conda", "'http://h.example/c'", ", tufRoot: r"));
+	taken(CHANNEL("conda",
+		      "'http://127.0.0.1:8/c', 'http://localhost/c', 'http://[::1]:8/c', 'http://u:p@127.0.0.2/c'",
+		      ""));
+	taken(HEAD "upstreams: [http://h.example]\nchannels:\n  x: {kind: conda}\n");
+}
+
 TEST(upstreams_best_first_and_below_them_channels)
 {
 	struct err e = ERR_INIT;
