@@ -49,6 +49,8 @@ call()
 	'channel list') words='channel list' has=channels ;;
 	'channel remove') words='channel remove c' has='operation dry_run name url' ;;
 	'channel refresh') words='channel refresh ./ch' has=channels ;;
+	'channel trust') words='channel trust' has=channels ;;
+	'channel sign') words="channel sign $T/signed --tuf-keys $T/signed.keys" has='operation dry_run folder waits signed' ;;
 	'channel publish') words='channel publish ./new x-1-0.tar.bz2' has='operation dry_run folder kind files' ;;
 	'channel yank') words='channel yank ./yanked noarch/x-1-0.tar.bz2' has='operation dry_run folder kind paths' ;;
 	'channel key') words='channel key --ed25519' has='key home made' ;;
@@ -66,6 +68,7 @@ call()
 	'mirror upgrade') words="mirror upgrade --dry-run $T/mirror" has='operation dry_run dir runs' ;;
 	'mirror reload') words="mirror reload $T/mirror" has='operation dir runs' ;;
 	'mirror status') words="mirror status $T/mirror" has='dir runs pid port troubles' ;;
+	'mirror list') words="mirror list $T/mirror takeout held" has='channel counts list offset packages' ;;
 	'mirror install-service') words="mirror install-service --systemd --user u --to $T/units $T/mirror" has='operation dir' ;;
 	'snapshot list') words='snapshot list' has=snapshots ;;
 	'snapshot show') words='snapshot show 1' has='environment packages text' ;;
@@ -74,7 +77,13 @@ call()
 	'mirror clients') words="mirror clients $T/mirror" has=clients ;;
 	'mirror revoke') words="mirror revoke $T/mirror x --dry-run" has='operation dry_run name' ;;
 	'mirror rights') words="mirror rights $T/mirror --group g a*" has='operation dry_run name' ;;
+	'mirror snapshots') words="mirror snapshots $T/mirror" has=snapshots ;;
 	'mirror authority') words="mirror authority $T/mirror" has='authority fingerprint until_ms server bundle' ;;
+	'plan sign') words='plan sign op lock.spr --keys opkeys -n e --host h' has='operation dry_run repository environment packages hosts signed' ;;
+	'plan publish') words='plan publish op plans' has='operation dry_run folder files bytes version expires' ;;
+	'plan trust') words='plan trust op/metadata/1.root.json --host h --replace' has='operation dry_run host root' ;;
+	'plan show') words='plan show -n e' has='host environment url sha256 version expires made_ms packages text' ;;
+	'plan verify') words='plan verify -n e' has='host environment url sha256 version expires made_ms packages' ;;
 	'store gc') words='store gc' has='blobs trees' ;;
 	'store verify') words='store verify' has='damaged repaired' ;;
 	'store size') words='store size' has='blobs trees' ;;
@@ -141,6 +150,13 @@ echo x >specs
 		"$SLIPWAY" -q channel publish mirror/content/takeout --into updates/mirror latest.spr && "$SLIPWAY" mirror start mirror && "$SLIPWAY" -q mirror enroll mirror --name x >code &&
 		"$SLIPWAY" enroll --code - "https://localhost:$port" <code && "$SLIPWAY" spot --updates="https://localhost:$port" --snapshot=now.spr
 } 2>said || cat said
+{
+	"$SLIPWAY" -q channel create signed --kind conda && "$SLIPWAY" -q channel publish signed x-1-0.tar.bz2 &&
+		"$SLIPWAY" -q channel sign --create signed --tuf-keys signed.keys && "$SLIPWAY" -q channel trust ./signed signed/tuf/metadata/1.root.json
+	"$SLIPWAY" env export -n e >lock.spr && "$SLIPWAY" -q tuf create op/metadata --keys opkeys && "$SLIPWAY" -q plan sign op lock.spr --keys opkeys -n e --host h &&
+		"$SLIPWAY" -q channel create plans --kind plan && "$SLIPWAY" -q plan publish op plans &&
+		"$SLIPWAY" -q plan trust op/metadata/1.root.json --host h --url "file://$T/plans"
+} >said 2>&1 || cat said
 mv "$SLIPWAY_ROOT" kept
 
 # with_agent: until it answers
