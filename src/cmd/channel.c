@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/url.h"
+#include "cmd/catalogues.h"
 #include "cmd/change.h"
 #include "cmd/channel_trust.h"
 
@@ -228,8 +229,11 @@ static int list_channels(struct cmd_context *c, const struct channel_args *a, st
 		}
 	}
 	jw_array_end(w);
-	if (c->json)
+	if (c->json) {
+		cmd_catalogues_json(c, w);
 		return cmd_answer_print(c, &answer);
+	}
+	cmd_catalogues_say(c);
 	if (n)
 		out_table_print(&c->out, &t);
 	else

@@ -128,6 +128,8 @@ t 'as JSON' sh -c '"$SLIPWAY" spot --list --json | python3 -c "
 import json, sys
 v = json.load(sys.stdin)
 assert {k[\"channel\"]: k[\"state\"] for k in v[\"catalogues\"]}[\"five\"] == \"no-platform\""'
+t 'the channels' runs "$SLIPWAY" channel list
+t 'say it as well' has "channel 'five' has nothing for $subdir" err
 t 'a recipe for others is refused' must_fail 1 "$SLIPWAY" spot --apply=to:eleven.spr -n x
 t 'and why' has 'it is for debian 11, and this host is debian 12' err
 t 'a file of one, too' must_fail 1 "$SLIPWAY" apply eleven.spr -n x
