@@ -53,6 +53,8 @@ static int list(struct cmd_context *c, struct err *e)
 		jw_kv_c(w, "expires", until(c, held.expires_ms));
 		jw_kv_bool(w, "expired", expired);
 		jw_object_end(w);
+		if (c->json)
+			continue;
 		out_table_cell(&t, "%.*s", STR_ARG(p->url));
 		out_table_cell(&t, "%lld", (long long)held.root);
 		out_table_cell(&t, held.targets ? "%lld" : "-", (long long)held.targets);

@@ -132,12 +132,22 @@ static void take_from_list(struct mirror_fetch *x)
 		}
 }
 
+/* Clients of a signed channel ask for the root after theirs. While nobody upstream says whether there is one, what is held is good
+ * without it: it is signed, and expires. */
+static bool is_next_root(const struct front *f, const char *path)
+{
+	return str_starts(str_c(path), STR(CHANNEL_SIGNED "/metadata/")) && str_ends(str_c(path), STR(".root.json")) &&
+	       fs_exists(f->tree, CHANNEL_SIGNED "/metadata/timestamp.json");
+}
+
 static void end(struct mirror_fetch *x, const struct err *why)
 {
 	struct front *f = x->front;
 	struct stat st;
 	pthread_mutex_lock(&f->lock);
 	x->err = *why;
+	if (why->code == ERR_NETWORK && is_next_root(f, x->path))
+		x->err.code = ERR_NOT_FOUND;
 	x->done = true;
 	if (why->code == ERR_NONE && fstat(x->g.fd, &st) == 0)
 		x->ready = (uint64_t)st.st_size;

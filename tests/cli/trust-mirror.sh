@@ -123,6 +123,10 @@ t 'and clients with it' runs "$SLIPWAY" channel refresh "$M/tools"
 serve_end
 t 'a sync fails' must_fail 1 "$SLIPWAY" channel sync m/tools
 t 'clients have what is held' runs "$SLIPWAY" channel refresh "$M/tools"
+# a proxy has what somebody asked for; a client that comes new to it asks for a root that it does not have
+mkdir -p "$T/late/mirror" && cp -r "$SLIPWAY_ROOT/mirror/." "$T/late/mirror/"
+t 'one that comes new pins the root' runs "$SLIPWAY" --root "$T/late" channel trust "$M/far" root.json
+t 'and has what the proxy holds' runs "$SLIPWAY" --root "$T/late" solve -c "$M/far" 'x >=2'
 
 # -- the mirror is stolen, TLS key and all
 cp -r m/content/takeout takeout.good
