@@ -7,42 +7,12 @@
 #include "cmd/channel_sign.h"
 #include "cmd/channel_sync.h"
 
-enum { WORDS_MAX = 64 };
-
 struct part {
 	struct cmd_context *c;
 	const struct cmd_part_args *a;
 	const char *name; /* of the small channel, as it is shown */
 	const struct channel_kind *kind;
 };
-
-bool cmd_part_is(struct cmd_context *c, const char *word)
-{
-	struct err ignored = ERR_INIT;
-	struct cmd_target t;
-	bool ret = cmd_target(c, word, &t, &ignored) == 0 && t.kind && channel_needs_host(t.kind).n > 0;
-	cmd_target_release(&t);
-	return ret;
-}
-
-/* "a,b" apart. */
-static int split(struct cmd_context *c, const char *text, const char *option, struct mirror_list *ret, struct err *e)
-{
-	struct str rest = str_c(text), word, *v = arena_array(&c->arena, struct str, WORDS_MAX);
-	*ret = (struct mirror_list){v, 0};
-	while (rest.n) {
-		if (!str_take_until(&rest, ',', &word)) {
-			word = rest;
-			rest = STR_NONE;
-		}
-		word = str_trim(word);
-		if (word.n && ret->n == WORDS_MAX)
-			return err_new(e, ERR_LIMIT, "--%s: more than %d of them", option, WORDS_MAX);
-		if (word.n)
-			v[ret->n++] = arena_str(&c->arena, word);
-	}
-	return 0;
-}
 
 /* -- told ----------------------------------------------------------------------------------------------------------- */
 
@@ -139,17 +109,13 @@ static int run(struct part *p, const struct cmd_target *from, struct err *e)
 	struct mirror_small_result r;
 	struct channel_signer signer = {0};
 	struct cmd_seal seal = {.c = c, .kind = p->kind};
-	const struct str suite = str_c(a->suite), component = str_c(a->component);
+	struct mirror_list suites, components;
 	struct mirror_small_opts o = {.kind = p->kind,
 				      .from = from->folder,
 				      .to = a->to,
 				      .m = from->m,
 				      .channel = from->channel,
 				      .file = a->file,
-				      .walk = {.suites = &suite,
-					       .suites_n = suite.n > 0,
-					       .components = &component,
-					       .components_n = component.n > 0},
 				      .strong = a->strong,
 				      .alone = a->alone,
 				      .prune = a->prune,
@@ -158,9 +124,14 @@ static int run(struct part *p, const struct cmd_target *from, struct err *e)
 				      .ctx = p};
 	int is_signed = cmd_channel_signer(c, a->key, a->is_unsigned, p->kind, &signer, e);
 	if (is_signed < 0 || mirror_small_read(a->file, p->kind, &c->arena, &lines, &o.lines_n, e) < 0 ||
-	    split(c, a->platforms, "platform", &o.platforms, e) < 0 || split(c, a->ocaml, "ocaml", &o.ocaml, e) < 0 ||
-	    split(c, a->variables, "variable", &o.variables, e) < 0)
+	    cmd_part_split(c, a->platforms, "platform", &o.platforms, e) < 0 ||
+	    cmd_part_split(c, a->ocaml, "ocaml", &o.ocaml, e) < 0 ||
+	    cmd_part_split(c, a->variables, "variable", &o.variables, e) < 0 ||
+	    cmd_part_split(c, a->suite, "suite", &suites, e) < 0 ||
+	    cmd_part_split(c, a->component, "component", &components, e) < 0)
 		return -1;
+	o.walk = (struct channel_walk_opts){
+		.suites = suites.v, .suites_n = suites.n, .components = components.v, .components_n = components.n};
 	o.make.signer = is_signed ? &signer : NULL;
 	cmd_seal_with(&seal, &o.make);
 	o.lines = lines;
@@ -182,16 +153,13 @@ static int run(struct part *p, const struct cmd_target *from, struct err *e)
 int cmd_channel_part(struct cmd_context *c, const struct cmd_part_args *a, struct err *e)
 {
 	struct part p = {.c = c, .a = a, .name = a->to};
-	struct cmd_target from;
+	auto_target from = {0};
 	if (!a->to)
 		return err_new(e, ERR_USAGE,
 			       "into which folder? as in: slipway channel sync --from %s --file %s FOLDER", a->from,
 			       a->file);
-	int rc = cmd_target(c, a->from, &from, e);
-	if (rc == 0) {
-		p.kind = from.kind;
-		rc = run(&p, &from, e);
-	}
-	cmd_target_release(&from);
-	return rc;
+	if (cmd_part_from(c, a, &from, e) < 0)
+		return -1;
+	p.kind = from.kind;
+	return run(&p, &from, e);
 }

@@ -689,6 +689,20 @@ int cmd_channel_small(struct cmd_context *c, const struct cmd_small_args *args, 
 	return code;
 }
 
+static int small_of_any(struct cmd_context *c, const struct cmd_small_args *a, struct cmd_part_args *part,
+			struct err *e)
+{
+	part->from = a->solve.channels.n == 1 ? a->solve.channels.v[0] : NULL;
+	part->file = a->file;
+	part->to = a->to;
+	part->platforms = a->platforms;
+	part->prune = a->prune;
+	part->pythons = a->pythons;
+	part->is_conda = a->shards;
+	int is_part = part->from ? cmd_part_is(c, part, e) : 0;
+	return is_part < 0 ? -1 : is_part ? cmd_channel_part(c, part, e) : cmd_channel_small(c, a, e);
+}
+
 /* With a list of specs a small channel is made; else what follows another is brought up to date. */
 int cmd_channel_sync(struct cmd_context *c, int argc, char **argv)
 {
@@ -708,6 +722,8 @@ int cmd_channel_sync(struct cmd_context *c, int argc, char **argv)
 		{0, "force", CMD_FLAG, &follow.force},
 		{0, "suite", CMD_TEXT, &part.suite},
 		{0, "component", CMD_TEXT, &part.component},
+		{0, "kind", CMD_TEXT, &part.kind},
+		{0, "keyring", CMD_TEXT, &part.keyring},
 		{0, "key", CMD_TEXT, &part.key},
 		{0, "unsigned", CMD_FLAG, &part.is_unsigned},
 		{0, "ocaml", CMD_TEXT, &part.ocaml},
@@ -729,15 +745,8 @@ int cmd_channel_sync(struct cmd_context *c, int argc, char **argv)
 			code = cmd_channel_follow(c, &follow, &e);
 		else if (words.n > 1)
 			code = err_new(&e, ERR_USAGE, "unexpected word '%s'", words.v[1]);
-		else if (a.solve.channels.n == 1 && cmd_part_is(c, a.solve.channels.v[0])) {
-			part.from = a.solve.channels.v[0];
-			part.file = a.file;
-			part.to = a.to;
-			part.platforms = a.platforms;
-			part.prune = a.prune;
-			code = cmd_channel_part(c, &part, &e);
-		} else
-			code = cmd_channel_small(c, &a, &e);
+		else
+			code = small_of_any(c, &a, &part, &e);
 	}
 	code = code < 0 ? cmd_fail(c, &e) : c->help ? cmd_help(c) : code;
 	vec_release(&words);

@@ -241,10 +241,40 @@ again()
 	sync thin tool 'lib = 2.1' -- --each-alone && has '1 new package to upload' err && grep -c 'GET /opams/cache/.* 200' requests | grep -qx 1
 }
 t 'and only what is new' again
+# by_url FROM SPEC...: as from the folder
+by_url()
+{
+	url_from=$1
+	shift
+	rm -rf small && : >requests && sync "$URL/$url_from" "$@" || return 1
+	! grep 'GET .* 200' requests | grep -v '/repo 200\|repomd.xml' | sort | uniq -d | grep . || return 1
+}
+t 'a URL: which kind it is, is found out' by_url opams tool -- --each-alone
+t 'makes the same' small_opam base-domains.base lib.2.0 ocaml-base-compiler.5.3.0 ocaml.5.3.0 slow.1 tool.1.1
+t 'of which nothing else was fetched' test "$(grep -c 'GET /opams/cache/.* 200' requests)" = 6
+t 'again' sync "$URL/opams" tool -- --each-alone
+t 'nothing is new' has '6 packages in .small., 0 of them new' err
+t 'and nothing is fetched twice' test "$(grep -c 'GET /opams/cache/.* 200' requests)" = 6
+t 'a file URL' sync "file://$T/opams" tool -- --dry-run --each-alone
+if [ -d rpms ]; then
+	t 'of RPM packages' by_url rpms needs-old -- --unsigned --platform x86_64
+	t 'what is needed' sh -c 'find small -name "*.rpm" | sed "s,.*/,," | LC_ALL=C sort | tr "\n" " " | grep -qx "needs-old-1-1.noarch.rpm new-2-1.noarch.rpm "'
+	t 'was fetched' test "$(grep -c 'GET /rpms/.*rpm 200' requests)" = 2
+fi
+if [ -d debs ]; then
+	deb_suite=$(basename "$(echo debs/dists/* | cut -d ' ' -f 1)")
+	t 'of Debian, without a suite' must_fail 2 "$SLIPWAY" channel sync --kind deb --from "$URL/debs" --file specs --unsigned small
+	t 'says what is missing' has 'as in --suite bookworm' err
+	t 'with one' sync "$URL/debs" hello -- --suite "$deb_suite" --component main --unsigned --dry-run
+	t 'tells what would be' has 'would download pool/main/h/hello/' err
+fi
+t 'another kind' must_fail 2 "$SLIPWAY" channel sync --kind pypi --from "$URL/opams" --file specs small
+t 'nothing there' must_fail 1 "$SLIPWAY" channel sync --kind rpm --from "$URL/none" --file specs --unsigned small
 # its server is gone
 serve_end
 offline()
 {
+	printf 'tool\nlib = 2.1\n' >specs
 	rm -rf small && runs "$SLIPWAY" channel sync --each-alone --from thin --file specs small && must_fail 1 sh -c 'echo old >specs && "$SLIPWAY" channel sync --from thin --file specs small' &&
 		small_opam base-domains.base lib.2.0 lib.2.1 ocaml-base-compiler.5.3.0 ocaml.5.3.0 slow.1 tool.1.1
 }
