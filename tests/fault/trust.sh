@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Publishing into a signed channel, dropping from it, signing it and pinning its root fail, and the process vanishes, at each of their state-changing
+# Publishing into a signed channel, dropping from it, signing it, pinning its root and following it fail, and the process vanishes, at each of their state-changing
 # calls in turn. Each time: a host that knew the channel, and one that has just pinned it, find the old state or the new one, signed and whole, each
 # package that it names included; the same command then succeeds.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
@@ -63,6 +63,19 @@ pin_before() { begin both && rm -rf host; }
 pin_op() { "$SLIPWAY" -q --root "$T/host" channel trust "$T/c" first/tuf/metadata/1.root.json; }
 pin_after() { pin_op && whole host; }
 
+# a mirror that follows: at any moment its tree is a signed channel, of before or of now
+follow_before()
+{
+	rm -rf c up host && cp -r follows c && cp -r both up && cp -r known host && whole host
+}
+follow_op() { "$SLIPWAY" -q --root "$T/keeper" channel sync c; }
+follow_after()
+{
+	found && follow_op && found && [ "$whole_fn" = x-2-0.tar.bz2 ] && cmp up/tuf/metadata/timestamp.json c/tuf/metadata/timestamp.json
+}
+cp -r first up
+keeper create c --kind conda --from "$T/up" --tuf-root first/tuf/metadata/1.root.json && keeper sync c && mv c follows || exit 1
+
 # sweep OPERATION MODE
 sweep()
 {
@@ -90,7 +103,7 @@ sweep()
 }
 
 for mode in fail stop; do
-	for op in publish drop sign pin; do
+	for op in publish drop sign pin follow; do
 		t "$op, $mode at each call" sweep $op $mode
 	done
 done
