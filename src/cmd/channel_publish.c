@@ -7,6 +7,7 @@
 #include "cmd/change.h"
 #include "cmd/channel_part.h"
 #include "cmd/channel_sign.h"
+#include "cmd/channel_sync.h"
 
 struct publish_args {
 	const char *kind, *suite, *component, *key, *origin, *label, *owner, *reason, *into, *passphrase_file;
@@ -231,7 +232,7 @@ static int publish(struct cmd_context *c, const struct publish_args *a, struct e
 	struct channel_signer signer = {0};
 	if (a->words.n < 1)
 		return err_new(e, ERR_USAGE, "publish what where? as in: slipway channel publish ./channel *.conda");
-	if (choose_kind(a, &k, e) < 0 || check_options(a, k, e) < 0)
+	if (cmd_target_tree(c, &a->words.v[0], e) < 0 || choose_kind(a, &k, e) < 0 || check_options(a, k, e) < 0)
 		return -1;
 	int is_signed = cmd_channel_signer(c, a->key, a->is_unsigned, k, &signer, e);
 	if (is_signed < 0)
@@ -292,6 +293,8 @@ static int yank(struct cmd_context *c, const struct publish_args *a, struct err 
 	if (a->words.n < 2)
 		return err_new(e, ERR_USAGE,
 			       "yank what where? as in: slipway channel yank ./channel noarch/x-1-0.conda");
+	if (cmd_target_tree(c, &a->words.v[0], e) < 0)
+		return -1;
 	auto_fd dir = fs_open_dir(AT_FDCWD, a->words.v[0], e);
 	if (dir < 0)
 		return err_ctx(e, "channel folder");

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/fs.h"
 #include "base/map.h"
@@ -54,6 +55,8 @@ struct small {
 	VEC(struct cmd_opened) opened; /* what records point into */
 	VEC(struct str) gone;	       /* paths that were pruned */
 	size_t unsolved, otherwise;
+	struct cmd_target *large; /* channels of mirrors here, of which it is made; others have m NULL */
+	size_t large_n;
 };
 
 static void small_release(struct small *s)
@@ -66,6 +69,8 @@ static void small_release(struct small *s)
 	vec_release(&s->opened);
 	vec_release(&s->gone);
 	map_release(&s->by_path);
+	for (size_t i = 0; i < s->large_n; i++)
+		cmd_target_release(&s->large[i]);
 }
 #define auto_small cleanup_with(small_release) struct small
 
@@ -236,8 +241,8 @@ static int default_channels(struct small *s, const char **from, const char **to,
 static int choose_target(struct small *s, const char *to, struct err *e)
 {
 	auto_buf path = BUF_INIT(URL_MAX);
-	/* a name without a slash that is not kept is a folder that is to be made here */
-	const char *slash = strchr(to, '/') ? "" : "./";
+	/* a name that is not kept is a folder that is to be made here */
+	const char *slash = to[0] == '/' || strstr(to, "://") ? "" : "./";
 	struct err failure = ERR_INIT;
 	if (cmd_channel_parse(s->c, str_c(to), &s->to, &failure) < 0 &&
 	    cmd_channel_parse(s->c, str_c(arena_printf(&s->c->arena, "%s%s", slash, to)), &s->to, e) < 0)
@@ -403,6 +408,14 @@ static void downloaded(struct transfer_request *q, void *ctx)
 		*d->failure = q->err;
 }
 
+static bool is_of_mirror(const struct small *s, const struct pkg_record *r)
+{
+	bool ret = false;
+	for (size_t i = 0; i < s->large_n; i++)
+		ret |= s->large[i].m != NULL;
+	return ret && str_starts(r->url, STR("file:"));
+}
+
 static int begin_download(struct small *s, struct download *d, const struct pkg_record *r, struct err *e)
 {
 	struct arena *a = &s->c->arena;
@@ -421,7 +434,8 @@ static int begin_download(struct small *s, struct download *d, const struct pkg_
 		.done = downloaded,
 		.ctx = d,
 	};
-	cmd_say(s->c, "Downloading %.*s", STR_ARG(r->url));
+	if (!is_of_mirror(s, r)) /* that was said when it came there */
+		cmd_say(s->c, "Downloading %.*s", STR_ARG(r->url));
 	transfer_add(s->c->transfer, &d->q);
 	return 0;
 }
@@ -478,6 +492,82 @@ static int bring_in(struct small *s, struct pkg_record *records, size_t n, struc
 	return fs_remove_tree(AT_FDCWD, arena_printf(a, "%s/" INCOMING, s->folder), e);
 }
 
+/* -- of a channel of a mirror here, which need not hold all that it tells of ---------------------------------------- */
+
+/* MIRROR/NAME, be there such a channel or not. */
+static bool is_in_mirror(struct small *s, const char *word)
+{
+	size_t above = (size_t)str_rfind(str_c(word), '/');
+	return fs_exists(AT_FDCWD, arena_printf(&s->c->arena, "%.*s/mirror.yaml", (int)above, word));
+}
+
+/* A folder for the word that names such a channel. */
+static int find_large(struct small *s, struct cmd_list *v, struct err *e)
+{
+	struct arena *a = &s->c->arena;
+	s->large = arena_array(a, struct cmd_target, v->n);
+	for (; s->large_n < v->n; s->large_n++) {
+		const char *word = v->v[s->large_n];
+		struct cmd_target *t = &s->large[s->large_n];
+		struct err failure = ERR_INIT;
+		int rc = strchr(word, '/') ? cmd_target(s->c, word, t, &failure) : 0;
+		if (rc < 0 || !t->channel) {
+			cmd_target_release(t);
+			if (rc < 0 && is_in_mirror(s, word)) {
+				*e = failure;
+				return -1;
+			}
+			continue;
+		}
+		auto_free char *folder = realpath(t->folder, NULL);
+		auto_fd dir = folder ? fs_open_dir(AT_FDCWD, folder, &failure) : -1;
+		if (dir < 0 || !channel_kind_of(dir)) {
+			cmd_target_release(t);
+			return err_new(e, ERR_NOT_FOUND, "'%s' has nothing yet; first: slipway channel sync %s", word,
+				       word);
+		}
+		v->v[s->large_n] = t->folder = arena_strdup(a, str_c(folder));
+	}
+	return 0;
+}
+
+static int bring_from(struct small *s, struct mirror_reader *r, struct str channel, const struct str *paths, size_t n,
+		      struct err *e)
+{
+	enum { PIECE = 8 };
+	for (size_t at = 0; at < n; at += PIECE) {
+		size_t piece = n - at < PIECE ? n - at : PIECE;
+		for (size_t i = 0; i < piece; i++)
+			cmd_say(s->c, "Downloading %.*s", STR_ARG(paths[at + i]));
+		if (mirror_bring(r, channel, paths + at, piece, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Has the mirror's channel hold the packages that it only tells of. */
+static int bring_large(struct small *s, const struct pkg_record *records, size_t n, struct err *e)
+{
+	struct str *paths = arena_array(&s->c->arena, struct str, n);
+	for (size_t k = 0; k < s->large_n; k++) {
+		const struct cmd_target *t = &s->large[k];
+		const char *under = t->m ? arena_printf(&s->c->arena, "%s/", t->folder) : "";
+		size_t missing = 0;
+		for (size_t i = 0; t->m && i < n; i++) {
+			auto_buf path = BUF_INIT(URL_MAX);
+			if (str_starts(records[i].url, STR("file:")) && url_file_path(records[i].url, &path, e) < 0)
+				return -1;
+			if (str_starts(buf_str(&path), str_c(under)) && !fs_exists(AT_FDCWD, path.p))
+				paths[missing++] = arena_str(&s->c->arena, str_skip(buf_str(&path), strlen(under)));
+		}
+		auto_ptr(mirror_reader) r = NULL;
+		if (missing &&
+		    (mirror_reader_new(t->m, &r, e) < 0 || bring_from(s, r, t->channel->name, paths, missing, e) < 0))
+			return -1;
+	}
+	return 0;
+}
+
 static int upload(struct small *s, struct err *e)
 {
 	struct pkg_record *records = arena_array(&s->c->arena, struct pkg_record, s->wanted.n + 1);
@@ -493,7 +583,7 @@ static int upload(struct small *s, struct err *e)
 	if (!n && fs_exists(AT_FDCWD, s->folder))
 		return 0;
 	cmd_if_interrupted(s->c, "'%s' lists what it listed before; the same command goes on", s->folder);
-	return bring_in(s, records, n, e);
+	return bring_large(s, records, n, e) < 0 ? -1 : bring_in(s, records, n, e);
 }
 
 /* -- what is no longer needed --------------------------------------------------------------------------------------- */
@@ -671,9 +761,12 @@ int cmd_channel_small(struct cmd_context *c, const struct cmd_small_args *args, 
 {
 	struct cmd_small_args a = *args;
 	auto_small s = {.c = c, .a = &a};
-	const char *from = a.solve.channels.n ? a.solve.channels.v[0] : NULL, *to = a.to;
+	const char *from, *to = a.to;
 	struct cmd_list channels = {0};
 	int code = -1;
+	if (find_large(&s, &a.solve.channels, e) < 0)
+		return -1;
+	from = a.solve.channels.n ? a.solve.channels.v[0] : NULL;
 	if (read_lines(&s, e) < 0 || cmd_need_config(c, e) < 0 || spread_pythons(&s, e) < 0 ||
 	    choose_platforms(&s, e) < 0 || ((!from || !to) && default_channels(&s, &from, &to, e) < 0) ||
 	    choose_target(&s, to, e) < 0)

@@ -72,6 +72,18 @@ static int plain_folder(const char *word, struct cmd_target *ret, struct err *e)
 	return 0;
 }
 
+/* MIRROR/content/NAME of a channel that the mirror knows: the mirror and the name. */
+static bool is_tree(struct cmd_context *c, const char *word, const char **dir, struct str *name)
+{
+	struct err ignored = ERR_INIT;
+	struct str content;
+	if (!split(c, word, dir, name) || !split(c, *dir, dir, &content) || !str_eq(content, STR("content")) ||
+	    !is_mirror(c, *dir))
+		return false;
+	auto_ptr(mirror) m = NULL;
+	return mirror_open(*dir, &m, &ignored) == 0 && mirror_channel(m, *name);
+}
+
 int cmd_target(struct cmd_context *c, const char *word, struct cmd_target *ret, struct err *e)
 {
 	struct str name;
@@ -88,9 +100,32 @@ int cmd_target(struct cmd_context *c, const char *word, struct cmd_target *ret, 
 		ret->folder = word;
 		return 0;
 	}
-	if (split(c, word, &dir, &name) && is_mirror(c, dir))
+	if ((split(c, word, &dir, &name) && is_mirror(c, dir)) || is_tree(c, word, &dir, &name))
 		return channel_of_mirror(c, dir, name, ret, e);
 	return plain_folder(word, ret, e);
+}
+
+int cmd_target_tree(struct cmd_context *c, const char **word, struct err *e)
+{
+	auto_target t = {0};
+	struct str name;
+	const char *dir, *plain = without_slashes(c, *word);
+	if (is_mirror(c, plain))
+		return err_new(e, ERR_USAGE, "'%s' is a mirror: name one of its channels, as %s/NAME", *word, plain);
+	bool named = split(c, plain, &dir, &name) && is_mirror(c, dir) && !follows(c, plain);
+	if (!named && !is_tree(c, plain, &dir, &name))
+		return 0;
+	if (channel_of_mirror(c, dir, name, &t, e) < 0)
+		return -1;
+	if (t.channel->type != MIRROR_LOCAL)
+		return err_new(
+			e, ERR_USAGE,
+			"'%s' follows another channel; packages of one's own go into a local one: slipway channel "
+			"create %s/NAME --kind %s --type local",
+			*word, dir, channel_kind_name(t.kind));
+	if (named)
+		*word = arena_printf(&c->arena, "%s/content/%.*s", dir, STR_ARG(name));
+	return 0;
 }
 
 void cmd_target_release(struct cmd_target *t)

@@ -14,7 +14,7 @@ struct cmd_follow_args {
 /* channel sync without a list of specs. An exit code, or -1 with *e. */
 int cmd_channel_follow(struct cmd_context *c, const struct cmd_follow_args *a, struct err *e);
 
-/* What a person calls a channel: a mirror's folder and a name ("/srv/mirror/tools"), a folder that follows something, a mirror (all its
+/* What a person calls a channel: a mirror's folder and a name ("/srv/mirror/tools", "/srv/mirror/content/tools"), a folder that follows something, a mirror (all its
  * channels; `all`), or any folder with a channel in it (m NULL). */
 struct cmd_target {
 	struct mirror *m;
@@ -24,4 +24,6 @@ struct cmd_target {
 };
 int cmd_target(struct cmd_context *c, const char *word, struct cmd_target *ret, struct err *e);
 void cmd_target_release(struct cmd_target *t);
+/* Of MIRROR/NAME the tree, MIRROR/content/NAME; any other word stays. ERR_USAGE where the channel is none to publish to. */
+int cmd_target_tree(struct cmd_context *c, const char **word, struct err *e);
 #define auto_target cleanup_with(cmd_target_release) struct cmd_target

@@ -814,3 +814,54 @@ void mirror_fetch_leave(struct mirror_fetch *x, void *ctx)
 	unref(x);
 	pthread_mutex_unlock(&f->lock);
 }
+
+/* -- for those who wait for several files --------------------------------------------------------------------------- */
+
+/* NULL where it is held. The place of `ret` says who waits. */
+static int bring_begin(struct mirror_reader *r, struct str channel, struct str path, struct mirror_fetch **ret,
+		       struct err *e)
+{
+	struct mirror_found found;
+	*ret = NULL;
+	if (mirror_find(r, channel, path, &found, e) < 0)
+		return -1;
+	if (found.answer == MIRROR_HELD) {
+		cleanup_fd(&found.fd);
+		return 0;
+	}
+	if (found.answer == MIRROR_NONE)
+		return err_new(e, ERR_NOT_FOUND, "nobody has '%.*s'", STR_ARG(path));
+	return mirror_fetch_begin(r, &found, NULL, ret, ret, e);
+}
+
+static int bring_end(struct mirror_fetch **x, struct str path, struct err *e)
+{
+	struct mirror_fetch_view view = {0};
+	if (!*x)
+		return 0;
+	while (!view.done)
+		mirror_fetch_wait(*x, view.ready, &view);
+	mirror_fetch_leave(*x, x);
+	if (view.err.code == ERR_NONE)
+		return 0;
+	*e = view.err;
+	return err_ctx(e, "fetch '%.*s'", STR_ARG(path));
+}
+
+int mirror_bring(struct mirror_reader *r, struct str channel, const struct str *paths, size_t n, struct err *e)
+{
+	enum { BRING_AT_ONCE = 8 };
+	struct mirror_fetch *x[BRING_AT_ONCE];
+	struct err later = ERR_INIT; /* of those that were under way when one failed */
+	size_t begun = 0;
+	int rc = 0;
+	for (size_t done = 0; done < n; done++) {
+		for (; rc == 0 && begun < n && begun < done + BRING_AT_ONCE; begun += rc == 0)
+			rc = bring_begin(r, channel, paths[begun], &x[begun % BRING_AT_ONCE], e);
+		if (done == begun)
+			break;
+		if (bring_end(&x[done % BRING_AT_ONCE], paths[done], rc < 0 ? &later : e) < 0)
+			rc = -1;
+	}
+	return rc;
+}

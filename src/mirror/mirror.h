@@ -201,6 +201,8 @@ void mirror_fetch_wait(struct mirror_fetch *x, uint64_t past, struct mirror_fetc
 /* The fetch goes on without the caller, since others may want the file soon. `notify` is not called any more: one that is under way
  * is waited for, so whoever leaves holds no lock that it takes. */
 void mirror_fetch_leave(struct mirror_fetch *x, void *ctx);
+/* Has the tree hold these files of a channel, several at once; waits until all of them are there, or one cannot be had. */
+int mirror_bring(struct mirror_reader *r, struct str channel, const struct str *paths, size_t n, struct err *e);
 
 /* == 3. following ================================================================================================= */
 struct mirror_sync_opts {

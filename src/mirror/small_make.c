@@ -107,33 +107,12 @@ static int copy(const struct small *s, int from, const char *path, const char *t
 /* Has the large tree hold it. */
 static int fetch(struct small *s, struct mirror_reader *r, const struct small_file *f, struct err *e)
 {
-	struct mirror_found found;
-	struct mirror_fetch *x = NULL;
-	struct mirror_fetch_view view = {0};
-	int waiter;
 	if (!r)
 		return err_new(e, ERR_NOT_FOUND,
 			       "'%s/%s' is not there, and '%s' follows nothing that it could be fetched from",
 			       s->o->from, f->path.p, s->o->from);
-	if (mirror_find(r, s->o->channel->name, f->path, &found, e) < 0)
-		return -1;
-	if (found.answer == MIRROR_HELD)
-		cleanup_fd(&found.fd);
-	if (found.answer == MIRROR_HELD)
-		return 0;
-	if (found.answer == MIRROR_NONE)
-		return err_new(e, ERR_NOT_FOUND, "nobody has '%s'", f->path.p);
 	small_say(s, (struct mirror_small_told){MIRROR_SMALL_FETCH, STR_NONE, f->path, NULL, 0});
-	if (mirror_fetch_begin(r, &found, NULL, &waiter, &x, e) < 0)
-		return -1;
-	while (!view.done)
-		mirror_fetch_wait(x, view.ready, &view);
-	struct err failure = view.err;
-	mirror_fetch_leave(x, &waiter);
-	if (failure.code == ERR_NONE)
-		return 0;
-	*e = failure;
-	return err_ctx(e, "fetch '%s'", f->path.p);
+	return mirror_bring(r, s->o->channel->name, &f->path, 1, e);
 }
 
 /* The bytes under one of its names are enough for all of them. */

@@ -108,4 +108,33 @@ t 'a bad line' must_fail 1 "$SLIPWAY" channel sync --from "$URL" --file specs.tx
 t 'is told by its number' has 'specs.txt:1' err
 t 'a channel on a server' must_fail 2 "$SLIPWAY" channel sync --from "$URL" --file maxiv_package_specs.txt https://example.org/x
 
+
+# a mirror's channel tells of more than it holds
+of_mirror()
+{
+	"$SLIPWAY" -q mirror init m --name m --host m.example && "$SLIPWAY" -q channel create m/own --kind conda &&
+		"$SLIPWAY" -q channel create m/large --kind conda --type mirror --from "$URL" --platform linux-64 --download ON_DEMAND
+}
+printf 'mamba\n' >specs.txt
+t 'a mirror' of_mirror
+t 'whose channel has nothing' must_fail 1 "$SLIPWAY" channel sync --from m/large --file specs.txt m/content/mini
+t 'is brought up to date first' has 'slipway channel sync m/large' err
+t 'as it says' runs "$SLIPWAY" channel sync m/large
+t 'and holds no package' test -z "$(find m/content/large -name '*.conda')"
+t 'is what a small one is made of' runs "$SLIPWAY" channel sync --from m/large --file specs.txt --platform linux-64 m/content/mini
+t 'which fetches what is needed' has 'Downloading linux-64/mamba-1.5-0.conda' err
+t 'and no more' sh -c '(cd m/content/large && find . -name "*.conda" | LC_ALL=C sort) >is && (cd m/content/mini && find . -name "*.conda" | LC_ALL=C sort) | diff - is'
+t 'by its folder, too' runs "$SLIPWAY" channel sync --from m/content/large --file specs.txt --platform linux-64 m/content/mini
+t 'a channel that it does not have' must_fail 1 "$SLIPWAY" channel sync --from m/larg --file specs.txt m/content/mini
+t 'is missed' has "has no channel 'larg'" err
+
+# what is published into a mirror by its name is what it serves
+t 'publish by the name in a mirror' runs "$SLIPWAY" channel publish m/own pkgs/noarch/extra-1-0.conda
+t 'puts it where it is served' test -e m/content/own/noarch/extra-1-0.conda -a ! -e m/own
+t 'yank, too' runs "$SLIPWAY" channel yank m/own noarch/extra-1-0.conda
+t 'not into what follows another' must_fail 2 "$SLIPWAY" channel publish m/large pkgs/noarch/extra-1-0.conda
+t 'nor by its folder' must_fail 2 "$SLIPWAY" channel publish m/content/large pkgs/noarch/extra-1-0.conda
+t 'nor into a name that is none' must_fail 1 "$SLIPWAY" channel publish m/onw pkgs/noarch/extra-1-0.conda
+t 'nor into the mirror itself' must_fail 2 "$SLIPWAY" channel publish m pkgs/noarch/extra-1-0.conda
+
 done_testing
