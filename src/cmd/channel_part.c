@@ -121,7 +121,8 @@ static int run(struct part *p, const struct cmd_target *from, struct err *e)
 				      .prune = a->prune,
 				      .dry_run = c->dry_run,
 				      .say = say,
-				      .ctx = p};
+				      .ctx = p,
+				      .progress = &c->progress};
 	int is_signed = cmd_channel_signer(c, a->key, a->is_unsigned, p->kind, &signer, e);
 	if (is_signed < 0 || mirror_small_read(a->file, p->kind, &c->arena, &lines, &o.lines_n, e) < 0 ||
 	    cmd_part_split(c, a->platforms, "platform", &o.platforms, e) < 0 ||
@@ -136,8 +137,12 @@ static int run(struct part *p, const struct cmd_target *from, struct err *e)
 	cmd_seal_with(&seal, &o.make);
 	o.lines = lines;
 	if (!c->dry_run)
-		cmd_if_interrupted(c, "'%s' lists what it listed before; the same command goes on", a->to);
-	if (mirror_small(&o, &c->arena, &r, e) < 0)
+		cmd_if_interrupted(c, "'%s' lists what it listed before; the same command goes on from what came",
+				   a->to);
+	cmd_progress_begin(c);
+	int rc = mirror_small(&o, &c->arena, &r, e);
+	cmd_progress_end(c);
+	if (rc < 0)
 		return -1;
 	if (r.changed)
 		cmd_changed(c);

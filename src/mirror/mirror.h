@@ -664,8 +664,8 @@ int mirror_server_stop(const char *dir, int64_t wait_ms, struct err *e);
  *	mirror_small_read(file, kind, &arena, &lines, &n, e)
  *	mirror_small(&opts, &arena, &result, e)
  *
- * Records are taken over as the large tree has them; files are linked, copied, or fetched where the large tree is one that follows
- * and does not hold them yet. Packages first, then metadata: who reads sees the old state or the new one, and a run that was cut off is
+ * Records are taken over as the large tree has them; files are linked, copied, or fetched (several at a time) where the large tree is one that
+ * follows and does not hold them yet. Packages first, then metadata: who reads sees the old state or the new one, and a run that was cut off is
  * gone on with by the same call. What the small tree had before stays while the large one still lists it; with `prune` all goes
  * that is not in a solution, unless a line had none. At its end every line is solved again in what was made.
  */
@@ -715,6 +715,7 @@ struct mirror_small_opts {
 	bool prune, dry_run;
 	void (*say)(void *ctx, const struct mirror_small_told *t); /* NULL: nothing is told */
 	void *ctx;
+	struct progress *progress; /* of what is fetched, by path, phase "download" */
 };
 struct mirror_small_solution {
 	struct str text, platform;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-/* small (private to mirror): what a small channel is to hold (small.c), and how it comes to hold it (small_make.c). */
+/* small (private to mirror): what a small channel is to hold (small.c), and how it comes to hold it (small_fetch.c, small_make.c). */
 #include "base/map.h"
 #include "base/vec.h"
 #include "mirror/mirror.h"
@@ -36,5 +36,9 @@ void small_say(const struct small *s, struct mirror_small_told t);
 int small_look(struct small *s, struct err *e);
 /* Whether it lists the package, and has its files. */
 bool small_holds(const struct small *s, const struct small_package *p);
+/* Whether the folder (-1: none) has the file, of that size. */
+bool small_has_file(int folder, const struct small_file *f);
+/* Has the large tree hold all files of what is new (small_fetch.c); r NULL: it follows nothing. */
+int small_fetch(struct small *s, struct mirror_reader *r, struct err *e);
 int small_make(struct small *s, struct err *e);
 int small_prune(struct small *s, struct err *e);

@@ -50,7 +50,7 @@ int small_look(struct small *s, struct err *e)
 		       : 0;
 }
 
-static bool has_file(int folder, const struct small_file *f)
+bool small_has_file(int folder, const struct small_file *f)
 {
 	struct stat st;
 	return folder >= 0 && fstatat(folder, f->path.p, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
@@ -62,7 +62,7 @@ bool small_holds(const struct small *s, const struct small_package *p)
 	if (!map_get(&s->held, p->key))
 		return false;
 	for (size_t i = 0; i < p->files_n; i++)
-		if (!has_file(s->to, &p->files[i]))
+		if (!small_has_file(s->to, &p->files[i]))
 			return false;
 	return true;
 }
@@ -104,32 +104,19 @@ static int copy(const struct small *s, int from, const char *path, const char *t
 	return 0;
 }
 
-/* Has the large tree hold it. */
-static int fetch(struct small *s, struct mirror_reader *r, const struct small_file *f, struct err *e)
-{
-	if (!r)
-		return err_new(e, ERR_NOT_FOUND,
-			       "'%s/%s' is not there, and '%s' follows nothing that it could be fetched from",
-			       s->o->from, f->path.p, s->o->from);
-	small_say(s, (struct mirror_small_told){MIRROR_SMALL_FETCH, STR_NONE, f->path, NULL, 0});
-	return mirror_bring(r, s->o->channel->name, &f->path, 1, e);
-}
-
 /* The bytes under one of its names are enough for all of them. */
-static int bring(struct small *s, struct mirror_reader *r, const struct small_package *p, struct err *e)
+static int bring(const struct small *s, const struct small_package *p, struct err *e)
 {
 	for (size_t i = 0; i < p->files_n; i++) {
 		const struct small_file *f = &p->files[i];
 		const char *of = f->copy_of.n ? f->copy_of.p : f->path.p;
-		if (has_file(s->to, f))
+		if (small_has_file(s->to, f))
 			continue;
-		if (f->copy_of.n && !has_file(s->from, f)) {
+		if (f->copy_of.n && !small_has_file(s->from, f)) {
 			if (copy(s, s->to, of, f->path.p, e) < 0)
 				return -1;
 			continue;
 		}
-		if (!has_file(s->from, f) && fetch(s, r, f, e) < 0)
-			return -1;
 		if (copy(s, s->from, f->path.p, f->path.p, e) < 0)
 			return -1;
 	}
@@ -141,14 +128,16 @@ static int bring_all(struct small *s, struct err *e)
 	auto_ptr(mirror_reader) r = NULL;
 	if (s->o->m && mirror_reader_new(s->o->m, &r, e) < 0)
 		return -1;
+	if (!s->o->dry_run && small_fetch(s, r, e) < 0)
+		return -1;
 	vec_foreach(p, &s->package) {
 		if (!p->is_new)
 			continue;
 		for (size_t i = 0; s->o->dry_run && i < p->files_n; i++)
-			if (!has_file(s->from, &p->files[i]) && !p->files[i].copy_of.n)
+			if (!small_has_file(s->from, &p->files[i]) && !p->files[i].copy_of.n)
 				small_say(s, (struct mirror_small_told){MIRROR_SMALL_FETCH, STR_NONE, p->files[i].path,
 									NULL, 0});
-		if (!s->o->dry_run && bring(s, r, p, e) < 0)
+		if (!s->o->dry_run && bring(s, p, e) < 0)
 			return -1;
 		small_say(s, (struct mirror_small_told){MIRROR_SMALL_PUT, STR_NONE, p->key, NULL, 0});
 	}

@@ -4,6 +4,7 @@
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/rpms.sh"
 . "$SOURCE_ROOT/tests/lib/serve.sh"
+. "$SOURCE_ROOT/tests/lib/wait.sh"
 
 # sync FROM SPECS... [-- OPTION...]: a small channel ./small of the specs, a line each
 sync()
@@ -223,6 +224,67 @@ if command -v opam >/dev/null; then
 else
 	skip 'as opam does' 'no opam'
 fi
+
+# -- in the middle --------------------------------------------------------------------------------------------------------
+
+# As serve, but while ./hold is there only two files of a cache are answered, the others when it is gone; how many waited at once is in ./waiting.
+hold()
+{
+	serve_end
+	: >hold
+	: >requests
+	rm -f port
+	python3 - <<-'X' &
+		import http.server, os, threading, time
+		lock, answered, waiting = threading.Lock(), 0, 0
+		class Handler(http.server.SimpleHTTPRequestHandler):
+		    protocol_version = "HTTP/1.1"
+		    def do_GET(self):
+		        global answered, waiting
+		        with lock:
+		            held = "/cache/" in self.path and answered >= 2
+		            answered += "/cache/" in self.path
+		            waiting += held
+		        while held and os.path.exists("hold"):
+		            with open("waiting", "w") as f:
+		                f.write(str(waiting))
+		            time.sleep(0.05)
+		        super().do_GET()
+		    def log_request(self, code="-", size="-"):
+		        with open("requests", "a") as f:
+		            f.write("%s %s %d\n" % (self.command, self.path, int(code)))
+		    def log_message(self, *args):
+		        pass
+		server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+		with open("port.new", "w") as f:
+		    f.write(str(server.server_address[1]))
+		os.rename("port.new", "port")
+		server.serve_forever()
+	X
+	serve_pid=$!
+	await test -s port
+	URL=http://127.0.0.1:$(cat port)
+}
+four_wait() { [ -s waiting ] && [ "$(cat waiting)" = 4 ] && [ "$(grep -c '/cache/.* 200' requests)" = 2 ]; }
+cut_off()
+{
+	hold
+	rm -rf small
+	echo tool >specs
+	"$SLIPWAY" channel sync --each-alone --from "$URL/opams" --file specs small 2>err &
+	cut_pid=$!
+	await four_wait || { cat err requests; return 1; }
+	sleep 0.3
+	kill -TERM $cut_pid
+	wait $cut_pid && return 1
+	rm hold
+	cat err
+	grep -qx "slipway: interrupted; 'small' lists what it listed before; the same command goes on from what came" err && [ ! -e small/index.tar.gz ]
+}
+t 'several at a time, and cut off' cut_off
+t 'the same command' sync "$URL/opams" tool -- --each-alone --progress-fd 3 3>events
+t 'does the rest' small_opam base-domains.base lib.2.0 ocaml-base-compiler.5.3.0 ocaml.5.3.0 slow.1 tool.1.1
+t 'and fetches what is missing' test "$(grep -c '"event":"done","phase":"download","id":"cache/' events)" = 4
 
 # -- of a channel that follows another ------------------------------------------------------------------------------------
 
