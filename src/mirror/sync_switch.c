@@ -2,12 +2,14 @@
 /*
  * What was staged becomes what clients see:
  *  1. Where it cannot be served as it is (a part of the channel, or metadata that lead elsewhere) it is made anew in served/.
- *  2. Everything is synced. Named metadata are linked into the tree, then, after another sync, the pointers.
+ *  2. Everything is synced. Named metadata are linked into the tree, then, after another sync, the pointers. Of rpm there are two, repomd.xml
+ *     and its signature, that are good only together: their whole folder is made anew of links, and changes place with the one there is.
  *  3. staging/ becomes upstream/; pointers that there are no more go; table file says what is there.
  * Killed in between, the tree has pointers of before or of now, and what either names; the next sync begins with 1 again.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -17,7 +19,8 @@
 #include "mirror/config.h"
 #include "mirror/sync.h"
 
-enum { OLD_MAX = 100000 };
+enum { OLD_MAX = 100000, FOLDER_MAX = 1000000 };
+#define NEXT "next"
 
 struct metadata {
 	int from; /* folder that it is linked from */
@@ -95,6 +98,52 @@ static int link_all(struct sync *s, const struct collect *c, bool pointers, stru
 		    place_link(x->from, x->path.p, s->p.tree, x->path.p, e) < 0)
 			return -1;
 	return sys_syncfs(s->p.tree) < 0 ? err_sys(e, "sync the channel's folder") : 0;
+}
+
+/* The folder of links, but for the pointers. */
+static int link_folder(struct sync *s, const struct collect *c, const char *folder, int next, struct err *e)
+{
+	auto_fs_list l = {0};
+	auto_fd now = fs_open_dir_make(s->p.tree, folder, e);
+	if (now < 0 || fs_list(now, ".", FOLDER_MAX, &l, e) < 0)
+		return -1;
+	for (size_t i = 0; i < l.n; i++) {
+		auto_free char *path = xasprintf("%s/%s", folder, l.name[i]);
+		if (channel_kind_file(c->kind, str_c(path)) != CHANNEL_FILE_POINTER &&
+		    sys_linkat(now, l.name[i], next, l.name[i], 0) < 0)
+			return err_sys(e, "link '%s'", path);
+	}
+	return 0;
+}
+
+static int make_next(struct sync *s, const struct collect *c, const char *folder, struct err *e)
+{
+	if (fs_remove_tree(s->p.work, NEXT, e) < 0)
+		return -1;
+	auto_fd next = fs_open_dir_make(s->p.work, NEXT, e);
+	if (next < 0 || link_folder(s, c, folder, next, e) < 0)
+		return -1;
+	vec_foreach(x, &c->v)
+		if (x->what == CHANNEL_FILE_POINTER &&
+		    place_link(x->from, x->path.p, next, strrchr(x->path.p, '/') + 1, e) < 0)
+			return -1;
+	return sys_syncfs(next) < 0 ? err_sys(e, "sync '%s'", folder) : 0;
+}
+
+/* 1: done. 0: this file system cannot do it at once. The folder of before stays until the next one: who reads it still finds its files. */
+static int swap_pointers(struct sync *s, const struct collect *c, const char *folder, struct err *e)
+{
+	if (make_next(s, c, folder, e) < 0)
+		return -1;
+	if (sys_renameat2(s->p.work, NEXT, s->p.tree, folder, RENAME_EXCHANGE) < 0)
+		return errno == EINVAL || errno == ENOSYS ? 0 : err_sys(e, "put '%s' in place", folder);
+	return sys_syncfs(s->p.tree) < 0 ? err_sys(e, "sync the channel's folder") : 1;
+}
+
+static int switch_pointers(struct sync *s, const struct collect *c, struct err *e)
+{
+	int rc = strcmp(channel_kind_name(c->kind), "rpm") == 0 ? swap_pointers(s, c, "repodata", e) : 0;
+	return rc == 0 ? link_all(s, c, true, e) : rc < 0 ? -1 : 0;
 }
 
 static int keep_staging(struct sync *s, struct err *e)
@@ -189,7 +238,7 @@ static int switch_to(struct sync *s, int from, struct err *e)
 	if (rc == 0 && sys_syncfs(s->p.tree) < 0)
 		rc = err_sys(e, "sync the channel's folder");
 	if (rc == 0)
-		rc = link_all(s, &c, false, e) < 0 || link_all(s, &c, true, e) < 0 || keep_staging(s, e) < 0 ? -1 : 0;
+		rc = link_all(s, &c, false, e) < 0 || switch_pointers(s, &c, e) < 0 || keep_staging(s, e) < 0 ? -1 : 0;
 	if (rc == 0)
 		rc = sql_begin(s->p.db, e) < 0 ? -1 : sql_end(s->p.db, tell(s, &c, e), e);
 	vec_release(&c.v);
