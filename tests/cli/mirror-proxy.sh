@@ -132,7 +132,11 @@ says()
 	runs "$SLIPWAY" spot --updates="${M%/far}" --list && has "$1" err
 }
 t 'a channel that never came' await says "'gone' is as of never: what the mirror tried at 20.* failed: "
-t 'one that lacks the platform' await says "'copy' has nothing for linux-"
+says_nothing_of()
+{
+	runs "$SLIPWAY" spot --updates="${M%/far}" --list && hasnt "'$1'" err
+}
+t 'nothing is said of one whose packages are for everybody' await says_nothing_of copy
 t 'it is told with an update, too' sh -c "'$SLIPWAY' spot --prepare=to:x.spr 2>&1 | grep -q \"'gone' is as of never\""
 
 t 'what is not there' must_fail 22 get -o none "$M/noarch/none-1-0.tar.bz2"
