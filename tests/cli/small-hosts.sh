@@ -70,6 +70,14 @@ as_dnf()
 	[ -s theirs ] || { cat dnf.out; return 1; }
 	diff theirs ours && dnf_plan small "$@" | diff theirs -
 }
+# dnf_installs SPEC: from the small channel, into a root of its own, what the large one would have given
+dnf_installs()
+{
+	rm -rf small
+	sync rpms "$1" -- --unsigned --platform x86_64 && dnf_plan rpms "$1" >theirs && dnf_plan small "$1" | diff theirs - || return 1
+	dnf -c dnf.conf --installroot="$T/dnf.root" --releasever=9 --forcearch=x86_64 -y install "$1" >dnf.out 2>&1 || { cat dnf.out; return 1; }
+	rpm --root "$T/dnf.root" -qa --qf '%{NAME}-%{VERSION}-%{RELEASE}.noarch.rpm\n' | LC_ALL=C sort | diff theirs -
+}
 if command -v rpmbuild >/dev/null && command -v dnf >/dev/null; then
 	t 'a tree of RPM packages' rpm_tree
 	t 'what dnf takes: versions, files, capabilities, rich and weak ones' as_dnf app
@@ -81,6 +89,12 @@ if command -v rpmbuild >/dev/null && command -v dnf >/dev/null; then
 	t 'a file' as_dnf /opt/tool/version
 	t 'name and version, as dnf writes it' as_dnf lib-2.1-1.noarch
 	t 'two at once' as_dnf app hater
+	if [ "$(id -u)" = 0 ]; then
+		t 'dnf installs from it' dnf_installs app
+		t 'what is in the packages' sh -c '[ "$(cat dnf.root/opt/app/version dnf.root/opt/extra-data/version dnf.root/opt/lib/version | tr "\n" " ")" = "1 1 2.1 " ] && [ ! -e dnf.root/opt/unused ]'
+	else
+		skip 'dnf installs from it' 'not root'
+	fi
 	t 'a line without a solution' must_fail 3 sh -c 'printf "lib\nbroken\n" >specs && "$SLIPWAY" channel sync --unsigned --from rpms --file specs --platform x86_64 --prune small'
 	t 'is told with its cause' has 'broken 1-1 needs absent (>= 3), which is not there' err
 	t 'lines apart' sync rpms 'lib >= 3' app -- --unsigned --platform x86_64 --prune
@@ -165,7 +179,9 @@ opam_tree()
 		opam_one tool 1.1 'depends: [ "ocaml" {>= "5.0"} "lib" {build} ("fast" {os = "win32"} | "slow") ]' 'conflicts: [ "lib" {= "2.1"} ]' &&
 		opam_one lib 1.0 && opam_one lib 2.0 && opam_one lib 2.1 && opam_one lib 2.2 'available: os = "macos"' &&
 		opam_one fast 1 && opam_one slow 1 && opam_one extra 1 && opam_one check 1 && opam_one old 1 'depends: [ "ocaml" {< "5"} ]' &&
-		opam_one broken 1 'depends: [ "gone" ]' || return 1
+		opam_one broken 1 'depends: [ "gone" ]' && opam_one has-files 1 'depends: [ "data" ]' \
+			'install: [ [ "mkdir" "-p" "%{share}%/has-files" ] [ "cp" "x" "%{share}%/has-files/x" ] ]' &&
+		opam_one data 1 'install: [ [ "mkdir" "-p" "%{share}%/data" ] [ "cp" "x" "%{share}%/data/x" ] ]' || return 1
 	runs "$SLIPWAY" channel publish --kind opam opams opam.in src/*.tar.gz
 }
 small_opam() # WANTED...: what ./small has
@@ -221,6 +237,15 @@ if command -v opam >/dev/null; then
 	t 'as opam does' as_opam tool
 	t 'for several' as_opam old tool
 	t 'and a version' as_opam ocaml.5.2.1 tool
+	opam_installs()
+	{
+		as_opam has-files || return 1
+		: >requests
+		opam install has-files >opam.said 2>&1 || { cat opam.said; return 1; }
+		grep -c 'GET /small/cache/.* 200' requests | grep -qx 2 || { cat requests; return 1; }
+	}
+	t 'opam installs from it' opam_installs
+	t 'what is in the archives' sh -c 'cat opam.root/e/share/data/x opam.root/e/share/has-files/x | tr "\n" " " | grep -qx "data 1 has-files 1 "'
 else
 	skip 'as opam does' 'no opam'
 fi
