@@ -555,10 +555,10 @@ static int lock_busy(int fd, const char *path, struct err *e)
 		if ((unsigned char)note[i] < ' ' && note[i] != '\n')
 			note[i] = '?';
 	if (!str_take_line(&s, &line) || !str_take_word(&line, &pid))
-		return err_new(e, ERR_BUSY, "'%s' is locked by another process", path);
+		return err_new(e, ERR_BUSY, "'%s' is locked by another process; try again when it is done", path);
 	line = str_trim(line);
-	return err_new(e, ERR_BUSY, "'%s' is locked by process %.*s%s%.*s%s; wait for it to end", path, STR_ARG(pid),
-		       line.n ? " (" : "", STR_ARG(line), line.n ? ")" : "");
+	return err_new(e, ERR_BUSY, "'%s' is locked by process %.*s%s%.*s%s; try again when it is done", path,
+		       STR_ARG(pid), line.n ? " (" : "", STR_ARG(line), line.n ? ")" : "");
 }
 
 /* 1 locked, 0 held by somebody, -1 error. A file that was removed or replaced while we waited is not the lock any more:

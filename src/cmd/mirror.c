@@ -19,9 +19,13 @@ static int init(struct cmd_context *c, const struct cmd_list *words, const char 
 {
 	auto_answer a = {0};
 	if (words->n != 1 || !name || !host)
-		return err_new(e, ERR_USAGE,
-			       "make which mirror? as in: slipway mirror init /srv/mirror --name your-mirror --host "
-			       "mirror.customer.com");
+		return err_new(
+			e, ERR_USAGE,
+			"%s? as in: slipway mirror init /srv/mirror --name your-mirror --host mirror.customer.com",
+			words->n == 0  ? "make it in which folder"
+			: words->n > 1 ? "in which one folder"
+			: !name	       ? "what is it called (--name)"
+				       : "by which host name will clients reach it (--host)");
 	const struct mirror_init o = {.name = str_c(name), .host = str_c(host)};
 	struct str fingerprint = STR_NONE;
 	if (mirror_authority_check(o.name, o.host, e) < 0)

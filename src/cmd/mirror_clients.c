@@ -95,6 +95,12 @@ static int enroll(struct cmd_context *c, struct clients_args *a, struct err *e)
 	clock_put_table(&until, code.until_ms);
 	cmd_say(c, "good for one machine, until %s UTC; on it: slipway enroll --code CODE https://%.*s", until.p,
 		STR_ARG(config->host));
+	ptrdiff_t colon = str_rfind(config->server.listen, ':');
+	struct str port = colon < 0 ? STR_NONE : str_skip(config->server.listen, (size_t)colon + 1);
+	if (port.n && !str_eq(port, STR("443")))
+		cmd_say(c,
+			"that is port 443; while nothing leads it here ('slipway mirror install-service'): https://%.*s:%.*s",
+			STR_ARG(config->host), STR_ARG(port));
 	return cmd_print(c, &b);
 }
 
@@ -205,6 +211,10 @@ int cmd_mirror_clients(struct cmd_context *c, int argc, char **argv)
 static int revoke_one(struct cmd_context *c, struct clients_args *a, struct err *e)
 {
 	auto_clients x = {0};
+	if (a->words.n == 1 && strchr(a->words.v[0], '/'))
+		return err_new(e, ERR_USAGE,
+			       "revoke whom? as in: slipway mirror revoke %s NAME; 'slipway mirror clients' lists them",
+			       a->words.v[0]);
 	if (need_words(a, 1, 2, "revoke [DIR] NAME", e) < 0 || open_clients(dir_of(a, 1), &x, e) < 0)
 		return -1;
 	const char *name = a->words.v[a->words.n - 1];

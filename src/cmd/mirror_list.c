@@ -118,6 +118,11 @@ static int list(struct cmd_context *c, struct list_args *a, struct err *e)
 		return err_new(e, ERR_USAGE,
 			       "'%s' is no list; there are told, held, missing, damaged, gone, offered, others",
 			       w->v[n - 1]);
+	if (before == 1 && strchr(w->v[0], '/'))
+		return err_new(
+			e, ERR_USAGE,
+			"which channel? as in: slipway mirror list %s NAME; 'slipway mirror status' tells of all",
+			w->v[0]);
 	o.max = named ? (uint64_t)a->limit : 0;
 	if (mirror_open(before == 2 ? w->v[0] : ".", &m, e) < 0)
 		return -1;

@@ -589,8 +589,8 @@ static int show(struct cmd_context *c, struct plan_args *a, struct err *e)
 		return cmd_answer_print(c, &answer);
 	}
 	clock_put_table(&until, p.trusted.expires_ms);
-	cmd_say(c, "plan of '%.*s' for '%.*s': version %" PRId64 ", %u packages, good until %s UTC", STR_ARG(p.host),
-		STR_ARG(env), p.trusted.targets, p.lock.packages_n, until.p);
+	cmd_say(c, "plan of '%.*s' for '%.*s': version %" PRId64 ", %u package%s, good until %s UTC", STR_ARG(p.host),
+		STR_ARG(env), p.trusted.targets, p.lock.packages_n, p.lock.packages_n == 1 ? "" : "s", until.p);
 	return cmd_print(c, &b);
 }
 

@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "cmd/channel_sync.h"
 #include "cmd/plan.h"
 #include "cmd/tuf.h"
 
@@ -476,6 +477,8 @@ int plan_publish(struct cmd_context *c, struct plan_args *a, struct err *e)
 	p.from_metadata = p.from < 0 ? -1 : fs_open_dir(p.from, "metadata", e);
 	if (p.from_metadata < 0)
 		return err_ctx(e, "no repository of plans in '%s'", from);
+	if (cmd_target_tree(c, &a->words.v[1], e) < 0)
+		return -1;
 	p.to = fs_open_dir(AT_FDCWD, a->words.v[1], e);
 	if (p.to < 0)
 		return err_ctx(e, "'slipway channel create MIRROR/plan --kind plan --type local' makes the folder");

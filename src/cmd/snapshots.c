@@ -108,10 +108,15 @@ static int get(struct cmd_context *c, const char *id, struct mirror_snapshot *re
 	uint64_t number;
 	if (!str_to_u64(str_c(id), &number))
 		return err_new(e, ERR_USAGE, "'%s' is no snapshot's number; 'slipway snapshot list' shows them", id);
-	if (need_mirror(c, &updates, e) < 0 ||
-	    cmd_updates_get(c, updates, arena_printf(&c->arena, "api/snapshots/%llu", (unsigned long long)number), 0,
-			    NULL, &b, e) < 0)
+	if (need_mirror(c, &updates, e) < 0)
 		return -1;
+	if (cmd_updates_get(c, updates, arena_printf(&c->arena, "api/snapshots/%llu", (unsigned long long)number), 0,
+			    NULL, &b, e) < 0)
+		return e->code != ERR_NOT_FOUND
+			       ? -1
+			       : err_new(e, ERR_NOT_FOUND,
+					 "the mirror has no snapshot %s of this host; 'slipway snapshot list' shows those it has",
+					 id);
 	*ret_text = arena_str(&c->arena, buf_str(&b));
 	return mirror_snapshot_parse(&c->arena, *ret_text, arena_printf(&c->arena, "snapshot %s", id), ret, e);
 }

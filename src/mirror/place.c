@@ -37,7 +37,8 @@ int place_open(struct place *p, struct mirror *m, const struct mirror_channel *c
 		return -1;
 	p->lock = fs_lock(p->work, "lock", 0, e);
 	if (p->lock < 0)
-		return -1;
+		return e->code == ERR_BUSY ? err_ctx(e, "it is being worked at already, by the mirror's server perhaps")
+					   : -1;
 	return state_open(m, &p->db, e) < 0 || place_find(p, e) < 0 || fs_mkdirs(p->work, PARTIAL, 0700, e) < 0 ? -1
 														: 0;
 }

@@ -612,7 +612,14 @@ static int take_lock(struct server *s, int conn, int signals, int *ret, struct e
 	if (is_ending(s))
 		return 0;
 	*ret = fs_lock(s->mirror->dir_fd, LOCK, conn >= 0 ? STOP_GRACE_MS : 0, e);
-	return *ret < 0 ? err_ctx(e, "a server of this mirror runs already; 'slipway mirror status' tells of it") : 0;
+	if (*ret >= 0)
+		return 0;
+	if (e->code == ERR_BUSY)
+		return err_new(
+			e, ERR_BUSY,
+			"a server of this mirror runs already: 'slipway mirror status' tells of it, 'slipway mirror restart' "
+			"has a new one take over");
+	return -1;
 }
 
 static int run(struct server *s, const struct mirror_serve_opts *o, int signals, struct err *e)

@@ -48,6 +48,17 @@ get()
 	curl -sS --fail-with-body --cacert m/pki/ca.pem "$@"
 }
 
+t 'a server beside it' must_fail 1 "$SLIPWAY" mirror serve m
+t 'is told how to go on' has 'slipway mirror restart' err
+t 'a list of a mirror' must_fail 2 "$SLIPWAY" mirror list ./m
+t 'is asked of which channel' has 'slipway mirror list ./m NAME' err
+t 'a mirror alone' must_fail 2 "$SLIPWAY" mirror revoke ./m
+t 'is nobody to revoke' has 'slipway mirror revoke ./m NAME' err
+t 'a code for a server that is not at 443' runs "$SLIPWAY" mirror enroll m
+t 'says where it is' has "https://localhost:[0-9]" err
+t 'init without a name' must_fail 2 "$SLIPWAY" mirror init other --host localhost
+t 'is asked for it' has '[-]-name' err
+
 # -- plain clients ------------------------------------------------------------------------------------------------------
 t 'a file' get -o got "$M/site/noarch/web-1.1-0.conda"
 t 'is that file' cmp got m/content/site/noarch/web-1.1-0.conda
@@ -86,7 +97,7 @@ t 'which is removed' runs "$SLIPWAY" env remove -n v
 printf 'recipe 1\nname step\nchannel site\nspec web=1.1\n' >step-1.1.spr
 printf '# web 1.1\nFaster.\n# web 1.0\nThe first one.\n' >step-1.1.md
 printf 'recipe 1\nchannel vault\nspec secret\n' >addon-7.0.1.spr
-t 'publish recipes' runs "$SLIPWAY" channel publish m/content/takeout --into step/core step-1.1.spr step-1.1.md
+t 'publish recipes' runs "$SLIPWAY" channel publish m/takeout --into step/core step-1.1.spr step-1.1.md
 t 'and a customer'\''s own' runs "$SLIPWAY" channel publish m/content/takeout --into customer/acme/addon/7.0 addon-7.0.1.spr
 t 'what there is' runs ./spot --list
 t 'is listed' has 'to:step/core/step-1.1.spr' out
@@ -120,6 +131,7 @@ runs "$SLIPWAY" mirror enroll m --name app2
 t 'another client' runs "$SLIPWAY" enroll --code "$(cat out)" "$M"
 t 'of the same mirror' runs "$SLIPWAY" spot --updates="$M" --ping
 t 'sees none of them' must_fail 1 "$SLIPWAY" snapshot show "$last"
+t 'and is told where to look' has 'slipway snapshot list' err
 t 'has none' runs "$SLIPWAY" snapshot list
 t 'is revoked' runs "$SLIPWAY" mirror revoke m app2 --reason 'sold'
 t 'at once' must_fail 1 "$SLIPWAY" search --refresh -c "$M/vault" secret

@@ -70,7 +70,8 @@ t 'again' runs "$SLIPWAY" plan sign op two.spr --keys opkeys -n step --hosts gro
 t 'changes nothing' has 'nothing changed' err
 t 'publish, dry' runs "$SLIPWAY" plan publish op m/content/plan --dry-run
 t 'brings nothing' test ! -e m/content/plan/metadata/timestamp.json
-t 'publish' runs "$SLIPWAY" plan publish op m/content/plan
+t 'publish into a mirror' must_fail 2 "$SLIPWAY" plan publish op m
+t 'publish' runs "$SLIPWAY" plan publish op m/plan
 t 'says until when' has 'hosts take these plans until' err
 t 'a channel of plans is published to by its own command' must_fail 1 "$SLIPWAY" channel publish m/content/plan one.spr
 t 'which is named' has 'slipway plan publish' err
