@@ -72,6 +72,12 @@ static int run(const char *const *argv, struct str input, struct buf *out, struc
 	return status;
 }
 
+/* In the words of whichever of its parts asked. */
+static bool is_agent_gone(struct str why)
+{
+	return str_starts(why, STR("can't connect to the agent")) || str_search(why, STR("No agent running")) >= 0;
+}
+
 /* gpg with `args` (the last is NULL) in the home; 0 where it exits so. An agent that is just ending, since whoever started it
  * was killed or its folder moved, still holds the socket: gpg is told that nobody answers, and the next gpg starts another. */
 static int gpg(const struct openpgp *g, const char *const *args, struct str input, struct buf *out, const char *doing,
@@ -107,7 +113,7 @@ static int gpg(const struct openpgp *g, const char *const *args, struct str inpu
 		if (status <= 0)
 			return status;
 		struct str why = last_word(buf_str(&said));
-		if (try == AGENT_TRIES || !str_starts(why, STR("can't connect to the agent")))
+		if (try == AGENT_TRIES || !is_agent_gone(why))
 			return err_new(e, ERR_FAILED, "%s with the keys in '%s': gpg says '%.*s'", doing, g->home,
 				       STR_ARG(why));
 		if (out)
