@@ -45,6 +45,9 @@ static int promote(struct cmd_context *c, const struct cmd_list *words, bool rep
 	const char *source = target ? folder_of(&from, words->v[0], e) : NULL;
 	if (!source)
 		return -1;
+	if (to.kind && to.kind != from.kind)
+		return err_new(e, ERR_USAGE, "'%s' is a %s channel, the packages of '%s' are those of a %s channel",
+			       words->v[1], channel_kind_name(to.kind), words->v[0], channel_kind_name(from.kind));
 	struct str *specs = arena_array(&c->arena, struct str, words->n);
 	for (size_t i = 2; i < words->n; i++)
 		specs[i - 2] = str_c(words->v[i]);

@@ -57,6 +57,9 @@ static int kind_of_files(const struct publish_args *a, const struct channel_kind
 	const char *first = NULL;
 	*ret = NULL;
 	for (size_t i = 1; i < a->words.n; i++)
+		if (!fs_exists(AT_FDCWD, a->words.v[i]))
+			return err_new(e, ERR_NOT_FOUND, "there is no file '%s'", a->words.v[i]);
+	for (size_t i = 1; i < a->words.n; i++)
 		if (channel_kind_of_package(str_c(a->words.v[i])) == opam)
 			*ret = opam;
 	for (size_t i = 1; i < a->words.n && *ret != opam; i++) {

@@ -259,7 +259,8 @@ static int apply(struct cmd_context *c, const struct cmd_change_args *a, struct 
 	auto_ptr(env_hold) hold = NULL;
 	struct cmd_upgrade u;
 	if (a->words.n != 1) {
-		err_new(e, ERR_USAGE, "which recipe? as in: slipway apply tools.spr -n copy");
+		err_new(e, ERR_USAGE, "which recipe? as in: slipway %s tools.spr -n copy",
+			a->options.prepare_only ? "prepare" : "apply");
 		return cmd_fail(c, e);
 	}
 	if (cmd_read_spec_file(c, a->words.v[0], &file, e) < 0 || name_of(c, a, &file, &name, e) < 0 ||

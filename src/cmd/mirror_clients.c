@@ -9,6 +9,7 @@
 struct clients_args {
 	const char *name, *group, *client, *reason;
 	int64_t hours;
+	bool none;
 	struct cmd_list words; /* DIR, then the rest */
 };
 
@@ -247,21 +248,35 @@ static int rights(struct cmd_context *c, struct clients_args *a, struct err *e)
 		return err_new(e, ERR_USAGE, "whose rights? one of --group NAME, --client NAME");
 	size_t n = a->words.n - 1;
 	struct str *patterns = arena_array(&c->arena, struct str, n);
-	for (size_t i = 0; i < n; i++)
+	auto_buf list = BUF_INIT(BUF_MAX);
+	for (size_t i = 0; i < n; i++) {
 		patterns[i] = str_c(a->words.v[i + 1]);
-	const char *name = a->group ? a->group : a->client;
-	if (c->dry_run)
-		cmd_say(c, "would let '%s' have %zu patterns of channels", name, n);
-	else if (mirror_rights_set(x.clients, a->group ? MIRROR_GROUP : MIRROR_CLIENT, str_c(name), patterns, n, e) < 0)
+		buf_printf(&list, "%s '%s'", i ? "," : "", a->words.v[i + 1]);
+	}
+	const char *name = a->group ? a->group : a->client, *holder = a->group ? "group" : "machine";
+	if (a->none ? n > 0 : n == 0)
+		return err_new(
+			e, ERR_USAGE,
+			"which channels? as in: slipway mirror rights %s --%s %s 'site*' '!site-test', or --none",
+			a->words.v[0], a->group ? "group" : "client", name);
+	if (!c->dry_run &&
+	    mirror_rights_set(x.clients, a->group ? MIRROR_GROUP : MIRROR_CLIENT, str_c(name), patterns, n, e) < 0)
 		return -1;
+	cmd_say(c, "%s %s '%s' %s%s", c->dry_run ? "would let" : "from now on", holder, name,
+		c->dry_run ? "have" : "may have",
+		n	   ? list.p
+		: a->group ? " no channel that is private"
+			   : " what its group has");
 	return done(c, "mirror rights", name);
 }
 
 int cmd_mirror_rights(struct cmd_context *c, int argc, char **argv)
 {
 	struct clients_args a = {0};
-	const struct cmd_option options[] = {
-		{0, "group", CMD_TEXT, &a.group}, {0, "client", CMD_TEXT, &a.client}, {0, NULL, CMD_FLAG, NULL}};
+	const struct cmd_option options[] = {{0, "group", CMD_TEXT, &a.group},
+					     {0, "client", CMD_TEXT, &a.client},
+					     {0, "none", CMD_FLAG, &a.none},
+					     {0, NULL, CMD_FLAG, NULL}};
 	return run(c, options, &a, argc, argv, rights);
 }
 

@@ -244,7 +244,7 @@ static void put_side(struct out_table *t, const struct mirror_snapshot_package *
 int cmd_snapshot_print_difference(struct cmd_context *c, const struct mirror_snapshot *old,
 				  const struct mirror_snapshot *new)
 {
-	static const char *const titles[] = {"Package", "Version", "Build", "Version", "Build"};
+	static const char *const titles[] = {"Package", "Old version", "Build", "New version", "Build"};
 	struct out_table t = {.titles = titles, .columns = 5, .whole = 1};
 	auto_answer answer = {0};
 	struct mirror_snapshot_difference *v;

@@ -101,10 +101,16 @@ t 'is told how' has 'mirror enroll --name app1' err
 
 # -- rights ---------------------------------------------------------------------------------------------------------------
 t 'a machine with all rights' get app2 "$M/vault/noarch/repodata.json"
+t 'rights without a channel' must_fail 2 "$SLIPWAY" mirror rights m --group default
+t 'take nothing away' has '[-]-none' err
+t 'a machine still' get app2 "$M/vault/noarch/repodata.json"
 t 'rights of one machine' runs "$SLIPWAY" mirror rights m --client app2 open
 t 'are heeded by the mirror that runs' must_fail 22 get app2 "$M/vault/noarch/repodata.json"
 t 'slipway is refused, too' must_fail 1 on app2 env create -n e -c "$M/vault" secret
 t 'and passes the mirror'\''s words on' has "'app2' may not have the channel 'vault'" err
+t 'as its group again' runs "$SLIPWAY" mirror rights m --client app2 --none
+t 'is told' has "machine 'app2' may have what its group has" err
+t 'and holds' get app2 "$M/vault/noarch/repodata.json"
 t 'the other one has its own' get app1 "$M/vault/noarch/repodata.json"
 
 # -- other programs ---------------------------------------------------------------------------------------------------------

@@ -135,6 +135,10 @@ t 'yank, too' runs "$SLIPWAY" channel yank m/own noarch/extra-1-0.conda
 t 'not into what follows another' must_fail 2 "$SLIPWAY" channel publish m/large pkgs/noarch/extra-1-0.conda
 t 'nor by its folder' must_fail 2 "$SLIPWAY" channel publish m/content/large pkgs/noarch/extra-1-0.conda
 t 'nor into a name that is none' must_fail 1 "$SLIPWAY" channel publish m/onw pkgs/noarch/extra-1-0.conda
+t 'one that is not there' must_fail 1 "$SLIPWAY" channel publish m/own 'none/*.conda'
+t 'is missed by its name' has "no file 'none/" err
+"$SLIPWAY" -q channel create m/recipes --kind takeout
+t 'packages are not promoted to another kind' must_fail 2 "$SLIPWAY" channel promote large m/recipes extra
 t 'nor into the mirror itself' must_fail 2 "$SLIPWAY" channel publish m pkgs/noarch/extra-1-0.conda
 
 done_testing
