@@ -366,5 +366,13 @@ offline()
 		small_opam base-domains.base lib.2.0 lib.2.1 ocaml-base-compiler.5.3.0 ocaml.5.3.0 slow.1 tool.1.1
 }
 t 'what is held is enough, what is not leaves what there was' offline
+without_server()
+{
+	rm -rf small && echo tool >specs
+	must_fail 1 "$SLIPWAY" channel sync --kind opam --each-alone --from "$URL/opams" --file specs small && [ ! -e small ] &&
+		runs "$SLIPWAY" --offline channel sync --kind opam --each-alone --from "$URL/opams" --file specs small &&
+		small_opam base-domains.base lib.2.0 ocaml-base-compiler.5.3.0 ocaml.5.3.0 slow.1 tool.1.1
+}
+t 'of a URL with --offline too' without_server
 
 done_testing
