@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What Slipway's own clients ask a mirror: doc/formats/mirror-api.md. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,7 +40,10 @@ static void refuse_err(struct server *s, struct httpd_req *r, const struct err *
 		refuse(r, 413, "too-large", e->msg);
 	else {
 		server_say(s->log, LOG_LEVEL_ERROR, "%s", e->msg);
-		refuse(r, 500, "failed", "the mirror's log says why");
+		if (e->sys == ENOSPC || e->sys == EDQUOT)
+			refuse(r, 507, "full", "the mirror's disk is full; try again when its keeper has made room");
+		else
+			refuse(r, 500, "failed", "the mirror's log says why");
 	}
 }
 

@@ -105,10 +105,34 @@ t 'other bytes' again lies five corrupt
 t 'it lives' kill -0 "$pid"
 
 # -- a full disk ------------------------------------------------------------------------------------------------------
+# stores N [FILES]: a thin snapshot, and its id
+stores()
+{
+	said=said thin=thin
+	[ $# = 1 ] || said=said.$2 thin=thin.$2
+	printf 'snapshot 1\nenvironment e\nchannel https://h.invalid/c\npackage x %s 0 noarch 1\n' "$1" >$thin
+	get --cert root/mirror/*/client.pem --data-binary @$thin -w '%{http_code}\n' -o $said "$M/api/snapshots" && cat $said
+}
+kept()
+{
+	get --cert root/mirror/*/client.pem -o said "$M/api/snapshots" && python3 -c 'import json; print(len(json.load(open("said"))["snapshots"]))'
+}
+fills()
+{
+	n=1
+	while [ $n -lt 2000 ] && stores "1.$n" >stored 2>&1; do
+		n=$((n + 1))
+	done
+	grep -q '^507' stored || { echo "after $n of them:"; cat stored said; return 1; }
+}
 if [ -n "$small" ]; then
+	runs "$SLIPWAY" mirror enroll m --name app0
+	"$SLIPWAY" -q enroll --code "$(cat out)" "$M"
+	t 'a thin snapshot' stores 1.0
 	runs "$SLIPWAY" mirror enroll m --name app1
 	code=$(cat out)
 	dd if=/dev/zero of=m/filler bs=64k 2>/dev/null
+	dd if=/dev/zero bs=4k oflag=append conv=notrunc of=m/filler 2>/dev/null
 	t 'on a full disk what is held is served' same far one
 	t 'and metadata' get -o got "$M/copy/noarch/repodata.json"
 	t 'what is not is refused' must_fail 22 get -w '%{http_code}' -o said "$M/far/noarch/six-1-0.tar.bz2"
@@ -118,11 +142,15 @@ if [ -n "$small" ]; then
 	t 'says so' has 'is full' err
 	t 'an enrolment fails' must_fail 1 "$SLIPWAY" enroll --code "$code" "$M"
 	t 'by a message' test -s err
+	t 'a snapshot is refused some time' fills
+	t 'with the reason' has 'is full' said
 	t 'the server lives' kill -0 "$pid"
 	t 'and tells its health' sh -c "! curl -sS --fail http://127.0.0.1:\$(\"$SLIPWAY\" mirror status --json m | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"admin_port\"])')/healthz"
 	rm m/filler
 	t 'with space again it goes on by itself' again same far six
 	t 'the same server' kill -0 "$pid"
+	t 'what snapshots there were are there' sh -c "[ '$(kept)' = $n ]"
+	t 'one more' stores 2.0
 	t 'the code is good still' runs "$SLIPWAY" enroll --code "$code" "$M"
 	t 'for one client' sh -c "\"$SLIPWAY\" mirror clients m --json | grep -c '\"name\": *\"app1\"' | grep -qx 1"
 	t 'a sync goes on' runs "$SLIPWAY" channel sync m/copy
@@ -177,6 +205,7 @@ killed()
 		(SLIPWAY_ROOT=$T/k$n "$SLIPWAY" -q enroll --code "$(cat code)" "$M" >/dev/null 2>&1) &
 		"$SLIPWAY" -q channel sync m/copy >/dev/null 2>&1 &
 		sync=$!
+		(stores "3.$n" "$n" >"stored.$n" 2>&1) &
 		for p in one two three four five; do
 			get -o "kill.$p" "$M/far/noarch/$p-1-0.tar.bz2" >/dev/null 2>&1 &
 		done
@@ -206,6 +235,19 @@ names = [c["name"] for c in v]
 assert len(names) == len(set(names)), names'
 }
 t 'each client is there once' once_each
+# who was told that a snapshot is stored finds it
+snapshots_are_kept()
+{
+	kept >kept || return 1
+	python3 -c '
+import glob, json
+held = {x["id"] for x in json.load(open("said"))["snapshots"]}
+for f in glob.glob("stored.*"):
+    text = open(f).read()
+    if text.startswith("200"):
+        assert json.loads(text.split("\n", 1)[1])["id"] in held, f'
+}
+[ -z "$small" ] || t 'and each snapshot that was stored' snapshots_are_kept
 t 'enrolled or not, a code enrols' sh -c "SLIPWAY_ROOT=$T/k1 \"$SLIPWAY\" -q enroll --code \"\$(\"$SLIPWAY\" -q mirror enroll m --name killed1)\" $M"
 t 'once' once_each
 t 'a sync brings what is missing' runs "$SLIPWAY" channel sync m/copy
