@@ -156,8 +156,10 @@ static void find_channel_troubles(struct server *s, const struct mirror_channel 
 	bool stale = c->type == MIRROR_FOLLOW && now_ms - since_ms > STALE_TIMES * c->refresh_ms;
 	if (!failed && !stale)
 		return;
-	buf_printf(b, "channel %.*s: %s; good as of ", STR_ARG(c->name), failed ? "the last sync failed" : "stale");
-	put_date(b, st.synced_ms);
+	buf_printf(b, "channel %.*s: %s; %s", STR_ARG(c->name), failed ? "the last sync failed" : "stale",
+		   st.synced_ms ? "good as of " : "it was never brought up to date");
+	if (st.synced_ms)
+		put_date(b, st.synced_ms);
 	if (failed)
 		buf_printf(b, ": %.*s", STR_ARG(st.message));
 	buf_put_char(b, '\n');

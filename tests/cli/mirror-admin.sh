@@ -159,7 +159,7 @@ assert got[\"slipway_mirror_channel_sync_success\", \"lost\"] == 0 and got[\"sli
 assert got[\"slipway_mirror_healthy\", None] == 0
 "'
 t 'health' sh -c "curl -sS -o health -w '%{http_code}' $A/healthz | grep -qx 503"
-t 'says what is wrong, since when' grep -q '^channel lost: the last sync failed; good as of never: ' health
+t 'says what is wrong, since when' grep -q '^channel lost: the last sync failed; it was never brought up to date: ' health
 t 'and of nothing else' sh -c '! grep -v "^channel lost" health'
 rm m/channels/lost.yaml
 sed -i 's,^reserve:.*,reserve: 1000 TB,' m/mirror.yaml
