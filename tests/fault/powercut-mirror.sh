@@ -96,7 +96,10 @@ cuts()
 	run=true
 	"$command"
 	before=$(listed)
-	[ "$before" -lt "$after" ] && [ "$calls" -gt 30 ] || { echo "$before to $after packages, $calls calls"; return 2; }
+	if [ "$before" -ge "$after" ] || [ "$calls" -le 30 ]; then
+		echo "$before to $after packages, $calls calls"
+		return 2
+	fi
 	n=1
 	# beyond the last one: the command ends, and then the power goes
 	while [ "$n" -lt $((calls + EVERY)) ]; do
