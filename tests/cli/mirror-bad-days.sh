@@ -110,8 +110,8 @@ stores()
 {
 	said=said thin=thin
 	[ $# = 1 ] || said=said.$2 thin=thin.$2
-	printf 'snapshot 1\nenvironment e\nchannel https://h.invalid/c\npackage x %s 0 noarch 1\n' "$1" >$thin
-	get --cert root/mirror/*/client.pem --data-binary @$thin -w '%{http_code}\n' -o $said "$M/api/snapshots" && cat $said
+	printf 'snapshot 1\nenvironment e\nchannel https://h.invalid/c\npackage x %s 0 noarch 1\n' "$1" >"$thin"
+	get --cert root/mirror/*/client.pem --data-binary @"$thin" -w '%{http_code}\n' -o "$said" "$M/api/snapshots" && cat "$said"
 }
 kept()
 {
@@ -238,7 +238,7 @@ t 'each client is there once' once_each
 # who was told that a snapshot is stored finds it
 snapshots_are_kept()
 {
-	kept >kept || return 1
+	kept >number || return 1
 	python3 -c '
 import glob, json
 held = {x["id"] for x in json.load(open("said"))["snapshots"]}
