@@ -225,7 +225,7 @@ static size_t write_head(struct conn *c, struct httpd_req *r, char *p)
 	line[9] = (char)('0' + re->status / 100 % 10);
 	line[10] = (char)('0' + re->status / 10 % 10);
 	line[11] = (char)('0' + re->status % 10);
-	if (!r->head.keep_alive || w->stopping || (re->unsized && !is_chunked(r) && !re->no_body) ||
+	if (!r->head.keep_alive || atomic_load(&w->h->stopping) || (re->unsized && !is_chunked(r) && !re->no_body) ||
 	    (w->h->o.requests && c->requests >= w->h->o.requests))
 		re->close = true;
 	put_text(p, &n, line);
