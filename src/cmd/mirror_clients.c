@@ -238,9 +238,49 @@ int cmd_mirror_revoke(struct cmd_context *c, int argc, char **argv)
 
 /* -- rights ------------------------------------------------------------------------------------------------------------ */
 
+static const char *holder_word(const struct mirror_rights *r)
+{
+	return r->holder == MIRROR_GROUP ? "group" : "client";
+}
+
+static void put_rights(struct jw *w, const void *ctx, size_t i)
+{
+	const struct mirror_rights *r = (const struct mirror_rights *)ctx + i;
+	jw_kv_c(w, "holder", holder_word(r));
+	jw_kv_str(w, "name", r->name);
+	jw_kv_list(w, "patterns", r->patterns, r->patterns_n);
+}
+
+static int list_rights(struct cmd_context *c, const char *dir, struct err *e)
+{
+	auto_clients x = {0};
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct mirror_rights *v;
+	size_t n;
+	if (open_clients(dir, &x, e) < 0 || mirror_rights_list(x.clients, &c->arena, &v, &n, e) < 0)
+		return -1;
+	if (c->json) {
+		auto_answer answer = {0};
+		struct jw *w = cmd_answer(&answer);
+		jw_kv_objects(w, "rights", n, put_rights, v);
+		return cmd_answer_print(c, &answer);
+	}
+	for (size_t i = 0; i < n; i++) {
+		buf_printf(&b, "%-6s %-20.*s", holder_word(&v[i]), STR_ARG(v[i].name));
+		for (size_t k = 0; k < v[i].patterns_n; k++)
+			buf_printf(&b, " %.*s", STR_ARG(v[i].patterns[k]));
+		buf_put_c(&b, "\n");
+	}
+	if (!n)
+		cmd_say(c, "no group and no machine may have a channel that is private");
+	return cmd_print(c, &b);
+}
+
 static int rights(struct cmd_context *c, struct clients_args *a, struct err *e)
 {
 	auto_clients x = {0};
+	if (!a->group && !a->client && !a->none && a->words.n <= 1)
+		return list_rights(c, dir_of(a, 0), e);
 	if (need_words(a, 1, 250, "rights DIR --group NAME PATTERN...", e) < 0 ||
 	    open_clients(a->words.v[0], &x, e) < 0)
 		return -1;

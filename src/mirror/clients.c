@@ -228,6 +228,31 @@ int mirror_rights_set(struct mirror_clients *c, enum mirror_holder holder, struc
 	return sql_end(c->db, rc, e);
 }
 
+int mirror_rights_list(struct mirror_clients *c, struct arena *a, struct mirror_rights **ret, size_t *ret_n,
+		       struct err *e)
+{
+	auto_ptr(sql_query) holders = NULL, rights = NULL;
+	VEC(struct mirror_rights) list = {0};
+	int rc;
+	CLIENTS_HOLD(c);
+	if (sql_prepare(c->db, "SELECT DISTINCT holder, name FROM client_right ORDER BY holder, name", &holders, e) <
+		    0 ||
+	    prepare_rights(c, &rights, e) < 0)
+		return -1;
+	while ((rc = sql_step(holders, e)) > 0) {
+		bool group = str_eq_c(sql_view(holders, 0), "group");
+		struct mirror_rights *r = vec_add(&list);
+		*r = (struct mirror_rights){group ? MIRROR_GROUP : MIRROR_CLIENT, sql_str(holders, 1, a), NULL, 0};
+		if ((rc = patterns_of(rights, group ? "group" : "client", r->name, a, &r->patterns, &r->patterns_n,
+				      e)) < 0)
+			break;
+	}
+	*ret = vec_copy(&list, a);
+	*ret_n = list.n;
+	vec_release(&list);
+	return rc;
+}
+
 /* -- who is it ---------------------------------------------------------------------------------------------------- */
 
 static const char *why_refused(int64_t certificate_revoked_ms, int64_t client_revoked_ms)

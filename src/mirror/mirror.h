@@ -586,6 +586,15 @@ int mirror_client_remove(struct mirror_clients *c, struct str name, struct err *
 enum mirror_holder { MIRROR_GROUP, MIRROR_CLIENT };
 int mirror_rights_set(struct mirror_clients *c, enum mirror_holder holder, struct str name, const struct str *patterns,
 		      size_t n, struct err *e);
+struct mirror_rights {
+	enum mirror_holder holder;
+	struct str name;
+	const struct str *patterns;
+	size_t patterns_n;
+};
+/* What was said by mirror_rights_set and holds; clients first, by name. Whoever is not in it has nothing of its own. */
+int mirror_rights_list(struct mirror_clients *c, struct arena *a, struct mirror_rights **ret, size_t *ret_n,
+		       struct err *e);
 
 /* == 8. from a client's side ======================================================================================= */
 /*

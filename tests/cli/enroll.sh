@@ -108,6 +108,11 @@ t 'rights of one machine' runs "$SLIPWAY" mirror rights m --client app2 open
 t 'are heeded by the mirror that runs' must_fail 22 get app2 "$M/vault/noarch/repodata.json"
 t 'slipway is refused, too' must_fail 1 on app2 env create -n e -c "$M/vault" secret
 t 'and passes the mirror'\''s words on' has "'app2' may not have the channel 'vault'" err
+t 'rights are listed' runs "$SLIPWAY" mirror rights m
+t 'those of a machine' grep -qx 'client app2 *open' out
+t 'and of a group' grep -qx 'group  default *\*' out
+t 'listed for programs' runs "$SLIPWAY" mirror rights m --json
+t 'with their patterns' sh -c "tr -d ' \n' <out | grep -q '\"holder\":\"client\",\"name\":\"app2\",\"patterns\":\[\"open\"\]'"
 t 'as its group again' runs "$SLIPWAY" mirror rights m --client app2 --none
 t 'is told' has "machine 'app2' may have what its group has" err
 t 'and holds' get app2 "$M/vault/noarch/repodata.json"
