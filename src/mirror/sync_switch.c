@@ -2,8 +2,9 @@
 /*
  * What was staged becomes what clients see:
  *  1. Where it cannot be served as it is (a part of the channel, or metadata that lead elsewhere) it is made anew in served/.
- *  2. Everything is synced. Named metadata are linked into the tree, then, after another sync, the pointers. Of rpm there are two, repomd.xml
- *     and its signature, that are good only together: their whole folder is made anew of links, and changes place with the one there is.
+ *  2. Everything is synced. Named metadata are linked into the tree, then, after another sync, the pointers. Those of rpm (repomd.xml and its
+ *     signature) and of Debian (Release, its signature, InRelease, and indexes by their plain names) are good only together: their whole
+ *     folder is made anew of links, and changes place with the one there is.
  *  3. staging/ becomes upstream/; pointers that there are no more go; table file says what is there.
  * Killed in between, the tree has pointers of before or of now, and what either names; the next sync begins with 1 again.
  */
@@ -19,7 +20,6 @@
 #include "mirror/config.h"
 #include "mirror/sync.h"
 
-enum { OLD_MAX = 100000, FOLDER_MAX = 1000000 };
 #define NEXT "next"
 
 struct metadata {
@@ -91,59 +91,115 @@ static int make_served(struct sync *s, struct err *e)
 
 /* -- the switch ---------------------------------------------------------------------------------------------------- */
 
-static int link_all(struct sync *s, const struct collect *c, bool pointers, struct err *e)
+VEC_TYPE(folder_vec, struct str);
+
+static bool is_in(struct str folder, struct str path)
+{
+	return path.n > folder.n && str_starts(path, folder) && path.p[folder.n] == '/';
+}
+
+static bool is_in_any(const struct folder_vec *folders, struct str path)
+{
+	vec_foreach(f, folders)
+		if (is_in(*f, path))
+			return true;
+	return false;
+}
+
+/* The folder that a pointer lies in; empty: at the top, or it is none. */
+static struct str pointer_folder(const struct metadata *x)
+{
+	ptrdiff_t slash = str_rfind(x->path, '/');
+	return x->what != CHANNEL_FILE_POINTER || slash <= 0 ? STR_NONE : str_head(x->path, (size_t)slash);
+}
+
+/* Folders of pointers that are good only together, the outermost ones: repodata of rpm, dists/SUITE of Debian. */
+static void pointer_folders(const struct collect *c, struct folder_vec *ret)
+{
+	if (channel_kind_signing(c->kind) == CHANNEL_SIGNING_NONE)
+		return;
+	vec_foreach(x, &c->v) {
+		struct str folder = pointer_folder(x);
+		bool inner = folder.n == 0;
+		vec_foreach(y, &c->v)
+			inner = inner || (pointer_folder(y).n && is_in(pointer_folder(y), folder));
+		vec_foreach(f, ret)
+			inner = inner || str_eq(*f, folder);
+		if (!inner)
+			vec_push(ret, folder);
+	}
+}
+
+struct old_links {
+	int now, next;
+};
+static int link_old(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
+{
+	const struct old_links *l = ctx;
+	(void)dirfd, (void)name;
+	if (S_ISDIR(st->st_mode))
+		return sys_mkdirat(l->next, rel, 0755) < 0 ? err_sys(e, "make folder '%s'", rel) : 0;
+	if (!S_ISREG(st->st_mode))
+		return 0;
+	return sys_linkat(l->now, rel, l->next, rel, 0) < 0 ? err_sys(e, "link '%s'", rel) : 0;
+}
+
+/* NEXT as the folder is to be: what is there already, since whoever has the metadata of before asks for it, and over it what came. */
+static int make_next(struct sync *s, const struct collect *c, struct str folder, struct err *e)
+{
+	auto_free char *path = str_dup(folder);
+	if (fs_remove_tree(s->p.work, NEXT, e) < 0)
+		return -1;
+	auto_fd next = fs_open_dir_make(s->p.work, NEXT, e);
+	auto_fd now = next < 0 ? -1 : fs_open_dir_make(s->p.tree, path, e);
+	if (now < 0 || fs_walk(now, ".", link_old, &(struct old_links){now, next}, e) < 0)
+		return -1;
+	vec_foreach(x, &c->v)
+		if (is_in(folder, x->path) && place_link(x->from, x->path.p, next, x->path.p + folder.n + 1, e) < 0)
+			return -1;
+	return sys_syncfs(next) < 0 ? err_sys(e, "sync '%s'", path) : 0;
+}
+
+/* 1: done. 0: this file system cannot do it at once. The folder of before stays until the next one: who reads it still finds its files. */
+static int swap_folder(struct sync *s, const struct collect *c, struct str folder, struct err *e)
+{
+	auto_free char *path = str_dup(folder);
+	if (make_next(s, c, folder, e) < 0)
+		return -1;
+	if (sys_renameat2(s->p.work, NEXT, s->p.tree, path, RENAME_EXCHANGE) < 0)
+		return errno == EINVAL || errno == ENOSYS || errno == EXDEV ? 0 : err_sys(e, "put '%s' in place", path);
+	return sys_syncfs(s->p.tree) < 0 ? err_sys(e, "sync the channel's folder") : 1;
+}
+
+static int link_all(struct sync *s, const struct collect *c, const struct folder_vec *apart, bool pointers,
+		    struct err *e)
 {
 	vec_foreach(x, &c->v)
-		if ((x->what == CHANNEL_FILE_POINTER) == pointers &&
+		if ((x->what == CHANNEL_FILE_POINTER) == pointers && !is_in_any(apart, x->path) &&
 		    place_link(x->from, x->path.p, s->p.tree, x->path.p, e) < 0)
 			return -1;
 	return sys_syncfs(s->p.tree) < 0 ? err_sys(e, "sync the channel's folder") : 0;
 }
 
-/* The folder of links, but for the pointers. */
-static int link_folder(struct sync *s, const struct collect *c, const char *folder, int next, struct err *e)
+/* 1, or 0 where some folder cannot change place at once. */
+static int swap_folders(struct sync *s, const struct collect *c, const struct folder_vec *apart, struct err *e)
 {
-	auto_fs_list l = {0};
-	auto_fd now = fs_open_dir_make(s->p.tree, folder, e);
-	if (now < 0 || fs_list(now, ".", FOLDER_MAX, &l, e) < 0)
-		return -1;
-	for (size_t i = 0; i < l.n; i++) {
-		auto_free char *path = xasprintf("%s/%s", folder, l.name[i]);
-		if (channel_kind_file(c->kind, str_c(path)) != CHANNEL_FILE_POINTER &&
-		    sys_linkat(now, l.name[i], next, l.name[i], 0) < 0)
-			return err_sys(e, "link '%s'", path);
-	}
-	return 0;
+	int rc = 1;
+	for (size_t i = 0; i < apart->n && rc > 0; i++)
+		rc = swap_folder(s, c, apart->v[i], e);
+	return rc;
 }
 
-static int make_next(struct sync *s, const struct collect *c, const char *folder, struct err *e)
+static int put_in_place(struct sync *s, const struct collect *c, struct err *e)
 {
-	if (fs_remove_tree(s->p.work, NEXT, e) < 0)
-		return -1;
-	auto_fd next = fs_open_dir_make(s->p.work, NEXT, e);
-	if (next < 0 || link_folder(s, c, folder, next, e) < 0)
-		return -1;
-	vec_foreach(x, &c->v)
-		if (x->what == CHANNEL_FILE_POINTER &&
-		    place_link(x->from, x->path.p, next, strrchr(x->path.p, '/') + 1, e) < 0)
-			return -1;
-	return sys_syncfs(next) < 0 ? err_sys(e, "sync '%s'", folder) : 0;
-}
-
-/* 1: done. 0: this file system cannot do it at once. The folder of before stays until the next one: who reads it still finds its files. */
-static int swap_pointers(struct sync *s, const struct collect *c, const char *folder, struct err *e)
-{
-	if (make_next(s, c, folder, e) < 0)
-		return -1;
-	if (sys_renameat2(s->p.work, NEXT, s->p.tree, folder, RENAME_EXCHANGE) < 0)
-		return errno == EINVAL || errno == ENOSYS ? 0 : err_sys(e, "put '%s' in place", folder);
-	return sys_syncfs(s->p.tree) < 0 ? err_sys(e, "sync the channel's folder") : 1;
-}
-
-static int switch_pointers(struct sync *s, const struct collect *c, struct err *e)
-{
-	int rc = strcmp(channel_kind_name(c->kind), "rpm") == 0 ? swap_pointers(s, c, "repodata", e) : 0;
-	return rc == 0 ? link_all(s, c, true, e) : rc < 0 ? -1 : 0;
+	static const struct folder_vec none = {0};
+	struct folder_vec apart = {0};
+	pointer_folders(c, &apart);
+	int rc = link_all(s, c, &apart, false, e) < 0 ? -1 : swap_folders(s, c, &apart, e);
+	if (rc == 0)
+		rc = link_all(s, c, &none, false, e);
+	vec_release(&apart);
+	return rc < 0 ? -1 : link_all(s, c, &none, true, e);
 }
 
 static int keep_staging(struct sync *s, struct err *e)
@@ -238,7 +294,7 @@ static int switch_to(struct sync *s, int from, struct err *e)
 	if (rc == 0 && sys_syncfs(s->p.tree) < 0)
 		rc = err_sys(e, "sync the channel's folder");
 	if (rc == 0)
-		rc = link_all(s, &c, false, e) < 0 || switch_pointers(s, &c, e) < 0 || keep_staging(s, e) < 0 ? -1 : 0;
+		rc = put_in_place(s, &c, e) < 0 || keep_staging(s, e) < 0 ? -1 : 0;
 	if (rc == 0)
 		rc = sql_begin(s->p.db, e) < 0 ? -1 : sql_end(s->p.db, tell(s, &c, e), e);
 	vec_release(&c.v);

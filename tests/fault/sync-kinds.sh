@@ -57,7 +57,7 @@ sync()
 }
 whole()
 {
-	KEYRING=${keyring:-} "$op" "$kind" check M/content/c "$@"
+	PLAIN=yes KEYRING=${keyring:-} "$op" "$kind" check M/content/c "$@"
 }
 listed()
 {
