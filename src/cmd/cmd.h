@@ -98,6 +98,7 @@ struct cmd_context {
 	size_t followed_n;
 	bool followed_asked;
 	VEC(struct cmd_asked) asked;	   /* by which recipe, where several are taken as one */
+	bool mirror_is_away;		   /* it took no snapshot: it is not waited for again */
 	const struct cmd_takeout *takeout; /* what the mirror of updates offers, once it was asked */
 	VEC(struct channel) named;	   /* every channel that was parsed: they know their credentials */
 };

@@ -82,15 +82,17 @@ void cmd_snapshot_store(struct cmd_context *c, struct str env, const struct env_
 	struct mirror_snapshot s;
 	struct str updates;
 	struct err e = ERR_INIT;
-	if (c->offline || c->dry_run)
+	if (c->offline || c->dry_run || c->mirror_is_away)
 		return;
 	int rc = find_mirror(c, &updates, &e);
 	if (rc == 0)
 		return;
 	make(c, env, lock, when, operation, &s);
 	mirror_snapshot_write(&s, &b);
-	if (rc < 0 || post(c, updates, buf_str(&b), &e) < 0)
-		cmd_say(c, "note: the mirror did not take the thin snapshot: %s", e.msg);
+	if (rc > 0 && post(c, updates, buf_str(&b), &e) == 0)
+		return;
+	c->mirror_is_away = e.code == ERR_NETWORK;
+	cmd_say(c, "note: the mirror did not take the thin snapshot: %s", e.msg);
 }
 
 static int need_mirror(struct cmd_context *c, struct str *ret, struct err *e)

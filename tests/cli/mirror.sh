@@ -185,6 +185,8 @@ t 'reload' runs "$SLIPWAY" mirror reload m
 t 'stop' runs "$SLIPWAY" mirror stop m
 t 'refuses' must_fail 7 get "$M/site/noarch/repodata.json"
 t 'again' runs "$SLIPWAY" mirror stop m
+t 'a change without the mirror' runs "$SLIPWAY" apply second.spr -n third
+t 'asks once for the place of its snapshots' [ "$(grep -c 'did not take the thin snapshot' err)" = 1 ]
 
 # -- at boot --------------------------------------------------------------------------------------------------------------
 t 'a unit' runs "$SLIPWAY" mirror install-service --systemd --user mirrorsw --to units m
