@@ -488,6 +488,18 @@ int tuf_add_target(struct cmd_context *c, struct tuf_args *a, struct err *e)
 	return rc < 0 ? -1 : commit(c, a, &k, "add-target", &done, e);
 }
 
+static int is_listed(struct cmd_context *c, const struct tuf_args *a, struct kept *k, const char *path, struct err *e)
+{
+	struct tuf_file *v;
+	size_t n;
+	if (tuf_keeper_targets(k->keeper, str_c(a->role), &c->arena, &v, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (str_eq_c(v[i].path, path))
+			return 0;
+	return err_new(e, ERR_NOT_FOUND, "role '%s' does not list '%s'; nothing changed", a->role, path);
+}
+
 int tuf_remove_target(struct cmd_context *c, struct tuf_args *a, struct err *e)
 {
 	auto_kept k = KEPT_INIT;
@@ -497,8 +509,8 @@ int tuf_remove_target(struct cmd_context *c, struct tuf_args *a, struct err *e)
 	if (need_keys(a, e) < 0 || open_kept(c, a, false, &k, e) < 0)
 		return -1;
 	int rc = others(c, a, &k, &all, &gone, e);
-	if (rc == 0 && gone < a->words.n - 2)
-		rc = err_new(e, ERR_NOT_FOUND, "'%s' does not list each of these", a->role);
+	for (size_t i = 2; rc == 0 && i < a->words.n; i++)
+		rc = is_listed(c, a, &k, a->words.v[i], e);
 	if (rc == 0)
 		rc = tuf_keeper_set_targets(k.keeper, str_c(a->role), all.v, all.n, e);
 	vec_release(&all);
@@ -734,6 +746,14 @@ static void show_role(struct buf *b, const struct tuf_role_status *r, int64_t no
 	buf_put_char(b, '\n');
 }
 
+static bool begun(const struct tuf_role_status *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i].version || v[i].staged_version)
+			return true;
+	return false;
+}
+
 int tuf_show(struct cmd_context *c, struct tuf_args *a, struct err *e)
 {
 	auto_kept k = KEPT_INIT;
@@ -745,6 +765,9 @@ int tuf_show(struct cmd_context *c, struct tuf_args *a, struct err *e)
 		return -1;
 	const struct clock *clock = tuf_clock(a, &k.fake);
 	tuf_keeper_status(k.keeper, &c->arena, &v, &n);
+	if (!begun(v, n))
+		return err_new(e, ERR_NOT_FOUND, "'%s' holds no signed metadata; 'slipway tuf create' makes a repository",
+			       a->words.v[1]);
 	struct jw *w = cmd_answer(&answer);
 	jw_kv_c(w, "repository", a->words.v[1]);
 	jw_key(w, "roles");

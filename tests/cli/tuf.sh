@@ -123,6 +123,9 @@ t 'clients see nothing of it' runs client refresh
 t 'version 1' has 'root 1,' err
 t 'Bob signs' runs tuf sign repo/metadata --keys bob
 t 'one of two' has 'has 1 of 2 signatures' err
+mkdir -p none
+t 'a folder without a repository' must_fail 1 tuf show none
+t 'is told, with how to make one' has "'none' holds no signed metadata; 'slipway tuf create'" err
 t 'show tells' runs tuf show repo/metadata
 t 'what waits' has 'root .* version 2 waits: 1 signatures' out
 t 'Carol signs' runs tuf sign repo/metadata --keys carol
@@ -167,6 +170,7 @@ t 'still there' runs download noarch/n
 t 'remove the target' runs tuf remove-target repo/metadata noarch/n --keys online --role noarch
 t 'gone' must_fail 1 download noarch/n
 t 'not twice' must_fail 1 tuf remove-target repo/metadata noarch/n --keys online --role noarch
+t 'names it' has "does not list 'noarch/n'" err
 t 'an unknown role' must_fail 1 tuf publish repo/metadata --keys online --from tree --role nobody
 t 'renew what has no key here' must_fail 1 tuf renew repo/metadata targets --keys online
 t 'names the signatures that lack' has 'targets: version .* has 0 of 1' err
