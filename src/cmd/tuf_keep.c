@@ -766,8 +766,8 @@ int tuf_show(struct cmd_context *c, struct tuf_args *a, struct err *e)
 	const struct clock *clock = tuf_clock(a, &k.fake);
 	tuf_keeper_status(k.keeper, &c->arena, &v, &n);
 	if (!begun(v, n))
-		return err_new(e, ERR_NOT_FOUND, "'%s' holds no signed metadata; 'slipway tuf create' makes a repository",
-			       a->words.v[1]);
+		return err_new(e, ERR_NOT_FOUND,
+			       "'%s' holds no signed metadata; 'slipway tuf create' makes a repository", a->words.v[1]);
 	struct jw *w = cmd_answer(&answer);
 	jw_kv_c(w, "repository", a->words.v[1]);
 	jw_key(w, "roles");
