@@ -32,7 +32,20 @@ small_package one 1
 sed -i 's,^\( *\)#* *listen:.*,\1listen: 127.0.0.1:0,; s,^\( *\)#* *admin:.*,\1admin: 127.0.0.1:0,; s,^#* *log:.*,log: file,' m/mirror.yaml
 "$SLIPWAY" -q channel create m/p --kind conda --type local --private
 "$SLIPWAY" -q channel publish m/content/p one-1-0.tar.bz2
+"$SLIPWAY" -q channel create m/s --kind conda --type local
+"$SLIPWAY" -q channel publish m/content/s one-1-0.tar.bz2
 days 0
+t 'a channel is signed' runs at_clock channel sign --create m/s
+expires()
+{
+	python3 -c 'import json; print(json.load(open("m/content/s/tuf/metadata/timestamp.json"))["signed"]["expires"])'
+}
+# later DATE: it is good for longer than that
+later()
+{
+	[ "$(printf '%s\n' "$1" "$(expires)" | sort | tail -1)" != "$1" ]
+}
+signed_until=$(expires)
 t 'a mirror' runs at_clock mirror start m
 runs "$SLIPWAY" mirror status --json m
 M=https://localhost:$(python3 -c 'import json; print(json.load(open("out"))["port"])')
@@ -48,6 +61,11 @@ t 'it is not renewed by itself any more' must_fail 1 at_clock enroll --renew
 t 'nor silently' has "'slipway enroll' gets one" err
 t 'which is done' enrolls
 t 'and cures it' takes enrolled
+
+# -- the metadata of a signed channel, whose keys are with the mirror --------------------------------------------------------
+t 'start again' runs at_clock mirror restart m
+t 'what signs a channel is renewed' await later "$signed_until"
+t 'and good again' later "$(date -u -d '+100 days' +%FT)"
 
 # -- revoked --------------------------------------------------------------------------------------------------------------
 t 'revoked' runs at_clock mirror revoke m app1 --reason sold
