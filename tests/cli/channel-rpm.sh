@@ -6,6 +6,7 @@
 # their own; publishing while dnf asks is never seen by it.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/serve.sh"
+. "$SOURCE_ROOT/tests/lib/signed.sh"
 . "$SOURCE_ROOT/tests/lib/rpms.sh"
 need rpmbuild rpmsign createrepo_c gpg
 
@@ -54,6 +55,11 @@ published()
 	done
 }
 t 'publishes what createrepo_c would have written' published
+tuf_signed()
+{
+	publish tuf in/base*.rpm && signs_pointers tuf repodata/repomd.xml && publish tuf in/tool*.rpm && signs_pointers tuf repodata/repomd.xml
+}
+t 'pointers are signed as TUF does' tuf_signed
 one_by_one()
 {
 	for p in in/tool*.rpm in/empty*.rpm in/base*.rpm; do

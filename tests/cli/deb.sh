@@ -3,6 +3,7 @@
 # Debian archives of our own, used by the real apt: in a folder of its own, by HTTP and as files.
 # shellcheck disable=SC2015 # in a test any failure is one
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/signed.sh"
 for program in apt-get dpkg-deb dpkg-scanpackages gpg gpgv python3; do
 	command -v $program >/dev/null || skip_all "there is no $program here"
 done
@@ -395,4 +396,13 @@ own_digest()
 		[ "$(grep -c '^Filename: pool/main/o/odd/odd_1_all.deb' stanza)" = 1 ] && ! grep -q passwd stanza
 }
 t 'a package does not say its own file name' own_digest
+
+# -- for Slipway's own clients --------------------------------------------------------------------------------------------
+deb late 1 "$ours"
+pointers='dists/stable/InRelease dists/stable/Release dists/stable/Release.gpg'
+# shellcheck disable=SC2086 # a list
+t 'pointers are signed as TUF does, too' signs_pointers "$T/ch" $pointers
+t 'another publication' runs "$SLIPWAY" channel publish "$T/ch" "$T/debs/late_1_$ours.deb"
+# shellcheck disable=SC2086 # a list
+t 'signs the new ones' signs_pointers "$T/ch" $pointers
 done_testing

@@ -2,6 +2,7 @@
 # shellcheck shell=sh disable=SC2086 # lists of words
 # A channel of opam packages, published with 'channel publish' and read by opam, in a root of its own.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/signed.sh"
 . "$SOURCE_ROOT/tests/lib/wait.sh"
 need python3 tar
 
@@ -47,6 +48,13 @@ t 'a broken opam file' sh -c 'mkdir -p bad/b.1; echo "url { src: " >bad/b.1/opam
 t 'is refused' must_fail 1 "$SLIPWAY" channel publish ch bad/b.1/opam
 t 'with its place' has 'bad/b.1/opam:2: a bracket is not closed' err
 t 'and changes nothing' cmp before ch/index.tar.gz
+
+cp -r ch own
+t 'pointers are signed as TUF does' signs_pointers own repo index.tar.gz
+package late 1
+t 'another publication' runs "$SLIPWAY" channel publish own in/late.1/opam late-1.tar.gz
+t 'signs the new ones' signs_pointers own repo index.tar.gz
+rm -rf in/late.1 late-1*
 
 command -v opam >/dev/null || { skip 'opam reads it' 'no opam'; done_testing; exit; }
 export OPAMROOT="$T/opam" OPAMYES=1 OPAMNODEPEXTS=1 OPAMROOTISOK=1 OPAMCOLOR=never OPAMNOENVNOTICE=1 OPAMSWITCH=e OPAMFETCH=curl OPAMRETRIES=1
