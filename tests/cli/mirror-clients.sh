@@ -100,12 +100,13 @@ for kind in conda deb rpm pypi opam takeout; do
 	}
 	t "comes, whole" runs "$SLIPWAY" channel sync m/$kind-c
 done
-for kind in conda deb rpm opam takeout; do
+for kind in conda deb rpm pypi opam takeout; do
 	suite=
 	name=tool
 	case $kind in
 	deb) suite="--suite stable --sign-home $SLIPWAY_ROOT/keys/openpgp --sign-key $("$SLIPWAY" channel key)" name=tool-of-tests ;;
 	takeout) name=tool.spr ;;
+	pypi) suite='--package other' name=tool-kit ;; # that needs it
 	esac
 	# shellcheck disable=SC2086 # several words
 	t "a part of $kind" runs "$SLIPWAY" channel create m/$kind-s --kind $kind --type mirror --from "$main/$kind" $suite --package $name --download historic
@@ -245,6 +246,8 @@ for c in pypi-p pypi-c; do
 		skip "uv by $c" 'SLIPWAY_PYPI is not set (tools/peers pypi)'
 	fi
 done
+t 'pip by a part' pip_downloads pypi-s
+t 'of a part no other' must_fail 22 curl -sS --fail --cacert "$CA" "$M/pypi-s/simple/third/"
 page()
 {
 	curl -sS --fail --cacert "$CA" -H "Accept: $2" "$M/$1/simple/tool-kit/" >page
