@@ -137,7 +137,7 @@ flat()
 	[ "$(cat last)" -le $(($(cat first) * 11 / 10 + 4096)) ]
 }
 if grep -q __asan_init "$SLIPWAY"; then
-	skip 'memory' 'a sanitizer keeps what was freed'
+	skip 'memory' 'build with a sanitizer: keeps what was freed'
 elif [ -x "$LOAD" ]; then
 	t 'as much memory after thousands of connections as before' flat
 	[ -z "${ATTACK_TOLD-}" ] || diag <"$T/.out"

@@ -7,7 +7,7 @@
 need bzip2 python3
 WALLCLOCK=${BUILD_ROOT:-$SOURCE_ROOT/build}/tests/libwallclock.so
 [ -f "$WALLCLOCK" ] || skip_all 'no libwallclock here'
-! grep -q __asan_init "$SLIPWAY" || skip_all 'a sanitized program takes no library along'
+! grep -q __asan_init "$SLIPWAY" || skip_all 'build with a sanitizer: takes no library along'
 trap 'at_clock -q mirror stop "$T/m" >/dev/null 2>&1; chmod -R u+w "$T" 2>/dev/null; rm -rf "$T"' EXIT
 
 at_clock()
