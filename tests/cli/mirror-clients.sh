@@ -4,33 +4,15 @@
 # with differences, too), dnf and zypper (with a client certificate), pip, uv, opam, py-rattler, slipway.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/wait.sh"
+. "$SOURCE_ROOT/tests/lib/upstream.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
 . "$SOURCE_ROOT/tests/lib/rpms.sh"
 need curl python3 bzip2 apt-get dpkg-deb dpkg-source gpg gpgv rpmbuild tar
 
-servers_end()
-{
-	"$SLIPWAY" -q mirror stop "$T/m" >/dev/null 2>&1
-	for pid in *.pid; do
-		[ ! -f "$pid" ] || kill "$(cat "$pid")" 2>/dev/null
-	done
-	chmod -R u+w "$T" 2>/dev/null
-	rm -rf "$T"
-}
-trap servers_end EXIT
 export PIP_CONFIG_FILE=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore OPAMYES=1 OPAMNODEPEXTS=1 OPAMCOLOR=never OPAMROOTISOK=1 OPAMNOENVNOTICE=1 OPAMFETCH=curl OPAMRETRIES=1
 unset PIP_FIND_LINKS PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_CERT REQUESTS_CA_BUNDLE CURL_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR
 arch=$(dpkg --print-architecture)
 
-upstream()
-{
-	: >"$1.log"
-	touch "$1.faults"
-	python3 "$SOURCE_ROOT/tests/lib/upstream.py" "$2" "$1.faults" "$1.log" >"$1.port" 2>/dev/null &
-	echo $! >"$1.pid"
-	await test -s "$1.port"
-	eval "$1=http://127.0.0.1:$(cat "$1.port")"
-}
 
 # -- upstreams -----------------------------------------------------------------------------------------------------------------
 mkdir -p up in rb wheels files recipes

@@ -4,31 +4,11 @@
 # upstream however many wait; streamed while stored; what upstreams lack is not asked for each time; what is held is good without them.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/wait.sh"
+. "$SOURCE_ROOT/tests/lib/upstream.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
 . "$SOURCE_ROOT/tests/lib/rpms.sh"
 need curl python3 bzip2 dpkg-deb gpg rpmbuild tar
 
-servers_end()
-{
-	"$SLIPWAY" -q mirror stop "$T/m" >/dev/null 2>&1
-	for pid in *.pid; do
-		[ ! -f "$pid" ] || kill "$(cat "$pid")" 2>/dev/null
-	done
-	chmod -R u+w "$T" 2>/dev/null
-	rm -rf "$T"
-}
-trap servers_end EXIT
-
-# upstream NAME FOLDER: its faults are in NAME.faults, what was asked in NAME.log
-upstream()
-{
-	: >"$1.log"
-	touch "$1.faults"
-	python3 "$SOURCE_ROOT/tests/lib/upstream.py" "$2" "$1.faults" "$1.log" >"$1.port" 2>/dev/null &
-	echo $! >"$1.pid"
-	await test -s "$1.port"
-	eval "$1=http://127.0.0.1:$(cat "$1.port")"
-}
 # noise SEED: a file ./noise, and a stage ./st with it for a conda package
 noise()
 {

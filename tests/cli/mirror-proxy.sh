@@ -3,30 +3,10 @@
 # is good without anybody, and nothing wrong is given out as whole.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/wait.sh"
+. "$SOURCE_ROOT/tests/lib/upstream.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
 need bzip2 python3 curl
 
-servers_end()
-{
-	"$SLIPWAY" -q mirror stop "$T/m" >/dev/null 2>&1
-	for pid in *.pid; do
-		[ ! -f "$pid" ] || kill "$(cat "$pid")" 2>/dev/null
-	done
-	chmod -R u+w "$T" 2>/dev/null
-	rm -rf "$T"
-}
-trap servers_end EXIT
-
-# upstream NAME: serves ./up; its faults are in NAME.faults, what was asked in NAME.log
-upstream()
-{
-	: >"$1.log"
-	touch "$1.faults"
-	python3 "$SOURCE_ROOT/tests/lib/upstream.py" up "$1.faults" "$1.log" >"$1.port" 2>/dev/null &
-	echo $! >"$1.pid"
-	await test -s "$1.port"
-	eval "$1=http://127.0.0.1:$(cat "$1.port")"
-}
 # large NAME BYTES: a package that cannot be packed to less
 large()
 {

@@ -2,28 +2,9 @@
 # channel create and sync: following channels of servers that behave, and of such that do not.
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
 . "$SOURCE_ROOT/tests/lib/wait.sh"
+. "$SOURCE_ROOT/tests/lib/upstream.sh"
 . "$SOURCE_ROOT/tests/lib/package.sh"
 need bzip2 python3
-
-# upstream NAME [FOLDER]: serves it, else ./up, as a server of its own; its faults are in NAME.faults, what was asked in NAME.log
-upstream()
-{
-	: >"$1.log"
-	touch "$1.faults"
-	python3 "$SOURCE_ROOT/tests/lib/upstream.py" "${2:-up}" "$1.faults" "$1.log" >"$1.port" 2>/dev/null &
-	echo $! >"$1.pid"
-	await test -s "$1.port"
-	eval "$1=http://127.0.0.1:$(cat "$1.port")"
-}
-servers_end()
-{
-	for pid in *.pid; do
-		[ ! -f "$pid" ] || kill "$(cat "$pid")" 2>/dev/null
-	done
-	chmod -R u+w "$T" 2>/dev/null
-	rm -rf "$T"
-}
-trap servers_end EXIT
 
 # large NAME VERSION BYTES: a package that cannot be packed to less
 large()
