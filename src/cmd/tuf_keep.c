@@ -436,18 +436,14 @@ static bool want(void *ctx, const char *path)
 }
 
 /* What the role lists, but for what the words name. */
-static int others(struct cmd_context *c, const struct tuf_args *a, struct kept *k, struct files *ret, size_t *ret_gone,
-		  struct err *e)
+static int others(struct cmd_context *c, const struct tuf_args *a, struct kept *k, struct files *ret, struct err *e)
 {
 	struct tuf_file *old;
 	size_t n;
 	if (tuf_keeper_targets(k->keeper, str_c(a->role), &c->arena, &old, &n, e) < 0)
 		return -1;
-	*ret_gone = 0;
 	for (size_t i = 0; i < n; i++)
-		if (is_named(a, old[i].path))
-			++*ret_gone;
-		else
+		if (!is_named(a, old[i].path))
 			vec_push(ret, old[i]);
 	return 0;
 }
@@ -456,7 +452,7 @@ static int add(struct cmd_context *c, const struct tuf_args *a, struct kept *k, 
 {
 	struct wanted w = {.a = a};
 	struct tuf_file *v;
-	size_t n, gone;
+	size_t n;
 	auto_fd tree = fs_open_dir(AT_FDCWD, a->from, e);
 	if (tree < 0 || tuf_files_of(tree, want, &w, &c->arena, &v, &n, e) < 0)
 		return -1;
@@ -467,7 +463,7 @@ static int add(struct cmd_context *c, const struct tuf_args *a, struct kept *k, 
 		if (to < 0 || tuf_files_place(tree, v, n, to, e) < 0)
 			return -1;
 	}
-	if (others(c, a, k, all, &gone, e) < 0)
+	if (others(c, a, k, all, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		vec_push(all, v[i]);
@@ -505,10 +501,9 @@ int tuf_remove_target(struct cmd_context *c, struct tuf_args *a, struct err *e)
 	auto_kept k = KEPT_INIT;
 	struct files all = {0};
 	struct tuf_commit done;
-	size_t gone = 0;
 	if (need_keys(a, e) < 0 || open_kept(c, a, false, &k, e) < 0)
 		return -1;
-	int rc = others(c, a, &k, &all, &gone, e);
+	int rc = others(c, a, &k, &all, e);
 	for (size_t i = 2; rc == 0 && i < a->words.n; i++)
 		rc = is_listed(c, a, &k, a->words.v[i], e);
 	if (rc == 0)
