@@ -84,6 +84,31 @@ void buf_put_char(struct buf *b, char c)
 	b->p[b->n] = '\0';
 }
 
+static void put_shown(struct buf *b, struct str s, bool lines)
+{
+	while (s.n) {
+		uint32_t c;
+		size_t n = utf8_take(s, &c);
+		bool good = n > 0 && (!utf8_is_control(c) || (lines && (c == '\n' || c == '\t')));
+		n += n == 0; /* a byte that is no UTF-8 */
+		if (good)
+			buf_put(b, s.p, n);
+		for (size_t i = 0; !good && i < n; i++)
+			buf_printf(b, "\\x%02x", (unsigned char)s.p[i]);
+		s = str_skip(s, n);
+	}
+}
+
+void buf_put_shown(struct buf *b, struct str s)
+{
+	put_shown(b, s, false);
+}
+
+void buf_put_shown_lines(struct buf *b, struct str s)
+{
+	put_shown(b, s, true);
+}
+
 void buf_put_hex(struct buf *b, const uint8_t *p, size_t n)
 {
 	size_t digits;

@@ -37,6 +37,10 @@ void buf_put(struct buf *b, const void *p, size_t n);
 void buf_put_str(struct buf *b, struct str s);
 void buf_put_c(struct buf *b, const char *z);
 void buf_put_char(struct buf *b, char c);
+/* One line that a terminal does nothing else with: controls, line ends too, and what is no UTF-8 as \xNN. */
+void buf_put_shown(struct buf *b, struct str s);
+/* The same of several lines: their ends and tabs stay. */
+void buf_put_shown_lines(struct buf *b, struct str s);
 void buf_put_hex(struct buf *b, const uint8_t *p, size_t n);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));

@@ -232,6 +232,11 @@ size_t utf8_take(struct str s, uint32_t *ret)
 	return n;
 }
 
+bool utf8_is_control(uint32_t c)
+{
+	return c < ' ' || (c >= 0x7f && c < 0xa0) || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 size_t utf8_put(char *out, uint32_t c)
 {
 	if (c < 0x80) {

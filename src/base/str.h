@@ -93,5 +93,7 @@ bool str_unhex(struct str s, uint8_t *out, size_t n);
 /* The UTF-8 character at the front of s: its length in bytes, or 0 where there is none (empty, overlong, a surrogate,
  * beyond U+10FFFF, cut off). */
 size_t utf8_take(struct str s, uint32_t *ret);
+/* What a terminal takes for more than a character: controls, those beyond ASCII too, and what turns the direction of writing. */
+bool utf8_is_control(uint32_t c);
 /* Writes one character that is not a surrogate; returns its length, 1 to 4. */
 size_t utf8_put(char *out, uint32_t c);

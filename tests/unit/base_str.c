@@ -141,6 +141,17 @@ TEST(numbers)
 	CHECK_INT(i, INT64_MAX);
 }
 
+TEST(shown)
+{
+	auto_buf b = BUF_INIT(1000);
+	struct str s = STR("a\x1b[2J\tb\n\xc3\xa4\xc2\x9b\xe2\x80\xae\xff");
+	buf_put_shown(&b, s);
+	CHECK_STR(b.p, "a\\x1b[2J\\x09b\\x0a\xc3\xa4\\xc2\\x9b\\xe2\\x80\\xae\\xff");
+	buf_clear(&b);
+	buf_put_shown_lines(&b, s);
+	CHECK_STR(b.p, "a\\x1b[2J\tb\n\xc3\xa4\\xc2\\x9b\\xe2\\x80\\xae\\xff");
+}
+
 TEST(unhex)
 {
 	uint8_t out[3];
