@@ -101,6 +101,27 @@ bool str_glob_path(struct str pattern, struct str s)
 	return slashes == 0 && str_glob(pattern, s);
 }
 
+unsigned str_distance(struct str a, struct str b)
+{
+	unsigned d[64][64];
+	if (a.n > 63 || b.n > 63)
+		return 64;
+	for (size_t i = 0; i <= a.n; i++)
+		d[i][0] = (unsigned)i;
+	for (size_t k = 0; k <= b.n; k++)
+		d[0][k] = (unsigned)k;
+	for (size_t i = 1; i <= a.n; i++)
+		for (size_t k = 1; k <= b.n; k++) {
+			unsigned x = d[i - 1][k - 1] + ((a.p[i - 1] | 0x20) != (b.p[k - 1] | 0x20));
+			unsigned y = 1 + (d[i - 1][k] < d[i][k - 1] ? d[i - 1][k] : d[i][k - 1]);
+			d[i][k] = x < y ? x : y;
+			if (i > 1 && k > 1 && a.p[i - 1] == b.p[k - 2] && a.p[i - 2] == b.p[k - 1] &&
+			    d[i - 2][k - 2] + 1 < d[i][k])
+				d[i][k] = d[i - 2][k - 2] + 1;
+		}
+	return d[a.n][b.n];
+}
+
 bool str_take_char(struct str *s, char c)
 {
 	if (s->n == 0 || s->p[0] != c)

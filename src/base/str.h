@@ -73,6 +73,10 @@ bool str_glob(struct str pattern, struct str s);
 /* The same for paths, where '*' does not span '/'. */
 bool str_glob_path(struct str pattern, struct str s);
 
+/* How many letters to change, add, take away or swap until a is b, ASCII letters alike in either case: for "did you mean". 64
+ * where one has more than 63 bytes. */
+unsigned str_distance(struct str a, struct str b);
+
 bool str_take_char(struct str *s, char c);
 bool str_take_str(struct str *s, struct str prefix);
 /* Up to, not including, `stop`; the stop byte is eaten. False where there is none. */

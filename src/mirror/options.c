@@ -8,31 +8,9 @@
 
 /* -- the nearest word ---------------------------------------------------------------------------------------------- */
 
-/* Edit distance where a swap of two letters counts once; words of at most 63 bytes. */
-static unsigned distance(struct str a, struct str b)
-{
-	unsigned d[64][64];
-	if (a.n > 63 || b.n > 63)
-		return 64;
-	for (size_t i = 0; i <= a.n; i++)
-		d[i][0] = (unsigned)i;
-	for (size_t k = 0; k <= b.n; k++)
-		d[0][k] = (unsigned)k;
-	for (size_t i = 1; i <= a.n; i++)
-		for (size_t k = 1; k <= b.n; k++) {
-			unsigned x = d[i - 1][k - 1] + ((a.p[i - 1] | 0x20) != (b.p[k - 1] | 0x20));
-			unsigned y = 1 + (d[i - 1][k] < d[i][k - 1] ? d[i - 1][k] : d[i][k - 1]);
-			d[i][k] = x < y ? x : y;
-			if (i > 1 && k > 1 && a.p[i - 1] == b.p[k - 2] && a.p[i - 2] == b.p[k - 1] &&
-			    d[i - 2][k - 2] + 1 < d[i][k])
-				d[i][k] = d[i - 2][k - 2] + 1;
-		}
-	return d[a.n][b.n];
-}
-
 static void consider(struct str word, struct str known, struct str *best, unsigned *least)
 {
-	unsigned d = distance(word, known);
+	unsigned d = str_distance(word, known);
 	if (d < *least) {
 		*least = d;
 		*best = known;
