@@ -253,6 +253,14 @@ size_t utf8_take(struct str s, uint32_t *ret)
 	return n;
 }
 
+bool str_is_hex(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
+			return false;
+	return true;
+}
+
 bool utf8_is_control(uint32_t c)
 {
 	return c < ' ' || (c >= 0x7f && c < 0xa0) || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);

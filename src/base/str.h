@@ -93,6 +93,8 @@ bool str_to_u64(struct str s, uint64_t *ret);
 bool str_to_i64(struct str s, int64_t *ret);
 /* Lower- or upper-case hex of exactly 2*n digits into out[n]. */
 bool str_unhex(struct str s, uint8_t *out, size_t n);
+/* Of lower-case hex digits alone; an empty one is. */
+bool str_is_hex(struct str s);
 
 /* The UTF-8 character at the front of s: its length in bytes, or 0 where there is none (empty, overlong, a surrogate,
  * beyond U+10FFFF, cut off). */

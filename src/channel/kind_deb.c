@@ -64,9 +64,8 @@ static bool is_by_hash(struct str path, struct digest_value *ret)
 		     {"by-hash/SHA1/", 40, DIGEST_SHA1},
 		     {"by-hash/MD5Sum/", 32, DIGEST_MD5}};
 	struct str hex = last_part(path), dir = str_head(path, path.n - hex.n);
-	for (size_t i = 0; i < hex.n; i++)
-		if (!(hex.p[i] >= '0' && hex.p[i] <= '9') && !(hex.p[i] >= 'a' && hex.p[i] <= 'f'))
-			return false;
+	if (!str_is_hex(hex))
+		return false;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
 		struct str tail = str_c(kinds[i].dir);
 		if (hex.n == kinds[i].digits && str_ends(dir, tail) &&

@@ -152,17 +152,9 @@ int message_get_object(const struct json *j, const char *key, const struct json 
 	return *ret ? 0 : err_new(e, ERR_INPUT, "message: '%s' is missing", key);
 }
 
-static bool is_hex(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
-			return false;
-	return true;
-}
-
 static int check_id(const char *key, struct str id, struct err *e)
 {
-	return id.n == MESSAGE_ID_HEX && is_hex(id)
+	return id.n == MESSAGE_ID_HEX && str_is_hex(id)
 		       ? 0
 		       : err_new(e, ERR_INPUT, "message: '%s' is not %d hexadecimal digits", key, MESSAGE_ID_HEX);
 }
@@ -177,7 +169,7 @@ int message_get_digest(const struct json *j, const char *key, uint8_t ret[SHA256
 	struct str s;
 	if (json_get_str(j, key, &s, e) < 0)
 		return -1;
-	return is_hex(s) && str_unhex(s, ret, SHA256_SIZE)
+	return str_is_hex(s) && str_unhex(s, ret, SHA256_SIZE)
 		       ? 0
 		       : err_new(e, ERR_INPUT, "message: '%s' is not a SHA-256 in lower-case hexadecimal digits", key);
 }

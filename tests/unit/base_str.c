@@ -152,6 +152,12 @@ TEST(shown)
 	CHECK_STR(b.p, "a\\x1b[2J\tb\n\xc3\xa4\\xc2\\x9b\\xe2\\x80\\xae\\xff");
 }
 
+TEST(is_hex)
+{
+	CHECK(str_is_hex(STR("")) && str_is_hex(STR("0123456789abcdef")));
+	CHECK(!str_is_hex(STR("A")) && !str_is_hex(STR("g")) && !str_is_hex(STR("0 ")) && !str_is_hex(STR("/")));
+}
+
 TEST(unhex)
 {
 	uint8_t out[3];
