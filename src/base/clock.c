@@ -94,6 +94,13 @@ void clock_put_table(struct buf *b, int64_t wall_ms)
 	put(b, wall_ms, ' ', "");
 }
 
+void clock_put_log(struct buf *b, int64_t wall_ms)
+{
+	struct tm t = broken_down(wall_ms);
+	buf_printf(b, "%04d-%02d-%02d %02d:%02d.%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min,
+		   t.tm_sec);
+}
+
 void clock_put_date(struct buf *b, int64_t wall_ms)
 {
 	static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";

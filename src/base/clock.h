@@ -33,5 +33,7 @@ bool clock_of_date(const struct clock_date *d, int64_t *ret_wall_ms);
 /* 2026-11-21T04:41:44Z, and "2026-11-21 04:41:44" (UTC) for tables and conda's history. */
 void clock_put_iso(struct buf *b, int64_t wall_ms);
 void clock_put_table(struct buf *b, int64_t wall_ms);
+/* "2025-05-06 18:08.06", as the logs of jobs and builds have it. */
+void clock_put_log(struct buf *b, int64_t wall_ms);
 /* "Fri Feb  8 09:26:26 UTC 2019", as date(1) writes it. */
 void clock_put_date(struct buf *b, int64_t wall_ms);

@@ -74,6 +74,13 @@ TEST(extreme_times_do_not_crash)
 	CHECK(!b.overflow && b.n > 40);
 }
 
+TEST(as_logs_have_it)
+{
+	auto_buf b = BUF_INIT(100);
+	clock_put_log(&b, 1746554886000);
+	CHECK_STR(b.p, "2025-05-06 18:08.06");
+}
+
 TEST(date)
 {
 	auto_buf b = BUF_INIT(100);
