@@ -561,6 +561,22 @@ static int lock_busy(int fd, const char *path, struct err *e)
 		       STR_ARG(pid), line.n ? " (" : "", STR_ARG(line), line.n ? ")" : "");
 }
 
+int fs_flock(int fd, int how)
+{
+	int r;
+	do
+		r = flock(fd, how);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
+bool fs_is_still(int dirfd, const char *path, int fd)
+{
+	struct stat held, named;
+	return fstat(fd, &held) == 0 && fstatat(dirfd, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
 /* 1 locked, 0 held by somebody, -1 error. A file that was removed or replaced while we waited is not the lock any more:
  * 2 then. */
 static int try_lock(int dirfd, const char *path, int fd, struct err *e)

@@ -62,6 +62,10 @@ bool fs_path_is_inside(struct str path);
 /* ERR_FAILED with e->sys ENOSPC where the file system of fd has no more than leave_bytes free. */
 int fs_check_space(int fd, uint64_t leave_bytes, struct err *e);
 
+/* flock, through signals: 0, or -1 with errno. */
+int fs_flock(int fd, int how);
+/* Whether the path still is the file that is open: what was opened and locked may have been renamed or removed before the lock was there. */
+bool fs_is_still(int dirfd, const char *path, int fd);
 /* An exclusive lock on a file (made if needed), held until the fd is closed or the process ends. Waits up to wait_ms
  * (0: not at all); ERR_BUSY then, with the holder's pid and command in the message where the holder wrote them.
  * Returns the fd. */

@@ -299,12 +299,9 @@ int store_blob_open(struct store *s, const uint8_t sha256[SHA256_SIZE], struct e
 
 int lock_named(int dirfd, const char *name, int fd, struct err *e)
 {
-	struct stat held, named;
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		if (errno != EINTR)
-			return err_sys(e, "lock '%s'", name);
-	return fstat(fd, &held) == 0 && fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+	if (fs_flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return err_sys(e, "lock '%s'", name);
+	return fs_is_still(dirfd, name, fd);
 }
 
 int store_partial_open(struct store *s, const uint8_t sha256[SHA256_SIZE], int *ret_fd, uint64_t *ret_size,

@@ -5,6 +5,7 @@
 #include "base/fs.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
@@ -388,6 +389,19 @@ TEST(lock_waits_for_the_holder)
 	int status;
 	CHECK_INT(waitpid(child, &status, 0), child);
 	CHECK_INT(status, 0);
+}
+
+TEST(a_file_that_lost_its_name)
+{
+	auto_fd dir = tmp_dir();
+	auto_fd fd = openat(dir, "a", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	CHECK(fs_is_still(dir, "a", fd) && fs_flock(fd, LOCK_EX | LOCK_NB) == 0);
+	auto_fd other = openat(dir, "a", O_RDWR | O_CLOEXEC);
+	CHECK(fs_flock(other, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK);
+	CHECK_INT(renameat(dir, "a", dir, "b"), 0);
+	CHECK(!fs_is_still(dir, "a", fd) && fs_is_still(dir, "b", fd));
+	CHECK_INT(symlinkat("b", dir, "a"), 0);
+	CHECK(!fs_is_still(dir, "a", fd));
 }
 
 TEST(lock_on_a_removed_file_is_not_the_lock)
