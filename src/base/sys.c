@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #ifdef SLIPWAY_FAULT
@@ -220,6 +221,16 @@ int sys_mkdirat(int dirfd, const char *path, mode_t mode)
 	return fault_hits() ? -1 : mkdirat(dirfd, path, mode);
 }
 
+int sys_mkfifoat(int dirfd, const char *path, mode_t mode)
+{
+	return fault_hits() ? -1 : mkfifoat(dirfd, path, mode);
+}
+
+int sys_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev)
+{
+	return fault_hits() ? -1 : mknodat(dirfd, path, mode, dev);
+}
+
 int sys_fchmodat(int dirfd, const char *path, mode_t mode)
 {
 	return fault_hits() ? -1 : fchmodat(dirfd, path, mode, 0);
@@ -233,6 +244,21 @@ int sys_fchmod(int fd, mode_t mode)
 int sys_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid)
 {
 	return fault_hits() ? -1 : fchownat(dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW);
+}
+
+int sys_fremovexattr(int fd, const char *name)
+{
+	return fault_hits() ? -1 : fremovexattr(fd, name);
+}
+
+int sys_fsetxattr(int fd, const char *name, const void *value, size_t n)
+{
+	return fault_hits() ? -1 : fsetxattr(fd, name, value, n, 0);
+}
+
+int sys_fchown(int fd, uid_t uid, gid_t gid)
+{
+	return fault_hits() ? -1 : fchown(fd, uid, gid);
 }
 
 int sys_utimensat(int dirfd, const char *path, const struct timespec t[2], int flags)

@@ -35,9 +35,14 @@ int sys_linkat(int fromfd, const char *from, int tofd, const char *to, int flags
 int sys_symlinkat(const char *target, int dirfd, const char *path);
 int sys_unlinkat(int dirfd, const char *path, int flags);
 int sys_mkdirat(int dirfd, const char *path, mode_t mode);
+int sys_mkfifoat(int dirfd, const char *path, mode_t mode);
+int sys_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev);
 int sys_fchmodat(int dirfd, const char *path, mode_t mode);
 int sys_fchmod(int fd, mode_t mode);
 int sys_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid); /* of a symbolic link itself */
+int sys_fremovexattr(int fd, const char *name);
+int sys_fsetxattr(int fd, const char *name, const void *value, size_t n);
+int sys_fchown(int fd, uid_t uid, gid_t gid);
 int sys_utimensat(int dirfd, const char *path, const struct timespec t[2], int flags);
 int sys_futimens(int fd, const struct timespec t[2]);
 int sys_ficlone(int tofd, int fromfd); /* ioctl FICLONE */

@@ -34,6 +34,7 @@ TEST(calls_do_what_their_names_say)
 	CHECK_INT(st.st_mode & 07777, 0640);
 	CHECK_INT(sys_fchmodat(dir, "d/f", 0600), 0);
 	CHECK_INT(sys_fchownat(dir, "d/f", getuid(), getgid()), 0);
+	CHECK_INT(sys_fchown(fd, getuid(), getgid()), 0);
 	struct timespec t[2] = {{1000, 0}, {2000, 0}};
 	CHECK_INT(sys_futimens(fd, t), 0);
 	CHECK_INT(sys_linkat(dir, "d/f", dir, "g", 0), 0);
@@ -49,6 +50,9 @@ TEST(calls_do_what_their_names_say)
 	int64_t from = 1, to = 0;
 	CHECK_INT(sys_copy_file_range(fd, &from, copy, &to, 3), 3);
 	CHECK_INT(from, 4);
+	CHECK_INT(sys_mkfifoat(dir, "pipe", 0600), 0);
+	CHECK_INT(fstatat(dir, "pipe", &st, 0), 0);
+	CHECK(S_ISFIFO(st.st_mode));
 	CHECK_INT(sys_unlinkat(dir, "d/f", 0), 0);
 	CHECK_INT(sys_unlinkat(dir, "d", AT_REMOVEDIR), 0);
 	CHECK_INT(sys_mark("nothing"), 0);
