@@ -16,6 +16,10 @@ int fs_read_any(int dirfd, const char *path, struct buf *b, struct err *e);
 /* All n bytes, across short writes and EINTR. `what` names the file in messages. */
 int fs_write_all(int fd, const void *p, size_t n, const char *what, struct err *e);
 
+/* The first `size_bytes` of one open file to the same places of another, which is empty: in the kernel where that can, holes stay holes. One that has
+ * become shorter is copied as far as it goes: whoever minds looks at it again afterwards. */
+int fs_copy_bytes(int to, int from, uint64_t size_bytes, const char *name, struct err *e);
+
 /* Has the kernel begin to write the file's bytes to disk, without waiting: a sync that follows has less to do. A hint. */
 void fs_write_behind(int fd);
 
