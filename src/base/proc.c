@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -29,6 +30,10 @@ struct child {
 	int pidfd;   /* -1 where the kernel has none */
 	int from[2]; /* our ends of standard output and error, -1 where done or not collected */
 	struct buf *to[2];
+	const struct proc_opts *o;
+	int64_t heard_ms; /* when it last printed something */
+	int signals;	  /* pending ones that would end us; -1 */
+	sigset_t before;
 };
 
 /* Above 2, so that no dup2 in the child lands on a descriptor that is still needed. */
@@ -94,13 +99,18 @@ static void spawn_release(struct spawn *s)
 	posix_spawnattr_destroy(&s->attr);
 }
 
+static bool has_group(const struct proc_opts *o)
+{
+	return o->deadline_ms > 0 || o->quiet_ms > 0;
+}
+
 static int spawn_prepare(struct spawn *s, const struct proc_opts *o, int in, int out, int errout)
 {
 	sigset_t none, all;
 	sigemptyset(&none);
 	sigfillset(&all);
 	short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
-	if (o->deadline_ms > 0)
+	if (has_group(o))
 		flags |= POSIX_SPAWN_SETPGROUP;
 	int r = posix_spawnattr_setsigdefault(&s->attr, &all);
 	r = r ? r : posix_spawnattr_setsigmask(&s->attr, &none);
@@ -122,8 +132,11 @@ static int start(const struct proc_opts *o, struct child *c, struct err *e)
 	auto_fd in = open_input(o->input, e);
 	auto_fd out = -1;
 	auto_fd errout = -1;
-	bool same = o->out && o->out == o->errout;
-	if (in < 0 || (o->out && make_pipe(&c->from[0], &out, e) < 0) ||
+	bool same = o->both_to > 0 || o->say || (o->out && o->out == o->errout);
+	int to = o->both_to > 0 ? o->both_to : o->out_to;
+	if (to > 0 && (out = above_stdio(fcntl(to, F_DUPFD_CLOEXEC, 3))) < 0)
+		return err_sys(e, "hand on the output of '%s'", c->name);
+	if (in < 0 || ((o->out || o->say) && make_pipe(&c->from[0], &out, e) < 0) ||
 	    (o->errout && !same && make_pipe(&c->from[1], &errout, e) < 0))
 		return -1;
 	cleanup_with(spawn_release) struct spawn s;
@@ -154,6 +167,11 @@ static int collect(struct child *c, int which, struct err *e)
 		cleanup_fd(&c->from[which]);
 		return 0;
 	}
+	c->heard_ms = clock_mono_ms();
+	if (c->o->say) {
+		c->o->say(c->o->say_ctx, str_of(chunk, (size_t)n));
+		return 1;
+	}
 	struct buf *b = c->to[which];
 	size_t room = b->max - b->n, fits = (size_t)n < room ? (size_t)n : room;
 	buf_put(b, chunk, fits);
@@ -179,13 +197,16 @@ static int reap(struct child *c, int *status, struct err *e)
 /* Waits for output or the end, until `until` (monotonic; 0: for ever). 1 ended, 0 something happened or time is up. */
 static int wait_step(struct child *c, int64_t until, int *status, struct err *e)
 {
-	struct pollfd p[3] = {{c->from[0], POLLIN, 0}, {c->from[1], POLLIN, 0}, {c->pidfd, POLLIN, 0}};
+	struct pollfd p[4] = {
+		{c->from[0], POLLIN, 0}, {c->from[1], POLLIN, 0}, {c->pidfd, POLLIN, 0}, {c->signals, POLLIN, 0}};
 	int64_t left = until ? until - clock_mono_ms() : -1;
 	int timeout = until == 0 ? -1 : left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
 	if (c->pidfd < 0 && (timeout < 0 || timeout > NO_PIDFD_POLL_MS))
 		timeout = NO_PIDFD_POLL_MS;
-	if (poll(p, 3, timeout) < 0 && errno != EINTR)
+	if (poll(p, 4, timeout) < 0 && errno != EINTR)
 		return err_sys(e, "wait for '%s'", c->name);
+	if (p[3].revents) /* stays pending, and acts when the mask is as it was */
+		return err_new(e, ERR_FAILED, "'%s' was interrupted", c->name);
 	for (int i = 0; i < 2; i++)
 		if (c->from[i] >= 0 && p[i].revents && collect(c, i, e) < 0)
 			return -1;
@@ -226,6 +247,35 @@ static void child_release(struct child *c)
 	cleanup_fd(&c->from[0]);
 	cleanup_fd(&c->from[1]);
 	cleanup_fd(&c->pidfd);
+	if (c->signals >= 0) {
+		cleanup_fd(&c->signals);
+		pthread_sigmask(SIG_SETMASK, &c->before, NULL);
+	}
+}
+
+static int take_signals(struct child *c, struct err *e)
+{
+	static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++) {
+		struct sigaction now;
+		if (sigaction(ending[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(&set, ending[i]);
+	}
+	pthread_sigmask(SIG_BLOCK, &set, &c->before);
+	c->signals = signalfd(-1, &set, SFD_CLOEXEC);
+	if (c->signals >= 0)
+		return 0;
+	pthread_sigmask(SIG_SETMASK, &c->before, NULL);
+	return err_sys(e, "wait for signals");
+}
+
+/* The moment at which it is killed (monotonic); 0: none. */
+static int64_t ends_at(const struct child *c, int64_t until)
+{
+	int64_t quiet = c->o->quiet_ms > 0 ? c->heard_ms + c->o->quiet_ms : 0;
+	return until && (!quiet || until < quiet) ? until : quiet;
 }
 
 static int result_of(const struct child *c, int status, struct err *e)
@@ -239,25 +289,31 @@ static int result_of(const struct child *c, int status, struct err *e)
 
 int proc_run(const struct proc_opts *o, struct err *e)
 {
-	cleanup_with(child_release) struct child c = {.name = o->argv[0], .pid = -1, .pidfd = -1, .from = {-1, -1}};
+	cleanup_with(child_release) struct child c = {
+		.name = o->argv[0], .pid = -1, .pidfd = -1, .from = {-1, -1}, .o = o, .signals = -1};
 	c.to[0] = o->out;
 	c.to[1] = o->errout;
-	if (start(o, &c, e) < 0)
+	if ((o->signals && take_signals(&c, e) < 0) || start(o, &c, e) < 0)
 		return -1;
-	int64_t until = o->deadline_ms > 0 ? clock_mono_ms() + o->deadline_ms : 0;
+	c.heard_ms = clock_mono_ms();
+	int64_t until = o->deadline_ms > 0 ? c.heard_ms + o->deadline_ms : 0;
 	int status = 0;
 	for (;;) {
-		int r = wait_step(&c, until, &status, e);
+		int r = wait_step(&c, ends_at(&c, until), &status, e);
 		if (r == 1)
 			break;
 		if (r < 0) {
-			child_kill(&c, o->deadline_ms > 0);
+			child_kill(&c, has_group(o));
 			return -1;
 		}
-		if (until && clock_mono_ms() >= until) {
+		int64_t end = ends_at(&c, until), now = clock_mono_ms();
+		if (end && now >= end) {
 			child_kill(&c, true);
-			return err_new(e, ERR_FAILED, "'%s' did not end within %lld ms and was killed", c.name,
-				       (long long)o->deadline_ms);
+			return until && now >= until
+				       ? err_new(e, ERR_FAILED, "'%s' did not end within %lld ms and was killed",
+						 c.name, (long long)o->deadline_ms)
+				       : err_new(e, ERR_BUSY, "'%s' printed nothing for %lld ms and was killed", c.name,
+						 (long long)o->quiet_ms);
 		}
 	}
 	if (drain(&c, e) < 0)

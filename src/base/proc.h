@@ -7,7 +7,7 @@
  *	int status = proc_run(&o, e);        exit code ≥ 0; -1 where it could not start, was killed or ran out of time
  *
  * The child gets no open file but 0, 1, 2 (standard input is /dev/null unless told) and default signal handlers, and it
- * is the leader of its own process group when a deadline is set; the group is killed when the deadline passes.
+ * is the leader of its own process group when a deadline or quiet_ms is set; the group is killed when that passes.
  */
 #include "base/buf.h"
 #include "base/err.h"
@@ -19,7 +19,14 @@ struct proc_opts {
 	struct str input;	 /* bytes for standard input */
 	struct buf *out;	 /* standard output is collected here (bounded by its maximum); NULL: inherited */
 	struct buf *errout;	 /* standard error; NULL: inherited; may be the same as out */
+	int both_to;		 /* in place of both of them, standard output and error go to this open file; 0: no */
+	int out_to;		 /* standard output alone goes to this open file; 0: no */
 	int64_t deadline_ms;	 /* from now; 0: none */
+	int64_t quiet_ms; /* ended (ERR_BUSY) when it has printed nothing for so long; 0: never. Of what is collected */
+	bool signals; /* what interrupts this process or ends it, as a terminal does, kills the group first. For the only thread */
+	/* Standard output and error as they come, in place of out, errout and both_to. */
+	void (*say)(void *ctx, struct str text);
+	void *say_ctx;
 };
 int proc_run(const struct proc_opts *o, struct err *e);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "base/proc.h"
@@ -32,6 +33,18 @@ TEST(both_outputs_in_one_buffer)
 	struct proc_opts o = {.argv = SH("echo one; echo two >&2; echo three"), .out = &out, .errout = &out};
 	CHECK_INT(proc_run(&o, &e), 0);
 	CHECK_STR(out.p, "one\ntwo\nthree\n");
+}
+
+TEST(both_outputs_to_a_file)
+{
+	auto_fd f = memfd_create("out", MFD_CLOEXEC);
+	struct proc_opts o = {.argv = SH("echo one; echo two >&2"), .both_to = f};
+	CHECK_INT(proc_run(&o, &e), 0);
+	char got[32] = "";
+	CHECK_INT(pread(f, got, sizeof(got) - 1, 0), 8);
+	CHECK_STR(got, "one\ntwo\n");
+	o.both_to = 99;
+	CHECK_INT(proc_run(&o, &e), -1);
 }
 
 TEST(input_environment_and_folder)
@@ -110,6 +123,27 @@ TEST(deadline_kills_the_group)
 	while (now_ms() - start < 1300)
 		usleep(50000);
 	CHECK_INT(access(path, F_OK), -1);
+}
+
+static void count_said(void *ctx, struct str text)
+{
+	*(size_t *)ctx += text.n;
+}
+
+TEST(who_prints_nothing_is_ended)
+{
+	size_t said = 0;
+	int64_t before = now_ms();
+	struct proc_opts o = {.argv = SH("for i in 1 2 3 4; do echo $i; sleep 0.2; done; echo 5 >&2"),
+			      .quiet_ms = 600,
+			      .say = count_said,
+			      .say_ctx = &said};
+	CHECK_INT(proc_run(&o, &e), 0);
+	CHECK_INT((intmax_t)said, 10);
+	o.argv = SH("echo 1; sleep 1000 & wait");
+	CHECK_INT(proc_run(&o, &e), -1);
+	CHECK_INT(e.code, ERR_BUSY);
+	CHECK(now_ms() - before < 10000);
 }
 
 TEST(a_background_child_does_not_hold_us)
