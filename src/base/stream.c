@@ -226,7 +226,6 @@ static void bz2_open(struct istream_bz2 *z)
 {
 	bz_stream next = {.next_in = z->z.next_in, .avail_in = z->z.avail_in};
 	z->z = next;
-	dl_need(&bz2_library);
 	if (bz2.bzDecompressInit(&z->z, 0, 0) != BZ_OK)
 		panic("out of memory");
 	z->open = z->begun = true;
@@ -271,6 +270,7 @@ struct istream *istream_bz2(struct istream *inner)
 	static const struct istream_ops ops = {bz2_read, bz2_free};
 	struct istream_bz2 *z = xcalloc(1, sizeof(*z));
 	z->base = (struct istream){.ops = &ops, .inner = inner, .name = inner->name};
+	dl_need(&bz2_library); /* now: a reader may be in another root by then */
 	return &z->base;
 }
 

@@ -42,6 +42,8 @@ struct istream *istream_gz(struct istream *inner);
 struct istream *istream_xz(struct istream *inner);
 /* By the ending of the name: ".zst", ".gz", ".xz", ".bz2"; the inner stream itself where it has none of these. */
 struct istream *istream_unpack(struct istream *inner, struct str name);
+/* By its first bytes, in place of a name; NULL where they cannot be read. Takes the inner stream over in any case. */
+struct istream *istream_unpack_any(struct istream *inner, struct err *e);
 struct istream *istream_limit(struct istream *inner, uint64_t max_bytes); /* ERR_LIMIT past it */
 /* Digest of what passes through; valid until the stream is freed. */
 struct istream *istream_digest(struct istream *inner, enum digest_kind kind);

@@ -160,3 +160,53 @@ struct istream *istream_unpack(struct istream *inner, struct str name)
 	       : str_ends(name, STR(".bz2")) ? istream_bz2(inner)
 					     : inner;
 }
+
+/* -- by the first bytes -------------------------------------------------------------------------------------------- */
+
+enum { HEAD_SIZE = 6 };
+struct istream_head {
+	struct istream base;
+	size_t n, at; /* of head */
+	char head[HEAD_SIZE];
+};
+
+static ssize_t head_read(struct istream *s, void *p, size_t n, struct err *e)
+{
+	struct istream_head *h = (struct istream_head *)s;
+	if (h->at == h->n)
+		return istream_read(s->inner, p, n, e);
+	size_t some = n < h->n - h->at ? n : h->n - h->at;
+	memcpy(p, h->head + h->at, some);
+	h->at += some;
+	return (ssize_t)some;
+}
+
+static void head_free(struct istream *s)
+{
+	(void)s;
+}
+
+struct istream *istream_unpack_any(struct istream *inner, struct err *e)
+{
+	static const struct istream_ops ops = {head_read, head_free};
+	struct istream_head *h = xcalloc(1, sizeof(*h));
+	h->base = (struct istream){.ops = &ops, .inner = inner, .name = inner->name};
+	while (h->n < HEAD_SIZE) {
+		ssize_t got = istream_read(inner, h->head + h->n, HEAD_SIZE - h->n, e);
+		if (got < 0) {
+			istream_free(&h->base);
+			return NULL;
+		}
+		if (got == 0)
+			break;
+		h->n += (size_t)got;
+	}
+	struct str head = str_of(h->head, h->n);
+	return str_starts(head, STR("\x28\xb5\x2f\xfd")) ? istream_zstd(&h->base)
+	       : str_starts(head, STR("\x1f\x8b"))	 ? istream_gz(&h->base)
+	       : str_starts(head, STR("\xfd"
+				      "7zXZ"))
+		       ? istream_xz(&h->base)
+	       : str_starts(head, STR("BZh")) ? istream_bz2(&h->base)
+					      : &h->base;
+}
