@@ -9,8 +9,8 @@
 #include <pthread.h>
 
 #include "base/map.h"
+#include "base/sql.h"
 #include "mirror/authority.h"
-#include "mirror/db.h"
 #include "mirror/mirror.h"
 
 struct limiter;

@@ -3,7 +3,7 @@
 /* internal (private to mirror): what its parts share. */
 #include <pthread.h>
 
-#include "mirror/db.h"
+#include "base/sql.h"
 #include "mirror/mirror.h"
 
 struct front;

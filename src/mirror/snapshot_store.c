@@ -2,8 +2,8 @@
 /* Thin snapshots of clients, in tables of DIR/state/mirror.db. */
 #include <string.h>
 
+#include "base/sql.h"
 #include "base/vec.h"
-#include "mirror/db.h"
 #include "mirror/mirror.h"
 
 static const char *const schema[] = {

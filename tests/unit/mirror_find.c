@@ -9,7 +9,7 @@
 
 #include "base/fs.h"
 #include "lib/http.h"
-#include "mirror/db.h"
+#include "base/sql.h"
 #include "mirror/mirror.h"
 
 struct world {

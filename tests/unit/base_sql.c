@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lib/test.h"
 
-#include "mirror/db.h"
+#include "base/sql.h"
 
 static const char *const one[] = {"CREATE TABLE pet (name TEXT PRIMARY KEY, legs INTEGER NOT NULL) WITHOUT ROWID"};
 static const char *const two[] = {"CREATE TABLE pet (name TEXT PRIMARY KEY, legs INTEGER NOT NULL) WITHOUT ROWID",
@@ -13,7 +13,7 @@ static struct sql *open_in_tmp(void)
 	struct err e = ERR_INIT;
 	struct sql *db = NULL;
 	CHECK(mkdir(test_tmp(), 0700) == 0 || errno == EEXIST);
-	snprintf(path, sizeof(path), "%s/mirror.db", test_tmp());
+	snprintf(path, sizeof(path), "%s/pets.db", test_tmp());
 	CHECK_MSG(sql_open(path, 0, &db, &e) == 0, "%s", e.msg);
 	return db;
 }
@@ -77,7 +77,7 @@ TEST(what_is_no_database_says_so)
 	struct err e = ERR_INIT;
 	struct sql *db = NULL;
 	CHECK(mkdir(test_tmp(), 0700) == 0 || errno == EEXIST);
-	snprintf(path, sizeof(path), "%s/mirror.db", test_tmp());
+	snprintf(path, sizeof(path), "%s/pets.db", test_tmp());
 	CHECK_INT(sql_open(path, SQL_RO, &db, &e), -1);
 	CHECK_INT(e.code, ERR_NOT_FOUND);
 	FILE *f = fopen(path, "w");

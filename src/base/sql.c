@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "mirror/db.h"
+#include "base/sql.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -24,6 +24,7 @@ enum { BUSY_MS = 15000 };
 	X(sqlite3_, column_text)                                                                                       \
 	X(sqlite3_, column_blob)                                                                                       \
 	X(sqlite3_, column_type)                                                                                       \
+	X(sqlite3_, db_filename)                                                                                       \
 	X(sqlite3_, db_handle)                                                                                         \
 	X(sqlite3_, errcode)                                                                                           \
 	X(sqlite3_, errmsg)                                                                                            \
@@ -36,16 +37,23 @@ enum { BUSY_MS = 15000 };
 	X(sqlite3_, step)
 DL_LIBRARY(sqlite, "libsqlite3.so.0", SQLITE, NULL);
 
+/* How messages call the file: without its folder. */
+static const char *name_of(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	return slash ? slash + 1 : path && *path ? path : "database";
+}
+
 static int db_error(sqlite3 *db, const char *what, struct err *e)
 {
 	int rc = sqlite.errcode(db) & 0xff;
 	enum err_code code = rc == SQLITE_BUSY				   ? ERR_BUSY
 			     : rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT ? ERR_VERIFY
 									   : ERR_FAILED;
-	(void)err_new(e, code, "mirror.db: %s: %s%s", what, sqlite.errmsg(db),
+	(void)err_new(e, code, "%s: %s: %s%s", name_of(db ? sqlite.db_filename(db, "main") : NULL), what,
+		      sqlite.errmsg(db),
 		      code == ERR_VERIFY
-			      ? "; restore it from a backup, or move it away: what is held is looked at anew, but who "
-				"is enrolled is only there"
+			      ? "; restore it from a backup, or move it away: what is only in it is lost then"
 			      : "");
 	e->sys = rc == SQLITE_FULL ? ENOSPC : 0;
 	return -1;
@@ -227,8 +235,8 @@ int sql_end(struct sql *s, int rc, struct err *e)
 		take_back(s);
 		return -1;
 	}
-	if (sys_mark("mirror.db commit") < 0)
-		err_sys(e, "mirror.db: commit");
+	if (sys_mark("sql commit") < 0)
+		err_sys(e, "%s: commit", name_of(s->path));
 	else if (exec(s, "COMMIT", e) == 0)
 		return 0;
 	take_back(s);

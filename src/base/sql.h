@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /*
- * db (private to mirror): DIR/state/mirror.db, one SQLite file in which each part of the mirror keeps tables of its own.
+ * sql: an SQLite file in which each part of a module keeps tables of its own (a mirror's mirror.db, jobs.db of the builds).
  *
  *	static const char *const schema[] = {"CREATE TABLE client (…)", "ALTER TABLE client …"};
  *	auto_ptr(sql) db = NULL;
