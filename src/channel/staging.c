@@ -162,7 +162,8 @@ int staging_read(int dir, const char *path, struct buf *b, struct err *e)
 }
 
 /* HTTP and apt's file: method know a file's age in whole seconds: of two pointers made within one, or after the clock was set
- * back, the later must say so, or who has the first is told "not modified" until a third comes. */
+ * back, the later must say so, or who has the first is told "not modified" until a third comes. The time is set in any case: how many calls
+ * a publication makes is not to depend on the clock, which sweeps of faults count on. */
 static int make_later(int fd, int dir, const char *path, struct err *e)
 {
 	struct stat before, now;
@@ -170,9 +171,9 @@ static int make_later(int fd, int dir, const char *path, struct err *e)
 		return 0;
 	if (fstat(fd, &now) < 0)
 		return err_sys(e, "look at '%s'", path);
-	if (now.st_mtim.tv_sec > before.st_mtim.tv_sec)
-		return 0;
-	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = before.st_mtim.tv_sec + 1}};
+	bool is_later = now.st_mtim.tv_sec > before.st_mtim.tv_sec;
+	const struct timespec later = {.tv_sec = before.st_mtim.tv_sec + 1};
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, is_later ? now.st_mtim : later};
 	return sys_futimens(fd, times) < 0 ? err_sys(e, "set the time of '%s'", path) : 0;
 }
 
