@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * layer: root file systems by id, each made of another one, and the caches that steps share.
+ *
+ *	DIR/backend                how layers are kept: overlay, btrfs or copy
+ *	DIR/layer/<id>/            a layer: about, log, fs, and for overlay `lower`; whole once it has this name
+ *	DIR/tmp/<id>/              the same while it is made; whatever is there and held by nobody goes away
+ *	DIR/cache/<name>/          a cache: its state, as a layer's
+ *	DIR/unsynced/              one empty file for each layer and state of a cache that may not be on disk yet
+ *	DIR/boot, DIR/lock         the boot in which DIR was last looked over; held by gc, and while something gets its name
+ *
+ * (doc/formats/layer.md; why so: doc/decisions/0071-layers.md.)
+ *
+ *	struct layers *l;
+ *	layers_open("/…/build", LAYER_AUTO, &l, e)
+ *	if (layer_find(l, &id, &arena, &info, e) == 1) …                       a hit: some system calls, no lock
+ *	layer_begin(l, &id, &parent, &w, e);                                    ERR_BUSY: somebody else makes it: layer_wait
+ *	sandbox_run with .root = *layer_work_root(w), .out_fd = layer_work_log_fd(w)
+ *	layer_work_commit(w, about, e) or layer_work_abort(w)
+ *	layers_sync(l, e)                                                       once, at the end of a build
+ *	layers_close(l)
+ *
+ * Backends. `overlay` keeps what a step changed in a folder of its own (overlayfs, mounted by the sandbox), `btrfs` makes snapshots, `copy`
+ * copies the whole tree (reflinks where the file system has them). LAYER_AUTO takes the first of them that works here, by trying; the
+ * choice is kept in DIR/backend. A DIR has one backend for life; asking for another one is ERR_USAGE. Nothing is ever hard-linked between
+ * layers that a step could write to: who writes in place would write into the parent.
+ *
+ * Several processes may use one DIR at once. A layer is made by one at a time; whoever uses one holds it, and what is held or has children
+ * is not removed. All locks are flock and end with their process; what a killed process left in tmp/ is cleared by the next
+ * process that begins something, and nothing else was changed by it.
+ *
+ * Power cuts: nothing is synced while steps run. A layer that layers_sync has not covered is removed when the next boot first opens DIR.
+ * The choice of layers_sync is one syncfs for everything made since, by whatever process.
+ *
+ * One thread a struct layers. Paths in a sandbox_root are absolute and live as long as what gave them.
+ */
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "sandbox/sandbox.h"
+
+enum layer_backend { LAYER_AUTO, LAYER_OVERLAY, LAYER_BTRFS, LAYER_COPY };
+enum { LAYER_ID_HEX = 64, LAYER_ABOUT_MAX = 64 << 10, LAYER_DEPTH_MAX = 4000, LAYER_CACHE_NAME_MAX = 150 };
+
+struct layers;
+struct layer_work;
+struct layer_id {
+	char hex[LAYER_ID_HEX + 1]; /* 64 lower-case hex digits */
+};
+/* Makes DIR where it is not there. dir: absolute or relative to the working folder. Cheap where DIR is there: nothing is probed. A DIR of
+ * another user is refused, to root, too: what belongs to root in its layers is that user's on disk. */
+int layers_open(const char *dir, enum layer_backend want, struct layers **ret, struct err *e);
+void layers_close(struct layers *l);
+DEFINE_AUTO(struct layers *, layers, layers_close);
+enum layer_backend layers_backend(const struct layers *l);
+const char *layers_path(const struct layers *l); /* DIR, absolute */
+int layers_dirfd(const struct layers *l);
+const char *layer_backend_name(enum layer_backend b); /* "auto", "overlay", … */
+bool layer_backend_parse(struct str s, enum layer_backend *ret);
+bool layer_id_parse(struct str s, struct layer_id *ret);
+
+struct layer_info {
+	struct layer_id id, parent; /* parent.hex is "" where there is none */
+	int64_t created_ms, used_ms;
+	uint64_t bytes;	  /* what it takes on disk beyond its parent, as counted when it was made */
+	uint32_t depth;	  /* parents below it */
+	struct str about; /* the maker's own words */
+};
+/* 1 there, and marked as used; 0 not there. Does not hold it. */
+int layer_find(struct layers *l, const struct layer_id *id, struct arena *a, struct layer_info *ret, struct err *e);
+/* What the step printed, for reading: of a layer, or of one that is being made, which grows (the descriptor stays good when it gets its
+ * name, and when it comes to nothing). ERR_NOT_FOUND. */
+int layer_open_log(struct layers *l, const struct layer_id *id, struct err *e);
+
+/* -- making one -------------------------------------------------------------------------------------------------- */
+/* Begins one on top of parent (NULL: an empty folder). ERR_BUSY another process makes it; ERR_EXISTS it is there; ERR_NOT_FOUND the parent
+ * is not (any more): begin with what made that; ERR_LIMIT more than LAYER_DEPTH_MAX parents. The parent is held. */
+int layer_begin(struct layers *l, const struct layer_id *id, const struct layer_id *parent, struct layer_work **ret,
+		struct err *e);
+/* The tree to be changed. May be used in several sandboxes, one after the other. */
+const struct sandbox_root *layer_work_root(const struct layer_work *w);
+int layer_work_log_fd(const struct layer_work *w); /* O_APPEND; whoever follows reads it while it grows */
+int layer_work_commit(struct layer_work *w, struct str about, struct err *e); /* frees w in any case */
+void layer_work_abort(struct layer_work *w);				      /* leaves nothing; NULL is fine */
+DEFINE_AUTO(struct layer_work *, layer_work, layer_work_abort);
+/* Waits until nobody makes it: 1 nobody does (it may be there, or have come to nothing), 0 somebody still does after wait_ms. */
+int layer_wait(struct layers *l, const struct layer_id *id, int64_t wait_ms, struct err *e);
+
+/* The tree of a layer, read-only, e.g. to copy from a stage. It cannot be removed until *ret_hold_fd is closed. */
+int layer_hold(struct layers *l, const struct layer_id *id, struct arena *a, struct sandbox_root *ret, int *ret_hold_fd,
+	       struct err *e);
+/* The same without the tree: an fd, or -1 with ERR_NOT_FOUND. */
+int layer_keep(struct layers *l, const struct layer_id *id, struct err *e);
+/* What was made so far, by whatever process, is on disk when this returns. */
+int layers_sync(struct layers *l, struct err *e);
