@@ -101,6 +101,12 @@ bool mark_parse(struct str name, struct str *ret_boot, struct str *ret_mark);
 /* Whether an entry could be taken away now: 1 nobody holds it. */
 int entry_is_free(struct layers *l, const struct place *at, struct err *e);
 
+/* -- cache.c ----------------------------------------------------------------------------------------------------- */
+/* 1, or 0 where there is none. */
+int cache_read(struct layers *l, struct str name, struct arena *a, struct layer_cache_info *ret, struct err *e);
+/* With the house held: 1 its folder is at *ret_gone; 0 somebody has it, or it is gone. With dry_run nothing is changed. */
+int cache_take_away(struct layers *l, struct str name, bool dry_run, struct place *ret_gone, struct err *e);
+
 /* -- about.c ----------------------------------------------------------------------------------------------------- */
 int about_put(struct buf *b, const struct layer_info *info, struct err *e);
 bool about_parse(struct str text, struct layer_info *ret); /* ret->about is a view of text */

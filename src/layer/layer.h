@@ -95,3 +95,25 @@ int layer_hold(struct layers *l, const struct layer_id *id, struct arena *a, str
 int layer_keep(struct layers *l, const struct layer_id *id, struct err *e);
 /* What was made so far, by whatever process, is on disk when this returns. */
 int layers_sync(struct layers *l, struct err *e);
+
+/* -- caches of steps --------------------------------------------------------------------------------------------- */
+/* A cache is taken as a copy of its latest state, which the step may change at will, and given back after the step, whether that went well
+ * or not. What is given back becomes the state, unless another one that was taken from the same state came first: then it is dropped.
+ * An empty one belongs to uid:gid (of the sandbox). Names: any bytes but NUL; on disk "c-" and
+ * the name, in which others than letters, digits, '.', '_' and '-' are %xx: at most LAYER_CACHE_NAME_MAX bytes in all (ERR_LIMIT). */
+struct layer_cache;
+int layer_cache_take(struct layers *l, struct str name, uid_t uid, gid_t gid, struct layer_cache **ret, struct err *e);
+/* Fills in what is to be mounted (source or root); target is the caller's. Valid until it is given back. */
+void layer_cache_mount(const struct layer_cache *c, struct sandbox_mount *ret);
+/* 1 it is the state now, 0 another one came first. Frees c in any case. */
+int layer_cache_give_back(struct layer_cache *c, struct err *e);
+void layer_cache_drop(struct layer_cache *c); /* the state stays as it was; NULL is fine */
+DEFINE_AUTO(struct layer_cache *, layer_cache, layer_cache_drop);
+struct layer_cache_info {
+	struct str name;
+	int64_t used_ms;
+	uint64_t bytes;
+};
+/* By name. */
+int layer_caches(struct layers *l, struct arena *a, struct layer_cache_info **ret, size_t *ret_n, struct err *e);
+int layer_cache_remove(struct layers *l, struct str name, struct err *e); /* ERR_NOT_FOUND; ERR_BUSY: taken just now */
