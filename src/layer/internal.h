@@ -124,6 +124,14 @@ int about_read(struct layers *l, const struct place *at, bool touch, struct aren
  * paths in dirfd. ERR_UNSUPPORTED: they hold what cannot be merged. */
 int merge_folders(int dirfd, const char *const *lower, size_t n, bool below, const char *to, struct err *e);
 
+/* -- house.c ----------------------------------------------------------------------------------------------------- */
+VEC_TYPE(layer_vec, struct layer_info);
+VEC_TYPE(layer_ids, struct layer_id);
+/* By last use, those unused longest first; bad: whose description is missing or damaged. Both are the caller's to release. Those that are in `known` (or
+ * NULL) are not read again. */
+int layers_read(struct layers *l, struct arena *a, const struct layer_vec *known, struct layer_vec *ret,
+		struct layer_ids *ret_bad, struct err *e);
+
 /* -- inside.c ---------------------------------------------------------------------------------------------------- */
 /* What another user's sandboxes make may belong to ids that are his only in there. These do their work in this process where that is
  * allowed, and else in a sandbox whose "/" is DIR. All take paths in DIR. */

@@ -117,3 +117,56 @@ struct layer_cache_info {
 /* By name. */
 int layer_caches(struct layers *l, struct arena *a, struct layer_cache_info **ret, size_t *ret_n, struct err *e);
 int layer_cache_remove(struct layers *l, struct str name, struct err *e); /* ERR_NOT_FOUND; ERR_BUSY: taken just now */
+
+/* -- keeping house ----------------------------------------------------------------------------------------------- */
+/* Oldest use first. */
+int layers_list(struct layers *l, struct arena *a, struct layer_info **ret, size_t *ret_n, struct err *e);
+int layer_remove(struct layers *l, const struct layer_id *id, struct err *e); /* ERR_BUSY: held, or has children */
+
+/* Removes what has been unused longest: children before parents, never what is held, is in `keep` or lies below that. What is damaged (its
+ * parent is gone, its description is unreadable) goes in any case. Other processes go on meanwhile; they wait only while names are taken away,
+ * not while files are removed. */
+struct layer_gc_other {
+	struct str name;
+	int64_t used_ms;
+	uint64_t bytes;
+};
+struct layer_gc_opts {
+	int64_t now_ms;
+	int64_t older_than_ms; /* what was not used for so long goes; -1: age does not count */
+	uint64_t max_bytes; /* then the longest unused until there is no more than this; UINT64_MAX: size does not count */
+	uint64_t keep_free_bytes; /* and until so much is free on the file system; 0: does not count */
+	bool caches;		  /* caches too: they count, and go as layers do */
+	bool dry_run;
+	const struct layer_id *keep; /* layers that have a name elsewhere */
+	size_t n_keep;
+	/* What else lies here and may go, e.g. copies of git repositories: it counts, and goes as layers do. take_other is asked with ctx whether it
+	 * can: 1 it is gone, 0 somebody uses it; quickly, as others wait. */
+	const struct layer_gc_other *others;
+	size_t n_others;
+	int (*take_other)(void *ctx, struct str name, bool dry_run, struct err *e);
+	/* In place of keep, asked when no name can come any more: *ret lives in a. NULL: keep */
+	int (*names)(void *ctx, struct layers *l, struct arena *a, const struct layer_id **ret, size_t *ret_n,
+		     struct err *e);
+	void *ctx;
+};
+/* Until layers_go_on no layer gets or loses its place, by whatever process: one that is there can be given a name elsewhere, and gc sees either both or
+ * neither. A few ms at most, with no other call that changes something in between. */
+int layers_pause(struct layers *l, struct err *e);
+void layers_go_on(struct layers *l);
+enum layer_gc_why { LAYER_GC_AGE, LAYER_GC_SIZE, LAYER_GC_SPACE, LAYER_GC_DAMAGED };
+struct layer_gc_item {
+	struct layer_id id;
+	struct str cache, other; /* its name; both STR_NONE: it is a layer */
+	int64_t used_ms;
+	uint64_t bytes;
+	enum layer_gc_why why;
+};
+struct layer_gc {
+	const struct layer_gc_item *v; /* in the order of their removal */
+	size_t n;
+	uint64_t freed_bytes, kept_bytes;
+	size_t kept; /* of what could have gone by its kind */
+};
+const char *layer_gc_why_name(enum layer_gc_why why); /* "age", "size", "space", "damaged" */
+int layers_gc(struct layers *l, const struct layer_gc_opts *o, struct arena *a, struct layer_gc *ret, struct err *e);

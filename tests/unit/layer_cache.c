@@ -323,3 +323,22 @@ TEST(a_boot_drops_a_copy_that_was_not_synced)
 {
 	check_boot(ON_COPY, 0);
 }
+
+TEST(gc_takes_caches_where_asked)
+{
+	struct layer_gc r;
+	auto_arena a = ARENA_INIT;
+	l = test_layers(ON_OVERLAY);
+	CHECK_INT(give_back(take("x")), 1);
+	CHECK_INT(give_back(take("y")), 1);
+	struct layer_gc_opts o = {.older_than_ms = -1, .max_bytes = 0};
+	CHECK(layers_gc(l, &o, &a, &r, &e) == 0 && r.n == 0);
+	o.caches = true;
+	struct layer_cache *c = take("y");
+	CHECK(layers_gc(l, &o, &a, &r, &e) == 0);
+	CHECK_INT(r.n, 1);
+	CHECK(str_eq_c(r.v[0].cache, "x"));
+	CHECK_INT(give_back(c), 1);
+	CHECK_INT(test_count(l, "cache"), 1);
+	layers_close(l);
+}
