@@ -31,6 +31,7 @@
  * said, ERR_INPUT for what the folder holds. The output appears whole (temporary file, rename) or not at all.
  */
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/progress.h"
@@ -76,3 +77,22 @@ struct pack_result {
 	size_t prefix_files;	     /* how many hold the prefix */
 };
 int pack_conda(const struct pack_opts *o, struct arena *a, struct pack_result *ret, struct err *e);
+
+/* -- a spec without building it (doc/formats/spec.md) ----------------------------------------------------------------- */
+
+enum build_form {
+	BUILD_FORM_SPEC,       /* as a log's head has it */
+	BUILD_FORM_DOCKERFILE, /* plain */
+	BUILD_FORM_BUILDKIT,   /* with caches and secrets */
+	BUILD_FORM_RECIPE,     /* "To reproduce locally": shell commands with the plain Dockerfile in them */
+};
+struct build_write {
+	struct str text; /* the spec's */
+	const char *file;
+	enum build_form form;
+	bool windows; /* of Dockerfiles */
+	/* of a recipe: what it is built of, as in struct build_head */
+	struct str url, ref, commit, branch, base, dir;
+};
+/* Each line with its end. */
+int build_write(const struct build_write *w, struct arena *a, struct buf *out, struct err *e);

@@ -103,3 +103,36 @@ struct spec_context spec_context_of(const struct str *image_env, size_t n, struc
 void spec_context_step(struct spec_context *c, const struct spec_op *op, struct arena *a);
 /* A path of the operation, from the folder that holds at it. */
 struct str spec_context_path(const struct spec_context *c, struct str path, struct arena *a);
+
+/* -- printing, all without a line's end after the last */
+
+/* The log's head: one operation a line, in lines of less than 78 columns where that can be. */
+void spec_print(const struct build_spec *s, struct buf *out);
+/* "WORKDIR: (op …)" with its lines indented; context NULL: without "WORKDIR: ". */
+void spec_print_op(const struct spec_op *op, const struct spec_context *c, struct buf *out);
+/* "(from IMAGE)" and "(build "NAME" …)", the other headings of a log. */
+void spec_print_from(const struct build_spec *s, struct buf *out);
+void spec_print_stage(const struct spec_stage *stage, struct buf *out);
+
+/* -- a Dockerfile of it */
+
+enum spec_docker_flags {
+	SPEC_DOCKER_BUILDKIT = 1 << 0, /* caches and secrets as --mount; else they are left out */
+	SPEC_DOCKER_WINDOWS = 1 << 1,  /* lines go on after '`' */
+};
+/* Each line with its end. ERR_UNSUPPORTED: a cache or secret of a user that has a name and no number. */
+int spec_dockerfile(const struct build_spec *s, const char *file, enum spec_docker_flags flags, struct buf *out,
+		    struct err *e);
+
+/* Where the context comes from, for a recipe that a person can follow in a shell. */
+struct spec_source {
+	struct str url;		 /* of a git repository; STR_NONE: a folder */
+	struct str ref;		 /* "refs/pull/1/head"; STR_NONE: `commit` is on a branch */
+	struct str commit;	 /* hex; of its first eight digits the recipe speaks */
+	struct str merge_branch; /* the branch to merge into, and its commit; STR_NONE: nothing is merged */
+	struct str merge_base;
+	struct str dir; /* the folder, where it is one */
+};
+/* The recipe of a job's log, "cd $(mktemp -d)" to "docker build -f ../Dockerfile ." */
+int spec_recipe(const struct build_spec *s, const char *file, const struct spec_source *source, struct buf *out,
+		struct err *e);
