@@ -78,6 +78,42 @@ struct pack_result {
 };
 int pack_conda(const struct pack_opts *o, struct arena *a, struct pack_result *ret, struct err *e);
 
+/* -- the head of a job's log --------------------------------------------------------------------------------------- */
+
+/*
+ * What a job's log begins with: what is built of what, how a person has the same build without Slipway, the spec.
+ *
+ *	TS: New job: TITLE
+ *	                              from URL#REF (COMMIT)
+ *	                              on VARIANT/ARCH
+ *
+ *	To reproduce locally:
+ *	…
+ *	TS: Using cache hint "HINT"
+ *	TS: Using OBuilder spec:
+ *	…
+ *
+ * Empty parts are left out. What is shown is held to one line, and to what a terminal may see, by being quoted.
+ */
+struct build_head {
+	int64_t now_ms;
+	struct str note;	 /* a line before all others */
+	struct str title;	 /* "build x.1, using y"; empty: "build NAME", of the repository or folder */
+	struct str url, ref;	 /* of a git repository; url empty: a folder */
+	struct str commit;	 /* 40 digits */
+	struct str branch, base; /* what the commit is merged into: a branch's name, and its commit */
+	struct str dir;		 /* the folder, where it is one */
+	struct str variant;	 /* empty: the tag of the base image, or its name */
+	struct str arch;	 /* "amd64"; empty: this machine's */
+	struct str hint;
+	struct str spec, spec_file; /* its text, and its name for messages */
+	struct str recipe,
+		recipe_file; /* the spec that is to be reproduced, where it is another one than is built; empty: the same */
+};
+int build_head_print(const struct build_head *h, struct arena *a, struct buf *out, struct err *e);
+/* A hint by which jobs that share much find each other: "BASE-NAME-COMMIT", of what there is; of head's spec. */
+int build_head_hint(const struct build_head *h, struct arena *a, struct str *ret, struct err *e);
+
 /* -- a spec without building it (doc/formats/spec.md) ----------------------------------------------------------------- */
 
 enum build_form {
