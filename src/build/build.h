@@ -1,7 +1,103 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /*
- * build: makes packages.
+ * build: runs build specs step by step, and makes packages (below).
+ *
+ * A spec is OBuilder's (doc/formats/spec.md): a base image, then operations. Each run and copy makes a layer (layer/layer.h) whose id is a digest of
+ * everything that can change it (doc/formats/step-id.md); where that layer is there already, the step is not run again.
+ *
+ *	struct build_opts o = BUILD_OPTS_INIT;
+ *	o.layers = layers; o.text = text; o.file = "job.spec"; o.context = "."; o.log = say; o.log_ctx = ctx;
+ *	struct build_result r;
+ *	if (build_run(&o, &arena, &r, e) < 0) ...            it could not be tried: a bad spec, no such image, a full disk
+ *	if (r.end == BUILD_DONE) ... r.id is the layer of the last step
+ *
+ * The log comes through `log` as it is made: headings ("/: (run (shell make))"), notes ("---> saved as …") and what the steps print, in pieces. What
+ * a cached step printed is told again, but with no_replay.
+ *
+ * A step is run once however many processes want it at the same time; they all see its output from its beginning. Each step runs in
+ * a process of its own, which goes on when who began it is cancelled and another one wants the step too, and ends when nobody does
+ * (share.h). A step that fails or is killed leaves nothing.
+ *
+ * cancel_fd: readable or hung up, the build ends with BUILD_CANCELLED, soon. One thread a struct layers; the calling process is
+ * forked from, and reaps its own children.
+ *
+ * Limits: specs as build/spec.h says; files of a copy as build/source.h says; secrets of 1 MiB; a step prints BUILD_OUTPUT_MAX bytes.
+ */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/progress.h"
+#include "base/str.h"
+#include "layer/layer.h"
+#include "sandbox/sandbox.h"
+
+#define BUILD_OUTPUT_MAX ((uint64_t)1 << 30) /* that a step may print, where its limits say nothing else */
+enum build_tag { BUILD_HEADING, BUILD_NOTE, BUILD_OUTPUT };
+typedef void build_log_fn(void *ctx, enum build_tag tag,
+			  struct str text); /* heading and note: without the line's end */
+struct build_secret {
+	struct str id, value;
+};
+struct build_opts {
+	struct layers *layers;
+	struct str text;     /* the spec */
+	const char *file;    /* its name, for messages */
+	const char *context; /* the folder that copies take from */
+	const char *const
+		*apart;	 /* folders that no copy takes of it, as the one with the layers; ended by NULL; NULL: none */
+	struct str name; /* that the result gets as an image, for (from NAME) of others; STR_NONE: none */
+	const struct build_secret *secrets;
+	size_t n_secrets;
+	struct sandbox_limits limits; /* of each run */
+	bool no_network;	      /* (network host) is refused */
+	bool no_fast_sync;	      /* fsync of steps has an effect */
+	bool nested;		      /* steps may make sandboxes of their own */
+	bool no_replay;
+	bool no_cache; /* every step is run, and what it makes is what builds find from now on */
+	bool dry_run;  /* looks up what is cached, and runs nothing */
+	int cancel_fd;
+	struct progress
+		*progress; /* phase "step", an item each step; its text at the end: cached, saved, failed, cancelled */
+	build_log_fn *log;
+	void *log_ctx;
+};
+#define BUILD_OPTS_INIT ((struct build_opts){.file = "spec", .cancel_fd = -1})
+
+enum build_kind { BUILD_FROM, BUILD_RUN, BUILD_COPY };
+struct build_step {
+	enum build_kind kind;
+	bool known;  /* id is: of a dry run, what stands on something that is not there has none yet */
+	bool cached; /* else run now; with dry_run: would be run */
+	struct layer_id id;
+	struct str words;	      /* the operation, as a spec has it */
+	struct str stage;	      /* STR_NONE: the last one */
+	uint32_t line;		      /* of the spec */
+	int64_t wall_ms;	      /* that it took here, to be found or made */
+	struct sandbox_result result; /* of a run that was made now */
+};
+enum build_end { BUILD_DONE, BUILD_FAILED, BUILD_CANCELLED };
+struct build_result {
+	enum build_end end;
+	struct layer_id id; /* DONE, and not a dry run that lacks a step */
+	bool known;
+	struct build_step *steps; /* begun, the failed one last */
+	size_t n;
+	struct str failure; /* FAILED: what to say behind "Build step failed: " */
+	struct sandbox_result result;
+};
+/* A spec's text; "-" is standard input. */
+int build_read_spec(const char *path, struct buf *b, struct err *e);
+int build_run(const struct build_opts *o, struct arena *a, struct build_result *ret, struct err *e);
+const char *build_kind_name(enum build_kind k); /* "from", "run", "copy" */
+/* The variables, user and folder that held for the step that made a layer. 1; 0: it is no step's, or one's of whose variables there were too many. */
+struct image_config;
+int build_config(struct layers *l, const struct layer_id *id, struct arena *a, struct image_config *ret, struct err *e);
+/* After layers_gc: forgets which steps were run anew (no_cache) where nothing of that is left. */
+void build_forget(struct layers *l);
+
+/* -- packages --------------------------------------------------------------------------------------------------------
  *
  * So far one maker: pack_conda turns a staged folder, laid out as the package is to look in a prefix (bin/, lib/, …), into
  * a .conda or .tar.bz2 file (CEPs 26, 34, 35).
@@ -30,13 +126,6 @@
  * Limits: PACK_FILES_MAX entries, paths of 4096 bytes, pack.yml as base/yaml.h says. Errors: ERR_USAGE for what the caller
  * said, ERR_INPUT for what the folder holds. The output appears whole (temporary file, rename) or not at all.
  */
-#include "base/arena.h"
-#include "base/buf.h"
-#include "base/digest.h"
-#include "base/err.h"
-#include "base/progress.h"
-#include "base/str.h"
-
 enum { PACK_FILES_MAX = 1000000 };
 
 struct pack_list {
