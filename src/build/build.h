@@ -221,3 +221,24 @@ struct build_write {
 };
 /* Each line with its end. */
 int build_write(const struct build_write *w, struct arena *a, struct buf *out, struct err *e);
+
+struct build_id {
+	struct str stage;   /* "" of the last one, which has no name */
+	struct str heading; /* as in the log: "(from …)", "/: (run …)"; without what makes no id */
+	uint32_t line, column;
+	char hex[65];
+};
+struct build_ids {
+	struct str text;
+	const char *file;
+	const char *src;	  /* the context; NULL: none, and a copy from it an error */
+	const char *const *apart; /* as a build has them */
+	struct layers *layers;	  /* where images are looked up; NULL: nowhere */
+	const struct str *env;	  /* "NAME=value": the environment of every image, in place of what is looked up */
+	size_t n_env;		  /* with env not NULL */
+	const struct build_secret *secrets;
+	size_t n_secrets;
+};
+/* OBuilder's own ids of a spec's steps. Where one cannot be known, -1, and ret holds those before it. The id of a copy from a stage follows from
+ * files that building makes: it is known where `layers` has the stage. */
+int build_ids(const struct build_ids *o, struct arena *a, struct build_id **ret, size_t *ret_n, struct err *e);

@@ -136,3 +136,20 @@ struct spec_source {
 /* The recipe of a job's log, "cd $(mktemp -d)" to "docker build -f ../Dockerfile ." */
 int spec_recipe(const struct build_spec *s, const char *file, const struct spec_source *source, struct buf *out,
 		struct err *e);
+
+/* -- ids as OBuilder gives them (the engine's own are in another place: these know nothing of modes) */
+
+struct spec_id {
+	char hex[65];
+};
+struct build_secret;
+struct source;
+struct spec_id spec_id_from(struct str image);
+/* secrets: the values of those that the operation asks for; one that is missing counts as empty. */
+struct spec_id spec_id_run(const struct spec_id *base, const struct spec_context *c, const struct spec_op *op,
+			   const struct build_secret *secrets, size_t n_secrets);
+/* s: what was walked over (source.h), an item for each word. */
+struct spec_id spec_id_copy(const struct spec_id *base, const struct spec_context *c, const struct spec_op *op,
+			    const struct source *s, struct arena *a);
+/* An item as the id has it: (Dir(PATH((File(PATH SHA256))…))). */
+void spec_put_manifest(const struct source *s, size_t item, struct buf *out);
