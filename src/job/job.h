@@ -228,6 +228,7 @@ struct job_backend {
 	int (*change)(const struct job_pool_config *pool, struct str worker, enum job_worker_change what,
 		      struct err *e);
 };
+extern const struct job_backend job_slurm;
 /* By the word in the configuration; NULL: none. "embedded" is no row: its backend is NULL in a pool. */
 const struct job_backend *job_backend_find(struct str name);
 struct str job_pool_setting(const struct job_pool_config *p, const char *name); /* empty: not set */
