@@ -120,6 +120,15 @@ static int read_mirrors(struct loader *l, const struct yaml *y, struct err *e)
 	return read_map(l, y, "'mirrors' must be a map from URLs to URLs", &l->c->mirrors, &l->c->mirrors_n, e);
 }
 
+static int read_bool(const struct yaml *y, const char *key, bool *ret, struct err *e)
+{
+	bool yes = str_eq_c(y->scalar, "true"), no = str_eq_c(y->scalar, "false");
+	if (y->type != YAML_SCALAR || !y->plain || (!yes && !no))
+		return yaml_error(y, e, "'%s' must be true or false", key);
+	*ret = yes;
+	return 0;
+}
+
 static int read_channel_priority(struct loader *l, const struct yaml *y, struct err *e)
 {
 	static const struct {
@@ -185,15 +194,10 @@ static int read_silence(struct loader *l, const struct yaml *y, struct err *e)
 
 static int read_always_copy(struct loader *l, const struct yaml *y, struct err *e)
 {
-	bool yes = str_eq_c(y->scalar, "true"), no = str_eq_c(y->scalar, "false");
-	if (y->type != YAML_SCALAR || !y->plain || (!yes && !no))
-		return yaml_error(y, e, "'always_copy' must be true or false");
-	l->c->always_copy = yes;
-	return 0;
+	return read_bool(y, "always_copy", &l->c->always_copy, e);
 }
 
-/* "500 MB", "2GiB", "1000000"; at least one byte, so that 0 stays for what is not set. */
-static int read_reserve(struct loader *l, const struct yaml *y, struct err *e)
+bool config_size(struct str s, uint64_t *ret)
 {
 	static const struct {
 		const char *unit;
@@ -209,19 +213,94 @@ static int read_reserve(struct loader *l, const struct yaml *y, struct err *e)
 		     {"MiB", UINT64_C(1) << 20},
 		     {"GiB", UINT64_C(1) << 30},
 		     {"TiB", UINT64_C(1) << 40}};
+	uint64_t n;
+	if (!str_take_u64(&s, &n))
+		return false;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (!str_eq_c(str_trim(s), units[i].unit) || n > CONFIG_SIZE_MAX / units[i].bytes)
+			continue;
+		*ret = n * units[i].bytes;
+		return true;
+	}
+	return false;
+}
+
+/* At least one byte, so that 0 stays for what is not set. */
+static int read_reserve(struct loader *l, const struct yaml *y, struct err *e)
+{
 	struct str s;
 	uint64_t n;
 	if (yaml_str(y, "reserve", &s, e) < 0)
 		return -1;
-	struct str rest = s;
-	if (str_take_u64(&rest, &n))
-		for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-			if (str_eq_c(str_trim(rest), units[i].unit) && n <= (UINT64_C(1) << 50) / units[i].bytes) {
-				l->c->reserve_bytes = n ? n * units[i].bytes : 1;
-				return 0;
-			}
-	return yaml_error(y, e, "'reserve' must be a size like 500 MB or 2 GiB, at most 1024 TiB, not '%.*s'",
-			  STR_ARG(s));
+	if (!config_size(s, &n))
+		return yaml_error(y, e, "'reserve' must be a size like 500 MB or 2 GiB, at most 1024 TiB, not '%.*s'",
+				  STR_ARG(s));
+	l->c->reserve_bytes = n ? n : 1;
+	return 0;
+}
+
+static int read_count(const struct yaml *y, const char *key, uint64_t max, uint64_t *ret, struct err *e)
+{
+	if (y->type != YAML_SCALAR || !str_to_u64(y->scalar, ret) || *ret < 1 || *ret > max)
+		return yaml_error(y, e, "'%s' must be a number from 1 to %llu", key, (unsigned long long)max);
+	return 0;
+}
+
+static int read_size(const struct yaml *y, const char *key, uint64_t *ret, struct err *e)
+{
+	if (y->type != YAML_SCALAR || !config_size(y->scalar, ret) || !*ret)
+		return yaml_error(y, e, "'%s' must be a size like 500 MB or 2 GiB", key);
+	return 0;
+}
+
+static int read_store(const struct yaml *y, enum config_store *ret, struct err *e)
+{
+	static const char *const words[] = {"auto", "overlay", "btrfs", "copy"};
+	for (size_t i = 0; y->type == YAML_SCALAR && i < sizeof(words) / sizeof(*words); i++) {
+		if (str_eq_c(y->scalar, words[i])) {
+			*ret = (enum config_store)i;
+			return 0;
+		}
+	}
+	return yaml_error(y, e, "'store' must be auto, overlay, btrfs or copy");
+}
+
+static int read_build_pair(struct config_build *b, const struct yaml_pair *p, struct err *e)
+{
+	const struct yaml *y = &p->value;
+	if (str_eq_c(p->key, "memory"))
+		return read_size(y, "memory", &b->memory_bytes, e);
+	if (str_eq_c(p->key, "disk"))
+		return read_size(y, "disk", &b->disk_bytes, e);
+	if (str_eq_c(p->key, "processes"))
+		return read_count(y, "processes", INT32_MAX, &b->processes, e);
+	if (str_eq_c(p->key, "time_secs"))
+		return read_count(y, "time_secs", INT32_MAX, &b->time_s, e);
+	if (str_eq_c(p->key, "keep_free"))
+		return read_size(y, "keep_free", &b->keep_free_bytes, e);
+	if (str_eq_c(p->key, "store"))
+		return read_store(y, &b->store, e);
+	bool fast = true;
+	if (str_eq_c(p->key, "fast_sync")) {
+		int rc = read_bool(y, "fast_sync", &fast, e);
+		b->no_fast_sync = !fast;
+		return rc;
+	}
+	return err_new(
+		e, ERR_INPUT,
+		"%s:%u: 'build' has no key '%.*s'; there are memory, disk, processes, time_secs, fast_sync, store, keep_free",
+		y->where, (unsigned)p->line, STR_ARG(p->key));
+}
+
+static int read_build(struct loader *l, const struct yaml *y, struct err *e)
+{
+	if (y->type != YAML_MAP)
+		return yaml_error(
+			y, e, "'build' must be a map: memory, disk, processes, time_secs, fast_sync, store, keep_free");
+	for (uint32_t i = 0; i < y->n; i++)
+		if (read_build_pair(&l->c->build, &y->pair[i], e) < 0)
+			return -1;
+	return 0;
 }
 
 static int read_autostart(struct loader *l, const struct yaml *y, struct err *e)
@@ -266,6 +345,7 @@ static int read_services_variable(const struct config_sources *s, struct config 
 static const struct key keys[] = {
 	{"always_copy", read_always_copy, false},
 	{"autostart", read_autostart, false},
+	{"build", read_build, false},
 	{"channel_alias", read_channel_alias, true},
 	{"channel_priority", read_channel_priority, true},
 	{"channels", read_channels, true},

@@ -40,6 +40,9 @@
  *	always_copy:          true or false: copy files into environments, never link them
  *	reserve:              free space that an upgrade leaves, "500 MB", "2 GiB"
  *	autostart:            ignore: something else than what Slipway looks for starts the agent at boot
+ *	build:                map: memory, disk (sizes), processes, time_secs (numbers): what each step of a build may have;
+ *	                      fast_sync: false: fsync of steps waits for the disk; store: how a new folder of layers keeps them, auto,
+ *	                      overlay, btrfs or copy; keep_free: a size: a build first frees what was unused longest until so much is free
  *
  * A value that is null (channels: ~) counts as not there. All results live in the arena.
  */
@@ -74,6 +77,13 @@ enum config_services {
 };
 enum config_priority { CONFIG_PRIORITY_UNSET, CONFIG_STRICT, CONFIG_FLEXIBLE, CONFIG_DISABLED };
 
+enum config_store { CONFIG_STORE_AUTO, CONFIG_STORE_OVERLAY, CONFIG_STORE_BTRFS, CONFIG_STORE_COPY };
+struct config_build { /* 0: not set */
+	uint64_t memory_bytes, disk_bytes, processes, time_s, keep_free_bytes;
+	bool no_fast_sync;
+	enum config_store store;
+};
+
 struct config {
 	struct config_list channels, default_channels;
 	struct config_text channel_alias; /* without a slash at its end */
@@ -87,10 +97,14 @@ struct config {
 	bool always_copy;
 	uint64_t reserve_bytes; /* 0: not set */
 	bool autostart_ignored;
+	struct config_build build;
 	enum config_services services;
 	/* Seconds and a count; -1 where not set. */
 	int64_t connect_timeout_s, read_timeout_s, max_retries, silence_s;
 	const char *const *warnings;
 	size_t warnings_n;
 };
+/* "500 MB", "2GiB", "1000000": at most 1024 TiB. */
+#define CONFIG_SIZE_MAX (UINT64_C(1) << 50)
+bool config_size(struct str s, uint64_t *ret);
 int config_load(struct arena *a, const struct config_sources *sources, struct config *ret, struct err *e);

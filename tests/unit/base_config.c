@@ -73,18 +73,20 @@ TEST(every_key)
 	auto_arena a = ARENA_INIT;
 	struct err e = ERR_INIT;
 	struct config c;
-	put_file("root/config.yml",
-		 "# ours\n"
-		 "channels: [tools, defaults, 'https://example.org/x']\n"
-		 "default_channels:\n  - main\n  - free\n"
-		 "channel_alias: https://example.org/get/\n"
-		 "custom_channels:\n  inhouse: /srv/conda/\n"
-		 "mirrors:\n  https://up.example.org/site: https://m.example.org/site/\nrequire_signed_plan: '*'\n"
-		 "channel_priority: flexible\n"
-		 "subdir: linux-aarch64\n"
-		 "always_copy: true\n"
-		 "remote_connect_timeout_secs: 9.15\nremote_read_timeout_secs: 60\n"
-		 "remote_max_retries: 0\nremote_silence_secs: 90\nreserve: 500 MB\nautostart: ignore\n");
+	put_file(
+		"root/config.yml",
+		"# ours\n"
+		"channels: [tools, defaults, 'https://example.org/x']\n"
+		"default_channels:\n  - main\n  - free\n"
+		"channel_alias: https://example.org/get/\n"
+		"custom_channels:\n  inhouse: /srv/conda/\n"
+		"mirrors:\n  https://up.example.org/site: https://m.example.org/site/\nrequire_signed_plan: '*'\n"
+		"channel_priority: flexible\n"
+		"subdir: linux-aarch64\n"
+		"always_copy: true\n"
+		"remote_connect_timeout_secs: 9.15\nremote_read_timeout_secs: 60\n"
+		"remote_max_retries: 0\nremote_silence_secs: 90\nreserve: 500 MB\nautostart: ignore\n"
+		"build: {memory: 2 GiB, disk: 1000, processes: 7, time_secs: 60, fast_sync: false, store: copy, keep_free: 5 GB}\n");
 	CHECK_MSG(load(&a, &c, &e) == 0, "%s", e.msg);
 	check_list(&c.channels, "tools main free https://example.org/x ");
 	check_list(&c.default_channels, "main free ");
@@ -105,6 +107,13 @@ TEST(every_key)
 	CHECK_STR(c.subdir.s.p, "linux-aarch64");
 	CHECK(c.always_copy && c.autostart_ignored);
 	CHECK_INT(c.reserve_bytes, 500000000);
+	CHECK_INT(c.build.memory_bytes, INT64_C(2) << 30);
+	CHECK_INT(c.build.disk_bytes, 1000);
+	CHECK_INT(c.build.processes, 7);
+	CHECK_INT(c.build.time_s, 60);
+	CHECK(c.build.no_fast_sync);
+	CHECK_INT(c.build.store, CONFIG_STORE_COPY);
+	CHECK_INT(c.build.keep_free_bytes, 5000000000);
 }
 
 TEST(sizes)
@@ -162,8 +171,13 @@ static void check_error(const char *text, const char *want, int line)
 
 TEST(errors_name_file_and_line)
 {
+	ERROR("build: {ram: 1 GB}\n",
+	      "1: 'build' has no key 'ram'; there are memory, disk, processes, time_secs, fast_sync, store, keep_free");
+	ERROR("build: {store: zfs}\n", "1: 'store' must be auto, overlay, btrfs or copy");
+	ERROR("build: {memory: much}\n", "1: 'memory' must be a size like 500 MB or 2 GiB");
+	ERROR("build: {time_secs: 0}\n", "1: 'time_secs' must be a number from 1 to 2147483647");
 	ERROR("subdir: linux-64\nchanels: [a]\n",
-	      "2: unknown key 'chanels'; known are always_copy, autostart, channel_alias, channel_priority, channels, "
+	      "2: unknown key 'chanels'; known are always_copy, autostart, build, channel_alias, channel_priority, channels, "
 	      "custom_channels, default_channels, mirrors, "
 	      "remote_connect_timeout_secs, remote_max_retries, remote_read_timeout_secs, remote_silence_secs, "
 	      "require_signed_plan, "
