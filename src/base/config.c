@@ -8,7 +8,7 @@
 #include "base/vec.h"
 #include "base/yaml.h"
 
-enum { FILE_MAX = 1 << 20, FILES_MAX = 1000 };
+enum { FILE_MAX = 1 << 20, FILES_MAX = 1000, POOL_CAPACITY_MAX = 1024 };
 
 struct loader {
 	struct arena *a;
@@ -126,6 +126,54 @@ static int read_bool(const struct yaml *y, const char *key, bool *ret, struct er
 	if (y->type != YAML_SCALAR || !y->plain || (!yes && !no))
 		return yaml_error(y, e, "'%s' must be true or false", key);
 	*ret = yes;
+	return 0;
+}
+
+static int read_pool_pair(const struct yaml_pair *p, struct config_pool *ret, struct config_setting *settings,
+			  struct err *e)
+{
+	uint64_t n;
+	if (str_eq_c(p->key, "auto"))
+		return read_bool(&p->value, "auto", &ret->automatic, e);
+	if (str_eq_c(p->key, "backend"))
+		return read_text(&p->value, "backend", &ret->backend, e);
+	if (str_eq_c(p->key, "capacity")) {
+		if (p->value.type != YAML_SCALAR || !str_to_u64(p->value.scalar, &n) || n < 1 || n > POOL_CAPACITY_MAX)
+			return yaml_error(&p->value, e, "'capacity' must be a number from 1 to %d", POOL_CAPACITY_MAX);
+		ret->capacity = (uint32_t)n;
+		return 0;
+	}
+	struct config_text t;
+	if (read_text(&p->value, p->key.p, &t, e) < 0)
+		return -1;
+	settings[ret->settings_n++] = (struct config_setting){p->key, t.s};
+	return 0;
+}
+
+static int read_pools(struct loader *l, const struct yaml *y, struct err *e)
+{
+	if (y->type != YAML_MAP)
+		return yaml_error(y, e, "'pools' must be a map from names to what they are");
+	struct config_pool *v = arena_array(l->a, struct config_pool, y->n);
+	for (uint32_t i = 0; i < y->n; i++) {
+		const struct yaml *pool = &y->pair[i].value;
+		struct config_setting *settings = arena_array(l->a, struct config_setting, pool->n + 1);
+		v[i] = (struct config_pool){.name = {y->pair[i].key, y->where, y->pair[i].line}, .capacity = 1};
+		v[i].settings = settings;
+		if (yaml_is_null(pool))
+			continue;
+		if (pool->type != YAML_MAP)
+			return yaml_error(pool, e, "pool '%.*s' must be a map: capacity, auto, backend",
+					  STR_ARG(y->pair[i].key));
+		for (uint32_t k = 0; k < pool->n; k++)
+			if (read_pool_pair(&pool->pair[k], &v[i], settings, e) < 0)
+				return -1;
+		if (v[i].settings_n && !v[i].backend.file)
+			return yaml_error(pool, e, "pool '%.*s': unknown key '%.*s'; known are auto, backend, capacity",
+					  STR_ARG(y->pair[i].key), STR_ARG(settings[0].name));
+	}
+	l->c->pools = v;
+	l->c->pools_n = y->n;
 	return 0;
 }
 
@@ -352,6 +400,7 @@ static const struct key keys[] = {
 	{"custom_channels", read_custom_channels, true},
 	{"default_channels", read_default_channels, true},
 	{"mirrors", read_mirrors, false},
+	{"pools", read_pools, false},
 	{"remote_connect_timeout_secs", read_connect_timeout, true},
 	{"remote_max_retries", read_max_retries, true},
 	{"remote_read_timeout_secs", read_read_timeout, true},

@@ -39,6 +39,7 @@
  *	                      SLIPWAY_SERVICES in the environment comes before all files
  *	always_copy:          true or false: copy files into environments, never link them
  *	reserve:              free space that an upgrade leaves, "500 MB", "2 GiB"
+ *	pools:                map from the name of a pool of jobs to what it is: capacity, auto, backend, and what that backend understands
  *	autostart:            ignore: something else than what Slipway looks for starts the agent at boot
  *	build:                map: memory, disk (sizes), processes, time_secs (numbers): what each step of a build may have;
  *	                      fast_sync: false: fsync of steps waits for the disk; store: how a new folder of layers keeps them, auto,
@@ -69,6 +70,17 @@ struct config_list {
 struct config_custom {
 	struct config_text name, url; /* url without a slash at its end */
 };
+struct config_setting {
+	struct str name, value; /* NUL-terminated */
+};
+struct config_pool {
+	struct config_text name;
+	uint32_t capacity;
+	bool automatic;
+	struct config_text backend;
+	const struct config_setting *settings; /* every other key */
+	size_t settings_n;
+};
 enum config_services {
 	CONFIG_SERVICES_AUTO,
 	CONFIG_SERVICES_AGENT,
@@ -92,6 +104,8 @@ struct config {
 	const struct config_custom *mirrors; /* name: the URL that stands in locks and recipes */
 	size_t mirrors_n;
 	struct config_list require_signed_plan;
+	const struct config_pool *pools;
+	size_t pools_n;
 	enum config_priority channel_priority;
 	struct config_text subdir;
 	bool always_copy;

@@ -178,7 +178,7 @@ TEST(errors_name_file_and_line)
 	ERROR("build: {time_secs: 0}\n", "1: 'time_secs' must be a number from 1 to 2147483647");
 	ERROR("subdir: linux-64\nchanels: [a]\n",
 	      "2: unknown key 'chanels'; known are always_copy, autostart, build, channel_alias, channel_priority, channels, "
-	      "custom_channels, default_channels, mirrors, "
+	      "custom_channels, default_channels, mirrors, pools, "
 	      "remote_connect_timeout_secs, remote_max_retries, remote_read_timeout_secs, remote_silence_secs, "
 	      "require_signed_plan, "
 	      "reserve, services, subdir");
@@ -207,8 +207,33 @@ TEST(errors_name_file_and_line)
 	ERROR("custom_channels:\n  a: b\n", "2: 'a' must be a URL or an absolute folder, not 'b'");
 	ERROR("mirrors: [a]\n", "1: 'mirrors' must be a map from URLs to URLs");
 	ERROR("require_signed_plan: {a: b}\n", "1: 'require_signed_plan' must be a list");
+	ERROR("pools: [a]\n", "1: 'pools' must be a map from names to what they are");
+	ERROR("pools:\n  a: 2\n", "2: pool 'a' must be a map: capacity, auto, backend");
+	ERROR("pools:\n  a: {capacity: 0}\n", "2: 'capacity' must be a number from 1 to 1024");
+	ERROR("pools:\n  a: {auto: yes}\n", "2: 'auto' must be true or false");
+	ERROR("pools:\n  a: {partition: x}\n",
+	      "2: pool 'a': unknown key 'partition'; known are auto, backend, capacity");
 	ERROR("- a\n", "1: expected lines of 'key: value'");
 	ERROR("a: b: c\n", "1: mapping values are not allowed in this context");
+}
+
+TEST(pools)
+{
+	auto_arena a = ARENA_INIT;
+	struct err e = ERR_INIT;
+	struct config c;
+	put_file("root/config.yml", "pools:\n  big: {capacity: 3, auto: true}\n"
+				    "  far: {backend: slurm, partition: long}\n  any: ~\n");
+	CHECK_MSG(load(&a, &c, &e) == 0, "%s", e.msg);
+	CHECK_INT(c.pools_n, 3);
+	CHECK_STR(c.pools[0].name.s.p, "big");
+	CHECK_INT(c.pools[0].capacity, 3);
+	CHECK(c.pools[0].automatic && !c.pools[0].backend.file);
+	CHECK_STR(c.pools[1].backend.s.p, "slurm");
+	CHECK_INT(c.pools[1].settings_n, 1);
+	CHECK_STR(c.pools[1].settings[0].name.p, "partition");
+	CHECK_STR(c.pools[1].settings[0].value.p, "long");
+	CHECK_INT(c.pools[2].capacity, 1);
 }
 
 TEST(empty_files_are_fine)
