@@ -60,6 +60,15 @@ static bool is_of_channels(const struct cmd *cmd)
 	return strcmp(cmd->noun, "mirror") == 0 || strcmp(cmd->noun, "sync-channel") == 0;
 }
 
+static bool is_of_builds(const struct cmd *cmd)
+{
+	static const char *const nouns[] = {"build", "image", "job", "jobs", "worker"};
+	for (size_t i = 0; cmd && i < sizeof(nouns) / sizeof(*nouns); i++)
+		if (strcmp(cmd->noun, nouns[i]) == 0)
+			return true;
+	return false;
+}
+
 /* The next step where the message cannot know it: a disk that is full; a root that is another user's, who may. */
 static const struct err *with_cure(const struct cmd_context *c, const struct err *e, struct err *ret)
 {
@@ -68,6 +77,8 @@ static const struct err *with_cure(const struct cmd_context *c, const struct err
 		*ret = *e;
 		if (is_of_channels(c->cmd))
 			err_new(ret, e->code, "%s; 'slipway channel prune' makes room where the channel is", e->msg);
+		else if (is_of_builds(c->cmd))
+			err_new(ret, e->code, "%s; 'slipway build gc' makes room", e->msg);
 		else
 			err_new(ret, e->code,
 				"%s; 'slipway install remove inactive -n %s' and 'slipway store gc' make room", e->msg,

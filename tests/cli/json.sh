@@ -84,6 +84,10 @@ call()
 	'plan trust') words='plan trust op/metadata/1.root.json --host h --replace' has='operation dry_run host root' ;;
 	'plan show') words='plan show -n e' has='host environment url sha256 version expires made_ms packages text' ;;
 	'plan verify') words='plan verify -n e' has='host environment url sha256 version expires made_ms packages' ;;
+	'image import') words='image import made root.tar' has='operation dry_run name layer digests layers bytes source env' ;;
+	'image list') words='image list' has=images ;;
+	'image show') words='image show base' has='name layer digests layers bytes source env' ;;
+	'image remove') words='image remove base' has='operation dry_run name layers layers_stay bytes' ;;
 	'store gc') words='store gc' has='blobs trees' ;;
 	'store verify') words='store verify' has='damaged repaired' ;;
 	'store size') words='store size' has='blobs trees' ;;
@@ -156,6 +160,10 @@ echo x >specs
 	"$SLIPWAY" env export -n e >lock.spr && "$SLIPWAY" -q tuf create op/metadata --keys opkeys && "$SLIPWAY" -q plan sign op lock.spr --keys opkeys -n e --host h &&
 		"$SLIPWAY" -q channel create plans --kind plan && "$SLIPWAY" -q plan publish op plans &&
 		"$SLIPWAY" -q plan trust op/metadata/1.root.json --host h --url "file://$T/plans"
+} >said 2>&1 || cat said
+{
+	mkdir -p img/etc && tar -C img -cf root.tar . && "$SLIPWAY" -q image import base root.tar &&
+		"$SLIPWAY" image show base --json | sed -n 's/^ *"layer": "\(.*\)".*/\1/p' >layer
 } >said 2>&1 || cat said
 mv "$SLIPWAY_ROOT" kept
 
