@@ -219,6 +219,7 @@ int cmd_run_solve(struct cmd_context *c, const struct cmd_opened *o, const struc
 /* -- commands ---------------------------------------------------------------------------------------------------- */
 int cmd_agent(struct cmd_context *c, int argc, char **argv);
 int cmd_apply(struct cmd_context *c, int argc, char **argv);
+int cmd_build_export(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_add(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_create(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_list(struct cmd_context *c, int argc, char **argv);

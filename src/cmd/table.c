@@ -95,6 +95,7 @@ static const struct cmd table[] = {
 	{"store", "verify", cmd_store_verify, "read the store again and compare digests"},
 	{"store", "size", cmd_store_size, "tell how much the store holds"},
 	{"tuf", NULL, cmd_tuf, "verify what a server holds by signed metadata, and sign it"},
+	{"build", "export", cmd_build_export, "write what a build made, or an image, as tar or OCI archive"},
 	{"image", "import", cmd_image_import, "unpack a base image: OCI, docker save, tar, Debian packages"},
 	{"image", "list", cmd_image_list, "list the base images"},
 	{"image", "show", cmd_image_show, "show what is known of an image"},

@@ -88,6 +88,7 @@ call()
 	'image list') words='image list' has=images ;;
 	'image show') words='image show base' has='name layer digests layers bytes source env' ;;
 	'image remove') words='image remove base' has='operation dry_run name layers layers_stay bytes' ;;
+	'build export') words='build export base -o base.tar' has='operation dry_run layer format file bytes' ;;
 	'store gc') words='store gc' has='blobs trees' ;;
 	'store verify') words='store verify' has='damaged repaired' ;;
 	'store size') words='store size' has='blobs trees' ;;
