@@ -91,6 +91,18 @@ static const struct cmd table[] = {
 	{"plan", "trust", cmd_plan_trust, "take an operator's root: whose plans are for this host"},
 	{"plan", "show", cmd_plan_show, "show what is signed for this host"},
 	{"plan", "verify", cmd_plan_verify, "compare an environment with what is signed for it"},
+	{"jobs", NULL, cmd_jobs, "list the jobs that wait and run"},
+	{"job", "submit", cmd_job_submit, "have a command run by a worker of a pool"},
+	{"job", "log", cmd_job_log, "print what a job printed, while it does"},
+	{"job", "show", cmd_job_show, "show one job"},
+	{"job", "cancel", cmd_job_cancel, "take jobs out of the queue, or end them"},
+	{"job", "rate", cmd_job_rate, "give a client a larger or smaller share of a pool"},
+	{"worker", NULL, cmd_worker, "run the jobs of a pool"},
+	{"worker", "list", cmd_worker_list, "list the workers, and what they do"},
+	{"worker", "pause", cmd_worker_pause, "let a worker take no more jobs"},
+	{"worker", "resume", cmd_worker_resume, "let a paused worker go on"},
+	{"worker", "drain", cmd_worker_drain, "let a worker finish what it runs, and end"},
+	{"worker", "forget", cmd_worker_forget, "take a worker that is gone off the list"},
 	{"store", "gc", cmd_store_gc, "free what no environment uses"},
 	{"store", "verify", cmd_store_verify, "read the store again and compare digests"},
 	{"store", "size", cmd_store_size, "tell how much the store holds"},
@@ -115,12 +127,27 @@ static bool is_noun(const char *word)
 	return false;
 }
 
+/* The row of both words, else the noun's own, where it has one. */
 static const struct cmd *find(const char *noun, const char *verb)
 {
-	for (const struct cmd *k = table; k->noun; k++)
-		if (strcmp(k->noun, noun) == 0 && (!k->verb || (verb && strcmp(k->verb, verb) == 0)))
+	const struct cmd *alone = NULL;
+	for (const struct cmd *k = table; k->noun; k++) {
+		if (strcmp(k->noun, noun) != 0)
+			continue;
+		if (!k->verb)
+			alone = k;
+		else if (verb && strcmp(k->verb, verb) == 0)
 			return k;
-	return NULL;
+	}
+	return alone;
+}
+
+/* Of a noun that is a command by itself and has verbs too (build, build list), a word that follows is a verb only where it is one of
+ * those. */
+static bool is_verb_of(const char *noun, const char *word)
+{
+	const struct cmd *k = find(noun, word);
+	return k && k->verb;
 }
 
 /* -- help ---------------------------------------------------------------------------------------------------------- */
@@ -215,20 +242,22 @@ struct line {
 	int rest_n;
 };
 
-static bool wants_more(const struct line *l)
+static bool wants_more(const struct line *l, const char *next)
 {
 	if (l->words == 0)
 		return true;
 	if (strcmp(l->word[0], "help") == 0)
 		return l->words < 3;
-	return l->words < 2 && is_noun(l->word[0]) && !find(l->word[0], NULL);
+	if (l->words > 1 || !is_noun(l->word[0]))
+		return false;
+	return !find(l->word[0], NULL) || next[0] == '-' || is_verb_of(l->word[0], next);
 }
 
 /* l->rest has room for argc words. */
 static void sort_out(int argc, char **argv, struct line *l)
 {
 	int at = 1;
-	while (at < argc && wants_more(l)) {
+	while (at < argc && wants_more(l, argv[at])) {
 		int n = cmd_common_words(argv[at]);
 		if (n == 0 && argv[at][0] == '-')
 			break;

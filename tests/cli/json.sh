@@ -45,6 +45,18 @@ call()
 	stop) words='stop e --dry-run' has='environment operation dry_run' ;;
 	status) words=status has='agent version pid since_ms services operations workers' ;;
 	agent) words='agent --print-unit' has=unit ;;
+	jobs) words='jobs --all' has=jobs ;;
+	'job submit') words='job submit --json --pool p --detach -- true' has='job pool client state waits_for before title exit_code' ;;
+	'job log') words='job log 1' has='job state log' ;;
+	'job show') words='job show 1' has='job pool client state waits_for worker host losses why exit_code submitted_ms started_ms ended_ms' ;;
+	'job cancel') words='job cancel --dry-run 1' has='cancelled dry_run' ;;
+	'job rate') words='job rate --pool p alice 2' has='operation dry_run pool client rate' ;;
+	worker) words='worker --pool q --dry-run' has='pool worker capacity dry_run' ;;
+	'worker list') words='worker list' has=workers ;;
+	'worker pause') words='worker pause --dry-run w' has='operation dry_run worker' ;;
+	'worker resume') words='worker resume --dry-run w' has='operation dry_run worker' ;;
+	'worker drain') words='worker drain --dry-run w' has='operation dry_run worker' ;;
+	'worker forget') words='worker forget --dry-run w' has='operation dry_run worker' ;;
 	'channel add') words='channel add ./ch --name c' has='operation dry_run name url' ;;
 	'channel list') words='channel list' has=channels ;;
 	'channel remove') words='channel remove c' has='operation dry_run name url' ;;
@@ -166,6 +178,7 @@ echo x >specs
 	mkdir -p img/etc && tar -C img -cf root.tar . && "$SLIPWAY" -q image import base root.tar &&
 		"$SLIPWAY" image show base --json | sed -n 's/^ *"layer": "\(.*\)".*/\1/p' >layer
 } >said 2>&1 || cat said
+"$SLIPWAY" -q job submit --pool p --detach -- true >said 2>&1 || cat said
 mv "$SLIPWAY_ROOT" kept
 
 # with_agent: until it answers
