@@ -220,6 +220,11 @@ int cmd_run_solve(struct cmd_context *c, const struct cmd_opened *o, const struc
 int cmd_agent(struct cmd_context *c, int argc, char **argv);
 int cmd_apply(struct cmd_context *c, int argc, char **argv);
 int cmd_build_export(struct cmd_context *c, int argc, char **argv);
+int cmd_build_gc(struct cmd_context *c, int argc, char **argv);
+int cmd_build_cache(struct cmd_context *c, int argc, char **argv);
+int cmd_build(struct cmd_context *c, int argc, char **argv);
+int cmd_build_list(struct cmd_context *c, int argc, char **argv);
+int cmd_build_log(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_add(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_create(struct cmd_context *c, int argc, char **argv);
 int cmd_channel_list(struct cmd_context *c, int argc, char **argv);

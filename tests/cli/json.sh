@@ -110,6 +110,11 @@ call()
 	'pair leave') words='pair leave' has='operation dry_run changed' ;;
 	tuf) words='tuf renew repository timestamp --keys keys' has='operation dry_run repository signed new_keys' ;;
 	'pack conda') words='pack conda --name p --version 1 stage' has='path name version build sha256' ;;
+	build) words='build --check' has='run overlay user_namespace id_range idmapped cgroup_memory cgroup_pids seccomp why' ;;
+	'build list') words='build list' has=layers ;;
+	'build log') words="build log $(cat layer)" has='id text' ;;
+	'build gc') words='build gc --dry-run' has='operation dry_run removed freed_bytes kept_bytes kept' ;;
+	'build cache') words='build cache list' has=caches ;;
 	'version compare') words='version compare 1 2' has='a b order' ;;
 	'spec match') words='spec match x>=1 x 1.0 0' has=match ;;
 	'spec show') words='spec show x>=1' has='name version' ;;
