@@ -148,6 +148,8 @@ cat <<-TEXT
 	  slipway apply demo.spr -n copy                the same once more, on another machine too
 	  slipway solve -c ./channel 'words>=2'         what an impossible request is told
 	  eval "\$(slipway env activate -n demo)"        use it in this shell
+	  SLIPWAY=slipway $examples/build/job.sh
+	                                                a CI's job, built step by step in sandboxes
 	Without SLIPWAY_ROOT everything is kept where your system keeps such things; 'slipway --help' tells.
 TEXT
 "$examples/configured.sh" || :
