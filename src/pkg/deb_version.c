@@ -112,8 +112,18 @@ int pkg_deb_version_check(struct str version, struct err *e)
 			      (int)(version.n < VERSION_MAX ? version.n : VERSION_MAX), version.p ? version.p : "");
 }
 
-/* opam takes the same order for its versions, which have neither epochs nor revisions. */
+/* opam cuts at the last '-', and compares both parts in the same order; there are no epochs. */
+static struct str cut_revision(struct str *version)
+{
+	ptrdiff_t dash = str_rfind(*version, '-');
+	struct str revision = dash < 0 ? STR_NONE : str_skip(*version, (size_t)dash + 1);
+	*version = dash < 0 ? *version : str_head(*version, (size_t)dash);
+	return revision;
+}
+
 int pkg_opam_version_cmp(struct str a, struct str b)
 {
-	return compare_part(a, b);
+	struct str x = cut_revision(&a), y = cut_revision(&b);
+	int c = compare_part(a, b);
+	return c ? c : compare_part(x, y);
 }

@@ -152,7 +152,8 @@ bool pep440_is_pre(const struct pep440 *v); /* a pre-release or dev: chosen only
 void pep440_format(const struct pep440 *v, struct buf *b); /* the normal form: "1.0RC_1" as "1.0rc1" */
 
 /* -- what packages need (deb, rpm, opam) --------------------------------------------------------------------------- */
-/* opam's order of versions: Debian's, of the whole text. */
+/* opam's order of versions: Debian's of what stands before the last '-' and then of what stands behind it; a text without '-' has
+ * nothing behind it. Different texts may be equal (1.0, 1.00, 1.0-0). */
 int pkg_opam_version_cmp(struct str a, struct str b);
 /* RPM's, of "epoch:version-release"; a release that one of them lacks does not count. */
 int pkg_rpm_version_cmp(struct str a, struct str b);
