@@ -202,6 +202,104 @@ int pkg_deb_need_parse(struct arena *a, struct str text, const struct pkg_need *
 /* "name", "name >= 1:2.0-1", "/usr/bin/x", "lib.so()(64bit)", and rich ones in parentheses. */
 int pkg_rpm_need_parse(struct arena *a, struct str text, const struct pkg_need **ret, struct err *e);
 
+/* -- opam files: text and tree ----------------------------------------------------------------------------------------- */
+/*
+ * Every file in opam's format (opam, repo, config, switch-state, .config, .install): read without loss, printed back byte for byte or in
+ * opam's own layout.
+ *
+ *	struct pkg_opam_doc d;
+ *	if (pkg_opam_read(&arena, text, "x.1/opam", &d, e) < 0) ...        "x.1/opam:3:12: a string does not end"
+ *	const struct pkg_opam_value *v = pkg_opam_get(&d, "depends");     NULL: it is not there
+ *	for (const struct pkg_opam_value *x = pkg_opam_first(v); x; x = x->next) ...
+ *
+ * Views point into the text, which must outlive the tree, or into the arena. Reading goes on behind a fault: *e tells the first one, the
+ * others are in the doc, and what could be read is there. Source: opam's manual, "General syntax", and its lexer and grammar (decision
+ * 0080). Places are bytes of the text; lines and columns count from 1.
+ */
+enum { PKG_OPAM_FILE_MAX = 4 << 20, PKG_OPAM_DEPTH_MAX = 64, PKG_OPAM_HEIGHT_MAX = 2000, PKG_OPAM_FAULTS_MAX = 16 };
+
+enum pkg_opam_kind {
+	PKG_OPAM_BOOL,	       /* number: 0 or 1 */
+	PKG_OPAM_INT,	       /* number */
+	PKG_OPAM_STRING,       /* text: without quotes, escapes resolved */
+	PKG_OPAM_IDENT,	       /* text: may be "pkg:var" */
+	PKG_OPAM_LIST,	       /* [first …] */
+	PKG_OPAM_GROUP,	       /* (first …) */
+	PKG_OPAM_OPTION,       /* left { first … } */
+	PKG_OPAM_RELOP,	       /* left op right */
+	PKG_OPAM_PREFIX_RELOP, /* op left */
+	PKG_OPAM_LOGOP,	       /* left op right: PKG_OPAM_AND, PKG_OPAM_OR */
+	PKG_OPAM_PFXOP,	       /* op left: PKG_OPAM_NOT, PKG_OPAM_DEFINED */
+	PKG_OPAM_BINDING       /* left op right: environment variables */
+};
+enum pkg_opam_op { /* the first six are in the order of enum pkg_range_op */
+		   PKG_OPAM_BELOW,
+		   PKG_OPAM_UP_TO,
+		   PKG_OPAM_EQUAL,
+		   PKG_OPAM_OTHER,
+		   PKG_OPAM_FROM,
+		   PKG_OPAM_ABOVE,
+		   PKG_OPAM_SIMILAR, /* "~", an old word for >= */
+		   PKG_OPAM_AND,
+		   PKG_OPAM_OR,
+		   PKG_OPAM_NOT,
+		   PKG_OPAM_DEFINED,
+		   PKG_OPAM_SET,	   /* = */
+		   PKG_OPAM_PREPEND,	   /* += */
+		   PKG_OPAM_APPEND,	   /* =+ */
+		   PKG_OPAM_REPLACE,	   /* =+= */
+		   PKG_OPAM_PREPEND_COLON, /* := */
+		   PKG_OPAM_APPEND_COLON   /* =: */
+};
+struct pkg_opam_value {
+	uint8_t kind, op;	  /* enum pkg_opam_kind, enum pkg_opam_op */
+	uint16_t height;	  /* of the tree below, so that walking it is bounded */
+	uint32_t from, to, op_at; /* its place; all 0: it was made, not read */
+	int64_t number;
+	struct str text;
+	const struct pkg_opam_value *left, *right, *first; /* first: of what brackets hold */
+	const struct pkg_opam_value *next;		   /* the next in the same brackets */
+};
+/* "name: value", or a section "name { items }", "name "title" { items }". */
+struct pkg_opam_item {
+	struct str name;
+	bool is_section;
+	struct str title;		    /* STR_NONE where it has none */
+	const struct pkg_opam_value *value; /* of a field */
+	const struct pkg_opam_item *first;  /* of a section; NULL: it is empty */
+	const struct pkg_opam_item *next;
+	uint32_t from, to, open_at; /* open_at: of ':' or '{' */
+	uint32_t title_from, title_to;
+};
+struct pkg_opam_fault {
+	uint32_t at;
+	const char *why;
+};
+struct pkg_opam_doc {
+	struct str text;
+	const char *where; /* for messages */
+	const struct pkg_opam_item *first;
+	struct pkg_opam_fault fault[PKG_OPAM_FAULTS_MAX]; /* the first of them */
+	size_t faults;
+};
+/* 0; -1 with ERR_INPUT "where:line:column: why" of the first fault, *ret usable; -1 with ERR_LIMIT, *ret empty. */
+int pkg_opam_read(struct arena *a, struct str text, const char *where, struct pkg_opam_doc *ret, struct err *e);
+void pkg_opam_place(const struct pkg_opam_doc *d, uint32_t at, size_t *line, size_t *column);
+/* ERR_INPUT "where:line:column: why". */
+int pkg_opam_fault(const struct pkg_opam_doc *d, uint32_t at, const char *why, struct err *e);
+
+/* The first field of that name at the top, or in a section; NULL where there is none. */
+const struct pkg_opam_value *pkg_opam_get(const struct pkg_opam_doc *d, const char *field);
+const struct pkg_opam_value *pkg_opam_get_in(const struct pkg_opam_item *section, const char *field);
+/* The first section of a name, or the next one behind `after`. */
+const struct pkg_opam_item *pkg_opam_section(const struct pkg_opam_doc *d, const char *name,
+					     const struct pkg_opam_item *after);
+/* The elements of a list; of another value, which stands for a list of one, itself. (x->next of that is not to be followed where it stands in
+ * brackets itself; no field's value does.) NULL for NULL. */
+const struct pkg_opam_value *pkg_opam_first(const struct pkg_opam_value *v);
+/* The text of a string or ident; STR_NONE for all else and NULL. */
+struct str pkg_opam_text(const struct pkg_opam_value *v);
+
 /* Variables of opam's filters: false where it is not defined. */
 typedef bool pkg_opam_variable_fn(void *ctx, struct str name, struct str *ret);
 struct pkg_opam_host {
