@@ -300,6 +300,25 @@ const struct pkg_opam_value *pkg_opam_first(const struct pkg_opam_value *v);
 /* The text of a string or ident; STR_NONE for all else and NULL. */
 struct str pkg_opam_text(const struct pkg_opam_value *v);
 
+/* The tree of a text that was read, and what lies between its tokens: the same bytes. */
+void pkg_opam_print(const struct pkg_opam_doc *d, struct buf *b);
+/* In the layout in which opam writes files (lines up to 78). A value alone comes as on one line of its own. */
+void pkg_opam_print_normal(const struct pkg_opam_item *first, struct buf *b);
+void pkg_opam_print_value(const struct pkg_opam_value *v, struct buf *b);
+bool pkg_opam_same(const struct pkg_opam_item *a, const struct pkg_opam_item *b); /* lists of items, places aside */
+
+/* Changing and making: trees are put together in an arena, existing ones stay as they are. */
+struct pkg_opam_value *pkg_opam_make(struct arena *a, enum pkg_opam_kind kind,
+				     struct str text); /* string, ident, list … */
+struct pkg_opam_value *pkg_opam_make_list(struct arena *a, enum pkg_opam_kind kind,
+					  const struct pkg_opam_value *const *v, size_t n);
+struct pkg_opam_item *pkg_opam_make_field(struct arena *a, const char *name, const struct pkg_opam_value *v);
+struct pkg_opam_item *pkg_opam_make_section(struct arena *a, const char *name, struct str title,
+					    const struct pkg_opam_item *first);
+/* The text of the file with one field at the top said anew (v NULL: taken out), all else as it stands; a field that is not there is added at
+ * the end of the fields. */
+void pkg_opam_edit(const struct pkg_opam_doc *d, const char *field, const struct pkg_opam_value *v, struct buf *b);
+
 /* Variables of opam's filters: false where it is not defined. */
 typedef bool pkg_opam_variable_fn(void *ctx, struct str name, struct str *ret);
 struct pkg_opam_host {
