@@ -144,7 +144,7 @@ static int parse(struct channel_needs *n, struct arena *a, struct str text, cons
 
 static int read_formulas(struct opam_all *d, struct opam_record *r, struct err *e)
 {
-	const struct pkg_opam_host host = {variable, d};
+	const struct pkg_opam_host host = {.variable = variable, .ctx = d};
 	struct arena *a = &d->base.arena;
 	struct str *field = r->file.field;
 	d->name = r->package->name;

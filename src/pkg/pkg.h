@@ -319,12 +319,152 @@ struct pkg_opam_item *pkg_opam_make_section(struct arena *a, const char *name, s
  * the end of the fields. */
 void pkg_opam_edit(const struct pkg_opam_doc *d, const char *field, const struct pkg_opam_value *v, struct buf *b);
 
-/* Variables of opam's filters: false where it is not defined. */
+/* -- opam files: filters and formulas ------------------------------------------------------------------------------------ */
+/*
+ * Both are trees of one kind, read once and decided as often as there are hosts. NULL is the formula that says nothing and the filter that
+ * is true. In a formula PACKAGE has as `left` its condition: VERSION relations and filters, side by side.
+ */
+enum pkg_opam_expr_kind {
+	PKG_OPAM_E_TRUE,
+	PKG_OPAM_E_FALSE,
+	PKG_OPAM_E_STRING,   /* text, with its %{…}% */
+	PKG_OPAM_E_VARIABLE, /* text: "os", "pkg:var", "a+b:installed", "_:var", "x?yes:no" */
+	PKG_OPAM_E_RELATION, /* left relation right */
+	PKG_OPAM_E_AND,
+	PKG_OPAM_E_OR,
+	PKG_OPAM_E_NOT,	    /* left */
+	PKG_OPAM_E_DEFINED, /* left */
+	PKG_OPAM_E_VERSION, /* of the package: relation left (a string or variable) */
+	PKG_OPAM_E_PACKAGE  /* text { left } */
+};
+struct pkg_opam_expr {
+	uint8_t kind, relation; /* enum pkg_opam_expr_kind, enum pkg_range_op */
+	uint32_t at;
+	struct str text;
+	const struct pkg_opam_expr *left, *right;
+};
+/* The value of depends or depopts (`any` false: the elements of a list are all meant) or of conflicts (true). */
+int pkg_opam_formula_of(struct arena *a, const struct pkg_opam_doc *d, const struct pkg_opam_value *v, bool any,
+			const struct pkg_opam_expr **ret, struct err *e);
+/* The value of `available`, or what stands in the braces of a command: `first` of an option. */
+int pkg_opam_filter_of(struct arena *a, const struct pkg_opam_doc *d, const struct pkg_opam_value *v,
+		       const struct pkg_opam_expr **ret, struct err *e);
+/* As opam writes it: "os = "linux" & !(a | b)", ""dune" {>= "3.0" & with-test}". */
+void pkg_opam_expr_format(const struct pkg_opam_expr *x, struct buf *b);
+
+/*
+ * Variables. The host says what it knows: booleans as "true" and "false", numbers as digits, a list as its elements joined by blanks (and singly,
+ * where `list` is there). It is asked for "os", for "pkg:var" once a package, and, where the filter says "_:var", for "SELF:var".
+ */
 typedef bool pkg_opam_variable_fn(void *ctx, struct str name, struct str *ret);
 struct pkg_opam_host {
-	pkg_opam_variable_fn *variable;
+	pkg_opam_variable_fn *variable; /* false: it is not defined */
 	void *ctx;
+	struct str self; /* the package whose file it is; empty: "_:var" is asked for as "var" */
+	bool (*list)(void *ctx, struct str name, const struct str **ret, size_t *ret_n); /* NULL: there are no lists */
 };
+/* What a filter comes to: undefined is handed on but where & has a false and | a true side. Text where it is no truth. */
+enum pkg_opam_is { PKG_OPAM_IS_FALSE, PKG_OPAM_IS_TRUE, PKG_OPAM_IS_UNDEFINED, PKG_OPAM_IS_TEXT };
+struct pkg_opam_result {
+	enum pkg_opam_is is;
+	struct str text;
+};
+struct pkg_opam_result pkg_opam_eval(struct arena *a, const struct pkg_opam_expr *x, const struct pkg_opam_host *h);
+/* True where it is true; NULL is. */
+bool pkg_opam_holds(struct arena *a, const struct pkg_opam_expr *x, const struct pkg_opam_host *h);
+/* A formula with its filters decided; what is filtered out says nothing; *ret is NULL where all is. A version by a variable that is not defined
+ * is any. ERR_LIMIT past PKG_NEED_NAMES_MAX. */
+int pkg_opam_need_of(struct arena *a, const struct pkg_opam_expr *x, const struct pkg_opam_host *h,
+		     const struct pkg_need **ret, struct err *e);
+/* One variable: "os", "pkg:var", "a+b:installed", "pkg:enable", "x?yes:no". */
+struct pkg_opam_result pkg_opam_variable(struct arena *a, struct str ident, const struct pkg_opam_host *h);
+/* "%{…}%" replaced, "%%" made "%"; what is not defined becomes nothing. */
+struct str pkg_opam_expand(struct arena *a, struct str text, const struct pkg_opam_host *h);
+/* A whole file.in (field substs): as above; in a file of opam's format values within quotes get their escapes. */
+struct str pkg_opam_subst(struct arena *a, struct str text, const struct pkg_opam_host *h);
+
+/* -- opam files: a package ------------------------------------------------------------------------------------------------ */
+
+struct pkg_opam_strs {
+	const struct str *v;
+	size_t n;
+};
+/* "text" {filter}, or variable {filter} */
+struct pkg_opam_arg {
+	struct str text;
+	bool is_variable;
+	const struct pkg_opam_expr *filter;
+	uint32_t at;
+};
+/* [arg …] {filter}: a command; system packages; one message, patch or file alone is a line of one arg. */
+struct pkg_opam_line {
+	const struct pkg_opam_arg *arg;
+	size_t n;
+	const struct pkg_opam_expr *filter;
+	uint32_t at;
+};
+struct pkg_opam_lines {
+	const struct pkg_opam_line *v;
+	size_t n;
+};
+struct pkg_opam_binding {
+	struct str variable, value; /* value: with its %{…}% */
+	enum pkg_opam_op op;	    /* PKG_OPAM_SET … */
+};
+struct pkg_opam_source {
+	struct str file; /* extra-source's; STR_NONE: url's */
+	struct str src, subpath;
+	struct pkg_opam_strs mirrors;
+	const struct digest_value *checksum; /* md5, sha256, sha512, as listed */
+	size_t checksums;
+};
+struct pkg_opam_file { /* extra-files */
+	struct str path;
+	struct digest_value checksum;
+};
+struct pkg_opam_pin { /* pin-depends */
+	struct str name, version, url;
+};
+enum pkg_opam_flag {
+	PKG_OPAM_LIGHT_UNINSTALL = 1 << 0,
+	PKG_OPAM_VERBOSE = 1 << 1,
+	PKG_OPAM_PLUGIN = 1 << 2,
+	PKG_OPAM_COMPILER = 1 << 3,
+	PKG_OPAM_CONF = 1 << 4,
+	PKG_OPAM_AVOID_VERSION = 1 << 5,
+	PKG_OPAM_DEPRECATED = 1 << 6
+};
+struct pkg_opam {
+	struct str opam_version, name, version, synopsis, description, dev_repo; /* STR_NONE where absent */
+	struct pkg_opam_strs maintainer, authors, license, homepage, doc_urls, bug_reports, tags, conflict_class;
+	const struct pkg_opam_expr *depends, *depopts, *conflicts, *available;
+	unsigned flags;							/* enum pkg_opam_flag; others are passed over */
+	struct pkg_opam_lines build, install, remove, run_test;		/* commands */
+	struct pkg_opam_lines depexts;					/* args: names of system packages */
+	struct pkg_opam_lines messages, post_messages, patches, substs; /* lines of one arg */
+	const struct pkg_opam_binding *setenv, *build_env;
+	size_t setenvs, build_envs;
+	const struct pkg_opam_source *source; /* url first, if it is there, then extra-source by title */
+	size_t sources;
+	const struct pkg_opam_file *extra_file;
+	size_t extra_files;
+	const struct pkg_opam_pin *pin;
+	size_t pins;
+	const struct pkg_opam_doc *file; /* x-* and all else: pkg_opam_get */
+};
+/*
+ * The fields of an opam file with their types. A field that is not of its type is passed over and noted in the doc's faults; -1 with the first
+ * of them, *ret has all the others.
+ */
+int pkg_opam_package(struct arena *a, struct pkg_opam_doc *d, struct pkg_opam *ret, struct err *e);
+/* A command with its filters decided and its words expanded: how many words; 0: it is not to be run. */
+size_t pkg_opam_argv(struct arena *a, const struct pkg_opam_line *l, const struct pkg_opam_host *h,
+		     const struct str **ret);
+/* "sha256=…", or digits alone, told by how many they are. */
+bool pkg_opam_checksum_parse(struct str text, struct digest_value *ret);
+bool pkg_opam_name_is_good(struct str name);
+bool pkg_opam_version_is_good(struct str version);
+
 /* The value of a field depends (`any` false: all of a list's elements) or conflicts (true: any of them), with its filters decided by
  * the host; what is filtered out says nothing. ERR_INPUT. */
 int pkg_opam_need_parse(struct arena *a, struct str text, const struct pkg_opam_host *h, bool any,

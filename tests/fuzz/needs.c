@@ -39,7 +39,7 @@ static void use(const struct pkg_need *n, pkg_version_cmp_fn *cmp)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct str text = str_of((const char *)data, size), line[5] = {{0}}, words[8];
-	const struct pkg_opam_host host = {variable, NULL};
+	const struct pkg_opam_host host = {.variable = variable};
 	const struct pkg_need *n;
 	auto_arena a = ARENA_INIT;
 	struct err e = ERR_INIT;

@@ -39,7 +39,7 @@ static bool variable(void *ctx, struct str name, struct str *ret)
 		}
 	return false;
 }
-static const struct pkg_opam_host host = {variable, NULL};
+static const struct pkg_opam_host host = {.variable = variable};
 
 static const char *opam(const char *text)
 {
