@@ -531,3 +531,63 @@ void channel_needs_free(struct channel_needs *n);
 DEFINE_AUTO(struct channel_needs *, channel_needs, channel_needs_free);
 /* What a kind calls the platform of the host that runs this; STR_NONE: it has none. */
 struct str channel_needs_host(const struct channel_kind *k);
+
+/* == 9. opam repositories (doc/formats/opam-index.md) ============================================================== */
+/*
+ * One mapped file for each repository, and one of its opam files' texts: names sorted bytewise; packages of a name best first by
+ * opam's order of versions; formulas compiled with their filters open, since variables are given with each request.
+ *
+ *	channel_opam_open(&cache, &channel, 0, &ix, e)			brought up to date, or made
+ *	opam_index_find(ix, STR("dune"), STR("3.0"), &p)
+ *	opam_index_formula(ix, p, OI_DEPENDS, &arena, &x)		decided with pkg_opam_need_of
+ *	opam_index_text(ix, p, &arena, &text, e)			the opam file, for pkg_opam_read
+ *	opam_index_check(ix, e)						after the reads
+ *
+ * Every offset is checked when it is followed: a damaged file gives empty values and then ERR_VERIFY from opam_index_check, never memory
+ * outside the file. A file that does not verify when it is opened is made anew. An opam file that cannot be read is in the index as
+ * `broken`, with what is wrong with it, and has no formulas; the others are as good as without it.
+ */
+struct opam_index;
+struct oi_name {
+	uint32_t n;
+};
+struct oi_pkg {
+	uint32_t n;
+}; /* dense from 0, by name, best version first */
+struct opam_index_info {
+	uint32_t names, packages, broken, problems;
+	struct str repo;	     /* the text of the repository's file `repo`; empty: it has none */
+	uint64_t bytes, texts_bytes; /* of the two files */
+};
+enum oi_formula { OI_DEPENDS, OI_DEPOPTS, OI_CONFLICTS, OI_AVAILABLE, OI_FORMULAS };
+enum oi_list { OI_CONFLICT_CLASS, OI_ACCEPT_FAILURES, OI_LISTS };
+struct opam_index_pkg {
+	struct oi_name name_id;
+	struct str name, version, key; /* key: "NAME.VERSION" */
+	struct str folder;	       /* of "NAME.VERSION": "packages/NAME" */
+	unsigned flags;		       /* enum pkg_opam_flag */
+	bool has_url;
+	bool broken; /* opam_index_problem_of says why */
+};
+/* The files of ROOT/index/ID that channel_opam_open keeps; `path` names the index, its texts lie beside it. */
+int opam_index_open(int dirfd, const char *path, struct opam_index **ret, struct err *e);
+void opam_index_free(struct opam_index *ix);
+DEFINE_AUTO(struct opam_index *, opam_index, opam_index_free);
+int opam_index_check(const struct opam_index *ix, struct err *e);
+struct opam_index_info opam_index_info(const struct opam_index *ix);
+struct str opam_index_name(const struct opam_index *ix, struct oi_name n);
+bool opam_index_find_name(const struct opam_index *ix, struct str name, struct oi_name *ret);
+/* The packages of a name: first, first + 1, … best first. Returns how many. */
+uint32_t opam_index_packages(const struct opam_index *ix, struct oi_name n, struct oi_pkg *first);
+/* By the very text of the version. */
+bool opam_index_find(const struct opam_index *ix, struct str name, struct str version, struct oi_pkg *ret);
+struct opam_index_pkg opam_index_pkg(const struct opam_index *ix, struct oi_pkg p);
+/* NULL: it says nothing (available: it is so everywhere). In the arena; names and texts point into the map. */
+const struct pkg_opam_expr *opam_index_formula(const struct opam_index *ix, struct oi_pkg p, enum oi_formula which,
+					       struct arena *a);
+struct pkg_opam_lines opam_index_depexts(const struct opam_index *ix, struct oi_pkg p, struct arena *a);
+struct pkg_opam_strs opam_index_list(const struct opam_index *ix, struct oi_pkg p, enum oi_list which, struct arena *a);
+int opam_index_text(const struct opam_index *ix, struct oi_pkg p, struct arena *a, struct str *ret, struct err *e);
+/* What was wrong in the repository: "packages/x/x.1/opam:3:12: a string does not end". Of broken packages, and of what was left out. */
+struct str opam_index_problem(const struct opam_index *ix, uint32_t i);
+struct str opam_index_problem_of(const struct opam_index *ix, struct oi_pkg p); /* empty: none */
