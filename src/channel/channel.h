@@ -591,3 +591,12 @@ int opam_index_text(const struct opam_index *ix, struct oi_pkg p, struct arena *
 /* What was wrong in the repository: "packages/x/x.1/opam:3:12: a string does not end". Of broken packages, and of what was left out. */
 struct str opam_index_problem(const struct opam_index *ix, uint32_t i);
 struct str opam_index_problem_of(const struct opam_index *ix, struct oi_pkg p); /* empty: none */
+
+/*
+ * The repository's index, brought up to date: a folder with packages/ by the times of its files (each time); a tar (.tar, .gz, .zst, .xz, .bz2;
+ * a folder or server without packages/: its index.tar.gz) by its validators, on a server not before max-age has passed. Only what changed is read
+ * again. What cannot be read is told once as PROGRESS_NOTE. CHANNEL_OFFLINE: as it is held, without a look at where it comes from.
+ * Errors as of channel_open_all. A git repository is for the caller to bring into a folder (ERR_UNSUPPORTED).
+ */
+int channel_opam_open(struct channel_cache *c, const struct channel *ch, enum channel_refresh_flags flags,
+		      struct opam_index **ret, struct err *e);
