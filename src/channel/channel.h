@@ -490,12 +490,20 @@ struct channel_needs_opts {
 	bool weak;		     /* what is recommended, too */
 	const struct str *variables; /* opam: "os-distribution=alpine", in place of Debian 12's */
 	size_t variables_n;
+	/* opam, "NAME.VERSION" each: of a name that is pinned there is this version alone; what is installed is there even if the
+	 * repository has it no more */
+	const struct str *pinned, *installed;
+	size_t pinned_n, installed_n;
+	const struct str *asked; /* opam: names for which with-test and with-doc hold, where these are set */
+	size_t asked_n;
+	bool with_test, with_doc;
 };
 struct channel_candidate {
 	struct str name, version, platform;
 	struct str key;	   /* of its item in the metadata (channel_needs_key) */
 	uint32_t first, n; /* its group */
 	bool avoided;	   /* its author says so: it is to be chosen only where nothing else will do (opam) */
+	bool installed, pinned;
 };
 enum channel_need_kind {
 	CHANNEL_NEED, /* one of `one` must be there */
@@ -525,6 +533,16 @@ int channel_needs_ask(struct channel_needs *n, struct str text, channel_need_fn 
 /* A formula that cannot be read is told as a need that nothing meets. */
 int channel_needs_tell(struct channel_needs *n, uint32_t package, channel_need_fn *fn, void *ctx, struct err *e);
 int channel_needs_files(struct channel_needs *n, uint32_t package, channel_item_fn *fn, void *ctx, struct err *e);
+/* Whether the host can have it at all, as far as it alone tells (opam: the field available, and pins). */
+bool channel_needs_is_available(struct channel_needs *n, uint32_t package);
+/* What comes before a package in the order of work: for each name in its formulas, optional ones among them, the packages that
+ * meet it, as wishes. Without what is needed some time later (post); `building`: with what is needed for building alone. */
+int channel_needs_order(struct channel_needs *n, uint32_t package, bool building, channel_need_fn *fn, void *ctx,
+			struct err *e);
+/* Each version that a formula of this host's compares one of these names with, some of them several times (opam). */
+typedef void channel_mention_fn(void *ctx, size_t name, struct str version);
+int channel_needs_mentions(struct channel_needs *n, const struct str *names, size_t names_n, channel_mention_fn *fn,
+			   void *ctx, struct err *e);
 /* What names an item of a rewrite's: its path, or for opam "name.version". In the arena or the item. */
 struct str channel_needs_key(const struct channel_kind *k, struct arena *a, const struct channel_item *item);
 void channel_needs_free(struct channel_needs *n);
@@ -600,3 +618,10 @@ struct str opam_index_problem_of(const struct opam_index *ix, struct oi_pkg p); 
  */
 int channel_opam_open(struct channel_cache *c, const struct channel *ch, enum channel_refresh_flags flags,
 		      struct opam_index **ret, struct err *e);
+
+/* What packages of these repositories need (section 8), best repository first: of a package that several have, the first's is taken. The indexes
+ * outlive it; opam_index_check tells whether what they said is worth anything. */
+int channel_needs_open_opam(struct opam_index *const *v, size_t n, const struct channel_needs_opts *o,
+			    struct channel_needs **ret, struct err *e);
+/* Where a package of it stands; NULL: it is installed, and in none of them any more. */
+const struct opam_index *channel_needs_opam(const struct channel_needs *n, uint32_t package, struct oi_pkg *ret);

@@ -70,13 +70,8 @@ static void drop_copies(struct channel_needs *n)
 	n->package.n = k;
 }
 
-void needs_index(struct channel_needs *n)
+static void make_groups(struct channel_needs *n)
 {
-	if (n->package.n)
-		qsort_r(n->package.v, n->package.n, sizeof(*n->package.v), cmp_package, n);
-	vec_reserve(&n->number, n->package.n + 1);
-	n->number.n = n->package.n;
-	drop_copies(n);
 	uint32_t first = 0;
 	for (uint32_t i = 0; i < n->package.n; i++) {
 		const struct needs_package *f = &n->package.v[first], *p = &n->package.v[i];
@@ -88,6 +83,24 @@ void needs_index(struct channel_needs *n)
 	}
 	vec_foreach(p, &n->package)
 		p->c.n = n->package.v[p->c.first].c.n;
+}
+
+void needs_index_sorted(struct channel_needs *n)
+{
+	vec_reserve(&n->number, n->package.n + 1);
+	for (; n->number.n < n->package.n; n->number.n++)
+		n->number.v[n->number.n] = (uint32_t)n->number.n;
+	make_groups(n);
+}
+
+void needs_index(struct channel_needs *n)
+{
+	if (n->package.n)
+		qsort_r(n->package.v, n->package.n, sizeof(*n->package.v), cmp_package, n);
+	vec_reserve(&n->number, n->package.n + 1);
+	n->number.n = n->package.n;
+	drop_copies(n);
+	make_groups(n);
 	vec_foreach(p, &n->provided)
 		p->package = n->number.v[p->package];
 	vec_sort(&n->provided, cmp_provided);
@@ -354,6 +367,31 @@ int needs_tell(struct channel_needs *n, const struct pkg_need *f, enum channel_n
 	return rc;
 }
 
+int needs_tell_names(struct channel_needs *n, const struct pkg_need *formula, channel_need_fn *fn, void *ctx,
+		     struct err *e)
+{
+	VEC(const struct pkg_need *) left = {0};
+	int rc = 0;
+	if (formula)
+		vec_push(&left, formula);
+	while (rc == 0 && left.n) {
+		auto_arena a = ARENA_INIT;
+		const struct pkg_need *f = vec_pop(&left);
+		struct channel_need wish = {.kind = CHANNEL_WISH, .formula = f};
+		if (f->op == PKG_NEED_NAME) {
+			wish.one = needs_find(n, &a, f, true);
+			rc = fn(ctx, &wish, e);
+			continue;
+		}
+		if (f->right)
+			vec_push(&left, f->right);
+		if (f->left)
+			vec_push(&left, f->left);
+	}
+	vec_release(&left);
+	return rc;
+}
+
 /* "a unless b else c" banned: where a is, b must be; where b is, c must not. */
 static int ban_unless(struct making *m, const struct pkg_need *f, channel_need_fn *fn, void *ctx)
 {
@@ -412,17 +450,33 @@ int needs_tell_ban(struct channel_needs *n, const struct pkg_need *f, uint32_t s
 
 /* -- public --------------------------------------------------------------------------------------------------------- */
 
+static struct channel_needs *needs_new(const struct channel_kind *k, const struct channel_needs_opts *o)
+{
+	struct channel_needs *n = xcalloc(1, k->needs->size);
+	n->kind = k;
+	n->ops = k->needs;
+	n->weak = o->weak;
+	n->platform = arena_str(&n->arena, o->platform.n ? o->platform : k->needs->host());
+	return n;
+}
+
 int channel_needs_open(const struct channel_kind *k, int folder_fd, const struct channel_walk_opts *from,
 		       const struct channel_needs_opts *o, struct channel_needs **ret, struct err *e)
 {
 	if (!k->needs)
 		return err_new(e, ERR_USAGE, "what packages of a %s channel need is not told by its metadata", k->name);
-	auto_ptr(channel_needs) n = xcalloc(1, k->needs->size);
-	n->kind = k;
-	n->ops = k->needs;
-	n->weak = o->weak;
-	n->platform = arena_str(&n->arena, o->platform.n ? o->platform : k->needs->host());
+	auto_ptr(channel_needs) n = needs_new(k, o);
 	if (k->needs->open(n, folder_fd, from, o, e) < 0)
+		return -1;
+	*ret = steal_ptr(&n);
+	return 0;
+}
+
+int channel_needs_open_opam(struct opam_index *const *v, size_t count, const struct channel_needs_opts *o,
+			    struct channel_needs **ret, struct err *e)
+{
+	auto_ptr(channel_needs) n = needs_new(channel_kind(STR("opam")), o);
+	if (opam_needs_fill(n, (const struct opam_index *const *)v, count, o, e) < 0)
 		return -1;
 	*ret = steal_ptr(&n);
 	return 0;
@@ -476,6 +530,23 @@ int channel_needs_tell(struct channel_needs *n, uint32_t package, channel_need_f
 int channel_needs_files(struct channel_needs *n, uint32_t package, channel_item_fn *fn, void *ctx, struct err *e)
 {
 	return n->ops->files(n, package, fn, ctx, e);
+}
+
+bool channel_needs_is_available(struct channel_needs *n, uint32_t package)
+{
+	return !n->ops->is_available || n->ops->is_available(n, package);
+}
+
+int channel_needs_order(struct channel_needs *n, uint32_t package, bool building, channel_need_fn *fn, void *ctx,
+			struct err *e)
+{
+	return n->ops->order ? n->ops->order(n, package, building, fn, ctx, e) : 0;
+}
+
+int channel_needs_mentions(struct channel_needs *n, const struct str *names, size_t names_n, channel_mention_fn *fn,
+			   void *ctx, struct err *e)
+{
+	return n->ops->mentions ? n->ops->mentions(n, names, names_n, fn, ctx, e) : 0;
 }
 
 struct str channel_needs_key(const struct channel_kind *k, struct arena *a, const struct channel_item *item)

@@ -43,17 +43,28 @@ struct needs_ops {
 		     struct err *e);
 	int (*tell)(struct channel_needs *n, uint32_t package, channel_need_fn *fn, void *ctx, struct err *e);
 	int (*files)(struct channel_needs *n, uint32_t package, channel_item_fn *fn, void *ctx, struct err *e);
+	/* NULL: everything is available; nothing is told. */
+	bool (*is_available)(struct channel_needs *n, uint32_t package);
+	int (*order)(struct channel_needs *n, uint32_t package, bool building, channel_need_fn *fn, void *ctx,
+		     struct err *e);
+	int (*mentions)(struct channel_needs *n, const struct str *names, size_t names_n, channel_mention_fn *fn,
+			void *ctx, struct err *e);
 	/* Puts the packages that meet a name in order of preference; NULL: own name first, then as they stand. */
 	void (*prefer)(const struct channel_needs *n, struct str name, uint32_t *v, size_t count);
 	struct str (*host)(void);
 	void (*release)(struct channel_needs *n);
 };
 extern const struct needs_ops deb_needs, rpm_needs, opam_needs;
+/* Of opam's kind, with the indexes that somebody opened. */
+int opam_needs_fill(struct channel_needs *n, const struct opam_index *const *v, size_t count,
+		    const struct channel_needs_opts *o, struct err *e);
 
 int needs_add(struct channel_needs *n, const struct needs_package *p, struct err *e);
 /* Of the one that was added last. */
 void needs_provide(struct channel_needs *n, struct str name, struct str version);
 void needs_index(struct channel_needs *n);
+/* The same where they were added in order, each once. */
+void needs_index_sorted(struct channel_needs *n);
 /* Packages by name and range; `provided`: and those that provide it. In the arena. */
 struct channel_set needs_find(const struct channel_needs *n, struct arena *a, const struct pkg_need *name,
 			      bool provided);
@@ -64,6 +75,9 @@ struct channel_set needs_find(const struct channel_needs *n, struct arena *a, co
  */
 int needs_tell(struct channel_needs *n, const struct pkg_need *formula, enum channel_need_kind kind,
 	       channel_need_fn *fn, void *ctx, struct err *e);
+/* Each name of a formula by itself, as a wish for the packages that meet it. */
+int needs_tell_names(struct channel_needs *n, const struct pkg_need *formula, channel_need_fn *fn, void *ctx,
+		     struct err *e);
 int needs_tell_ban(struct channel_needs *n, const struct pkg_need *formula, uint32_t self, bool provided,
 		   channel_need_fn *fn, void *ctx, struct err *e);
 /* "This can never be had." */

@@ -465,13 +465,5 @@ bool pkg_opam_checksum_parse(struct str text, struct digest_value *ret);
 bool pkg_opam_name_is_good(struct str name);
 bool pkg_opam_version_is_good(struct str version);
 
-/* The value of a field depends (`any` false: all of a list's elements) or conflicts (true: any of them), with its filters decided by
- * the host; what is filtered out says nothing. ERR_INPUT. */
-int pkg_opam_need_parse(struct arena *a, struct str text, const struct pkg_opam_host *h, bool any,
-			const struct pkg_need **ret, struct err *e);
 /* As a person asks: "dune", "dune.3.0", "dune>=3.0", "dune<4". */
 int pkg_opam_spec_parse(struct arena *a, struct str text, const struct pkg_need **ret, struct err *e);
-/* The value of a field available: 1, 0, or -1 with ERR_INPUT. What depends on an undefined variable is false. */
-int pkg_opam_filter(struct arena *a, struct str text, const struct pkg_opam_host *h, struct err *e);
-/* The words and strings of a value, for fields that hold no formula (flags, conflict-class); at most `max`, returns how many. */
-size_t pkg_opam_words(struct arena *a, struct str text, struct str *ret, size_t max);

@@ -36,10 +36,27 @@ static void use(const struct pkg_need *n, pkg_version_cmp_fn *cmp)
 	walk(n, cmp);
 }
 
+/* A formula as the value of a field, and a filter. */
+static void opam(struct arena *a, struct str formula, struct str filter)
+{
+	const struct pkg_opam_host host = {.variable = variable};
+	const struct pkg_opam_expr *x;
+	const struct pkg_need *n;
+	struct pkg_opam_doc d;
+	struct err e = ERR_INIT;
+	const char *text = arena_printf(a, "f: %s\nv: %s\n", arena_strdup(a, formula), arena_strdup(a, filter));
+	(void)pkg_opam_read(a, str_c(text), "opam", &d, &e);
+	for (int any = 0; any < 2; any++)
+		if (pkg_opam_formula_of(a, &d, pkg_opam_get(&d, "f"), any, &x, &e) == 0 &&
+		    pkg_opam_need_of(a, x, &host, &n, &e) == 0)
+			use(n, pkg_opam_version_cmp);
+	if (pkg_opam_filter_of(a, &d, pkg_opam_get(&d, "v"), &x, &e) == 0)
+		(void)pkg_opam_holds(a, x, &host);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct str text = str_of((const char *)data, size), line[5] = {{0}}, words[8];
-	const struct pkg_opam_host host = {.variable = variable};
+	struct str text = str_of((const char *)data, size), line[5] = {{0}};
 	const struct pkg_need *n;
 	auto_arena a = ARENA_INIT;
 	struct err e = ERR_INIT;
@@ -49,11 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		use(n, pkg_deb_version_cmp);
 	if (pkg_rpm_need_parse(&a, line[1], &n, &e) == 0)
 		use(n, pkg_rpm_version_cmp);
-	for (int any = 0; any < 2; any++)
-		if (pkg_opam_need_parse(&a, line[2], &host, any, &n, &e) == 0)
-			use(n, pkg_opam_version_cmp);
-	(void)pkg_opam_filter(&a, line[3], &host, &e);
-	(void)pkg_opam_words(&a, line[3], words, 8);
+	opam(&a, line[2], line[3]);
 	if (pkg_opam_spec_parse(&a, line[4], &n, &e) == 0)
 		use(n, pkg_opam_version_cmp);
 	return 0;

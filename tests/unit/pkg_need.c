@@ -24,34 +24,6 @@ static const char *rpm(const char *text)
 	return pkg_rpm_need_parse(&arena, str_c(text), &n, &e) < 0 ? NULL : shown(n);
 }
 
-static bool variable(void *ctx, struct str name, struct str *ret)
-{
-	(void)ctx;
-	static const char *const known[][2] = {{"os", "linux"},
-					       {"with-test", "false"},
-					       {"build", "true"},
-					       {"version", "2.1"},
-					       {"opam-version", "2.1.2"}};
-	for (size_t i = 0; i < 5; i++)
-		if (str_eq_c(name, known[i][0])) {
-			*ret = str_c(known[i][1]);
-			return true;
-		}
-	return false;
-}
-static const struct pkg_opam_host host = {.variable = variable};
-
-static const char *opam(const char *text)
-{
-	const struct pkg_need *n;
-	return pkg_opam_need_parse(&arena, str_c(text), &host, false, &n, &e) < 0 ? NULL : shown(n);
-}
-
-static int filter(const char *text)
-{
-	return pkg_opam_filter(&arena, str_c(text), &host, &e);
-}
-
 TEST(relations_of_deb)
 {
 	CHECK_STR(deb("a"), "a");
@@ -85,33 +57,6 @@ TEST(dependencies_of_rpm)
 	deep[sizeof(deep) - 1] = '\0';
 	CHECK(!rpm(deep));
 	CHECK_INT(e.code, ERR_LIMIT);
-}
-
-TEST(formulas_of_opam)
-{
-	CHECK_STR(opam("[\"a\" \"b\" {>= \"1\" & < \"2\"}]"), "a and b (>= 1 and < 2)");
-	CHECK_STR(opam("\"a\" | \"b\" & \"c\""), "a or b and c");
-	CHECK_STR(opam("[(\"a\" {= version} | \"b\") \"c\" {with-test}]"), "a (= 2.1) or b");
-	CHECK_STR(opam("[\"a\" {os = \"win32\"} | \"b\" {build & >= \"1\"}]"), "b (>= 1)");
-	CHECK_STR(opam("[\"a\" {with-test}]"), "");
-	/* a filter that is true allows any version; one that nobody knows is not true */
-	CHECK_STR(opam("[\"a\" {>= \"3\" & (os != \"cygwin\" | < \"5\") & < \"6\"}]"), "a (>= 3 and < 6)");
-	CHECK_STR(opam("[\"a\" {>= \"3\" & (os = \"cygwin\" | < \"5\")}]"), "a (>= 3 and < 5)");
-	CHECK_STR(opam("[\"a\" {os-version >= \"3\"} \"b\" {!with-test}]"), "b");
-	CHECK_STR(opam("[\"a\" {!(< \"2\" | > \"3\")}]"), "a (>= 2 and <= 3)");
-	CHECK_STR(opam("[ # why\n \"a\\\"b\" (* or *) \"\"\"c\"\"\" ]"), "a\"b and c");
-	CHECK(!opam("[\"a\""));
-	CHECK(!opam("[\"a\" {>= }]"));
-	CHECK(!opam("[\"a\"] \"b\""));
-	CHECK(!opam("[a]"));
-	CHECK_INT(filter("os = \"linux\" & opam-version >= \"2.1\""), 1);
-	CHECK_INT(filter("[ os != \"linux\" | !with-test ]"), 1);
-	CHECK_INT(filter("unknown"), 0);
-	CHECK_INT(filter("!unknown"), 0);
-	CHECK_INT(filter("?unknown | !?os"), 0);
-	CHECK_INT(filter("unknown | os = \"linux\""), 1);
-	CHECK_INT(filter("false & unknown = \"x\""), 0);
-	CHECK_INT(filter("(os = \"linux\""), -1);
 }
 
 TEST(what_a_person_asks_opam_for)
