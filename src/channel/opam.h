@@ -4,7 +4,7 @@
  * opam: what following and changing an opam repository needs to know of it (doc/formats/opam.md). Private to channel/.
  *
  * Of an opam file where its archives lie and by which digests they are known, and a few fields of its top; formulas are cut out, and
- * read by pkg (pkg_opam_need_parse) where somebody solves.
+ * read by pkg (pkg_opam_formula_of) where somebody solves.
  */
 #include "base/arena.h"
 #include "base/map.h"
@@ -19,30 +19,17 @@ struct opam_source {
 	struct digest_value checksum[OPAM_CHECKSUMS_MAX]; /* as listed; those that are known here: md5, sha256, sha512 */
 	size_t checksums;
 };
-/* Fields whose values pkg reads (pkg_opam_need_parse and the like). */
-enum opam_field {
-	OPAM_DEPENDS,
-	OPAM_CONFLICTS,
-	OPAM_AVAILABLE,
-	OPAM_CONFLICT_CLASS,
-	OPAM_FLAGS,
-	OPAM_DEPOPTS,
-	OPAM_FIELDS
-};
 struct opam_file {
-	struct str name, version;      /* fields, often absent */
-	struct str field[OPAM_FIELDS]; /* their values as they stand; STR_NONE where absent */
+	struct str name, version; /* fields, often absent */
 	const struct opam_source *source;
 	size_t sources;
 	bool has_flags; /* a field flags: its value is text[flags_at …flags_end) */
 	size_t flags_at, flags_end;
 	bool has_mirrors; /* archive-mirrors (in a file `repo`) names "cache" */
 };
-/* Views are of the text or the arena. ERR_INPUT with the line where brackets, strings or comments do not close. */
+/* Views are of the text or the arena. ERR_INPUT with line and column; what could be read is there all the same. */
 int opam_file_read(struct arena *a, struct str text, const char *where, struct opam_file *ret, struct err *e);
 
-bool opam_name_is_good(struct str name);
-bool opam_version_is_good(struct str version);
 /* The strongest of a source's checksums; NULL: nobody can cache it. */
 const struct digest_value *opam_best(const struct opam_source *s);
 /* "cache/sha256/ab/abcd…" */

@@ -14,6 +14,7 @@
 #include "channel/kind.h"
 #include "channel/opam.h"
 #include "channel/staging.h"
+#include "pkg/pkg.h"
 
 enum { PUBLISH_MAX = 1 << 16 };
 VEC_TYPE(entry_vec, struct opam_entry);
@@ -118,7 +119,8 @@ static int name_package(struct str called, const struct opam_file *f, const char
 			       STR_ARG(*version), STR_ARG(f->version));
 	if (f->version.n)
 		*version = f->version;
-	if (!opam_name_is_good(*name) || !opam_version_is_good(*version) || (str_eq(called, STR("opam")) && !f->name.n))
+	if (!pkg_opam_name_is_good(*name) || !pkg_opam_version_is_good(*version) ||
+	    (str_eq(called, STR("opam")) && !f->name.n))
 		return err_new(
 			e, ERR_USAGE,
 			"what package is '%s'? call it NAME.VERSION/opam or NAME.VERSION.opam, or give it 'name' "
@@ -413,9 +415,9 @@ static struct str avoid(struct arena *a, struct str text, const struct opam_file
 	buf_put_str(&b, f->has_flags ? str_head(text, f->flags_at) : text);
 	if (f->has_flags) {
 		bool list = str_take_char(&value, '[');
-		buf_put_c(&b, " [avoid-version ");
+		buf_put_c(&b, "[avoid-version ");
 		buf_put_str(&b, str_trim(value));
-		buf_put_c(&b, list ? "\n" : "]\n");
+		buf_put_c(&b, list ? "" : "]");
 		buf_put_str(&b, str_skip(text, f->flags_end));
 	} else {
 		if (b.n && b.p[b.n - 1] != '\n')

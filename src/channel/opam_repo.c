@@ -11,6 +11,7 @@
 #include "channel/opam.h"
 #include "channel/package.h"
 #include "channel/staging.h"
+#include "pkg/pkg.h"
 
 enum { CONTENT_MAX = 1 << 28, FILES_MAX = 1 << 21, TAR_BLOCK = 512 };
 VEC_TYPE(entry_vec, struct opam_entry);
@@ -40,7 +41,7 @@ static bool split(struct str path, struct str *folder, struct str *name, struct 
 	}
 	*folder = str_head(path, path.n - rest.n + inner.n);
 	*version = str_skip(inner, (size_t)(str_rfind(inner, '/') + 1));
-	return str_take_until(version, '.', name) && opam_name_is_good(*name) && opam_version_is_good(*version);
+	return str_take_until(version, '.', name) && pkg_opam_name_is_good(*name) && pkg_opam_version_is_good(*version);
 }
 
 static void add_package(struct package_vec *v, const struct opam_entry *e, size_t n)

@@ -46,7 +46,7 @@ t 'gives the same index' cmp before ch/index.tar.gz
 t 'the kind is seen by the files' sh -c '"$SLIPWAY" channel publish --json --dry-run new in/lib.2.0/opam lib-2.0.tar.gz | grep -q "\"kind\": \"opam\""'
 t 'a broken opam file' sh -c 'mkdir -p bad/b.1; echo "url { src: " >bad/b.1/opam'
 t 'is refused' must_fail 1 "$SLIPWAY" channel publish ch bad/b.1/opam
-t 'with its place' has 'bad/b.1/opam:2: a bracket is not closed' err
+t 'with its place' has 'bad/b.1/opam:2:1: the file ends too early' err
 t 'and changes nothing' cmp before ch/index.tar.gz
 
 cp -r ch own
