@@ -35,7 +35,7 @@ struct variable {
 	bool expanded, seen;
 };
 struct group {
-	uint32_t first, n, chosen;
+	uint32_t first, n, chosen, counted;
 	double activity;
 };
 struct choice {
@@ -64,8 +64,9 @@ struct late {
 struct mark {
 	uint32_t trail, gates, open;
 };
+enum { TOO_EXPENSIVE = UINT32_MAX };
 struct conflict {
-	uint32_t clause; /* 0: a and b */
+	uint32_t clause; /* 0: a and b; TOO_EXPENSIVE: s->over */
 	lit a, b;
 	bool is;
 };
@@ -76,6 +77,12 @@ struct step { /* of a proof */
 struct learnt {
 	uint32_t clause, glue;
 	uint32_t steps, steps_n;
+};
+
+struct payment {
+	cdcl_cost cost;
+	lit lit;
+	uint32_t turn; /* on the trail */
 };
 
 struct cdcl {
@@ -100,7 +107,12 @@ struct cdcl {
 	VEC(struct step) steps;
 	VEC(struct step) now; /* of the clause being learnt */
 	VEC(struct cdcl_why) why;
-	VEC(uint32_t) alive; /* learnt clauses not thrown away */
+	VEC(uint32_t) alive;		    /* learnt clauses not thrown away */
+	VEC(cdcl_cost) cost;		    /* by variable, up to the last that has one */
+	VEC(lit) over;			    /* the literals that make it too expensive */
+	VEC(struct payment) payment, owing; /* owing: by open choices (lit: the variable), whatever they come to */
+	uint32_t count;			    /* the how manieth time that these are looked for */
+	cdcl_cost paid, bound;
 	struct conflict conflict;
 	size_t head, grow;   /* trail: up to where propagated, expanded */
 	uint32_t open;	     /* gates before this one are satisfied */
@@ -118,6 +130,7 @@ struct cdcl *cdcl_new(const struct cdcl_ops *ops)
 	s->bump = 1;
 	s->reduce_at = 4000;
 	s->free_watch = NONE;
+	s->bound = ~(cdcl_cost)0;
 	vec_push(&s->mem, 0); /* place 0 is no clause */
 	return s;
 }
@@ -146,6 +159,10 @@ void cdcl_free(struct cdcl *s)
 	vec_release(&s->now);
 	vec_release(&s->why);
 	vec_release(&s->alive);
+	vec_release(&s->cost);
+	vec_release(&s->over);
+	vec_release(&s->owing);
+	vec_release(&s->payment);
 	free(s);
 }
 
@@ -158,6 +175,11 @@ static int value(const struct cdcl *s, lit l)
 {
 	int v = s->var.v[VAR(l)].value;
 	return IS_NEG(l) ? -v : v;
+}
+
+static cdcl_cost cost_of(const struct cdcl *s, uint32_t var)
+{
+	return var < s->cost.n ? s->cost.v[var] : 0;
 }
 
 static uint32_t add_variables(struct cdcl *s, uint32_t n, enum kind kind, uint32_t group)
@@ -193,6 +215,7 @@ static bool assign(struct cdcl *s, lit l, reason why, uint32_t level)
 	v->level = level;
 	vec_push(&s->trail, l);
 	if (!IS_NEG(l)) {
+		s->paid += cost_of(s, VAR(l));
 		if (v->kind == CANDIDATE)
 			s->group.v[v->group].chosen = VAR(l);
 		else if (v->kind == CHOICE)
@@ -465,6 +488,52 @@ static bool propagate_clauses(struct cdcl *s, lit p)
 	return true;
 }
 
+static int by_cost(const void *a, const void *b)
+{
+	const struct payment *x = a, *y = b;
+	if (x->cost != y->cost)
+		return x->cost < y->cost ? -1 : 1;
+	return (x->turn < y->turn) - (x->turn > y->turn);
+}
+
+/* What has cost something cannot be together; without the smallest sums that it would still be too much without. `sum` is all that
+ * is paid, and owed by open choices (s->owing), for each of which its cheaper candidates are in the way. */
+static void too_expensive(struct cdcl *s, cdcl_cost sum)
+{
+	vec_clear(&s->over);
+	vec_clear(&s->payment);
+	for (uint32_t i = 0; i < s->trail.n; i++)
+		if (!IS_NEG(s->trail.v[i]) && cost_of(s, VAR(s->trail.v[i])))
+			vec_push(&s->payment, ((struct payment){cost_of(s, VAR(s->trail.v[i])), s->trail.v[i], i}));
+	vec_foreach(o, &s->owing)
+		vec_push(&s->payment, ((struct payment){o->cost, POS(o->lit), UINT32_MAX}));
+	vec_sort(&s->payment, by_cost);
+	vec_foreach(p, &s->payment) {
+		if (p->cost <= sum - s->bound) {
+			sum -= p->cost;
+			continue;
+		}
+		vec_push(&s->over, p->lit ^ 1);
+		if (p->turn != UINT32_MAX)
+			continue;
+		const struct choice *c = &s->choice.v[s->choice_of.v[VAR(p->lit)]];
+		for (uint32_t i = 0; i < c->n; i++) {
+			uint32_t v = s->pref.v[c->at + i];
+			if (s->var.v[v].value < 0 && cost_of(s, v) < p->cost)
+				vec_push(&s->over, POS(v));
+		}
+	}
+	clash(s, TOO_EXPENSIVE, 0, 0);
+}
+
+static void propagate_cost(struct cdcl *s)
+{
+	if (s->paid < s->bound || s->conflict.is)
+		return;
+	vec_clear(&s->owing);
+	too_expensive(s, s->paid);
+}
+
 static int expand(struct cdcl *s, uint32_t v, struct err *e)
 {
 	s->var.v[v].expanded = true;
@@ -482,6 +551,7 @@ static int propagate(struct cdcl *s, struct err *e)
 				break;
 			if (!propagate_edges(s, p) || !propagate_clauses(s, p))
 				break;
+			propagate_cost(s);
 		} else if (s->grow < s->trail.n) {
 			lit p = s->trail.v[s->grow++];
 			const struct variable *v = &s->var.v[VAR(p)];
@@ -504,6 +574,8 @@ static void jump(struct cdcl *s, uint32_t level)
 		lit l = vec_pop(&s->trail);
 		struct variable *v = &s->var.v[VAR(l)];
 		v->value = 0;
+		if (!IS_NEG(l))
+			s->paid -= cost_of(s, VAR(l));
 		if (!IS_NEG(l) && v->kind == CANDIDATE)
 			s->group.v[v->group].chosen = NONE;
 	}
@@ -552,6 +624,11 @@ static void lits_of_reason(const struct cdcl *s, reason r, lit implied, struct l
 
 static void lits_of_conflict(const struct cdcl *s, const struct conflict *c, struct lits *l)
 {
+	if (c->clause == TOO_EXPENSIVE) {
+		l->p = s->over.v;
+		l->n = (uint32_t)s->over.n;
+		return;
+	}
 	if (c->clause) {
 		lits_of_reason(s, CLAUSE(c->clause), NONE, l);
 		return;
@@ -644,7 +721,8 @@ static void analyse(struct cdcl *s)
 	vec_clear(&s->clause);
 	vec_push(&s->clause, NONE);
 	lits_of_conflict(s, &s->conflict, &l);
-	note(s, s->conflict.clause ? CLAUSE(s->conflict.clause) : EDGE(l.p[1] ^ 1), l.p[0]);
+	if (s->conflict.clause != TOO_EXPENSIVE)
+		note(s, s->conflict.clause ? CLAUSE(s->conflict.clause) : EDGE(l.p[1] ^ 1), l.p[0]);
 	uint32_t open = resolve(s, &l, NONE, level);
 	for (;;) {
 		do
@@ -827,7 +905,8 @@ size_t cdcl_proof(struct cdcl *s, const struct cdcl_why **ret)
 	p.var_seen = xcalloc(s->var.n + 1, 1);
 	if (s->proof && s->conflict.is) {
 		lits_of_conflict(s, &s->conflict, &l);
-		proof_reason(&p, s->conflict.clause ? CLAUSE(s->conflict.clause) : EDGE(l.p[1] ^ 1), l.p[0]);
+		if (s->conflict.clause != TOO_EXPENSIVE)
+			proof_reason(&p, s->conflict.clause ? CLAUSE(s->conflict.clause) : EDGE(l.p[1] ^ 1), l.p[0]);
 		for (uint32_t i = 0; i < l.n; i++)
 			proof_lit(&p, l.p[i]);
 	}
@@ -934,7 +1013,7 @@ static uint32_t best_candidate(struct cdcl *s, uint32_t gate)
 /* 0: decided, 1: everything is decided, 2: the candidate had to be expanded first. */
 static int decide(struct cdcl *s, struct err *e)
 {
-	uint32_t gate = next_choice(s);
+	uint32_t gate = s->ops.next ? s->ops.next(s->ops.ctx) : next_choice(s);
 	if (gate == NONE)
 		return 1;
 	uint32_t v = best_candidate(s, gate);
@@ -946,16 +1025,50 @@ static int decide(struct cdcl *s, struct err *e)
 	return 0;
 }
 
-int cdcl_solve(struct cdcl *s, uint32_t root, uint64_t max_conflicts, struct err *e)
+/* What the cheapest open candidate of a choice costs, if no other choice that was counted is about the same groups. */
+static cdcl_cost least_cost(struct cdcl *s, uint32_t gate)
 {
-	add_clause(s, (lit[]){POS(root)}, 1, root);
-	s->var.v[root].expanded = true;
-	if (!s->conflict.is && s->ops.expand(s->ops.ctx, root, e) < 0)
-		return -1;
-	for (size_t i = 0; i < s->trail.n; i++)
-		for (uint32_t k = s->out.v[s->trail.v[i]].head; VAR(s->trail.v[i]) == root && k != NONE;
-		     k = s->edge.v[k].next)
-			s->root_gates += s->var.v[VAR(s->edge.v[k].to)].kind == CHOICE;
+	const struct choice *c = &s->choice.v[s->choice_of.v[gate]];
+	cdcl_cost least = ~(cdcl_cost)0;
+	for (uint32_t i = 0; i < c->n; i++) {
+		uint32_t v = s->pref.v[c->at + i];
+		if (s->var.v[v].value < 0)
+			continue;
+		if (s->group.v[s->var.v[v].group].counted == s->count || !cost_of(s, v))
+			return 0;
+		if (cost_of(s, v) < least)
+			least = cost_of(s, v);
+	}
+	return least;
+}
+
+/* Each choice that is open still costs at least its cheapest candidate. */
+static void propagate_owing(struct cdcl *s)
+{
+	if (s->bound == ~(cdcl_cost)0)
+		return;
+	cdcl_cost sum = s->paid;
+	vec_clear(&s->owing);
+	s->count++;
+	for (size_t i = s->open; i < s->gates.n && sum < s->bound; i++) {
+		uint32_t gate = s->gates.v[i];
+		const struct choice *c = &s->choice.v[s->choice_of.v[gate]];
+		if (is_satisfied(s, gate))
+			continue;
+		cdcl_cost least = least_cost(s, gate);
+		if (!least)
+			continue;
+		for (uint32_t k = 0; k < c->n; k++)
+			s->group.v[s->var.v[s->pref.v[c->at + k]].group].counted = s->count;
+		sum += least;
+		vec_push(&s->owing, ((struct payment){least, gate, 0}));
+	}
+	if (sum >= s->bound)
+		too_expensive(s, sum);
+}
+
+static int search(struct cdcl *s, uint64_t max_conflicts, struct err *e)
+{
 	for (;;) {
 		if (propagate(s, e) < 0)
 			return -1;
@@ -971,10 +1084,49 @@ int cdcl_solve(struct cdcl *s, uint32_t root, uint64_t max_conflicts, struct err
 			learn(s);
 			continue;
 		}
+		propagate_owing(s);
+		if (s->conflict.is)
+			continue;
 		int rc = decide(s, e);
 		if (rc < 0 || rc == 1)
 			return rc < 0 ? -1 : 0;
 	}
+}
+
+int cdcl_solve(struct cdcl *s, uint32_t root, uint64_t max_conflicts, struct err *e)
+{
+	add_clause(s, (lit[]){POS(root)}, 1, root);
+	s->var.v[root].expanded = true;
+	if (!s->conflict.is && s->ops.expand(s->ops.ctx, root, e) < 0)
+		return -1;
+	for (size_t i = 0; i < s->trail.n; i++)
+		for (uint32_t k = s->out.v[s->trail.v[i]].head; VAR(s->trail.v[i]) == root && k != NONE;
+		     k = s->edge.v[k].next)
+			s->root_gates += s->var.v[VAR(s->edge.v[k].to)].kind == CHOICE;
+	return search(s, max_conflicts, e);
+}
+
+uint32_t cdcl_chosen(const struct cdcl *s, uint32_t gate)
+{
+	const struct choice *c = &s->choice.v[s->choice_of.v[gate]];
+	for (uint32_t i = 0; i < c->n; i++)
+		if (s->var.v[s->pref.v[c->at + i]].value > 0)
+			return s->pref.v[c->at + i];
+	return NONE;
+}
+
+void cdcl_set_cost(struct cdcl *s, uint32_t candidate, cdcl_cost cost)
+{
+	while (s->cost.n <= candidate)
+		vec_push(&s->cost, (cdcl_cost)0);
+	s->cost.v[candidate] = cost;
+}
+
+int cdcl_improve(struct cdcl *s, uint64_t max_conflicts, struct err *e)
+{
+	s->bound = s->paid;
+	propagate_cost(s);
+	return s->conflict.is ? search(s, max_conflicts, e) : 1;
 }
 
 struct cdcl_stats cdcl_stats(const struct cdcl *s)

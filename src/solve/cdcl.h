@@ -42,6 +42,8 @@ struct cdcl_ops {
 	/* Candidates of a choice from some place on: how many at the front are of one rank (≥ 1), sorted now among
 	 * themselves. NULL: the order given is final. */
 	uint32_t (*order)(void *ctx, uint32_t *vars, uint32_t n);
+	/* The choice to decide next, one that is true and open, in place of the order told above; UINT32_MAX: none is left. */
+	uint32_t (*next)(void *ctx);
 };
 
 struct cdcl *cdcl_new(const struct cdcl_ops *ops);
@@ -59,6 +61,16 @@ void cdcl_refuse(struct cdcl *s, uint32_t var); /* var cannot be true: from with
 
 int cdcl_solve(struct cdcl *s, uint32_t root, uint64_t max_conflicts, struct err *e);
 bool cdcl_is_true(const struct cdcl *s, uint32_t var);
+/* Which candidate of a choice is true; UINT32_MAX: none is yet. */
+uint32_t cdcl_chosen(const struct cdcl *s, uint32_t choice);
+
+/*
+ * The cheapest solution: candidates have a cost, as they are added; that of a solution is their sum. After cdcl_solve
+ *	while ((rc = cdcl_improve(s, max_conflicts, e)) == 0) …		0 a cheaper one, 1 there is none, -1 error
+ */
+typedef unsigned __int128 cdcl_cost;
+void cdcl_set_cost(struct cdcl *s, uint32_t candidate, cdcl_cost cost);
+int cdcl_improve(struct cdcl *s, uint64_t max_conflicts, struct err *e);
 
 /* Why there is no solution: the original clauses that the refutation used. Only after cdcl_record_proof. */
 void cdcl_record_proof(struct cdcl *s);

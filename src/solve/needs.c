@@ -5,12 +5,15 @@
  */
 #include <stdlib.h>
 
+#include "base/map.h"
 #include "base/vec.h"
 #include "pkg/pkg.h"
 #include "solve/cdcl.h"
 #include "solve/solve.h"
 
-enum { CONFLICTS_MAX = 100000, WHY_MAX = 12, NONE = UINT32_MAX, WITNESS_MAX = 16 };
+enum { CONFLICTS_MAX = 100000, IMPROVE_MAX = 20000, WHY_MAX = 12, NONE = UINT32_MAX, WITNESS_MAX = 16 };
+/* Where the parts of a cost begin: the first counts above all others (SOLVE_NEWEST). */
+enum { COST_CHANGED = 0, COST_LAG = 24, COST_LAG_ASKED = 64, COST_AVOIDED = 88, COST_REMOVED = 104 };
 
 /* What a choice or a ban came from, for messages. */
 struct origin {
@@ -19,8 +22,16 @@ struct origin {
 	size_t n; /* of its candidates */
 	bool ban;
 };
+/* The choices that a variable implies, in the order in which they were told: in `gate`. */
+struct gates {
+	uint32_t at, n;
+};
+struct step {
+	uint32_t var, gates; /* of its gates so many are done */
+};
 struct solving {
 	struct channel_needs *needs;
+	const struct solve_needs_request *r;
 	struct cdcl *s;
 	struct arena *a;
 	uint32_t root;
@@ -29,10 +40,15 @@ struct solving {
 	VEC(struct origin) origin;
 	VEC(uint32_t) scratch;
 	uint32_t telling, var; /* whose needs are being told, and its variable */
+	bool wishing;	       /* what is installed is being wished for */
 	bool avoiding;	       /* what is to be avoided is refused */
 	size_t refused;
-	const struct str *asked;
-	size_t asked_n;
+	struct map asked;	 /* names */
+	VEC(struct gates) gates; /* by variable */
+	VEC(uint32_t) gate;
+	VEC(uint32_t) told; /* gates of what is being told */
+	VEC(struct step) walk;
+	VEC(uint8_t) walked; /* by variable */
 };
 
 static void solving_release(struct solving *x)
@@ -42,6 +58,12 @@ static void solving_release(struct solving *x)
 	vec_release(&x->package_of);
 	vec_release(&x->origin);
 	vec_release(&x->scratch);
+	vec_release(&x->gates);
+	vec_release(&x->gate);
+	vec_release(&x->told);
+	map_release(&x->asked);
+	vec_release(&x->walk);
+	vec_release(&x->walked);
 }
 
 static void note(struct solving *x, uint32_t var, uint32_t package)
@@ -49,6 +71,27 @@ static void note(struct solving *x, uint32_t var, uint32_t package)
 	while (x->package_of.n <= var)
 		vec_push(&x->package_of, (uint32_t)NONE);
 	x->package_of.v[var] = package;
+}
+
+/* How many available versions of a group are newer; those to be avoided count as the newest of all, as in opam. */
+static void set_costs(struct solving *x, uint32_t first, uint32_t n, uint32_t var)
+{
+	cdcl_cost newer = 0;
+	for (int avoided = 1; avoided >= 0; avoided--)
+		for (uint32_t i = 0; i < n; i++) {
+			const struct channel_candidate *c = channel_needs_candidate(x->needs, first + i);
+			if (c->avoided != avoided ||
+			    (!c->installed && !channel_needs_is_available(x->needs, first + i)))
+				continue;
+			cdcl_cost cost = 0;
+			if (x->telling == NONE && !x->wishing)
+				cost |= newer << COST_LAG_ASKED;
+			if (!c->installed)
+				cost |= (cdcl_cost)1 << COST_CHANGED | newer << COST_LAG |
+					(cdcl_cost)c->avoided << COST_AVOIDED;
+			cdcl_set_cost(x->s, var + i, cost);
+			newer++;
+		}
 }
 
 static uint32_t variable(struct solving *x, uint32_t package)
@@ -60,21 +103,116 @@ static uint32_t variable(struct solving *x, uint32_t package)
 			x->var_of[c->first + i] = var + i;
 			note(x, var + i, c->first + i);
 		}
-		for (uint32_t i = 0; x->avoiding && i < c->n; i++)
-			if (channel_needs_candidate(x->needs, c->first + i)->avoided) {
+		for (uint32_t i = 0; x->avoiding && i < c->n; i++) {
+			const struct channel_candidate *one = channel_needs_candidate(x->needs, c->first + i);
+			if (one->avoided && !one->installed) {
 				cdcl_refuse(x->s, var + i);
 				x->refused++;
 			}
+		}
+		if (x->r->criteria == SOLVE_NEWEST)
+			set_costs(x, c->first, c->n, var);
 	}
 	return x->var_of[package];
+}
+
+static void reverse(uint32_t *v, size_t n)
+{
+	for (size_t i = 0; i < n / 2; i++) {
+		uint32_t t = v[i];
+		v[i] = v[n - 1 - i];
+		v[n - 1 - i] = t;
+	}
+}
+
+/* Packages of one group in the order in which they are to be tried, as the criteria have it. */
+static void prefer(const struct solving *x, uint32_t *v, size_t n)
+{
+	if (x->r->criteria == SOLVE_OLDEST) {
+		size_t normal = 0;
+		while (normal < n && !channel_needs_candidate(x->needs, v[normal])->avoided)
+			normal++;
+		reverse(v, normal);
+		reverse(v + normal, n - normal);
+	}
+	if (x->r->criteria != SOLVE_NEWEST && (x->r->criteria != SOLVE_0INSTALL || x->r->update))
+		return;
+	for (size_t i = 1; i < n; i++)
+		if (channel_needs_candidate(x->needs, v[i])->installed) {
+			uint32_t t = v[i];
+			memmove(v + 1, v, i * sizeof(*v));
+			v[0] = t;
+			return;
+		}
 }
 
 /* A set's variables in the scratch. */
 static void variables(struct solving *x, struct channel_set set)
 {
+	uint32_t *v = xreallocarray(NULL, set.n + 1, sizeof(*v));
 	vec_clear(&x->scratch);
-	for (size_t i = 0; i < set.n; i++)
-		vec_push(&x->scratch, variable(x, set.v[i]));
+	if (set.n)
+		memcpy(v, set.v, set.n * sizeof(*v));
+	for (size_t i = 0, n; i < set.n; i += n) {
+		uint32_t first = channel_needs_candidate(x->needs, v[i])->first;
+		for (n = 1; i + n < set.n && channel_needs_candidate(x->needs, v[i + n])->first == first;)
+			n++;
+		prefer(x, v + i, n);
+		for (size_t k = 0; k < n; k++)
+			vec_push(&x->scratch, variable(x, v[i + k]));
+	}
+	free(v);
+}
+
+static bool goes_deep(const struct solving *x)
+{
+	return x->r->criteria == SOLVE_0INSTALL || x->r->criteria == SOLVE_OLDEST;
+}
+
+static void note_gate(struct solving *x, uint32_t var, uint32_t gate)
+{
+	while (x->gates.n <= var)
+		vec_push(&x->gates, ((struct gates){0}));
+	struct gates *g = &x->gates.v[var];
+	if (g->n == 0)
+		g->at = (uint32_t)x->gate.n;
+	g->n++;
+	vec_push(&x->gate, gate);
+}
+
+static uint32_t group_of(const struct solving *x, uint32_t var)
+{
+	uint32_t package = x->package_of.v[var];
+	return package == NONE ? NONE : channel_needs_candidate(x->needs, package)->first;
+}
+
+/* The scratch holds packages of several names: a candidate for each run of one name in place of them, which implies the choice
+ * among these. So what is written first is tried first, whatever else is there already. */
+static void split(struct solving *x)
+{
+	VEC(uint32_t) alternatives = {0};
+	for (size_t i = 0, n; i < x->scratch.n; i += n) {
+		for (n = 1; i + n < x->scratch.n && group_of(x, x->scratch.v[i + n]) == group_of(x, x->scratch.v[i]);)
+			n++;
+		vec_push(&alternatives, (uint32_t)i);
+	}
+	uint32_t count = (uint32_t)alternatives.n;
+	if (count > 1) {
+		uint32_t first = cdcl_add_group(x->s, count);
+		for (uint32_t i = 0; i < count; i++) {
+			uint32_t at = alternatives.v[i],
+				 end = i + 1 < count ? alternatives.v[i + 1] : (uint32_t)x->scratch.n;
+			note(x, first + i, NONE);
+			uint32_t gate = cdcl_add_choice(x->s, x->scratch.v + at, end - at);
+			note(x, gate, NONE);
+			cdcl_imply(x->s, first + i, gate);
+			note_gate(x, first + i, gate);
+		}
+		vec_clear(&x->scratch);
+		for (uint32_t i = 0; i < count; i++)
+			vec_push(&x->scratch, first + i);
+	}
+	vec_release(&alternatives);
 }
 
 static void say_origin(struct solving *x, uint32_t var, const struct channel_need *need)
@@ -101,13 +239,18 @@ static int take(void *ctx, const struct channel_need *need, struct err *e)
 	if (need->kind == CHANNEL_WISH) {
 		uint32_t without = cdcl_add_group(x->s, 1);
 		note(x, without, NONE);
+		if (x->wishing && x->r->criteria == SOLVE_NEWEST)
+			cdcl_set_cost(x->s, without, (cdcl_cost)1 << COST_REMOVED | (cdcl_cost)1 << COST_CHANGED);
 		vec_push(&x->scratch, without);
-	}
+	} else if (need->kind == CHANNEL_NEED && goes_deep(x))
+		split(x);
 	uint32_t n = (uint32_t)x->scratch.n;
 	uint32_t gate = need->kind == CHANNEL_BAN ? cdcl_add_ban(x->s, x->scratch.v, n)
 						  : cdcl_add_choice(x->s, x->scratch.v, n);
 	note(x, gate, NONE);
 	say_origin(x, gate, need);
+	if (need->kind != CHANNEL_BAN && !need->given_n && goes_deep(x))
+		vec_push(&x->told, gate);
 	if (need->given_n)
 		cdcl_imply_if(x->s, x->var, witness, (uint32_t)need->given_n, gate);
 	else
@@ -115,22 +258,99 @@ static int take(void *ctx, const struct channel_need *need, struct err *e)
 	return 0;
 }
 
+/* What is installed is wished for, at any version. What was asked for is told of already. */
+static int wish_installed(struct solving *x, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	uint32_t count = channel_needs_count(x->needs);
+	VEC(uint32_t) v = {0};
+	for (uint32_t i = 0; i < count; i++) {
+		const struct channel_candidate *c = channel_needs_candidate(x->needs, i);
+		if (!c->installed || map_get(&x->asked, c->name))
+			continue;
+		vec_push(&v, c->first);
+	}
+	x->wishing = true;
+	int rc = 0;
+	for (size_t i = 0; i < v.n && rc == 0; i++) {
+		const struct channel_candidate *c = channel_needs_candidate(x->needs, v.v[i]);
+		uint32_t *all = arena_array(&a, uint32_t, c->n + 1);
+		for (uint32_t k = 0; k < c->n; k++)
+			all[k] = c->first + k;
+		const struct channel_need wish = {.kind = CHANNEL_WISH, .one = {all, c->n}};
+		rc = take(x, &wish, e);
+	}
+	x->wishing = false;
+	vec_release(&v);
+	return rc;
+}
+
+static int note_asked(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct solving *x = ctx;
+	(void)e;
+	if (need->one.n)
+		*map_put(&x->asked, channel_needs_candidate(x->needs, need->one.v[0])->name) = 1;
+	return 0;
+}
+
+static int expand_root(struct solving *x, struct err *e)
+{
+	const struct solve_needs_request *r = x->r;
+	bool keeps = r->criteria == SOLVE_NEWEST || r->criteria == SOLVE_0INSTALL;
+	for (size_t i = 0; i < r->asked_n; i++)
+		if (channel_needs_ask(x->needs, r->asked[i], note_asked, x, e) < 0)
+			return -1;
+	if (r->criteria == SOLVE_0INSTALL && wish_installed(x, e) < 0)
+		return -1;
+	for (size_t i = 0; i < r->asked_n; i++)
+		if (channel_needs_ask(x->needs, r->asked[i], take, x, e) < 0)
+			return -1;
+	return keeps && r->criteria == SOLVE_NEWEST ? wish_installed(x, e) : 0;
+}
+
 static int expand(void *ctx, uint32_t var, struct err *e)
 {
 	struct solving *x = ctx;
-	x->var = var;
-	x->telling = NONE;
-	if (var == x->root) {
-		for (size_t i = 0; i < x->asked_n; i++)
-			if (channel_needs_ask(x->needs, x->asked[i], take, x, e) < 0)
-				return -1;
-		return 0;
-	}
 	uint32_t package = x->package_of.v[var];
-	if (package == NONE)
-		return 0; /* to do without */
-	x->telling = package;
-	return channel_needs_tell(x->needs, package, take, x, e);
+	x->var = var;
+	x->telling = var == x->root ? NONE : package;
+	vec_clear(&x->told);
+	if (var != x->root && package == NONE)
+		return 0; /* to do without, or an alternative */
+	int rc = var == x->root ? expand_root(x, e) : channel_needs_tell(x->needs, package, take, x, e);
+	vec_foreach(gate, &x->told)
+		note_gate(x, var, *gate);
+	return rc;
+}
+
+/* 0install's order: the first choice that is open on a walk from the root, depth first, through what is chosen already. */
+static uint32_t next_open(void *ctx)
+{
+	struct solving *x = ctx;
+	vec_clear(&x->walk);
+	vec_clear(&x->walked);
+	vec_reserve(&x->walked, x->package_of.n + 1);
+	x->walked.n = x->package_of.n;
+	memset(x->walked.v, 0, x->walked.n);
+	vec_push(&x->walk, ((struct step){x->root, 0}));
+	while (x->walk.n) {
+		size_t top = x->walk.n - 1;
+		uint32_t var = x->walk.v[top].var;
+		const struct gates g = var < x->gates.n ? x->gates.v[var] : (struct gates){0};
+		if (x->walk.v[top].gates == g.n) {
+			x->walk.n--;
+			continue;
+		}
+		uint32_t gate = x->gate.v[g.at + x->walk.v[top].gates++], chosen = cdcl_chosen(x->s, gate);
+		if (chosen == NONE)
+			return gate;
+		if (chosen >= x->walked.n || x->walked.v[chosen])
+			continue;
+		x->walked.v[chosen] = 1;
+		vec_push(&x->walk, ((struct step){chosen, 0}));
+	}
+	return NONE;
 }
 
 /* -- why not -------------------------------------------------------------------------------------------------------- */
@@ -196,15 +416,16 @@ static void collect(struct solving *x, struct solve_needs_result *ret)
 {
 	uint32_t count = channel_needs_count(x->needs);
 	uint32_t *v = arena_array(x->a, uint32_t, x->package_of.n + 1);
+	ret->n = 0;
 	for (uint32_t i = 0; i < count; i++)
 		if (x->var_of[i] != NONE && cdcl_is_true(x->s, x->var_of[i]))
 			v[ret->n++] = i;
 	ret->package = v;
 }
 
-static int run(struct solving *x, bool proof, uint64_t max_conflicts, struct err *e)
+static int run(struct solving *x, bool proof, struct err *e)
 {
-	const struct cdcl_ops ops = {.ctx = x, .expand = expand};
+	const struct cdcl_ops ops = {.ctx = x, .expand = expand, .next = goes_deep(x) ? next_open : NULL};
 	uint32_t count = channel_needs_count(x->needs);
 	x->var_of = xreallocarray(NULL, (size_t)count + 1, sizeof(*x->var_of));
 	memset(x->var_of, 0xff, ((size_t)count + 1) * sizeof(*x->var_of));
@@ -213,30 +434,59 @@ static int run(struct solving *x, bool proof, uint64_t max_conflicts, struct err
 		cdcl_record_proof(x->s);
 	x->root = cdcl_add_group(x->s, 1);
 	note(x, x->root, NONE);
-	return cdcl_solve(x->s, x->root, max_conflicts ? max_conflicts : CONFLICTS_MAX, e);
+	return cdcl_solve(x->s, x->root, x->r->max_conflicts ? x->r->max_conflicts : CONFLICTS_MAX, e);
 }
 
-int solve_needs(struct channel_needs *needs, const struct str *asked, size_t n, uint64_t max_conflicts, struct arena *a,
-		struct solve_needs_result *ret, struct err *e)
+static int improve(struct solving *x, struct solve_needs_result *ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc;
+	while ((rc = cdcl_improve(x->s, cdcl_stats(x->s).conflicts + IMPROVE_MAX, &why)) == 0)
+		collect(x, ret);
+	if (rc < 0 && why.code != ERR_LIMIT) {
+		*e = why;
+		return -1;
+	}
+	ret->unproved = rc < 0;
+	return 0;
+}
+
+static int finish(struct solving *x, struct solve_needs_result *ret, struct err *e)
+{
+	collect(x, ret);
+	if (x->r->criteria == SOLVE_NEWEST && improve(x, ret, e) < 0)
+		return -1;
+	ret->conflicts = cdcl_stats(x->s).conflicts;
+	return 0;
+}
+
+int solve_needs_by(struct channel_needs *needs, const struct solve_needs_request *r, struct arena *a,
+		   struct solve_needs_result *ret, struct err *e)
 {
 	*ret = (struct solve_needs_result){0};
+	bool refuses = r->criteria == SOLVE_FIRST || r->criteria == SOLVE_NEWEST;
 	/* without what is to be avoided; with it; and once more with notes of each step, where there is something to tell */
-	for (int turn = 0; turn < 3; turn++) {
+	for (int turn = refuses ? 0 : 1; turn < 3; turn++) {
 		cleanup_with(solving_release) struct solving x = {
-			.needs = needs, .a = a, .asked = asked, .asked_n = n, .avoiding = turn == 0};
-		int rc = run(&x, turn == 2, max_conflicts, e);
+			.needs = needs, .a = a, .r = r, .avoiding = turn == 0, .asked = MAP_INIT};
+		int rc = run(&x, turn == 2, e);
 		if (rc < 0)
 			return -1;
 		ret->conflicts = cdcl_stats(x.s).conflicts;
 		ret->variables = cdcl_stats(x.s).variables;
-		if (rc == 0) {
-			collect(&x, ret);
-			return 0;
-		}
+		if (rc == 0)
+			return finish(&x, ret, e);
 		if (turn == 0 && !x.refused)
 			turn++;
 		if (turn == 2)
 			explain(&x, ret);
 	}
 	return 1;
+}
+
+int solve_needs(struct channel_needs *needs, const struct str *asked, size_t n, uint64_t max_conflicts, struct arena *a,
+		struct solve_needs_result *ret, struct err *e)
+{
+	const struct solve_needs_request r = {.asked = asked, .asked_n = n, .max_conflicts = max_conflicts};
+	return solve_needs_by(needs, &r, a, ret, e);
 }

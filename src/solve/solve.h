@@ -107,8 +107,30 @@ struct solve_needs_result {
 	size_t n;
 	const struct str *why; /* without a solution: what is in the way, a line each */
 	size_t why_n;
+	bool unproved; /* SOLVE_NEWEST: it is a solution, but there was no time to show that it is the best */
 	uint64_t conflicts, variables;
 };
 /* max_conflicts 0: 100,000. */
 int solve_needs(struct channel_needs *needs, const struct str *asked, size_t n, uint64_t max_conflicts, struct arena *a,
 		struct solve_needs_result *ret, struct err *e);
+
+/*
+ * The same by criteria (opam's), for a host that has something installed (channel_needs_opts.installed):
+ *
+ *	SOLVE_FIRST	what solve_needs does: the newest of each in the order in which names come up; nothing is kept
+ *	SOLVE_NEWEST	-removed,-count[avoid-version,changed],-count[version-lag,request],-count[version-lag,changed],-changed:
+ *			opam's default; the best there is is looked for
+ *	SOLVE_0INSTALL	-changed,-count[avoid-version,solution], as 0install goes: depth first, alternatives as they are written,
+ *			the best version of each that can still be had; what is installed goes before what was asked for
+ *	SOLVE_OLDEST	+removed,+count[version-lag,solution]: the same with the oldest versions, and nothing is kept
+ */
+enum solve_criteria { SOLVE_FIRST, SOLVE_NEWEST, SOLVE_0INSTALL, SOLVE_OLDEST };
+struct solve_needs_request {
+	const struct str *asked;
+	size_t asked_n;
+	enum solve_criteria criteria;
+	bool update; /* SOLVE_0INSTALL: without -changed, as before opam 2.2: what is installed is brought to its newest version */
+	uint64_t max_conflicts; /* 0: 100,000 */
+};
+int solve_needs_by(struct channel_needs *needs, const struct solve_needs_request *r, struct arena *a,
+		   struct solve_needs_result *ret, struct err *e);
