@@ -134,3 +134,38 @@ struct solve_needs_request {
 };
 int solve_needs_by(struct channel_needs *needs, const struct solve_needs_request *r, struct arena *a,
 		   struct solve_needs_result *ret, struct err *e);
+
+/*
+ * What is to be done to come from what is installed to such a solution, as opam tells it: what depends on something that changes
+ * is built once more; what is new is there because of the closest package that was asked for.
+ *
+ *	solve_steps(needs, solution.package, solution.n, names, names_n, SOLVE_IN_ORDER, &arena, &steps, e)
+ *
+ * SOLVE_IN_ORDER is opam 2.1's: topological, and among what could be done at once as its hash tables have it (versions are
+ * numbered for that, which reads all formulas). SOLVE_BY_NAME is that of later ones: by kind, then by name.
+ */
+enum solve_step_kind { SOLVE_REMOVE, SOLVE_DOWNGRADE, SOLVE_RECOMPILE, SOLVE_UPGRADE, SOLVE_INSTALL };
+enum solve_cause {
+	SOLVE_UNKNOWN,
+	SOLVE_REQUESTED,
+	SOLVE_REQUIRED_BY,
+	SOLVE_USES,
+	SOLVE_CONFLICTS_WITH,
+	SOLVE_UPSTREAM
+};
+enum solve_step_order { SOLVE_BY_NAME, SOLVE_IN_ORDER };
+struct solve_step {
+	enum solve_step_kind kind;
+	uint32_t package, before; /* as the needs number them; before: what an upgrade or a downgrade replaces */
+	enum solve_cause cause;
+	const uint32_t *causes; /* packages */
+	size_t causes_n;
+	const uint32_t *after; /* steps that must come before this one */
+	size_t after_n;
+};
+struct solve_steps {
+	const struct solve_step *v;
+	size_t n;
+};
+int solve_steps(struct channel_needs *needs, const uint32_t *solution, size_t n, const struct str *asked,
+		size_t asked_n, enum solve_step_order order, struct arena *a, struct solve_steps *ret, struct err *e);
