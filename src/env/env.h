@@ -345,3 +345,68 @@ int env_activate_text(struct env_state *st, struct str name, const char *shell, 
  * be -1, a folder that is not there yet. */
 int env_wrap(struct env_state *st, struct str name, int dirfd, const char *const *programs, size_t n, bool check_only,
 	     struct err *e);
+
+/* == 5. opam: roots and switches ================================================================================== */
+/*
+ * A root of opam's (~/.opam, format 2.1) with its switches: what opam wrote is read, and what is written here opam reads and agrees with
+ * (doc/formats/opam-switch.md, decision 0083). A field that is not meant stays as it stands, byte for byte. opam's own locks are taken, so
+ * that it and we keep each other out; each file is replaced by one rename; what opam only keeps to be quicker (repo/state-*.cache,
+ * packages/cache) is removed before what it was made from changes.
+ *
+ *	auto_ptr(env_opam) o = NULL;
+ *	auto_ptr(env_opam_switch) s = NULL;
+ *	env_opam_open("/home/x/.opam", &o, e)                        ERR_NOT_FOUND: there is none
+ *	env_opam_switch_open(o, "5.3", &s, e)                        ERR_NOT_FOUND
+ *	env_opam_switch_lock(s, true, wait_ms, e)                    ERR_BUSY: opam, or another of us, is at it
+ *	env_opam_track_begin(s, precise, &t, e)                      before the package's install commands
+ *	env_opam_install_read(&a, text, where, "dune", &inst, e)     build/dune.3.0/dune.install, where there is one
+ *	env_opam_install_apply(s, &inst, build_fd, e)
+ *	env_opam_track_end(t, &a, &changes, e)                       what came into the prefix
+ *	env_opam_added(s, &package, e)                               now it is installed
+ *
+ * and removal: env_opam_revert(s, name, …), env_opam_removed(s, name, version, keep, e).
+ */
+enum { ENV_OPAM_FILE_MAX = 16 << 20, ENV_OPAM_LAID_MAX = 1 << 20 };
+#define ENV_OPAM_VERSION "2.1.6" /* what it is the like of: variable opam-version */
+
+struct env_opam;
+int env_opam_open(const char *path, struct env_opam **ret, struct err *e);
+void env_opam_free(struct env_opam *o);
+DEFINE_AUTO(struct env_opam *, env_opam, env_opam_free);
+const char *env_opam_path(const struct env_opam *o); /* absolute */
+int env_opam_fd(const struct env_opam *o);
+
+/* opam's locks on a root: the configuration and the list of switches, or the repositories. Held until the root is freed; to read or to
+ * write, which may be asked for later. Who holds one asks for no earlier one: config, repos, then a switch's. */
+enum env_opam_part { ENV_OPAM_CONFIG, ENV_OPAM_REPOS, ENV_OPAM_PARTS };
+int env_opam_lock(struct env_opam *o, enum env_opam_part part, bool write, int64_t wait_ms, struct err *e);
+
+struct env_opam_config {
+	struct pkg_opam_doc doc;
+	struct pkg_opam_strs repositories, switches; /* names, as listed */
+	struct str current;			     /* switch; STR_NONE: none is chosen */
+	struct str format;			     /* opam-root-version; "2.0" where it is not there */
+};
+int env_opam_config_read(struct env_opam *o, struct arena *a, struct env_opam_config *ret, struct err *e);
+/* One field of the root's configuration (s NULL) or a switch's said anew; v NULL: taken out. */
+struct env_opam_switch;
+int env_opam_set(struct env_opam *o, struct env_opam_switch *s, const char *field, const struct pkg_opam_value *v,
+		 struct err *e);
+
+/* A new root: configuration as opam's built-in, repositories listed but not fetched. `config`: an opamrc, or NULL. */
+struct env_opam_repo {
+	struct str name, url;
+	const struct pkg_opam_value *def; /* as it was read, with what else stands there; NULL: new */
+};
+int env_opam_init(const char *path, const struct pkg_opam_doc *config, const struct env_opam_repo *repos,
+		  size_t repos_n, struct err *e);
+int env_opam_repos(struct env_opam *o, struct arena *a, struct env_opam_repo **ret, size_t *ret_n, struct err *e);
+int env_opam_repos_write(struct env_opam *o, const struct env_opam_repo *v, size_t n, struct err *e);
+/* Makes the root's own copy of a repository (repo/NAME.tar.gz) equal to a folder's packages: 1 where it changed, 0 where it was so
+ * already. ERR_NOT_FOUND, ERR_INPUT where the folder is no repository; the copy then stays. */
+int env_opam_repo_copy(struct env_opam *o, struct str name, int from_fd, struct err *e);
+int env_opam_repo_remove(struct env_opam *o, struct str name, struct err *e);
+/* "name.version" in its parts; false where it is none. */
+bool env_opam_split(struct str nv, struct str *ret_name, struct str *ret_version);
+/* The version in one of those lists, or STR_NONE. */
+struct str env_opam_version_in(const struct pkg_opam_strs *list, struct str name);
