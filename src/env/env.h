@@ -410,3 +410,36 @@ int env_opam_repo_remove(struct env_opam *o, struct str name, struct err *e);
 bool env_opam_split(struct str nv, struct str *ret_name, struct str *ret_version);
 /* The version in one of those lists, or STR_NONE. */
 struct str env_opam_version_in(const struct pkg_opam_strs *list, struct str name);
+
+/* -- files in a prefix -------------------------------------------------------------------------------------------------- */
+enum env_opam_change_kind {
+	ENV_OPAM_ADDED,
+	ENV_OPAM_REMOVED,
+	ENV_OPAM_CONTENT_CHANGED,
+	ENV_OPAM_MODE_CHANGED,
+	ENV_OPAM_KIND_CHANGED,
+	ENV_OPAM_CHANGE_KINDS
+};
+struct env_opam_changed {
+	struct str path, digest; /* "bin/x"; "D", "L:target", "F:S18T1700000000.5" (size and time), "F:md5" */
+	enum env_opam_change_kind kind;
+};
+struct env_opam_changes {
+	struct env_opam_changed *v; /* by path */
+	size_t n;
+};
+struct env_opam_track;
+/* `precise`: digests of contents in place of sizes and times (OPAMPRECISETRACKING). */
+int env_opam_track_begin(struct env_opam_switch *s, bool precise, struct env_opam_track **ret, struct err *e);
+/* What is different now; the track stays the caller's. */
+int env_opam_track_end(struct env_opam_track *t, struct arena *a, struct env_opam_changes *ret, struct err *e);
+void env_opam_track_free(struct env_opam_track *t);
+DEFINE_AUTO(struct env_opam_track *, env_opam_track, env_opam_track_free);
+int env_opam_changes_parse(struct arena *a, struct str text, const char *where, struct env_opam_changes *ret,
+			   struct err *e);
+void env_opam_changes_print(const struct env_opam_changes *c, struct buf *b);
+int env_opam_changes_read(struct env_opam_switch *s, struct arena *a, struct str name, struct env_opam_changes *ret,
+			  struct err *e); /* empty where there is no record */
+/* Takes away what was added, folders that are empty then too. What was changed since stays, unless `force`, and is told in *ret_kept. */
+int env_opam_revert(struct env_opam_switch *s, struct arena *a, const struct env_opam_changes *c, bool force,
+		    struct pkg_opam_strs *ret_kept, struct err *e);
