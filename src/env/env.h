@@ -406,10 +406,55 @@ int env_opam_repos_write(struct env_opam *o, const struct env_opam_repo *v, size
  * already. ERR_NOT_FOUND, ERR_INPUT where the folder is no repository; the copy then stays. */
 int env_opam_repo_copy(struct env_opam *o, struct str name, int from_fd, struct err *e);
 int env_opam_repo_remove(struct env_opam *o, struct str name, struct err *e);
+
+/* -- a switch --------------------------------------------------------------------------------------------------------- */
+/* "5.3", or a folder that has a switch _opam in it ("/home/x/project", "."). */
+int env_opam_switch_create(struct env_opam *o, const char *name, bool make_current, struct err *e);
+int env_opam_switch_open(struct env_opam *o, const char *name, struct env_opam_switch **ret, struct err *e);
+void env_opam_switch_free(struct env_opam_switch *s);
+DEFINE_AUTO(struct env_opam_switch *, env_opam_switch, env_opam_switch_free);
+/* Forgets it; its files go. */
+int env_opam_switch_remove(struct env_opam *o, const char *name, struct err *e);
+int env_opam_switch_lock(struct env_opam_switch *s, bool write, int64_t wait_ms, struct err *e);
+const char *env_opam_switch_name(const struct env_opam_switch *s);
+const char *env_opam_prefix(const struct env_opam_switch *s); /* absolute */
+int env_opam_prefix_fd(const struct env_opam_switch *s);
+int env_opam_meta_fd(
+	const struct env_opam_switch *s); /* PREFIX/.opam-switch: build/, sources/, remove/ are whoever builds' */
+/* The files as read now; empty docs where they are not there. */
+int env_opam_switch_config(struct env_opam_switch *s, struct arena *a, struct pkg_opam_doc *ret, struct err *e);
+
+/* What is installed and what is pinned, each "name.version", in opam's order. */
+struct env_opam_state {
+	struct pkg_opam_strs installed, roots, pinned, compiler;
+	struct pkg_opam_doc doc;
+};
+/* The text of a switch-state. ERR_INPUT with its place. */
+int env_opam_state_parse(struct arena *a, struct str text, const char *where, struct env_opam_state *ret,
+			 struct err *e);
+int env_opam_state_read(struct env_opam_switch *s, struct arena *a, struct env_opam_state *ret, struct err *e);
 /* "name.version" in its parts; false where it is none. */
 bool env_opam_split(struct str nv, struct str *ret_name, struct str *ret_version);
 /* The version in one of those lists, or STR_NONE. */
 struct str env_opam_version_in(const struct pkg_opam_strs *list, struct str name);
+/* The opam file of what is installed. ERR_NOT_FOUND. */
+int env_opam_installed_file(struct env_opam_switch *s, struct arena *a, struct str nv, struct pkg_opam_doc *ret,
+			    struct err *e);
+
+/* The switch is held to write for all of these. */
+struct env_opam_package {
+	struct str name, version;
+	struct str opam; /* text of its opam file */
+	bool root;	 /* it was asked for; else what is a root stays one */
+	const struct env_opam_changes *changes;
+};
+/* It is installed: opam file, record of changes, state, environment; files of the prefix are on disk first. Another version of it is not. */
+int env_opam_added(struct env_opam_switch *s, const struct env_opam_package *p, struct err *e);
+/* It is not any more. With keep_root it remains asked for (it is being installed anew). */
+int env_opam_removed(struct env_opam_switch *s, struct str name, bool keep_root, struct err *e);
+/* Version STR_NONE: unpinned. 1 where that changed something, else 0; *ret_before: the version that it was pinned to. */
+int env_opam_pin(struct env_opam_switch *s, struct arena *a, struct str name, struct str version,
+		 struct str *ret_before, struct err *e);
 
 /* -- files in a prefix -------------------------------------------------------------------------------------------------- */
 enum env_opam_change_kind {
@@ -443,3 +488,40 @@ int env_opam_changes_read(struct env_opam_switch *s, struct arena *a, struct str
 /* Takes away what was added, folders that are empty then too. What was changed since stays, unless `force`, and is told in *ret_kept. */
 int env_opam_revert(struct env_opam_switch *s, struct arena *a, const struct env_opam_changes *c, bool force,
 		    struct pkg_opam_strs *ret_kept, struct err *e);
+
+/* -- variables ------------------------------------------------------------------------------------------------------------- */
+/* What a package's filters and commands see: pkg_opam_host over root, switch and what is installed. Read once. */
+struct env_opam_local { /* said by the caller, before all others; value STR_NONE: it is not defined */
+	struct str name, value;
+};
+struct env_opam_vars;
+int env_opam_vars_new(struct env_opam *o, struct env_opam_switch *s, struct arena *a, struct env_opam_vars **ret,
+		      struct err *e); /* s may be NULL; values live in a */
+void env_opam_vars_free(struct env_opam_vars *v);
+DEFINE_AUTO(struct env_opam_vars *, env_opam_vars, env_opam_vars_free);
+/* For a package ("name", "version", "bin" … are its own): `file` may be NULL. */
+struct pkg_opam_host env_opam_host(struct env_opam_vars *v, struct str name, struct str version,
+				   const struct pkg_opam_doc *file, const struct env_opam_local *local, size_t local_n);
+/* -- the environment of a shell --------------------------------------------------------------------------------------------- */
+struct env_opam_update {
+	struct str variable, value, why;
+	enum pkg_opam_op op;
+};
+/* The lines of .opam-switch/environment: what was computed when the switch last changed. */
+int env_opam_updates_read(struct env_opam_switch *s, struct arena *a, struct env_opam_update **ret, size_t *ret_n,
+			  struct err *e);
+int env_opam_updates_parse(struct arena *a, struct str text, const char *where, struct env_opam_update **ret,
+			   size_t *ret_n, struct err *e);
+void env_opam_updates_print(const struct env_opam_update *v, size_t n, struct buf *b);
+/* The same from scratch: switch, packages, man pages, PATH. */
+int env_opam_updates_compute(struct env_opam_switch *s, struct arena *a, struct env_opam_update **ret, size_t *ret_n,
+			     struct err *e);
+/* Their values over an environment (`get` as getenv), where earlier updates of another switch (`undo`) are taken back first. */
+void env_opam_updates_expand(struct arena *a, const struct env_opam_update *v, size_t n,
+			     const struct env_opam_update *undo, size_t undo_n, char *(*get)(const char *name),
+			     struct env_variable **ret, size_t *ret_n);
+/* Whether the environment has them all. */
+bool env_opam_updates_hold(struct arena *a, const struct env_opam_update *v, size_t n, char *(*get)(const char *name));
+
+/* The variables that a root's configuration adds to those that opam has: names and documentation (`why`). */
+size_t env_opam_vars_of_root(struct env_opam_vars *v, struct env_opam_update **ret);
