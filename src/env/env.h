@@ -489,6 +489,27 @@ int env_opam_changes_read(struct env_opam_switch *s, struct arena *a, struct str
 int env_opam_revert(struct env_opam_switch *s, struct arena *a, const struct env_opam_changes *c, bool force,
 		    struct pkg_opam_strs *ret_kept, struct err *e);
 
+/* A .install file: what of a build folder goes where in the prefix. Refused are paths that leave either, or that go into .opam-switch. */
+struct env_opam_laid {
+	struct str from, to; /* "_build/x", "bin/x"; `misc`: absolute */
+	bool optional, exec, misc;
+	uint32_t at;
+};
+struct env_opam_install {
+	struct pkg_opam_doc doc;
+	struct env_opam_laid *v;
+	size_t n;
+};
+int env_opam_install_read(struct arena *a, struct str text, const char *where, struct str package,
+			  struct env_opam_install *ret, struct err *e);
+/* Copies them, each put in place whole; keeps the file (install/NAME.install) and NAME.config of the build folder, if there is one. ERR_NOT_FOUND
+ * names all files that are missing. Nothing is laid outside of the prefix: `misc` is ERR_UNSUPPORTED. */
+int env_opam_install_apply(struct env_opam_switch *s, struct str package, const struct env_opam_install *i,
+			   int build_fd, struct err *e);
+
+/* Before a package that is not installed is: what a killed process laid of its .install file goes. */
+int env_opam_install_clear(struct env_opam_switch *s, struct str package, struct err *e);
+
 /* -- variables ------------------------------------------------------------------------------------------------------------- */
 /* What a package's filters and commands see: pkg_opam_host over root, switch and what is installed. Read once. */
 struct env_opam_local { /* said by the caller, before all others; value STR_NONE: it is not defined */
