@@ -9,6 +9,7 @@
 #include "cmd/catalogues.h"
 #include "cmd/change.h"
 #include "cmd/channel_trust.h"
+#include "cmd/opam_repos.h"
 
 struct channel_args {
 	struct cmd_solve_options solve;
@@ -59,7 +60,7 @@ static int keep(struct cmd_context *c, const struct cmd_channel *v, size_t n, st
 	return rc;
 }
 
-static int kept_answer(struct cmd_context *c, const char *operation, struct str name, struct str url)
+static int kept_answer(struct cmd_context *c, const char *operation, struct str name, struct str url, bool is_opam)
 {
 	auto_answer a = {0};
 	struct jw *w = cmd_answer(&a);
@@ -67,6 +68,7 @@ static int kept_answer(struct cmd_context *c, const char *operation, struct str 
 	jw_kv_bool(w, "dry_run", c->dry_run);
 	jw_kv_str(w, "name", name);
 	jw_kv_str(w, "url", url);
+	jw_kv_c(w, "kind", is_opam ? "opam" : "conda");
 	return cmd_answer_print(c, &a);
 }
 
@@ -75,15 +77,18 @@ static int add(struct cmd_context *c, const struct channel_args *a, struct err *
 	struct cmd_channel *old, *list;
 	struct channel ch;
 	size_t n;
-	bool known = false;
-	if (a->words.n != 1)
+	bool known = false, is_opam = a->words.n == 2 && strcmp(a->words.v[0], "opam") == 0;
+	if (a->words.n != (is_opam ? 2U : 1U))
 		return err_new(e, ERR_USAGE,
-			       "add which channel? as in: slipway channel add URL-or-folder [--name NAME]");
-	if (cmd_channels_read(c, &old, &n, e) < 0 || cmd_channel_parse(c, str_c(a->words.v[0]), &ch, e) < 0)
+			       "add which channel? as in: slipway channel add [opam] URL-or-folder [--name NAME]");
+	if (cmd_channels_read(c, &old, &n, e) < 0 || (is_opam ? cmd_opam_parse(c, str_c(a->words.v[1]), &ch, e)
+							      : cmd_channel_parse(c, str_c(a->words.v[0]), &ch, e)) < 0)
 		return -1;
-	struct cmd_channel new = {a->name ? str_c(a->name) : ch.name, ch.url};
+	struct cmd_channel new = {a->name ? str_c(a->name) : ch.name, ch.url, is_opam};
 	if (check_name(new.name, e) < 0)
 		return -1;
+	if (is_opam && a->tuf_root)
+		return err_new(e, ERR_USAGE, "--tuf-root is not for opam repositories");
 	list = arena_array(&c->arena, struct cmd_channel, n + 1);
 	size_t k = 0;
 	if (a->first)
@@ -103,13 +108,13 @@ static int add(struct cmd_context *c, const struct channel_args *a, struct err *
 		return -1;
 	if (!c->dry_run && keep(c, list, k, e) < 0)
 		return -1;
-	cmd_say(c, "%s%s channel '%.*s': %.*s", c->dry_run ? "would have " : "", known ? "changed" : "added",
-		STR_ARG(new.name), STR_ARG(ch.shown));
+	cmd_say(c, "%s%s %s '%.*s': %.*s", c->dry_run ? "would have " : "", known ? "changed" : "added",
+		is_opam ? "opam repository" : "channel", STR_ARG(new.name), STR_ARG(ch.shown));
 	struct str path = ch.url;
 	if (str_take_str(&path, STR("file://")) && str_find(path, '%') < 0 &&
 	    !fs_exists(AT_FDCWD, arena_strdup(&c->arena, path)))
 		cmd_say(c, "note: there is no such folder yet");
-	return c->json ? kept_answer(c, known ? "change" : "add", new.name, ch.shown) : 0;
+	return c->json ? kept_answer(c, known ? "change" : "add", new.name, ch.shown, is_opam) : 0;
 }
 
 int cmd_channel_add(struct cmd_context *c, int argc, char **argv)
@@ -122,6 +127,7 @@ static int remove_channel(struct cmd_context *c, const struct channel_args *a, s
 	struct cmd_channel *list;
 	size_t n, k = 0;
 	struct str name = STR_NONE, gone = STR_NONE;
+	bool was_opam = false;
 	if (a->words.n != 1)
 		return err_new(e, ERR_USAGE, "remove which channel? 'slipway channel list' shows them");
 	if (cmd_channels_read(c, &list, &n, e) < 0)
@@ -140,6 +146,7 @@ static int remove_channel(struct cmd_context *c, const struct channel_args *a, s
 			continue;
 		}
 		name = list[i].name;
+		was_opam = list[i].is_opam;
 		gone = arena_str(&c->arena, buf_str(&url));
 	}
 	if (k == n)
@@ -147,7 +154,7 @@ static int remove_channel(struct cmd_context *c, const struct channel_args *a, s
 	if (!c->dry_run && keep(c, list, k, e) < 0)
 		return -1;
 	cmd_say(c, "%s channel '%s'", c->dry_run ? "would remove" : "removed", wanted.p);
-	return c->json ? kept_answer(c, "remove", name, gone) : 0;
+	return c->json ? kept_answer(c, "remove", name, gone, was_opam) : 0;
 }
 
 int cmd_channel_remove(struct cmd_context *c, int argc, char **argv)
@@ -191,7 +198,7 @@ static uint32_t count_left_out(struct cmd_context *c, const struct channel *ch, 
 static int list_channels(struct cmd_context *c, const struct channel_args *a, struct err *e)
 {
 	enum { FIRST_SHOWN = 600 };
-	static const char *const titles[] = {"Priority", "Name", "URL"};
+	static const char *const titles[] = {"Priority", "Name", "URL", "Kind"};
 	struct out_table t = {.titles = titles, .columns = 3, .right = 1, .whole = 1 << 1};
 	auto_answer answer = {0};
 	auto_buf b = BUF_INIT(BUF_MAX);
@@ -202,6 +209,8 @@ static int list_channels(struct cmd_context *c, const struct channel_args *a, st
 		return err_new(e, ERR_USAGE, "unexpected word '%s'", a->words.v[0]);
 	if (cmd_channels_read(c, &list, &n, e) < 0)
 		return -1;
+	for (size_t i = 0; i < n; i++)
+		t.columns = list[i].is_opam ? 4 : t.columns; /* where all are of one kind, nobody asks */
 	jw_key(w, "channels");
 	jw_array(w);
 	for (size_t i = 0; i < n; i++) {
@@ -209,17 +218,21 @@ static int list_channels(struct cmd_context *c, const struct channel_args *a, st
 		if (cmd_channel_parse(c, list[i].name, &ch, e) < 0)
 			return -1;
 		struct str first = STR_NONE;
-		uint32_t left_out = count_left_out(c, &ch, &first);
+		uint32_t left_out = list[i].is_opam ? cmd_opam_left_out(c, &ch, &first)
+						    : count_left_out(c, &ch, &first);
 		if (c->json) {
 			jw_object(w);
 			jw_kv_str(w, "name", list[i].name);
 			jw_kv_str(w, "url", ch.shown);
+			jw_kv_c(w, "kind", list[i].is_opam ? "opam" : "conda");
 			put_left_out(w, left_out, first);
 			jw_object_end(w);
 		} else {
 			out_table_cell(&t, "%zu", i + 1);
 			out_table_cell(&t, "%.*s", STR_ARG(list[i].name));
 			out_table_cell(&t, "%.*s", STR_ARG(ch.shown));
+			if (t.columns == 4)
+				out_table_cell(&t, "%s", list[i].is_opam ? "opam" : "conda");
 			if (left_out) {
 				buf_printf(&b, "%u malformed record%s of '%.*s' left out; the first is ", left_out,
 					   left_out > 1 ? "s" : "", STR_ARG(list[i].name));
@@ -248,63 +261,117 @@ int cmd_channel_list(struct cmd_context *c, int argc, char **argv)
 
 /* -- refresh ------------------------------------------------------------------------------------------------------ */
 
+struct refreshed {
+	struct str name, url, subdir, left_out_first;
+	bool found;
+	uint32_t packages, names, left_out;
+};
+VEC_TYPE(refreshed_vec, struct refreshed);
+
 static void put_refreshed(struct jw *w, const void *ctx, size_t i)
 {
-	const struct channel_index *ix = (const struct channel_index *)ctx + i;
-	struct index_info info = ix->index ? index_info(ix->index) : (struct index_info){0};
-	jw_kv_str(w, "name", ix->channel.name);
-	jw_kv_str(w, "url", ix->channel.shown);
-	jw_kv_str(w, "subdir", ix->subdir);
-	jw_kv_bool(w, "found", ix->index != NULL);
-	jw_kv_int(w, "packages", info.packages);
-	jw_kv_int(w, "names", info.names);
-	put_left_out(w, info.left_out, info.left_out_first);
+	const struct refreshed *r = (const struct refreshed *)ctx + i;
+	jw_kv_str(w, "name", r->name);
+	jw_kv_str(w, "url", r->url);
+	jw_kv_str(w, "subdir", r->subdir);
+	jw_kv_bool(w, "found", r->found);
+	jw_kv_int(w, "packages", r->packages);
+	jw_kv_int(w, "names", r->names);
+	put_left_out(w, r->left_out, r->left_out_first);
 }
 
-static int refreshed_answer(struct cmd_context *c, const struct cmd_opened *o)
-{
-	auto_answer a = {0};
-	jw_kv_objects(cmd_answer(&a), "channels", o->indexes_n, put_refreshed, o->indexes);
-	return cmd_answer_print(c, &a);
-}
-
-static void refreshed_table(struct cmd_context *c, const struct cmd_opened *o)
+static int print_refreshed(struct cmd_context *c, const struct refreshed_vec *v)
 {
 	static const char *const titles[] = {"Channel", "Platform", "Packages", "Names", "Left out"};
 	struct out_table t = {.titles = titles, .columns = 5, .right = 1 << 2 | 1 << 3 | 1 << 4, .whole = 1};
-	for (size_t i = 0; i < o->indexes_n; i++) {
-		const struct channel_index *ix = &o->indexes[i];
-		if (!ix->index)
+	auto_answer a = {0};
+	if (c->json) {
+		jw_kv_objects(cmd_answer(&a), "channels", v->n, put_refreshed, v->v);
+		return cmd_answer_print(c, &a);
+	}
+	vec_foreach(r, v) {
+		if (!r->found)
 			continue;
-		struct index_info info = index_info(ix->index);
-		out_table_cell(&t, "%.*s", STR_ARG(ix->channel.name));
-		out_table_cell(&t, "%.*s", STR_ARG(ix->subdir));
-		out_table_cell(&t, "%u", info.packages);
-		out_table_cell(&t, "%u", info.names);
-		out_table_cell(&t, "%u", info.left_out);
+		out_table_cell(&t, "%.*s", STR_ARG(r->name));
+		out_table_cell(&t, "%.*s", STR_ARG(r->subdir));
+		out_table_cell(&t, "%u", r->packages);
+		out_table_cell(&t, "%u", r->names);
+		out_table_cell(&t, "%u", r->left_out);
 	}
 	out_table_print(&c->out, &t);
+	return CMD_OK;
 }
 
-static int refresh(struct cmd_context *c, const struct channel_args *a, struct err *e)
+static int refresh_conda(struct cmd_context *c, const struct channel_args *a, struct cmd_list channels,
+			 struct refreshed_vec *v, struct err *e)
 {
 	struct cmd_solve_options o = a->solve;
 	auto_opened opened = {0};
-	struct cmd_list all = {0};
 	o.refresh = true;
-	vec_foreach(w, &a->solve.channels)
-		vec_push(&all, *w);
-	vec_foreach(w, &a->words)
-		vec_push(&all, *w);
-	o.channels = all;
-	int rc = cmd_open_channels(c, &o, NULL, 0, NULL, 0, &opened, e);
-	vec_release(&all);
-	if (rc < 0)
+	o.channels = channels;
+	if (cmd_open_channels(c, &o, NULL, 0, NULL, 0, &opened, e) < 0)
 		return -1;
-	if (c->json)
-		return refreshed_answer(c, &opened);
-	refreshed_table(c, &opened);
-	return CMD_OK;
+	for (size_t i = 0; i < opened.indexes_n; i++) {
+		const struct channel_index *ix = &opened.indexes[i];
+		struct index_info info = ix->index ? index_info(ix->index) : (struct index_info){0};
+		vec_push(v, ((struct refreshed){ix->channel.name, ix->channel.shown, ix->subdir,
+						arena_str(&c->arena, info.left_out_first), ix->index != NULL,
+						info.packages, info.names, info.left_out}));
+	}
+	return 0;
+}
+
+static int refresh_opam(struct cmd_context *c, const struct cmd_list *names, struct refreshed_vec *v, struct err *e)
+{
+	auto_opam_repos repos = {0};
+	if (cmd_opam_open(c, names->v, names->n, CHANNEL_FORCE, &repos, e) < 0)
+		return -1;
+	for (size_t i = 0; i < repos.n; i++) {
+		const struct channel *ch = &repos.channel[i];
+		struct opam_index_info info = opam_index_info(repos.index[i]);
+		struct str first = info.problems ? opam_index_problem(repos.index[i], 0) : STR_NONE;
+		vec_push(v, ((struct refreshed){ch->name, ch->shown, STR("opam"), arena_str(&c->arena, first), true,
+						info.packages, info.names, info.problems}));
+	}
+	return 0;
+}
+
+/* Which of them are opam's; without a word, all that are kept. */
+static int refresh(struct cmd_context *c, const struct channel_args *a, struct err *e)
+{
+	struct refreshed_vec v = {0};
+	struct cmd_list conda = {0}, opam = {0};
+	struct cmd_channel *kept;
+	size_t n, words = a->words.n + a->solve.channels.n;
+	if (cmd_need_config(c, e) < 0 || cmd_channels_read(c, &kept, &n, e) < 0)
+		return -1;
+	bool other = words > 0 || c->config.channels.n > 0;
+	vec_foreach(w, &a->solve.channels)
+		vec_push(&conda, *w);
+	for (size_t i = 0; i < n; i++) {
+		bool named = words == 0;
+		vec_foreach(w, &a->words)
+			named |= str_eq_c(kept[i].name, *w);
+		if (named && kept[i].is_opam)
+			vec_push(&opam, arena_strdup(&c->arena, kept[i].name));
+		other |= named && !kept[i].is_opam;
+	}
+	vec_foreach(w, &a->words) {
+		bool is_opam = false;
+		vec_foreach(name, &opam)
+			is_opam |= strcmp(*w, *name) == 0;
+		if (!is_opam)
+			vec_push(&conda, *w);
+	}
+	int rc = (conda.n || (words == 0 && (other || !opam.n))) && refresh_conda(c, a, conda, &v, e) < 0 ? -1
+		 : opam.n ? refresh_opam(c, &opam, &v, e)
+			  : 0;
+	if (rc == 0)
+		rc = print_refreshed(c, &v);
+	vec_release(&conda);
+	vec_release(&opam);
+	vec_release(&v);
+	return rc;
 }
 
 int cmd_channel_refresh(struct cmd_context *c, int argc, char **argv)

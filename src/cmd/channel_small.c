@@ -220,7 +220,7 @@ static int default_channels(struct small *s, const char **from, const char **to,
 {
 	struct cmd_channel *kept;
 	size_t n;
-	if (cmd_channels_read(s->c, &kept, &n, e) < 0)
+	if (cmd_channels_of(s->c, false, &kept, &n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n && !*from; i++)
 		if (!str_starts(kept[i].name, STR("mini-")) && !(*to && str_eq_c(kept[i].name, *to)))

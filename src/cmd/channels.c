@@ -14,7 +14,7 @@
 
 enum { MAX_CHANNELS_FILE = 1 << 20, MAX_CHANNELS = 1000 };
 
-/* -- configured channels: ROOT/channels, a line "NAME URL" each, best first ----------------------------------------- */
+/* -- configured channels: ROOT/channels, a line "NAME URL" or "NAME URL opam" each, best first ------------------------- */
 
 int cmd_channels_read(struct cmd_context *c, struct cmd_channel **ret, size_t *ret_n, struct err *e)
 {
@@ -28,14 +28,16 @@ int cmd_channels_read(struct cmd_context *c, struct cmd_channel **ret, size_t *r
 		return 0;
 	if (fs_read(c->root_fd, "channels", &text, e) < 0)
 		return -1;
-	struct str rest = arena_str(&c->arena, buf_str(&text)), line, name;
+	struct str rest = arena_str(&c->arena, buf_str(&text)), line, name, url;
 	while (str_take_line(&rest, &line)) {
 		line = str_trim(line);
 		if (!line.n || line.p[0] == '#')
 			continue;
 		if (!str_take_word(&line, &name))
 			continue;
-		*vec_add(&list) = (struct cmd_channel){name, str_trim(line)};
+		bool is_opam = str_ends(line, STR(" opam"));
+		url = str_trim(is_opam ? str_head(line, line.n - 5) : line);
+		*vec_add(&list) = (struct cmd_channel){name, url, is_opam};
 	}
 	*ret = vec_copy(&list, &c->arena);
 	*ret_n = list.n;
@@ -47,16 +49,30 @@ int cmd_channels_write(struct cmd_context *c, const struct cmd_channel *v, size_
 {
 	auto_buf b = BUF_INIT(MAX_CHANNELS_FILE);
 	bool secret = false;
-	buf_put_c(&b, "# Written by `slipway channel add` and `remove`: NAME URL, best channel first.\n");
+	buf_put_c(
+		&b,
+		"# Written by `slipway channel add` and `remove`: NAME URL, best channel first; opam behind it where it is opam's.\n");
 	for (size_t i = 0; i < n; i++) {
 		auto_buf shown = BUF_INIT(URL_MAX);
 		url_put_shown(&shown, v[i].url);
 		secret |= !str_eq(buf_str(&shown), v[i].url);
-		buf_printf(&b, "%.*s %.*s\n", STR_ARG(v[i].name), STR_ARG(v[i].url));
+		buf_printf(&b, "%.*s %.*s%s\n", STR_ARG(v[i].name), STR_ARG(v[i].url), v[i].is_opam ? " opam" : "");
 	}
 	if (b.overflow)
 		return err_new(e, ERR_LIMIT, "more channels than 1 MiB of names");
 	return fs_replace(c->root_fd, "channels", b.p, b.n, FS_REPLACE_SYNC | (secret ? FS_REPLACE_SECRET : 0), e);
+}
+
+int cmd_channels_of(struct cmd_context *c, bool opam, struct cmd_channel **ret, size_t *ret_n, struct err *e)
+{
+	size_t n;
+	if (cmd_channels_read(c, ret, &n, e) < 0)
+		return -1;
+	*ret_n = 0;
+	for (size_t i = 0; i < n; i++)
+		if ((*ret)[i].is_opam == opam)
+			(*ret)[(*ret_n)++] = (*ret)[i];
+	return 0;
 }
 
 /* A bare name that the configuration places somewhere of its own (custom_channels). */
@@ -238,7 +254,7 @@ static int choose_channels(struct cmd_context *c, const struct cmd_solve_options
 			return -1;
 	if (list->n)
 		return 0;
-	if (cmd_need_config(c, e) < 0 || cmd_channels_read(c, &configured, &n, e) < 0)
+	if (cmd_need_config(c, e) < 0 || cmd_channels_of(c, false, &configured, &n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		if (add_channel(c, list, configured[i].name, e) < 0)

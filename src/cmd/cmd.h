@@ -180,9 +180,12 @@ struct cmd_solve_options {
 /* The configured channels (channel add), best first. */
 struct cmd_channel {
 	struct str name, url;
+	bool is_opam; /* a repository of opam's; else a conda channel */
 };
 int cmd_channels_read(struct cmd_context *c, struct cmd_channel **ret, size_t *ret_n, struct err *e);
 int cmd_channels_write(struct cmd_context *c, const struct cmd_channel *v, size_t n, struct err *e);
+/* Of one kind, in the arena. */
+int cmd_channels_of(struct cmd_context *c, bool opam, struct cmd_channel **ret, size_t *ret_n, struct err *e);
 /* One channel as a person writes it: a configured name, a URL, a folder, a bare name under the channel alias. */
 int cmd_channel_parse(struct cmd_context *c, struct str text, struct channel *ret, struct err *e);
 
