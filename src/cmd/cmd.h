@@ -296,6 +296,7 @@ int cmd_mirror_start(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_status(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_stop(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_upgrade(struct cmd_context *c, int argc, char **argv);
+int cmd_opam_solve(struct cmd_context *c, int argc, char **argv);
 int cmd_pack_conda(struct cmd_context *c, int argc, char **argv);
 int cmd_pair_init(struct cmd_context *c, int argc, char **argv);
 int cmd_pair_join(struct cmd_context *c, int argc, char **argv);

@@ -117,6 +117,7 @@ static const struct cmd table[] = {
 	{"image", "list", cmd_image_list, "list the base images"},
 	{"image", "show", cmd_image_show, "show what is known of an image"},
 	{"image", "remove", cmd_image_remove, "remove an image"},
+	{"opam", "solve", cmd_opam_solve, "tell what opam would do to install packages"},
 	{"pack", "conda", cmd_pack_conda, "make a package file of a folder"},
 	{"version", "compare", cmd_version_compare, "tell which of two versions is newer"},
 	{"spec", "match", cmd_spec_match, "tell whether a spec matches a package"},

@@ -109,6 +109,7 @@ call()
 	'pair show') words='pair show' has='self joined members link' ;;
 	'pair leave') words='pair leave' has='operation dry_run changed' ;;
 	tuf) words='tuf renew repository timestamp --keys keys' has='operation dry_run repository signed new_keys' ;;
+	'opam solve') words='opam solve --repo ./opam x' has='actions best' ;;
 	'pack conda') words='pack conda --name p --version 1 stage' has='path name version build sha256' ;;
 	build) words='build --check' has='run overlay user_namespace id_range idmapped cgroup_memory cgroup_pids seccomp why' ;;
 	'build list') words='build list' has=layers ;;
@@ -137,6 +138,8 @@ assert not missing, (missing, answer)
 ' "$@"
 }
 
+mkdir -p opam/packages/x/x.1
+echo 'opam-version: "2.0"' >opam/packages/x/x.1/opam
 "$SLIPWAY" -q tuf create repository --keys keys
 mkdir mirror idle idle/state
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh disable=SC2086 # lists of words
+# Plans of opam packages. What is expected of the small repository is what opam 2.1.2 printed for it.
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+
+# p NAME.VERSION [LINE]...
+p()
+{
+	file=repo/packages/${1%%.*}/$1/opam
+	mkdir -p "${file%/opam}"
+	shift
+	{
+		echo 'opam-version: "2.0"'
+		printf '%s\n' "$@"
+	} >"$file"
+}
+mkdir repo
+echo 'opam-version: "2.0"' >repo/repo
+p app.1 'depends: ["lib" {>= "1"} "tool" {build} "doc" {with-doc} "check" {with-test}]'
+p app.2 'depends: ["lib" {>= "2"} "tool" {build} "aux_x86" "check" {with-test & >= "2"}]' 'depopts: ["extra"]'
+p app.3 'depends: ["lib" {>= "9"}]'
+p app.4 'depends: ["lib"]' 'flags: avoid-version'
+p lib.1 ''
+p lib.2 'depends: ["base"]'
+p lib.3 'depends: ["base" "old" {< "2"}]'
+p base.1 ''
+p tool.1 'depends: ["base"]'
+p tool.2 'depends: ["base"]' 'available: os = "macos"'
+p aux_x86.0.1~beta ''
+p aux_x86.0.1 'depends: ["a" | "b"]'
+p a.1 'conflicts: ["b"]' 'conflict-class: "ab"'
+p b.1 'conflict-class: "ab"'
+p old.1 'depends: ["mid"]'
+p old.2 ''
+p mid.1 'depends: ["old" {post}]'
+p user.1 'depends: ["lib"]'
+p user2.1 'depends: ["user" {build}]'
+p user3.1 'depends: ["user"]' 'depopts: ["extra"]'
+p extra.1 ''
+p check.1 ''
+p check.2 'depends: ["tool"]'
+p doc.1 ''
+p onlyold.1 'depends: ["old" {= "2"} "app"]'
+p clash.1 'conflicts: ["user"]'
+p none.1 'depends: ["lib" {>= "9"}]'
+p two.1 'depends: ["lib" {= "1"} "app" {>= "2"}]'
+cat >state <<'X'
+opam-version: "2.0"
+roots: ["app.1" "lib.1" "user.1" "user2.1" "user3.1"]
+installed: ["app.1" "base.1" "lib.1" "tool.1" "user.1" "user2.1" "user3.1"]
+X
+cp state pinned
+echo 'pinned: "lib.2"' >>pinned
+
+# plan NAME WORD... <EXPECTED: as opam 2.1 has it
+plan()
+{
+	name=$1
+	shift
+	cat >want
+	"$SLIPWAY" opam solve --repo repo --format 2.1 "$@" >got 2>err
+	t "$name" cmp want got
+}
+plan 'the newest that is not to be avoided' app <<'X'
+The following actions would be performed:
+  - install a       1   [required by aux_x86]
+  - install base    1   [required by lib, tool]
+  - install aux_x86 0.1 [required by app]
+  - install tool    1   [required by app]
+  - install lib     2   [required by app]
+  - install app     2
+===== 6 to install =====
+X
+plan 'an alternative that is asked for is taken' b app <<'X'
+The following actions would be performed:
+  - install b       1
+  - install base    1   [required by lib, tool]
+  - install aux_x86 0.1 [required by app]
+  - install tool    1   [required by app]
+  - install lib     2   [required by app]
+  - install app     2
+===== 6 to install =====
+X
+plan 'what tests need, of what is asked for' --with-test app <<'X'
+The following actions would be performed:
+  - install a       1   [required by aux_x86]
+  - install base    1   [required by lib]
+  - install aux_x86 0.1 [required by app]
+  - install tool    1   [required by app]
+  - install lib     2   [required by app]
+  - install check   2   [required by app]
+  - install app     2
+===== 7 to install =====
+X
+plan 'what is to be avoided, where nothing else does' two <<'X'
+The following actions would be performed:
+  - install lib 1 [required by two]
+  - install app 4 [required by two]
+  - install two 1
+===== 3 to install =====
+X
+plan 'a dependency for later does not order' 'lib>=3' <<'X'
+The following actions would be performed:
+  - install base 1 [required by lib]
+  - install mid  1 [required by old]
+  - install old  1 [required by lib]
+  - install lib  3
+===== 4 to install =====
+X
+plan 'an upgrade recompiles what uses it' --switch-state state app.2 <<'X'
+The following actions would be performed:
+  - upgrade   lib     1 to 2 [required by app]
+  - install   a       1      [required by aux_x86]
+  - recompile user    1      [uses lib]
+  - install   aux_x86 0.1    [required by app]
+  - recompile user3   1      [uses user]
+  - upgrade   app     1 to 2
+===== 2 to install | 2 to recompile | 2 to upgrade =====
+X
+plan 'an optional dependency recompiles' --switch-state pinned extra <<'X'
+The following actions would be performed:
+  - install   extra 1
+  - recompile user3 1 [uses extra]
+===== 1 to install | 1 to recompile =====
+X
+plan 'a pin is marked' --switch-state pinned lib <<'X'
+The following actions would be performed:
+  - upgrade   lib   1 to 2*
+  - recompile user  1       [uses lib]
+  - recompile app   1       [uses lib]
+  - recompile user3 1       [uses user]
+===== 3 to recompile | 1 to upgrade =====
+X
+plan 'what is installed is left alone' --switch-state state lib app </dev/null
+t 'which is said' grep -q 'Package lib is already installed (current version is 1)' err
+"$SLIPWAY" opam solve --repo repo --switch-state state app.2 >got
+cat >want <<'X'
+The following actions would be performed:
+=== recompile 2 packages
+  - recompile user    1      [uses lib]
+  - recompile user3   1      [uses user]
+=== upgrade 2 packages
+  - upgrade   app     1 to 2
+  - upgrade   lib     1 to 2 [required by app]
+=== install 2 packages
+  - install   a       1      [required by aux_x86]
+  - install   aux_x86 0.1    [required by app]
+X
+t 'later opams print by kind and name' cmp want got
+plan 'a conflict removes' --switch-state state clash <<'X'
+The following actions would be performed:
+  - remove  user2 1 [uses user]
+  - remove  user3 1 [uses user]
+  - remove  user  1 [conflicts with clash]
+  - install clash 1
+===== 1 to install | 3 to remove =====
+X
+plan 'the oldest' --criteria lower-bounds user <<'X'
+The following actions would be performed:
+  - install lib  1 [required by user]
+  - install user 1
+===== 2 to install =====
+X
+
+t 'an unknown name' must_fail 5 "$SLIPWAY" opam solve --repo repo nosuch
+t 'is named' grep -q "no package named 'nosuch'" err
+t 'an unknown version' must_fail 5 "$SLIPWAY" opam solve --repo repo app.77
+t 'one that is not available' must_fail 5 "$SLIPWAY" opam solve --repo repo app tool.2
+t 'but elsewhere it is' "$SLIPWAY" opam solve --repo repo --var os=macos tool.2
+t 'no solution' must_fail 20 "$SLIPWAY" opam solve --repo repo clash user
+t 'says why' grep -q 'clash 1 cannot be with user' err
+t 'a version that nothing has' must_fail 20 "$SLIPWAY" opam solve --repo repo none
+t 'is told' grep -q 'none 1 needs lib (>= 9), which is not there' err
+t 'unknown criteria' must_fail 2 "$SLIPWAY" opam solve --repo repo --criteria best app
+t 'nothing asked for' must_fail 2 "$SLIPWAY" opam solve --repo repo
+t 'a state that is none' must_fail 1 "$SLIPWAY" opam solve --repo repo --switch-state repo/nosuch app
+"$SLIPWAY" --json opam solve --repo repo --switch-state state app.2 >json
+t 'as an object' python3 -c '
+import json
+a = {x["name"]: x for x in json.load(open("json"))["actions"]}
+assert a["lib"]["from"] == "1" and a["lib"]["version"] == "2" and a["lib"]["action"] == "upgrade", a
+assert a["user"]["cause"] == "uses" and a["user"]["causes"] == ["lib"] and a["user"]["after"] == ["lib"], a
+assert a["app"]["cause"] == "requested", a'
+
+# The real repositories, and what opams said of them.
+data=$SHARED/data/opam
+if [ ! -d "$data/plans" ]; then
+	skip 'plans of the real repositories' "build: no $data"
+	done_testing
+fi
+for plan in "$data"/plans/2026-*.txt; do
+	name=${plan##*/2026-} criteria=newest
+	case $name in *.0install.txt) criteria=0install ;; esac
+	"$SLIPWAY" -q opam solve --repo "$data/opam-files-2026.tar.zst" --criteria $criteria "${name%%.*}" >got
+	t "2026, ${name%.txt}" cmp "$plan" got
+done
+
+# go_together CRITERIA PACKAGE: a plan that was not recorded anywhere, checked by a reader that shares nothing with ours
+go_together()
+{
+	"$SLIPWAY" -q opam solve --repo "$data/opam-files-2026.tar.zst" --criteria "$1" "$2" >plan &&
+		zstd -dc "$data/opam-files-2026.tar.zst" | python3 "$SOURCE_ROOT/tests/lib/opam_check.py" plan
+}
+for criteria in newest 0install lower-bounds; do
+	t "$criteria goes together" go_together $criteria irmin
+done
+t 'of a large package, too' go_together newest bap
+sed 's/install lwt .*/install lwt 5.5.0/' "$data/plans/2026-irmin.0install.txt" >plan
+t 'a plan that does not is seen' must_fail 1 sh -c 'zstd -dc "$1" | python3 "$2" plan' - "$data/opam-files-2026.tar.zst" \
+	"$SOURCE_ROOT/tests/lib/opam_check.py"
+old="--repo $data/opam-files-2025-05-06.tar.zst"
+"$SLIPWAY" -q opam solve $old ocaml-base-compiler.5.3.0 opam-depext >base
+installed=$(awk '/- install/ { print "--installed " $3 "." $4 }' base)
+for plan in '212-mccs newest 2.1' '216-0inst 0install 2.1' '252-mccs newest 2.5' '252-0inst 0install 2.5'; do
+	set -- $plan
+	"$SLIPWAY" -q opam solve $old $installed --criteria "$2" --format "$3" --pin ocaml-unikraft-backend-qemu.0.18.0 \
+		ocaml-unikraft-backend-qemu.0.18.0 >got
+	t "the seed's package, $1" cmp "$data/plans/plan.seed-$1.txt" got
+done
+done_testing
