@@ -107,6 +107,11 @@ int store_tree_files(int treefd, struct arena *a, struct store_tree_file **ret, 
  * store_unpack makes it anew: 1 it was damaged, 0 it is whole or not there. */
 int store_mend_tree(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e);
 
+/* -- sources ------------------------------------------------------------------------------------------------------ */
+/* A tar archive, packed in any way or none, from where fd stands, into the empty folder dirfd: refused and bounded is what is above, but nothing
+ * is listed, recorded or kept. On failure the folder holds a part of it. `limits` NULL: STORE_LIMITS_DEFAULT. */
+int store_unpack_into(int dirfd, int fd, const struct store_limits *limits, const char *what, struct err *e);
+
 /* -- keeping house ----------------------------------------------------------------------------------------------- */
 /* Trees and blobs in `keep` stay; without keep_blobs, blobs whose tree is unpacked go all the same. What was added, or opened
  * with store_tree_open, less than min_age_s ago stays, and so does a download cut off so recently. ERR_BUSY while another

@@ -327,11 +327,18 @@ static void put_listing(struct tree *t, struct buf *b)
 	}
 }
 
-int tree_finish(struct tree *t, struct err *e)
+int tree_check_links(struct tree *t, struct err *e)
 {
 	vec_foreach(entry, &t->entries)
 		if (entry->kind == TREE_LINK && !link_stays_inside(t, entry))
 			return refuse(t, entry->path.p, "is a symbolic link that leaves the package", e);
+	return 0;
+}
+
+int tree_finish(struct tree *t, struct err *e)
+{
+	if (tree_check_links(t, e) < 0)
+		return -1;
 	auto_buf listing = BUF_INIT(TREE_LISTING_MAX);
 	auto_buf head = BUF_INIT(256);
 	put_listing(t, &listing);

@@ -57,6 +57,8 @@ int tree_add_archive(struct tree *t, int fd, enum store_format format, struct er
 /* Takes the stream over. */
 int tree_add_tar(struct tree *t, struct istream *tar, struct err *e);
 int tree_finish(struct tree *t, struct err *e);
+/* The first half of that: no symbolic link leads out. */
+int tree_check_links(struct tree *t, struct err *e);
 
 /* The entries of an archive, as the reader meets them. */
 int tree_add_dir(struct tree *t, const char *path, struct err *e);
