@@ -242,3 +242,91 @@ struct build_ids {
 /* OBuilder's own ids of a spec's steps. Where one cannot be known, -1, and ret holds those before it. The id of a copy from a stage follows from
  * files that building makes: it is known where `layers` has the stage. */
 int build_ids(const struct build_ids *o, struct arena *a, struct build_id **ret, size_t *ret_n, struct err *e);
+
+/* -- opam packages ------------------------------------------------------------------------------------------------------
+ *
+ * From a plan to packages that are built and installed in a switch (doc/decisions/0084-opam-building.md):
+ *
+ *	struct build_opam_opts o = BUILD_OPAM_OPTS_INIT;
+ *	o.root = root; o.sw = sw;                             the switch is held to write (env_opam_switch_lock)
+ *	o.packages = v; o.n = n; o.tell = say;
+ *	if (build_opam(&o, &arena, &result, e) < 0) ...       it could not be begun
+ *	if (result.n_failures) ...                            some failed; what did not need them went on
+ *
+ * A package is fetched at once, built when all that it needs is installed, then installed: `jobs` of them at the same time, but one is
+ * installed or removed at a time, so that what it put into the prefix can be told from what others did. Archives come from the cache, from
+ * archive mirrors or from where they lie, and the very bytes that are unpacked have all of their checksums.
+ *
+ * Commands run in a sandbox: no network, the whole machine read-only but the folder that the package is built in, its own /tmp and, to install
+ * and remove, the prefix without .opam-switch.
+ *
+ * Folders: PREFIX/.opam-switch/build/NAME.VERSION, which stays where a package failed; .opam-switch/.slipway for what is in
+ * work, emptied by the next run; logs of failed commands in ROOT/log. Killed, it leaves nothing else that is half done but a package that was just being
+ * installed: opam's own does the same.
+ *
+ * `tell` is called from several threads, one call at a time.
+ */
+enum build_opam_step { BUILD_OPAM_FETCH, BUILD_OPAM_BUILD, BUILD_OPAM_INSTALL, BUILD_OPAM_REMOVE };
+struct build_opam_package {
+	struct str name, version;
+	const struct pkg_opam *opam; /* its opam file */
+	const char *files;	     /* the folder of its extra-files; NULL: there is none */
+	const size_t *
+		needs; /* packages that it depends on, as numbers in the same array; of what is installed already none need be there */
+	size_t n_needs;
+	bool install, remove; /* what is to be done: a reinstallation is both */
+	bool requested;	      /* by a person: a root of the switch, whose tests are run where any are */
+	bool keep_root;	      /* removed, it remains one */
+};
+struct build_opam_event {
+	enum build_opam_step step;
+	const struct build_opam_package *package;
+	const char *from;    /* FETCH: where it came from; NULL: the cache */
+	size_t extras;	     /* FETCH, from not NULL: that many extra sources, and nothing else; 0: see from */
+	const char *failure; /* NULL: it went well; else a line for people: "The compilation of x.1 failed at "make"." */
+};
+struct build_opam_failure {
+	enum build_opam_step step;
+	const struct build_opam_package *package;
+	const char *why;     /* NULL: a command failed, see below */
+	const char *command; /* as it was run */
+	const char *dir, *out_file, *env_file;
+	int code;	   /* its exit status; of a signal 128 more than that */
+	const char *ended; /* NULL: by itself; else why it was ended: "it took longer than 60 s" */
+};
+struct build_opam_action {
+	enum build_opam_step step;
+	const struct build_opam_package *package;
+};
+struct env_opam;
+struct env_opam_switch;
+struct build_opam_opts {
+	struct env_opam *root;
+	struct env_opam_switch *sw;
+	const struct build_opam_package *packages;
+	size_t n;
+	const char *cache;	   /* of archives, in opam's layout; NULL: ROOT/download-cache */
+	const char *log_dir;	   /* NULL: ROOT/log */
+	const struct str *mirrors; /* archive mirrors: URLs */
+	size_t n_mirrors;
+	unsigned jobs, download_jobs; /* 0: as many as processors; 3 */
+	bool with_test, with_doc, keep_build_dir, precise_tracking;
+	bool no_sandbox;
+	struct sandbox_limits limits; /* of each command */
+	int cancel_fd;		      /* readable: what runs is ended, nothing more is begun; -1: none */
+	struct progress *progress;
+	void (*tell)(void *ctx, const struct build_opam_event *v);
+	/* Sources under version control ("git+https://h/x.git#REF"): makes the folder `dest`. NULL: they are refused. */
+	int (*checkout)(void *ctx, const char *url, const char *dest, struct err *e);
+	void *ctx;
+};
+#define BUILD_OPAM_OPTS_INIT ((struct build_opam_opts){.cancel_fd = -1})
+struct build_opam_result {
+	const struct build_opam_failure *failures; /* as they happened */
+	size_t n_failures;
+	const struct build_opam_action *done, *aborted; /* in the order of packages; aborted: for want of what failed */
+	size_t n_done, n_aborted;
+	bool unconfined; /* commands ran without a sandbox though one was wanted: none can be had in a step of a build */
+	bool cancelled;
+};
+int build_opam(const struct build_opam_opts *o, struct arena *a, struct build_opam_result *ret, struct err *e);
