@@ -7,6 +7,7 @@
 #include "base/url.h"
 #include "cmd/cmd.h"
 #include "cmd/help.h"
+#include "cmd/opam_as.h"
 #include "version.h"
 
 enum { MAX_COMMAND_LINE = 16384 };
@@ -370,8 +371,10 @@ int cmd_main(int argc, char **argv)
 	out_init(&c.out);
 	c.command_line = join(&c.arena, argc, argv);
 	cmd_if_interrupted(&c, "nothing changed");
-	sort_out(argc, argv, &l);
-	int code = close_output(&c, choose(&c, &l));
+	if (!opam_as_is_name(argc ? argv[0] : NULL))
+		sort_out(argc, argv, &l);
+	int code = close_output(&c,
+				opam_as_is_name(argc ? argv[0] : NULL) ? opam_as_main(&c, argc, argv) : choose(&c, &l));
 	cmd_context_release(&c);
 	return code;
 }

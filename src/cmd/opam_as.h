@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * opam_as: the program under the name `opam` (or opam-2.1): its command lines, its words, its exit codes. A command is a row of the table in
+ * opam_as.c and a function
+ *
+ *	int opam_as_x(struct opam_as *x, int argc, char **argv);        argv: what comes behind its name
+ *
+ * which parses with opam_as_parse and returns an exit code, through opam_as_fail for errors.
+ */
+#include "cmd/cmd.h"
+
+/* As opam's manual lists them. */
+enum {
+	OPAM_OK = 0,
+	OPAM_FALSE = 1,
+	OPAM_USAGE = 2,
+	OPAM_NOT_FOUND = 5,
+	OPAM_ABORTED = 10,
+	OPAM_LOCKED = 15,
+	OPAM_NO_SOLUTION = 20,
+	OPAM_FILE_ERROR = 30,
+	OPAM_PACKAGE_ERROR = 31,
+	OPAM_SYNC_ERROR = 40,
+	OPAM_CONFIG_ERROR = 50,
+	OPAM_SOLVER_ERROR = 60,
+	OPAM_INTERNAL = 99
+};
+
+struct opam_as {
+	struct cmd_context *c;
+	const char *command;
+	const char *root, *sw, *cli, *colour, *confirm; /* options of every command */
+	bool yes, safe, quiet, debug, strict, no_self, help, version;
+	int64_t verbosity;
+	const char *sw_from; /* "--switch", "OPAMSWITCH", "folder", "root": who chose the switch */
+	struct env_opam *o;
+	struct env_opam_switch *s;
+	bool said_waiting;
+};
+
+/* Options of the command's own and those of every command. False: said what is wrong, the exit code is in *ret. */
+bool opam_as_parse(struct opam_as *x, const struct cmd_option *own, int argc, char **argv, struct cmd_list *words,
+		   int *ret);
+/* "[ERROR] …" on standard error; returns `code`. */
+int opam_as_say(struct opam_as *x, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The same for an error of the library, with the exit code that it means. */
+int opam_as_fail(struct opam_as *x, const struct err *e);
+void opam_as_note(struct opam_as *x, const char *kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void opam_as_put(struct opam_as *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* "\n<><> Text ><><…" */
+void opam_as_header(struct opam_as *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Whether a person, or -y, says so; "Continue? [Y/n] y" is shown. */
+bool opam_as_confirm(struct opam_as *x, bool usual, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool opam_as_utf8(void);
+
+/* Rows of cells, aligned, with `sep` between columns. */
+struct opam_as_table {
+	size_t columns;
+	const char *sep;
+	VEC(char *) cells;
+};
+void opam_as_cell(struct opam_as_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void opam_as_table(struct opam_as *x, struct opam_as_table *t); /* prints and releases */
+
+/* The root and the switch that are in use: x->o, x->s. 0, or the exit code of what was said. */
+int opam_as_root(struct opam_as *x);
+int opam_as_switch(struct opam_as *x);
+const char *opam_as_root_path(struct opam_as *x); /* --root, OPAMROOT, ~/.opam */
+/* The name of the switch in use, or NULL. */
+const char *opam_as_switch_name(struct opam_as *x);
+int opam_as_hold(struct opam_as *x, enum env_opam_part part); /* to write */
+int opam_as_hold_switch(struct opam_as *x);
+/* "# Run eval $(opam env)…", where the shell's environment is not this switch's. */
+void opam_as_tell_eval(struct opam_as *x, const char *switch_name);
+bool opam_as_is_in_sync(struct opam_as *x);
+
+/* What the repositories in use have (opam_as_repo.c): versions of a name, sorted; one opam file. */
+struct opam_as_found {
+	struct str version, repo, text, where;
+};
+int opam_as_versions(struct opam_as *x, struct str name, struct opam_as_found **ret, size_t *ret_n, struct err *e);
+/* All of them, best version of each name alone. */
+int opam_as_names(struct opam_as *x, struct str **ret, size_t *ret_n, struct err *e);
+/* Fetches a repository of that URL into the root. 1 where it changed, 0. */
+int opam_as_fetch_repo(struct opam_as *x, struct str name, struct str url, struct err *e);
+/* "/x" as opam writes URLs: "file:///x". */
+struct str opam_as_url(struct opam_as *x, const char *said);
+int opam_as_init(struct opam_as *x, int argc, char **argv);
+int opam_as_option(struct opam_as *x, int argc, char **argv);
+int opam_as_repository(struct opam_as *x, int argc, char **argv);
+int opam_as_update(struct opam_as *x, int argc, char **argv);
+
+/* argv as main gets it, when the program goes by that name. */
+bool opam_as_is_name(const char *argv0);
+int opam_as_main(struct cmd_context *c, int argc, char **argv);
