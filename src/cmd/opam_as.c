@@ -15,9 +15,9 @@ static const struct {
 	const char *name;
 	int (*run)(struct opam_as *x, int argc, char **argv);
 } commands[] = {
-	{"init", opam_as_init},		{"option", opam_as_option},
-	{"remote", opam_as_repository}, {"repository", opam_as_repository},
-	{"update", opam_as_update},
+	{"init", opam_as_init},		{"option", opam_as_option},	    {"pin", opam_as_pin},
+	{"remote", opam_as_repository}, {"repository", opam_as_repository}, {"switch", opam_as_switches},
+	{"unpin", opam_as_unpin},	{"update", opam_as_update},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 

@@ -88,7 +88,10 @@ int opam_as_fetch_repo(struct opam_as *x, struct str name, struct str url, struc
 struct str opam_as_url(struct opam_as *x, const char *said);
 int opam_as_init(struct opam_as *x, int argc, char **argv);
 int opam_as_option(struct opam_as *x, int argc, char **argv);
+int opam_as_pin(struct opam_as *x, int argc, char **argv);
 int opam_as_repository(struct opam_as *x, int argc, char **argv);
+int opam_as_switches(struct opam_as *x, int argc, char **argv);
+int opam_as_unpin(struct opam_as *x, int argc, char **argv);
 int opam_as_update(struct opam_as *x, int argc, char **argv);
 
 /* argv as main gets it, when the program goes by that name. */
