@@ -86,6 +86,9 @@ int opam_as_names(struct opam_as *x, struct str **ret, size_t *ret_n, struct err
 int opam_as_fetch_repo(struct opam_as *x, struct str name, struct str url, struct err *e);
 /* "/x" as opam writes URLs: "file:///x". */
 struct str opam_as_url(struct opam_as *x, const char *said);
+
+int opam_as_config(struct opam_as *x, int argc, char **argv);
+int opam_as_env(struct opam_as *x, int argc, char **argv);
 int opam_as_init(struct opam_as *x, int argc, char **argv);
 int opam_as_option(struct opam_as *x, int argc, char **argv);
 int opam_as_pin(struct opam_as *x, int argc, char **argv);
@@ -93,6 +96,7 @@ int opam_as_repository(struct opam_as *x, int argc, char **argv);
 int opam_as_switches(struct opam_as *x, int argc, char **argv);
 int opam_as_unpin(struct opam_as *x, int argc, char **argv);
 int opam_as_update(struct opam_as *x, int argc, char **argv);
+int opam_as_var(struct opam_as *x, int argc, char **argv);
 
 /* argv as main gets it, when the program goes by that name. */
 bool opam_as_is_name(const char *argv0);
