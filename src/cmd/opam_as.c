@@ -15,11 +15,12 @@ static const struct {
 	const char *name;
 	int (*run)(struct opam_as *x, int argc, char **argv);
 } commands[] = {
-	{"config", opam_as_config}, {"env", opam_as_env},	    {"info", opam_as_show},
-	{"init", opam_as_init},	    {"list", opam_as_list},	    {"option", opam_as_option},
-	{"pin", opam_as_pin},	    {"remote", opam_as_repository}, {"repository", opam_as_repository},
-	{"show", opam_as_show},	    {"switch", opam_as_switches},   {"unpin", opam_as_unpin},
-	{"update", opam_as_update}, {"var", opam_as_var},
+	{"config", opam_as_config},	{"env", opam_as_env},	      {"info", opam_as_show},
+	{"init", opam_as_init},		{"install", opam_as_install}, {"list", opam_as_list},
+	{"option", opam_as_option},	{"pin", opam_as_pin},	      {"reinstall", opam_as_reinstall},
+	{"remote", opam_as_repository}, {"remove", opam_as_remove},   {"repository", opam_as_repository},
+	{"show", opam_as_show},		{"switch", opam_as_switches}, {"uninstall", opam_as_remove},
+	{"unpin", opam_as_unpin},	{"update", opam_as_update},   {"var", opam_as_var},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 

@@ -116,6 +116,9 @@ call()
 	'build log') words="build log $(cat layer)" has='id text' ;;
 	'build gc') words='build gc --dry-run' has='operation dry_run removed freed_bytes kept_bytes kept' ;;
 	'build cache') words='build cache list' has=caches ;;
+	'opam install') words="opam install --root $T/or --dry-run x" has='operation dry_run actions' ;;
+	'opam reinstall') words="opam reinstall --root $T/or --dry-run -y x" has='operation dry_run actions' ;;
+	'opam remove') words="opam remove --root $T/or --dry-run x" has='operation dry_run actions' ;;
 	'version compare') words='version compare 1 2' has='a b order' ;;
 	'spec match') words='spec match x>=1 x 1.0 0' has=match ;;
 	'spec show') words='spec show x>=1' has='name version' ;;
@@ -187,6 +190,11 @@ echo x >specs
 		"$SLIPWAY" image show base --json | sed -n 's/^ *"layer": "\(.*\)".*/\1/p' >layer
 } >said 2>&1 || cat said
 "$SLIPWAY" -q job submit --pool p --detach -- true >said 2>&1 || cat said
+{
+	mkdir -p orepo/packages/x/x.1 && echo 'opam-version: "2.0"' | tee orepo/repo >orepo/packages/x/x.1/opam && mkdir as && ln -s "$SLIPWAY" as/opam &&
+		as/opam init --root "$T/or" --bare --no-setup -k local default orepo &&
+		as/opam switch --root "$T/or" create sw --empty && as/opam install --root "$T/or" x
+} >said 2>&1 || cat said
 mv "$SLIPWAY_ROOT" kept
 
 # with_agent: until it answers

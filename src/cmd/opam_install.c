@@ -1,0 +1,1024 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Called as `opam`: install, reinstall, remove: plan, consent, and what build_opam does of it, in opam's words. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/map.h"
+#include "build/build.h"
+#include "cmd/opam_as.h"
+#include "cmd/opam_plan.h"
+#include "git/git.h"
+
+enum { REPO_FILE_MAX = 1 << 20, NOTE_LINES = 4096 };
+
+enum act { INSTALL, REINSTALL, REMOVE };
+struct wanted {
+	enum act act;
+	struct cmd_list words;
+	bool with_test, with_doc, show, dry_run, keep, no_sandbox, no_depexts;
+	int64_t jobs, download_jobs, memory_mb, time_s;
+};
+VEC_TYPE(str_vec, struct str);
+struct plan {
+	struct opam_as *x;
+	const struct wanted *w;
+	struct env_opam_state state;
+	struct env_opam_config config;
+	struct env_opam_repo *repo;
+	size_t repo_n;
+	const char *repo_dir; /* of the first repository, where it is a folder of this machine */
+	struct str_vec asked, names, variables, mirrors;
+	struct channel_needs *needs;
+	struct opam_action *actions;
+	size_t actions_n;
+	VEC(struct build_opam_package) packages;
+	struct env_opam_vars *vars;
+};
+
+static void plan_release(struct plan *p)
+{
+	channel_needs_free(p->needs);
+	vec_release(&p->asked);
+	vec_release(&p->names);
+	vec_release(&p->variables);
+	vec_release(&p->mirrors);
+	vec_release(&p->packages);
+	if (p->vars)
+		env_opam_vars_free(p->vars);
+}
+
+static struct arena *arena_of(struct plan *p)
+{
+	return &p->x->c->arena;
+}
+
+/* == reading ============================================================================================================= */
+
+static const char *local_dir(struct plan *p, struct str url)
+{
+	struct str s = url;
+	if (str_take_str(&s, STR("file://")) || str_starts(s, STR("/")))
+		return arena_strdup(arena_of(p), s);
+	return NULL;
+}
+
+/* archive-mirrors of the repository: absolute URLs, or relative to it. */
+static void read_mirrors(struct plan *p)
+{
+	struct pkg_opam_doc d;
+	struct err ignored = ERR_INIT; /* a repository without such a file has none */
+	auto_buf b = BUF_INIT(REPO_FILE_MAX);
+	if (fs_read(AT_FDCWD, arena_printf(arena_of(p), "%s/repo", p->repo_dir), &b, &ignored) < 0)
+		return;
+	pkg_opam_read(arena_of(p), arena_str(arena_of(p), buf_str(&b)), "repo", &d, &ignored);
+	for (const struct pkg_opam_value *v = pkg_opam_first(pkg_opam_get(&d, "archive-mirrors")); v; v = v->next) {
+		struct str url = pkg_opam_text(v);
+		if (url.n == 0)
+			continue;
+		bool whole = str_search(url, STR("://")) >= 0 || url.p[0] == '/';
+		vec_push(&p->mirrors,
+			 whole ? url : str_c(arena_printf(arena_of(p), "%s/%.*s", p->repo_dir, STR_ARG(url))));
+	}
+}
+
+/* What decides which packages there are: the host's variables, as the switch has them. */
+static void read_variables(struct plan *p)
+{
+	static const char *const names[] = {"arch",
+					    "os",
+					    "os-distribution",
+					    "os-family",
+					    "os-version",
+					    "opam-version",
+					    "sys-ocaml-version",
+					    "sys-ocaml-arch",
+					    "sys-ocaml-cc",
+					    "sys-ocaml-libc",
+					    "sys-ocaml-system"};
+	struct pkg_opam_host h = env_opam_host(p->vars, STR_NONE, STR_NONE, NULL, NULL, 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		struct str value;
+		if (h.variable(h.ctx, str_c(names[i]), &value))
+			vec_push(&p->variables, str_c(arena_printf(arena_of(p), "%s=%.*s", names[i], STR_ARG(value))));
+	}
+}
+
+static int read_switch(struct plan *p, struct err *e)
+{
+	struct opam_as *x = p->x;
+	struct arena *a = arena_of(p);
+	if (env_opam_config_read(x->o, a, &p->config, e) < 0 || env_opam_state_read(x->s, a, &p->state, e) < 0 ||
+	    env_opam_repos(x->o, a, &p->repo, &p->repo_n, e) < 0 || env_opam_vars_new(x->o, x->s, a, &p->vars, e) < 0)
+		return -1;
+	if (p->repo_n)
+		p->repo_dir = local_dir(p, p->repo[0].url);
+	if (p->repo_dir)
+		read_mirrors(p);
+	read_variables(p);
+	return 0;
+}
+
+/* Text of an opam file: installed, or the repository's. */
+static int read_opam(struct plan *p, struct str name, struct str version, bool installed,
+		     struct build_opam_package *ret, struct err *e)
+{
+	struct arena *a = arena_of(p);
+	struct pkg_opam_doc *d = arena_new(a, struct pkg_opam_doc);
+	struct pkg_opam *opam = arena_new(a, struct pkg_opam);
+	const char *nv = arena_printf(a, "%.*s.%.*s", STR_ARG(name), STR_ARG(version));
+	struct err why = ERR_INIT;
+	auto_buf b = BUF_INIT(PKG_OPAM_FILE_MAX);
+	ret->name = name;
+	ret->version = version;
+	ret->opam = opam;
+	if (installed) {
+		if (env_opam_installed_file(p->x->s, a, str_c(nv), d, &why) < 0 && why.code != ERR_NOT_FOUND)
+			return *e = why, -1;
+	} else if (p->repo_dir) {
+		const char *dir = arena_printf(a, "%s/packages/%.*s/%s", p->repo_dir, STR_ARG(name), nv);
+		if (fs_read(AT_FDCWD, arena_printf(a, "%s/opam", dir), &b, e) < 0)
+			return -1;
+		ret->files = arena_printf(a, "%s/files", dir);
+		pkg_opam_read(a, arena_str(a, buf_str(&b)), arena_printf(a, "%s/opam", nv), d, &why);
+	} else {
+		struct opam_as_found *found;
+		size_t n, i = 0;
+		if (opam_as_versions(p->x, name, &found, &n, e) < 0)
+			return -1;
+		while (i < n && !str_eq(found[i].version, version))
+			i++;
+		if (i == n)
+			return err_new(e, ERR_NOT_FOUND, "no opam file of '%s' in the repositories", nv);
+		pkg_opam_read(a, found[i].text, arena_printf(a, "%s/opam", nv), d, &why);
+	}
+	pkg_opam_package(a, d, opam, &why); /* what is wrong with a field that is not used here stops nothing */
+	return 0;
+}
+
+/* == planning ============================================================================================================ */
+
+static bool is_installed(const struct plan *p, struct str name)
+{
+	return env_opam_version_in(&p->state.installed, name).p != NULL;
+}
+
+static int open_needs(struct plan *p, struct err *e)
+{
+	const struct channel_needs_opts o = {.variables = p->variables.v,
+					     .variables_n = p->variables.n,
+					     .pinned = p->state.pinned.v,
+					     .pinned_n = p->state.pinned.n,
+					     .installed = p->state.installed.v,
+					     .installed_n = p->state.installed.n,
+					     .asked = p->names.v,
+					     .asked_n = p->names.n,
+					     .with_test = p->w->with_test,
+					     .with_doc = p->w->with_doc};
+	const struct channel_walk_opts walk = {0};
+	if (!p->repo_dir)
+		return err_new(e, ERR_UNSUPPORTED,
+			       "repository '%.*s' is no folder of this machine; name one by 'opam repository set-url'",
+			       p->repo_n ? (int)p->repo[0].name.n : 0, p->repo_n ? p->repo[0].name.p : "");
+	auto_fd fd = fs_open_dir(AT_FDCWD, p->repo_dir, e);
+	return fd < 0 ? -1 : channel_needs_open(channel_kind(STR("opam")), fd, &walk, &o, &p->needs, e);
+}
+
+static bool is_known(const struct plan *p, struct str name)
+{
+	uint32_t n = channel_needs_count(p->needs);
+	for (uint32_t i = 0; i < n;
+	     i = channel_needs_candidate(p->needs, i)->first + channel_needs_candidate(p->needs, i)->n)
+		if (str_eq(channel_needs_candidate(p->needs, i)->name, name))
+			return true;
+	return false;
+}
+
+/* The names in "dune.3.0" or "dune>=3". */
+static int read_words(struct plan *p)
+{
+	struct err e = ERR_INIT;
+	for (size_t i = 0; i < p->w->words.n; i++) {
+		const struct pkg_need *need;
+		if (pkg_opam_spec_parse(arena_of(p), str_c(p->w->words.v[i]), &need, &e) < 0)
+			return opam_as_say(p->x, OPAM_USAGE, "%s", e.msg);
+		vec_push(&p->asked, str_c(p->w->words.v[i]));
+		vec_push(&p->names, need->name);
+	}
+	return OPAM_OK;
+}
+
+static int find_solution(struct plan *p)
+{
+	struct err e = ERR_INIT;
+	const struct str *why = NULL;
+	size_t why_n = 0;
+	struct str solver = pkg_opam_text(pkg_opam_get(&p->config.doc, "solver"));
+	const struct opam_plan_request r = {.needs = p->needs,
+					    .asked = p->asked.v,
+					    .names = p->names.v,
+					    .asked_n = p->asked.n,
+					    .depth_first = str_eq(solver, STR("builtin-0install"))};
+	int rc = opam_plan(&r, arena_of(p), &p->actions, &p->actions_n, &why, &why_n, &e);
+	if (rc < 0)
+		return opam_as_fail(p->x, &e);
+	if (rc > 0) {
+		auto_buf b = BUF_INIT(BUF_MAX);
+		for (size_t i = 0; i < why_n; i++)
+			buf_printf(&b, "\n  * %.*s", STR_ARG(why[i]));
+		opam_as_say(p->x, 0, "Package conflict!%s", b.p);
+		return opam_as_say(p->x, OPAM_NO_SOLUTION, "No solution found, exiting");
+	}
+	return OPAM_OK;
+}
+
+static bool is_asked(const struct plan *p, struct str name)
+{
+	for (size_t i = 0; i < p->names.n; i++)
+		if (str_eq(p->names.v[i], name))
+			return true;
+	return false;
+}
+
+/* What is there already is said, and not asked for any more. */
+static void tell_installed(struct plan *p)
+{
+	for (size_t i = 0; i < p->names.n; i++) {
+		struct str version = env_opam_version_in(&p->state.installed, p->names.v[i]);
+		bool changes = false;
+		for (size_t k = 0; k < p->actions_n; k++)
+			changes = changes || str_eq(p->actions[k].name, p->names.v[i]);
+		if (version.p && !changes)
+			opam_as_note(p->x, "NOTE", "Package %.*s is already installed (current version is %.*s).",
+				     STR_ARG(p->names.v[i]), STR_ARG(version));
+	}
+}
+
+/* Actions as packages: an upgrade is the old one removed and the new one installed. *ret: which installs. */
+static int add_action(struct plan *p, const struct opam_action *act, size_t *ret, struct err *e)
+{
+	bool goes = act->kind == OPAM_REMOVE;
+	struct build_opam_package new = {.install = !goes,
+					 .remove = goes || act->kind == OPAM_RECOMPILE,
+					 .requested = !goes && is_asked(p, act->name),
+					 .keep_root = act->kind == OPAM_RECOMPILE};
+	if (act->kind == OPAM_UPGRADE || act->kind == OPAM_DOWNGRADE) {
+		struct build_opam_package old = {.remove = true, .keep_root = true};
+		if (read_opam(p, act->name, act->before, true, &old, e) < 0)
+			return -1;
+		vec_push(&p->packages, old);
+	}
+	if (read_opam(p, act->name, act->version, goes, &new, e) < 0)
+		return -1;
+	*ret = p->packages.n;
+	vec_push(&p->packages, new);
+	return 0;
+}
+
+static int make_packages(struct plan *p, struct err *e)
+{
+	struct arena *a = arena_of(p);
+	size_t *of = arena_array(a, size_t, p->actions_n);
+	for (size_t i = 0; i < p->actions_n; i++)
+		if (add_action(p, &p->actions[i], &of[i], e) < 0)
+			return -1;
+	for (size_t i = 0; i < p->actions_n; i++) {
+		size_t *needs = arena_array(a, size_t, 2 * p->actions[i].after_n);
+		struct build_opam_package *b = &p->packages.v[of[i]];
+		if (p->actions[i].kind == OPAM_REMOVE) /* what comes before it needs it, not the other way round */
+			continue;
+		for (size_t k = 0; k < p->actions[i].after_n; k++) {
+			const struct opam_action *used = &p->actions[p->actions[i].after[k]];
+			size_t number = of[p->actions[i].after[k]];
+			needs[b->n_needs++] = number;
+			if (used->kind == OPAM_UPGRADE || used->kind == OPAM_DOWNGRADE)
+				needs[b->n_needs++] = number - 1; /* its removal comes behind ours */
+		}
+		b->needs = needs;
+		if (p->actions[i].kind == OPAM_UPGRADE || p->actions[i].kind == OPAM_DOWNGRADE) {
+			p->packages.v[of[i] - 1].needs = needs;
+			p->packages.v[of[i] - 1].n_needs = b->n_needs;
+		}
+	}
+	return 0;
+}
+
+/* -- without a solver: what is removed, with what needs it --------------------------------------------------------------- */
+
+/* It cannot be met any more without those that are gone. */
+static bool is_unmet(const struct pkg_need *n, const struct map *gone, unsigned depth)
+{
+	if (!n || depth > PKG_NEED_DEPTH_MAX)
+		return false;
+	if (n->op == PKG_NEED_NAME)
+		return map_get(gone, n->name) != NULL;
+	if (n->op == PKG_NEED_OR)
+		return is_unmet(n->left, gone, depth + 1) && is_unmet(n->right, gone, depth + 1);
+	return is_unmet(n->left, gone, depth + 1) || is_unmet(n->right, gone, depth + 1);
+}
+
+static bool names_one(const struct pkg_need *n, const struct map *changed, unsigned depth)
+{
+	if (!n || depth > PKG_NEED_DEPTH_MAX)
+		return false;
+	if (n->op == PKG_NEED_NAME)
+		return map_get(changed, n->name) != NULL;
+	return names_one(n->left, changed, depth + 1) || names_one(n->right, changed, depth + 1);
+}
+
+/* Indexes of what the formula names among the packages. */
+static void add_needs(const struct pkg_need *n, const struct map *at, size_t *v, size_t *count, size_t max,
+		      unsigned depth)
+{
+	if (!n || depth > PKG_NEED_DEPTH_MAX)
+		return;
+	const uint64_t *i = n->op == PKG_NEED_NAME ? map_get(at, n->name) : NULL;
+	if (i && *count < max)
+		v[(*count)++] = (size_t)*i - 1;
+	if (n->op == PKG_NEED_NAME)
+		return;
+	add_needs(n->left, at, v, count, max, depth + 1);
+	add_needs(n->right, at, v, count, max, depth + 1);
+}
+
+static int needs_of(struct plan *p, const struct build_opam_package *b, const struct pkg_opam_expr *x,
+		    const struct pkg_need **ret, struct err *e)
+{
+	struct pkg_opam_host h = env_opam_host(p->vars, b->name, b->version, b->opam->file, NULL, 0);
+	*ret = NULL;
+	return x ? pkg_opam_need_of(arena_of(p), x, &h, ret, e) : 0;
+}
+
+/* What is installed, and what becomes of it. */
+enum fate { STAYS, GOES, ANEW };
+struct here {
+	struct build_opam_package b;
+	const struct pkg_need *depends, *depopts;
+	enum fate fate;
+};
+
+static int read_installed(struct plan *p, struct here *v, struct err *e)
+{
+	for (size_t i = 0; i < p->state.installed.n; i++) {
+		struct str name, version;
+		if (!env_opam_split(p->state.installed.v[i], &name, &version))
+			return err_new(e, ERR_INPUT, "the switch has '%.*s' installed, which is no package",
+				       STR_ARG(p->state.installed.v[i]));
+		if (read_opam(p, name, version, true, &v[i].b, e) < 0 ||
+		    needs_of(p, &v[i].b, v[i].b.opam->depends, &v[i].depends, e) < 0 ||
+		    needs_of(p, &v[i].b, v[i].b.opam->depopts, &v[i].depopts, e) < 0)
+			return -1;
+		if (is_asked(p, name))
+			v[i].fate = p->w->act == REMOVE ? GOES : ANEW;
+	}
+	return 0;
+}
+
+/* What cannot be without what goes, goes; what was built with something that goes or is built anew, is built anew. */
+static void spread(struct here *v, size_t n)
+{
+	auto_map gone = MAP_INIT;
+	auto_map changed = MAP_INIT;
+	for (bool more = true; more;) {
+		more = false;
+		for (size_t i = 0; i < n; i++) {
+			if (v[i].fate == GOES)
+				*map_put(&gone, v[i].b.name) = 1;
+			if (v[i].fate != STAYS)
+				*map_put(&changed, v[i].b.name) = 1;
+		}
+		for (size_t i = 0; i < n; i++) {
+			enum fate was = v[i].fate;
+			if (was != GOES && is_unmet(v[i].depends, &gone, 0))
+				v[i].fate = GOES;
+			else if (was == STAYS &&
+				 (names_one(v[i].depends, &changed, 0) || names_one(v[i].depopts, &changed, 0)))
+				v[i].fate = ANEW;
+			more = more || v[i].fate != was;
+		}
+	}
+}
+
+/* Of what is installed those that are named, and what uses them. */
+static int plan_with_users(struct plan *p, struct err *e)
+{
+	struct arena *a = arena_of(p);
+	size_t n = p->state.installed.n;
+	struct here *v = arena_array(a, struct here, n);
+	auto_map at = MAP_INIT;
+	if (read_installed(p, v, e) < 0)
+		return -1;
+	spread(v, n);
+	for (size_t i = 0; i < n; i++) {
+		struct build_opam_package b = v[i].b;
+		if (v[i].fate == STAYS)
+			continue;
+		b.remove = true;
+		b.install = b.keep_root = v[i].fate == ANEW;
+		b.requested = b.install && is_asked(p, b.name);
+		struct err ignored = ERR_INIT; /* the repository may have it no more */
+		struct build_opam_package fresh = b;
+		if (b.install && read_opam(p, b.name, b.version, false, &fresh, &ignored) == 0)
+			b = fresh;
+		vec_push(&p->packages, b);
+		*map_put(&at, b.name) = p->packages.n;
+	}
+	for (size_t i = 0, k = 0; i < n; i++) {
+		if (v[i].fate == STAYS)
+			continue;
+		struct build_opam_package *b = &p->packages.v[k++];
+		size_t *needs = arena_array(a, size_t, p->packages.n * 2), max = p->packages.n * 2;
+		add_needs(v[i].depends, &at, needs, &b->n_needs, max, 0);
+		add_needs(v[i].depopts, &at, needs, &b->n_needs, max, 0);
+		b->needs = needs;
+	}
+	return 0;
+}
+
+/* == showing the plan ====================================================================================================== */
+
+static struct str symbol(const char *kind)
+{
+	static const struct {
+		const char *kind;
+		struct str utf8;
+	} v[] = {{"install", {"\xe2\x88\x97", 3}}, {"recompile", {"\xe2\x86\xbb", 3}}, {"remove", {"\xe2\x8a\x98", 3}},
+		 {"upgrade", {"\xe2\x86\x97", 3}}, {"downgrade", {"\xe2\x86\x98", 3}}, {"fetch", {"\xe2\xac\x87", 3}},
+		 {"build", {"\xce\xbb", 2}},	   {"done", {"\xe2\x88\x97", 3}}};
+	for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++)
+		if (opam_as_utf8() && strcmp(v[i].kind, kind) == 0)
+			return v[i].utf8;
+	return STR("-");
+}
+
+static const char *const action_kinds[] = {"remove", "downgrade", "recompile", "upgrade", "install"};
+
+/* "===== 13 to install | 1 to remove =====" */
+static void show_sum(struct plan *p, const size_t count[5])
+{
+	static const enum opam_action_kind order[] = {OPAM_INSTALL, OPAM_RECOMPILE, OPAM_UPGRADE, OPAM_DOWNGRADE,
+						      OPAM_REMOVE};
+	const char *between = "===== ";
+	for (size_t i = 0; i < 5; i++) {
+		struct str s = symbol(action_kinds[order[i]]);
+		if (count[order[i]] == 0)
+			continue;
+		if (opam_as_utf8())
+			opam_as_put(p->x, "%s%.*s %zu", between, STR_ARG(s), count[order[i]]);
+		else
+			opam_as_put(p->x, "%s%zu to %s", between, count[order[i]], action_kinds[order[i]]);
+		between = opam_as_utf8() ? "   " : " | ";
+	}
+	opam_as_put(p->x, " =====\n");
+}
+
+static const char *version_shown(struct plan *p, struct str name, struct str version)
+{
+	bool pinned = env_opam_version_in(&p->state.pinned, name).p != NULL;
+	return arena_printf(arena_of(p), "%.*s%s", STR_ARG(version), pinned ? "*" : "");
+}
+
+static void show_row(struct plan *p, struct opam_as_table *t, enum opam_action_kind kind, struct str name,
+		     const char *versions, struct buf *why)
+{
+	struct str s = symbol(action_kinds[kind]);
+	opam_as_cell(t, "  %.*s %s", STR_ARG(s), action_kinds[kind]);
+	opam_as_cell(t, "%.*s", STR_ARG(name));
+	opam_as_cell(t, "%s", versions);
+	opam_as_cell(t, "%s", why->p);
+	(void)p;
+}
+
+static void show_actions(struct plan *p)
+{
+	enum { ALL = 4, SHOWN = 3 };
+	struct opam_as_table t = {.columns = 4, .sep = " "};
+	size_t count[5] = {0};
+	opam_as_put(p->x, "The following actions will be performed:\n");
+	for (size_t i = 0; i < p->actions_n; i++) {
+		const struct opam_action *act = &p->actions[i];
+		auto_buf why = BUF_INIT(1 << 16);
+		const char *version = version_shown(p, act->name, act->version);
+		if (act->kind == OPAM_UPGRADE || act->kind == OPAM_DOWNGRADE)
+			version = arena_printf(arena_of(p), "%.*s to %s", STR_ARG(act->before), version);
+		size_t n = act->causes_n > ALL ? SHOWN : act->causes_n;
+		buf_printf(&why, "%s%s", *act->why ? "[" : "", act->why);
+		for (size_t k = 0; k < n; k++)
+			buf_printf(&why, "%s%.*s", k ? ", " : "", STR_ARG(act->causes[k]));
+		buf_put_c(&why, !*act->why ? "" : n < act->causes_n ? ", etc.]" : "]");
+		count[act->kind]++;
+		show_row(p, &t, act->kind, act->name, version, &why);
+	}
+	opam_as_table(p->x, &t);
+	if (p->actions_n > 1)
+		show_sum(p, count);
+}
+
+static void show_removals(struct plan *p)
+{
+	struct opam_as_table t = {.columns = 4, .sep = " "};
+	size_t count[5] = {0};
+	opam_as_put(p->x, "The following actions will be performed:\n");
+	for (size_t i = 0; i < p->packages.n; i++) {
+		const struct build_opam_package *b = &p->packages.v[i];
+		enum opam_action_kind kind = b->install ? OPAM_RECOMPILE : OPAM_REMOVE;
+		auto_buf why = BUF_INIT(1 << 16);
+		for (size_t k = 0; k < b->n_needs && !is_asked(p, b->name); k++)
+			buf_printf(&why, "%s%.*s", why.n ? ", " : "[uses ", STR_ARG(p->packages.v[b->needs[k]].name));
+		buf_put_c(&why, why.n ? "]" : "");
+		count[kind]++;
+		show_row(p, &t, kind, b->name, version_shown(p, b->name, b->version), &why);
+	}
+	opam_as_table(p->x, &t);
+	if (p->packages.n > 1)
+		show_sum(p, count);
+}
+
+/* == doing ================================================================================================================= */
+
+static void tell(void *ctx, const struct build_opam_event *v)
+{
+	struct plan *p = ctx;
+	struct opam_as *x = p->x;
+	const struct build_opam_package *b = v->package;
+	bool utf8 = opam_as_utf8();
+	if (v->failure) {
+		out_flush(&x->c->out);
+		opam_as_say(x, 0, "%s", v->failure);
+		return;
+	}
+	switch (v->step) {
+	case BUILD_OPAM_FETCH:
+		opam_as_put(x, "%s retrieved %.*s.%.*s  (", utf8 ? "\xe2\xac\x87" : "->", STR_ARG(b->name),
+			    STR_ARG(b->version));
+		if (v->extras)
+			opam_as_put(x, "%zu extra sources)\n", v->extras);
+		else
+			opam_as_put(x, "%s)\n", v->from ? v->from : "cached");
+		break;
+	case BUILD_OPAM_BUILD:
+		if (x->verbosity)
+			opam_as_put(x, "%s compiled  %.*s.%.*s\n", utf8 ? "\xce\xbb" : "->", STR_ARG(b->name),
+				    STR_ARG(b->version));
+		break;
+	case BUILD_OPAM_INSTALL:
+		opam_as_put(x, "%s installed %.*s.%.*s\n", utf8 ? "\xe2\x88\x97" : "->", STR_ARG(b->name),
+			    STR_ARG(b->version));
+		break;
+	case BUILD_OPAM_REMOVE:
+		opam_as_put(x, "%s removed   %.*s.%.*s\n", utf8 ? "\xe2\x8a\x98" : "->", STR_ARG(b->name),
+			    STR_ARG(b->version));
+		break;
+	}
+	out_flush(&x->c->out);
+}
+
+/* A commit or a reference of a git repository, through copies that are kept in the root. */
+static int check_out(void *ctx, const char *url, const char *dest, struct err *e)
+{
+	struct plan *p = ctx;
+	auto_arena a = ARENA_INIT;
+	struct str text = str_c(url), where, ref;
+	struct git_commits commits;
+	uint8_t id[GIT_COMMIT_DIGITS / 2];
+	str_take_str(&text, STR("git+"));
+	git_split_url(text, &where, &ref);
+	bool is_commit = ref.n == GIT_COMMIT_DIGITS && str_unhex(ref, id, sizeof(id));
+	const struct git_source g = {.url = arena_strdup(&a, where),
+				     .ref = ref.n && !is_commit ? arena_strdup(&a, ref) : NULL,
+				     .commit = is_commit ? arena_strdup(&a, ref) : NULL};
+	const char *cache = arena_printf(&a, "%s/.slipway/git", env_opam_path(p->x->o));
+	auto_fd log = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	return git_resolve(&g, &a, &commits, e) < 0 || fs_mkdirs(AT_FDCWD, cache, 0755, e) < 0
+		       ? -1
+		       : git_checkout(&commits, cache, dest, log, e);
+}
+
+static int make_build_opts(struct plan *p, struct build_opam_opts *o)
+{
+	*o = BUILD_OPAM_OPTS_INIT;
+	o->root = p->x->o;
+	o->sw = p->x->s;
+	o->packages = p->packages.v;
+	o->n = p->packages.n;
+	o->mirrors = p->mirrors.v;
+	o->n_mirrors = p->mirrors.n;
+	o->with_test = p->w->with_test;
+	o->with_doc = p->w->with_doc;
+	o->keep_build_dir = p->w->keep;
+	const char *precise = getenv("OPAMPRECISETRACKING"), *jobs = getenv("OPAMJOBS"),
+		   *downloads = getenv("OPAMDOWNLOADJOBS");
+	uint64_t n;
+	o->precise_tracking = precise && *precise && strcmp(precise, "0") != 0 && strcmp(precise, "false") != 0;
+	o->jobs = p->w->jobs > 0				    ? (unsigned)p->w->jobs
+		  : jobs && str_to_u64(str_c(jobs), &n) && n < 1000 ? (unsigned)n
+								    : 0;
+	o->download_jobs = p->w->download_jobs > 0				       ? (unsigned)p->w->download_jobs
+			   : downloads && str_to_u64(str_c(downloads), &n) && n < 1000 ? (unsigned)n
+										       : 0;
+	o->limits.memory_bytes = (uint64_t)p->w->memory_mb * 1000000;
+	o->limits.time_ms = p->w->time_s * 1000;
+	/* a root that opam made says by its wrappers whether there is to be a sandbox */
+	bool is_opams = faccessat(env_opam_fd(p->x->o), "opam-init/init.sh", F_OK, 0) == 0;
+	o->no_sandbox = p->w->no_sandbox || (is_opams && !pkg_opam_get(&p->config.doc, "wrap-build-commands"));
+	o->tell = tell;
+	o->checkout = check_out;
+	o->ctx = p;
+	return 0;
+}
+
+/* == how it went ============================================================================================================ */
+
+static const char *short_path(struct plan *p, const char *path)
+{
+	const char *home = getenv("HOME");
+	size_t n = home ? strlen(home) : 0;
+	if (n > 1 && strncmp(path, home, n) == 0 && path[n] == '/')
+		return arena_printf(arena_of(p), "~%s", path + n);
+	return path;
+}
+
+static void put_error_head(const struct build_opam_failure *f, struct buf *b)
+{
+	static const char *const doing[] = {"fetching sources for", "compiling", "installing", "removing"};
+	auto_buf head = BUF_INIT(4096);
+	buf_printf(&head, "#=== ERROR while %s %.*s.%.*s ", doing[f->step], STR_ARG(f->package->name),
+		   STR_ARG(f->package->version));
+	while (head.n < 79)
+		buf_put_char(&head, '=');
+	buf_printf(b, "\n%s#\n", head.p);
+}
+
+/* A line of output, as much of it as opam shows. */
+static void put_line(struct str line, struct buf *b)
+{
+	enum { SHOWN = 400, CUT = 395 };
+	buf_put_c(b, "# ");
+	for (size_t i = 0; i < line.n && i < (line.n > SHOWN ? CUT : SHOWN); i++)
+		buf_put_char(b, (unsigned char)line.p[i] < ' ' && line.p[i] != '\t' && line.p[i] != '\033' ? '?'
+													   : line.p[i]);
+	buf_put_c(b, line.n > SHOWN ? "[...]\n" : "\n");
+}
+
+static bool unindented(struct str s)
+{
+	return s.n && s.p[0] != ' ' && s.p[0] != '\t';
+}
+
+/* The last lines of what a command printed (OPAMERRLOGLEN; 0: all), with the last line in front of them that begins at the margin. */
+static void put_output(struct plan *p, const char *path, struct buf *b)
+{
+	enum { OUTPUT_MAX = 64 << 20, USUAL = 12 };
+	auto_buf text = BUF_INIT(OUTPUT_MAX);
+	struct err ignored = ERR_INIT; /* a log that is too long or gone is named above all the same */
+	VEC(struct str) lines = {0};
+	const char *said = getenv("OPAMERRLOGLEN");
+	uint64_t n = USUAL;
+	struct str line;
+	(void)p;
+	if (said && !str_to_u64(str_c(said), &n))
+		n = USUAL;
+	if (fs_read(AT_FDCWD, path, &text, &ignored) < 0)
+		return;
+	struct str rest = buf_str(&text);
+	while (str_take_line(&rest, &line))
+		vec_push(&lines, line);
+	if (lines.n)
+		buf_put_c(b, "### output ###\n");
+	size_t from = 0;
+	if (n && lines.n >= n) {
+		from = lines.n - (size_t)n;
+		size_t head = from;
+		while (head > 0 && !unindented(lines.v[head]))
+			head--;
+		if (head != from && unindented(lines.v[head])) {
+			put_line(lines.v[head], b);
+			from++;
+		}
+		buf_put_c(b, "# [...]\n");
+	}
+	for (size_t i = from; i < lines.n; i++)
+		put_line(lines.v[i], b);
+	vec_release(&lines);
+}
+
+static void put_failure(struct plan *p, const struct build_opam_failure *f, struct buf *b)
+{
+	put_error_head(f, b);
+	if (f->why) {
+		buf_printf(b, "%s\n", f->why);
+		return;
+	}
+	struct pkg_opam_host h = env_opam_host(p->vars, STR_NONE, STR_NONE, NULL, NULL, 0);
+	struct str os = STR("unknown"), arch = STR("unknown");
+	h.variable(h.ctx, STR("os"), &os);
+	h.variable(h.ctx, STR("arch"), &arch);
+	buf_printf(b, "# %-20s %s | %.*s/%.*s | ", "context", ENV_OPAM_VERSION, STR_ARG(os), STR_ARG(arch));
+	for (size_t i = 0; i < p->state.compiler.n; i++)
+		buf_printf(b, "%s%.*s", i ? " " : "", STR_ARG(p->state.compiler.v[i]));
+	bool pinned = env_opam_version_in(&p->state.pinned, f->package->name).p != NULL;
+	buf_printf(b, " | %s%.*s\n", pinned ? "pinned" : "", p->repo_n && !pinned ? (int)p->repo[0].url.n : 0,
+		   p->repo_n ? p->repo[0].url.p : "");
+	buf_printf(b, "# %-20s %s\n", "path", short_path(p, f->dir));
+	buf_printf(b, "# %-20s %s\n", "command", short_path(p, f->command));
+	buf_printf(b, "# %-20s %d%s%s%s\n", "exit-code", f->code, f->ended ? " (" : "", f->ended ? f->ended : "",
+		   f->ended ? ")" : "");
+	buf_printf(b, "# %-20s %s\n", "env-file", short_path(p, f->env_file));
+	buf_printf(b, "# %-20s %s\n", "output-file", short_path(p, f->out_file));
+	put_output(p, f->out_file, b);
+	buf_put_char(b, '\n');
+}
+
+static void put_actions(struct plan *p, const char *title, const struct build_opam_action *v, size_t n)
+{
+	static const char *const kinds[] = {"fetch", "build", "install", "remove"};
+	bool utf8 = opam_as_utf8();
+	struct opam_as_table t = {.columns = 3, .sep = " "};
+	opam_as_put(p->x, "%s %s\n", utf8 ? "\xe2\x94\x8c\xe2\x94\x80" : "+-", title);
+	for (size_t i = 0; i < n; i++) {
+		struct str s = symbol(kinds[v[i].step]);
+		opam_as_cell(&t, "%s %.*s %s", utf8 ? "\xe2\x94\x82" : "|", STR_ARG(s), kinds[v[i].step]);
+		opam_as_cell(&t, "%.*s", STR_ARG(v[i].package->name));
+		opam_as_cell(&t, "%.*s", STR_ARG(v[i].package->version));
+	}
+	opam_as_table(p->x, &t);
+	opam_as_put(p->x, "%s \n", utf8 ? "\xe2\x94\x94\xe2\x94\x80" : "+-");
+}
+
+static int action_cmp(const void *a, const void *b)
+{
+	const struct build_opam_action *x = a, *y = b;
+	if (x->step != y->step)
+		return x->step < y->step ? -1 : 1;
+	int c = str_cmp(x->package->name, y->package->name);
+	return c ? c : pkg_opam_version_cmp(x->package->version, y->package->version);
+}
+
+static int report(struct plan *p, const struct build_opam_result *r)
+{
+	struct opam_as *x = p->x;
+	struct arena *a = arena_of(p);
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct build_opam_action *failed = arena_array(a, struct build_opam_action, r->n_failures);
+	struct build_opam_action *done = arena_copy(a, r->done, r->n_done, sizeof(*done));
+	bool only_fetches = r->n_failures > 0;
+	for (size_t i = 0; i < r->n_failures; i++) {
+		put_failure(p, &r->failures[i], &b);
+		failed[i] = (struct build_opam_action){r->failures[i].step, r->failures[i].package};
+		only_fetches = only_fetches && r->failures[i].step == BUILD_OPAM_FETCH;
+	}
+	out_flush(&x->c->out);
+	out_put_remark(&x->c->out, buf_str(&b));
+	opam_as_put(x, "\n");
+	opam_as_header(x, "Error report");
+	qsort(failed, r->n_failures, sizeof(*failed), action_cmp);
+	qsort(done, r->n_done, sizeof(*done), action_cmp);
+	if (r->n_aborted && (x->verbosity || x->c->cmd->run))
+		put_actions(p, "The following actions were aborted", r->aborted, r->n_aborted);
+	put_actions(p, "The following actions failed", failed, r->n_failures);
+	if (r->n_done)
+		put_actions(p,
+			    r->n_aborted ? "The following changes have been performed (the rest was aborted)"
+					 : "The following changes have been performed",
+			    done, r->n_done);
+	else
+		opam_as_put(x, "%s No changes have been performed\n",
+			    opam_as_utf8() ? "\xe2\x95\xb6\xe2\x94\x80" : "-");
+	return only_fetches ? OPAM_SYNC_ERROR : OPAM_PACKAGE_ERROR;
+}
+
+static void put_action(struct jw *w, const void *ctx, size_t i)
+{
+	static const char *const kinds[] = {"fetch", "build", "install", "remove"};
+	const struct build_opam_action *v = ctx;
+	jw_kv_c(w, "action", kinds[v[i].step]);
+	jw_kv_str(w, "name", v[i].package->name);
+	jw_kv_str(w, "version", v[i].package->version);
+}
+
+static void put_failed(struct jw *w, const void *ctx, size_t i)
+{
+	static const char *const kinds[] = {"fetch", "build", "install", "remove"};
+	const struct build_opam_failure *f = ctx;
+	f += i;
+	jw_kv_c(w, "action", kinds[f->step]);
+	jw_kv_str(w, "name", f->package->name);
+	jw_kv_str(w, "version", f->package->version);
+	jw_kv_c(w, f->why ? "why" : "command", f->why ? f->why : f->command);
+	if (!f->why) {
+		jw_kv_int(w, "exit_code", f->code);
+		jw_kv_c(w, "output_file", f->out_file);
+	}
+}
+
+static void put_planned(struct jw *w, const void *ctx, size_t i)
+{
+	const struct build_opam_package *b = ctx;
+	b += i;
+	jw_kv_c(w, "action", b->install && b->remove ? "recompile" : b->install ? "install" : "remove");
+	jw_kv_str(w, "name", b->name);
+	jw_kv_str(w, "version", b->version);
+}
+
+/* `slipway opam … --json`: what was planned, and what became of it (r NULL: nothing was done). */
+static int answer(struct plan *p, const struct build_opam_result *r)
+{
+	static const char *const names[] = {"install", "reinstall", "remove"};
+	auto_answer a = {0};
+	if (!p->x->c->json)
+		return CMD_OK;
+	struct jw *w = cmd_answer(&a);
+	jw_kv_c(w, "operation", names[p->w->act]);
+	jw_kv_bool(w, "dry_run", r == NULL);
+	jw_kv_objects(w, "actions", p->packages.n, put_planned, p->packages.v);
+	if (r) {
+		jw_kv_objects(w, "done", r->n_done, put_action, r->done);
+		jw_kv_objects(w, "failed", r->n_failures, put_failed, r->failures);
+		jw_kv_objects(w, "aborted", r->n_aborted, put_action, r->aborted);
+	}
+	return cmd_answer_print(p->x->c, &a);
+}
+
+static int carry_out(struct plan *p)
+{
+	struct err e = ERR_INIT;
+	struct build_opam_opts o;
+	struct build_opam_result r;
+	struct opam_as *x = p->x;
+	make_build_opts(p, &o);
+	opam_as_header(x, "Processing actions");
+	out_flush(&x->c->out);
+	if (build_opam(&o, arena_of(p), &r, &e) < 0)
+		return opam_as_fail(x, &e);
+	if (r.unconfined)
+		opam_as_note(x, "NOTE",
+			     "No sandbox can be had in here: commands ran without one, confined by what this runs in.");
+	int code = r.n_failures ? report(p, &r) : r.cancelled ? OPAM_ABORTED : OPAM_OK;
+	if (code == OPAM_OK)
+		opam_as_put(x, "Done.\n");
+	opam_as_tell_eval(x, env_opam_switch_name(x->s));
+	int printed = answer(p, &r);
+	return code ? code : printed;
+}
+
+/* == the commands =========================================================================================================== */
+
+static int not_found(struct plan *p, struct str name)
+{
+	return opam_as_say(p->x, OPAM_NOT_FOUND, "No package named %.*s found.", STR_ARG(name));
+}
+
+static int plan_install(struct plan *p)
+{
+	struct err e = ERR_INIT;
+	if (open_needs(p, &e) < 0)
+		return opam_as_fail(p->x, &e);
+	for (size_t i = 0; i < p->names.n; i++)
+		if (!is_known(p, p->names.v[i]))
+			return not_found(p, p->names.v[i]);
+	int code = find_solution(p);
+	if (code != OPAM_OK)
+		return code;
+	tell_installed(p);
+	if (make_packages(p, &e) < 0)
+		return opam_as_fail(p->x, &e);
+	if (p->packages.n)
+		show_actions(p);
+	return OPAM_OK;
+}
+
+static int plan_removal(struct plan *p)
+{
+	struct err e = ERR_INIT;
+	size_t kept = 0;
+	for (size_t i = 0; i < p->names.n; i++)
+		if (is_installed(p, p->names.v[i]))
+			p->names.v[kept++] = p->names.v[i];
+		else
+			opam_as_note(p->x, "NOTE", "%.*s is not installed.", STR_ARG(p->names.v[i]));
+	p->names.n = kept;
+	if (plan_with_users(p, &e) < 0)
+		return opam_as_fail(p->x, &e);
+	if (p->packages.n)
+		show_removals(p);
+	return OPAM_OK;
+}
+
+/* reinstall of what is not installed is an install, if that is wanted. */
+static int plan_reinstall(struct plan *p)
+{
+	size_t missing = 0;
+	for (size_t i = 0; i < p->names.n; i++) {
+		if (is_installed(p, p->names.v[i]))
+			continue;
+		missing++;
+		if (!opam_as_confirm(p->x, true, "%.*s is not installed. Install it?", STR_ARG(p->asked.v[i])))
+			return OPAM_ABORTED;
+	}
+	return missing ? plan_install(p) : plan_removal(p);
+}
+
+static bool is_consent_needed(const struct plan *p)
+{
+	for (size_t i = 0; i < p->packages.n; i++)
+		if (!is_asked(p, p->packages.v[i].name) || (p->packages.v[i].remove && p->w->act == INSTALL))
+			return true;
+	return false;
+}
+
+static int act(struct plan *p)
+{
+	struct err e = ERR_INIT;
+	int code = opam_as_hold_switch(p->x);
+	if (code == OPAM_OK)
+		code = read_words(p);
+	if (code != OPAM_OK)
+		return code;
+	if (read_switch(p, &e) < 0)
+		return opam_as_fail(p->x, &e);
+	code = p->w->act == INSTALL ? plan_install(p) : p->w->act == REMOVE ? plan_removal(p) : plan_reinstall(p);
+	if (code != OPAM_OK)
+		return code;
+	if (p->packages.n == 0) {
+		if (p->w->act != INSTALL)
+			opam_as_put(p->x, "Nothing to do.\n");
+		return answer(p, NULL);
+	}
+	if (p->w->show || p->w->dry_run)
+		return answer(p, NULL);
+	if (is_consent_needed(p) && !p->x->yes && !opam_as_confirm(p->x, true, "Do you want to continue?"))
+		return OPAM_ABORTED;
+	return carry_out(p);
+}
+
+static int run(struct opam_as *x, enum act what, int argc, char **argv)
+{
+	struct wanted w = {.act = what};
+	int code;
+	const struct cmd_option own[] = {
+		{'t', "with-test", CMD_FLAG, &w.with_test},
+		{0, "build-test", CMD_FLAG, &w.with_test},
+		{'d', "with-doc", CMD_FLAG, &w.with_doc},
+		{0, "show-actions", CMD_FLAG, &w.show},
+		{0, "show", CMD_FLAG, &w.show},
+		{0, "dry-run", CMD_FLAG, &w.dry_run},
+		{'b', "keep-build-dir", CMD_FLAG, &w.keep},
+		{'j', "jobs", CMD_NUMBER, &w.jobs},
+		{0, "download-jobs", CMD_NUMBER, &w.download_jobs},
+		{0, "no-depexts", CMD_FLAG, &w.no_depexts},
+		{0, "assume-depexts", CMD_FLAG, &w.no_depexts},
+		{0, "disable-sandboxing", CMD_FLAG, &w.no_sandbox},
+		{0, "memory-limit", CMD_NUMBER, &w.memory_mb},
+		{0, "time-limit", CMD_NUMBER, &w.time_s},
+		{0, NULL, CMD_FLAG, NULL},
+	};
+	if (!opam_as_parse(x, own, argc, argv, &w.words, &code))
+		return code;
+	if (w.words.n == 0)
+		return opam_as_say(x, OPAM_USAGE, "no package is named");
+	w.dry_run = w.dry_run || x->c->dry_run;
+	cleanup_with(plan_release) struct plan p = {.x = x, .w = &w};
+	code = act(&p);
+	vec_release(&w.words);
+	return code;
+}
+
+int opam_as_install(struct opam_as *x, int argc, char **argv)
+{
+	return run(x, INSTALL, argc, argv);
+}
+int opam_as_reinstall(struct opam_as *x, int argc, char **argv)
+{
+	return run(x, REINSTALL, argc, argv);
+}
+int opam_as_remove(struct opam_as *x, int argc, char **argv)
+{
+	return run(x, REMOVE, argc, argv);
+}
+
+/* -- by the program's own name ------------------------------------------------------------------------------------------- */
+
+static int as_opam(struct cmd_context *c, int (*command)(struct opam_as *x, int argc, char **argv), const char *name,
+		   int argc, char **argv)
+{
+	struct opam_as x = {.c = c, .command = name};
+	int code = command(&x, argc, argv);
+	env_opam_switch_free(x.s);
+	env_opam_free(x.o);
+	return code;
+}
+
+int cmd_opam_install(struct cmd_context *c, int argc, char **argv)
+{
+	return as_opam(c, opam_as_install, "install", argc, argv);
+}
+int cmd_opam_reinstall(struct cmd_context *c, int argc, char **argv)
+{
+	return as_opam(c, opam_as_reinstall, "reinstall", argc, argv);
+}
+int cmd_opam_remove(struct cmd_context *c, int argc, char **argv)
+{
+	return as_opam(c, opam_as_remove, "remove", argc, argv);
+}

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh disable=SC2015 # what is shown where one of them fails always succeeds
+# opam install fails, and the process vanishes, at each state-changing call in turn. Each time: the switch can be read, what it says is
+# installed is there, the cache gives out nothing wrong, and the next install works.
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+OPAMROOT=$T/r OPAMYES=1 OPAMROOTISOK=1 LC_ALL=C
+export OPAMROOT OPAMYES OPAMROOTISOK LC_ALL
+unset OPAMSWITCH OPAM_SWITCH_PREFIX OPAMUTF8 LANG
+ln -s "$SLIPWAY" opam
+mkdir -p repo/packages/x/x.1 x-1
+echo 'opam-version: "2.0"' >repo/repo
+echo data >x-1/data
+tar -czf x.tgz x-1
+cat >repo/packages/x/x.1/opam <<END
+opam-version: "2.0"
+build: ["sh" "-c" "echo 'share: [\"data\"]' > x.install"]
+install: ["sh" "-c" "mkdir -p %{bin}%; echo 'echo hi' > %{bin}%/x; chmod +x %{bin}%/x"]
+url { src: "file://$T/x.tgz" checksum: ["md5=$(md5sum <x.tgz | cut -d ' ' -f 1)" "sha256=$(sha256sum <x.tgz | cut -d ' ' -f 1)"] }
+END
+./opam init --bare --no-setup -k local default repo >/dev/null && ./opam switch create sw --empty >/dev/null || exit 1
+cp -a r fresh
+
+operation()
+{
+	./opam install -j 1 --disable-sandboxing x >said 2>&1
+}
+
+whole()
+{
+	[ "$(r/sw/bin/x)" = hi ] && [ "$(cat r/sw/share/x/data)" = data ]
+}
+
+after()
+{
+	FAULT='' ./opam list --installed --short >listed 2>said2 || { echo 'the switch cannot be read'; cat said2; return 1; }
+	if grep -qx x listed; then
+		whole || { echo 'installed, and not there'; return 1; }
+	fi
+	for f in r/download-cache/sha256/*/*; do
+		[ ! -f "$f" ] || [ "$(sha256sum <"$f" | cut -d ' ' -f 1)" = "${f##*/}" ] || { echo "wrong: $f"; return 1; }
+	done
+	FAULT='' ./opam reinstall -j 1 --disable-sandboxing x >said2 2>&1 || { echo 'the next one fails'; cat said2; return 1; }
+	whole || { echo 'the next one installs nothing'; cat said2; return 1; }
+	[ ! -e r/sw/.opam-switch/.slipway ] && [ -z "$(ls -A r/download-cache/.slipway)" ] || { echo 'something is left'; return 1; }
+}
+
+rm -f count
+FAULT=count:$T/count operation || { cat said; exit 1; }
+calls=$(awk '{ n += $1 } END { print n }' count)
+t 'an install changes something' [ "${calls:-0}" -gt 20 ]
+
+sweep()
+{
+	n=1
+	while [ "$n" -le "$calls" ]; do
+		rm -rf r
+		cp -a fresh r
+		FAULT=$1:$n operation
+		rc=$?
+		# shellcheck disable=SC2015 # one of them is enough
+		[ "$rc" != 139 ] && [ "$rc" != 134 ] && after || { echo "$1:$n, exit $rc"; cat said; return 1; }
+		n=$((n + 1))
+	done
+}
+t 'each call fails' sweep fail
+t 'it stops at each call' sweep stop
+done_testing
