@@ -289,6 +289,15 @@ static int update_cmp(const void *a, const void *b)
 	return str_cmp(((const struct env_opam_update *)a)->variable, ((const struct env_opam_update *)b)->variable);
 }
 
+/* What the root's configuration names is listed also where its command failed. */
+static bool is_of_root(struct str name, const struct env_opam_update *own, size_t own_n)
+{
+	for (size_t i = 0; i < own_n; i++)
+		if (str_eq(own[i].variable, name))
+			return true;
+	return false;
+}
+
 static void list_globals(struct opam_as *x, struct env_opam_vars *vars, const struct pkg_opam_host *h)
 {
 	struct opam_as_table t = {.columns = 3, .sep = " "};
@@ -303,7 +312,9 @@ static void list_globals(struct opam_as *x, struct env_opam_vars *vars, const st
 	opam_as_header(x, "Global opam variables");
 	for (size_t i = 0; i < n; i++) {
 		struct str value;
-		if ((i && str_eq(all[i].variable, all[i - 1].variable)) || !value_of(x, h, all[i].variable, &value))
+		if (i && str_eq(all[i].variable, all[i - 1].variable))
+			continue;
+		if (!value_of(x, h, all[i].variable, &value) && !is_of_root(all[i].variable, own, own_n))
 			continue;
 		opam_as_cell(&t, "%.*s", STR_ARG(all[i].variable));
 		opam_as_cell(&t, "%.*s", STR_ARG(value));

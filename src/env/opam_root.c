@@ -318,6 +318,8 @@ int env_opam_repo_copy(struct env_opam *o, struct str name, int from_fd, struct 
 
 /* -- a new root --------------------------------------------------------------------------------------------------------- */
 
+#define OCAML_SAYS "ocamlc -config 2>/dev/null | sed -n " /* -config-var is only there from OCaml 4.08 on */
+
 static const char built_in[] = "opam-version: \"2.0\"\n"
 			       "opam-root-version: \"2.1\"\n"
 			       "download-jobs: 3\n"
@@ -329,13 +331,19 @@ static const char built_in[] = "opam-version: \"2.0\"\n"
 			       "  ]\n"
 			       "  [\n"
 			       "    sys-ocaml-arch\n"
-			       "    [\"ocamlc\" \"-config-var\" \"architecture\"]\n"
+			       "    [\"sh\" \"-c\" \"" OCAML_SAYS "'s/^architecture: i386$/architecture: i686/; "
+			       "s/^architecture: amd64$/architecture: x86_64/; s/^architecture: //p'\"]\n"
 			       "    \"Target architecture of the OCaml compiler present on your system\"\n"
 			       "  ]\n"
 			       "  [\n"
 			       "    sys-ocaml-cc\n"
-			       "    [\"ocamlc\" \"-config-var\" \"ccomp_type\"]\n"
+			       "    [\"sh\" \"-c\" \"" OCAML_SAYS "'s/^ccomp_type: //p'\"]\n"
 			       "    \"Host C Compiler type of the OCaml compiler present on your system\"\n"
+			       "  ]\n"
+			       "  [\n"
+			       "    sys-ocaml-libc\n"
+			       "    [\"sh\" \"-c\" \"" OCAML_SAYS "'s/^os_type: .*/libc/p'\"]\n"
+			       "    \"Host C Runtime Library type of the OCaml compiler present on your system\"\n"
 			       "  ]\n"
 			       "]\n"
 			       "default-compiler: [\"ocaml-system\" \"ocaml-base-compiler\"]\n"

@@ -59,7 +59,7 @@ agree()
 	set -f
 	for args in 'list' 'list -s' 'list --installed-roots' 'list --pinned -s' 'list --columns name,version -s' 'list tool' \
 		'list -i t*' 'list nosuch' 'env' 'env --shell=csh' 'env --shell=fish' 'env --sexp' 'env --check' 'env --set-root' \
-		'var' 'var prefix' 'var stublibs' 'var nosuch' 'var tool:lib' 'var tool:installed' 'var nosuch:x' 'var os-family' 'var user:depends' 'var tool:word' 'config expand %{prefix}%:%{tool:installed?yes:no}%:%{nosuch}%' \
+		'var' 'var prefix' 'var stublibs' 'var nosuch' 'var tool:lib' 'var tool:installed' 'var nosuch:x' 'var os-family' 'var sys-ocaml-arch' 'var sys-ocaml-cc' 'var sys-ocaml-libc' 'var sys-ocaml-version' 'var user:depends' 'var tool:word' 'config expand %{prefix}%:%{tool:installed?yes:no}%:%{nosuch}%' \
 		'switch' 'switch list -s' 'switch show' 'switch set nosuch' 'show -f version: user' 'show -f x-ci-accept-failures: user' \
 		'show -f x-ci-accept-failures: tool' 'show -f depends user' 'show -f name,synopsis tool' 'show tool' 'show alone' \
 		'show nosuch' 'show -f nosuch tool' 'show -f description: alone' 'config report' 'option' 'option jobs' 'option nosuch' \
