@@ -57,6 +57,10 @@ struct str git_name(struct str url, struct arena *a);
 int git_resolve(const struct git_source *s, struct arena *a, struct git_commits *ret, struct err *e);
 int git_checkout(const struct git_commits *c, const char *cache_dir, const char *dest, int log_fd, struct err *e);
 
+/* Which commit a folder is that was checked out: 1, with where that is to be had: the remote `origin`, where one of its branches has it, else the folder itself.
+ * 0: it is no checkout, or not (only) what was committed, or cannot be trusted to tell. Nothing is written there, and no command of its configuration is run. */
+int git_look(const char *dir, struct arena *a, struct git_commits *ret, struct err *e);
+
 /* A place for one checkout, below CACHE_DIR/tmp, gone with its release. What killed processes left there goes when the next one opens. */
 struct git_scratch {
 	char *path; /* where git_checkout may make its folder; NULL: not open */

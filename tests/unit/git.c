@@ -582,3 +582,57 @@ TEST(places_of_the_dead_are_cleared)
 	CHECK_INT(fs_list(AT_FDCWD, path(&a, "cache/tmp"), 10, &l, &e), 0);
 	CHECK_INT((intmax_t)l.n, 0);
 }
+
+/* A folder that was checked out and left as it was is its commit; any other one is only a folder. */
+TEST(a_checkout_tells_its_commit)
+{
+	auto_arena a = ARENA_INIT;
+	struct git_commits c;
+	make_repository();
+	const char *dir = path(&a, "y");
+	CHECK_INT(git_look(test_tmp(), &a, &c, &e), 0);
+	shell("git clone -q --no-local x y; cd y; git checkout -q -b mine");
+	CHECK_INT(git_look(dir, &a, &c, &e), 1);
+	CHECK(str_eq_c(c.url, path(&a, "x")) || str_eq_c(c.url, url_of(&a)) || str_starts(c.url, STR("file://")));
+	CHECK(str_eq(c.commit, id_of(&a, "master")));
+
+	shell("cd y; git remote set-url origin https://h/x.git");
+	CHECK_INT(git_look(dir, &a, &c, &e), 1);
+	CHECK(str_eq_c(c.url, "https://h/x.git") && str_eq_c(c.ref, "refs/heads/master"));
+
+	/* what is nowhere else is had from the folder itself */
+	shell("cd y; echo new >new; git add new; git commit -qm new");
+	CHECK_INT(git_look(dir, &a, &c, &e), 1);
+	CHECK(str_eq_c(c.url, arena_printf(&a, "file://%s", dir)) && str_eq_c(c.ref, "refs/heads/mine"));
+	CHECK(!str_eq(c.commit, id_of(&a, "master")));
+	struct git_commits again;
+	CHECK_INT(git_resolve(&(struct git_source){.url = arena_strdup(&a, c.url), .ref = "refs/heads/mine"}, &a,
+			      &again, &e),
+		  0);
+	CHECK(str_eq(again.commit, c.commit));
+
+	static const char *const changes[] = {
+		"echo more >>y/new", "echo x >y/untracked", "echo ig >y/.git/info/exclude; echo x >y/ig",
+		"rm y/new",	     "chmod +x y/new",	    "echo x >y/.gitmodules"};
+	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
+		shell(changes[i]);
+		CHECK_MSG(git_look(dir, &a, &c, &e) == 0, "%s", changes[i]);
+		shell("cd y; rm -f .gitmodules; git checkout -q -f .; git clean -qfdx");
+		CHECK_INT(git_look(dir, &a, &c, &e), 1);
+	}
+	CHECK_INT(git_look(path(&a, "none"), &a, &c, &e), -1);
+}
+
+/* What its configuration would run is not run. */
+TEST(a_checkout_runs_nothing)
+{
+	auto_arena a = ARENA_INIT;
+	struct git_commits c;
+	make_repository();
+	shell("cd x; git config core.fsmonitor 'touch ../ran; false'; git config core.hooksPath ../hooks; mkdir ../hooks;"
+	      "printf '#!/bin/sh\ntouch ../ran\n' >../hooks/post-index-change; chmod +x ../hooks/post-index-change");
+	CHECK_INT(git_look(path(&a, "x"), &a, &c, &e), 1);
+	shell("cd x; echo '* filter=bad' >.git/info/attributes; git config filter.bad.clean 'touch ../ran; cat'; touch a d/b");
+	CHECK_INT(git_look(path(&a, "x"), &a, &c, &e), 0);
+	CHECK(!fs_exists(AT_FDCWD, path(&a, "ran")));
+}
