@@ -18,6 +18,7 @@ struct made_folder {
 };
 struct copy {
 	struct cmd_context *c;
+	const struct cmd_list *left_out;
 	int to_fd;
 	VEC(struct made_folder) folders;
 };
@@ -81,10 +82,22 @@ static int copy_link(struct copy *k, int dir_fd, const char *name, const char *r
 		       : 0;
 }
 
+static bool is_left_out(const struct copy *k, struct str rel)
+{
+	for (size_t i = 0; k->left_out && i < k->left_out->n; i++) {
+		struct str rest = rel;
+		if (str_take_str(&rest, str_c(k->left_out->v[i])) && (!rest.n || rest.p[0] == '/'))
+			return true;
+	}
+	return false;
+}
+
 static int copy_one(void *ctx, int dir_fd, const char *name, const char *rel, const struct stat *st, struct err *e)
 {
 	struct copy *k = ctx;
 	int rc = 0;
+	if (is_left_out(k, str_c(rel)))
+		return 0;
 	if (S_ISDIR(st->st_mode)) {
 		rc = sys_mkdirat(k->to_fd, rel, 0700) < 0 ? err_sys(e, "make") : 0;
 		vec_push(&k->folders, ((struct made_folder){xstrdup(rel), *st}));
@@ -126,9 +139,10 @@ static int check_outside(struct cmd_context *c, const char *from, struct err *e)
 		from, whole);
 }
 
-static int copy_tree(struct cmd_context *c, const char *from, const char *to, struct err *e)
+static int copy_tree(struct cmd_context *c, const char *from, const struct cmd_list *left_out, const char *to,
+		     struct err *e)
 {
-	auto_copy k = {.c = c, .to_fd = fs_open_dir_make(AT_FDCWD, to, e)};
+	auto_copy k = {.c = c, .left_out = left_out, .to_fd = fs_open_dir_make(AT_FDCWD, to, e)};
 	if (k.to_fd < 0 || fs_walk(AT_FDCWD, from, copy_one, &k, e) < 0 || finish_folders(&k, e) < 0)
 		return err_ctx(e, "copy the context '%s'", from);
 	return 0;
@@ -154,7 +168,7 @@ static int prepare(void *ctx, uint64_t id, const char *folder, struct job_spec *
 		return -1;
 	if (context && !p->j->in_place) {
 		context = arena_printf(a, "%s/context", folder);
-		if (copy_tree(p->c, p->what->context, context, e) < 0)
+		if (copy_tree(p->c, p->what->context, p->what->left_out, context, e) < 0)
 			return -1;
 	}
 	const char **argv = arena_array(a, const char *, p->what->n_words + 6);
@@ -168,6 +182,13 @@ static int prepare(void *ctx, uint64_t id, const char *folder, struct job_spec *
 		argv[n++] = context;
 	s->argv = argv;
 	return 0;
+}
+
+int cmd_build_job_check(const struct cmd_build_job *j, struct err *e)
+{
+	if (j->o.pool || (!j->o.client && !j->o.hint && !j->o.urgent && !j->o.detach && !j->in_place))
+		return 0;
+	return err_new(e, ERR_USAGE, "--client, --cache-hint, --urgent, --detach and --in-place go with --pool NAME");
 }
 
 int cmd_build_job(struct cmd_context *c, const struct cmd_build_job *j, const struct cmd_build_what *what)

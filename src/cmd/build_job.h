@@ -22,10 +22,13 @@ struct cmd_build_job {
 		0, "in-place", CMD_FLAG, &(j)->in_place                                                                \
 	}
 struct cmd_build_what {
-	struct str spec;	  /* its text */
-	const char *context;	  /* NULL: none, or words name where it comes from */
-	const char *const *words; /* every other option that the build has, paths absolute */
+	struct str spec;		 /* its text */
+	const char *context;		 /* NULL: none, or words name where it comes from */
+	const struct cmd_list *left_out; /* folders of it that need not be copied; NULL: none */
+	const char *const *words;	 /* every other option that the build has, paths absolute */
 	size_t n_words;
 	struct str header, hint, title; /* hint: unless --cache-hint says another one */
 };
+/* Whether what goes with --pool goes without it. */
+int cmd_build_job_check(const struct cmd_build_job *j, struct err *e);
 int cmd_build_job(struct cmd_context *c, const struct cmd_build_job *j, const struct cmd_build_what *what);

@@ -42,8 +42,7 @@ int build_source_resolve(struct cmd_context *c, struct build_source *s, const ch
 	return s->git ? resolve_git(c, s, e) : 0;
 }
 
-static int head_of(struct cmd_context *c, const struct build_source *s, struct str spec, const char *file,
-		   struct build_head *h, struct err *e)
+int build_source_place(struct cmd_context *c, const struct build_source *s, struct build_head *h, struct err *e)
 {
 	*h = (struct build_head){.now_ms = clock_wall_ms(),
 				 .note = str_c(s->note),
@@ -53,15 +52,23 @@ static int head_of(struct cmd_context *c, const struct build_source *s, struct s
 				 .ref = s->commits.ref,
 				 .commit = s->commits.commit,
 				 .branch = s->commits.onto,
-				 .base = s->commits.base,
-				 .spec = spec,
-				 .spec_file = str_c(file)};
+				 .base = s->commits.base};
 	if (s->git)
 		return 0;
 	auto_free char *whole = realpath(s->folder ? s->folder : ".", NULL);
 	if (!whole)
 		return err_sys(e, "folder '%s'", s->folder ? s->folder : ".");
 	h->dir = arena_str(&c->arena, str_c(whole));
+	return 0;
+}
+
+static int head_of(struct cmd_context *c, const struct build_source *s, struct str spec, const char *file,
+		   struct build_head *h, struct err *e)
+{
+	if (build_source_place(c, s, h, e) < 0)
+		return -1;
+	h->spec = spec;
+	h->spec_file = str_c(file);
 	return 0;
 }
 

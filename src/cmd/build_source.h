@@ -9,6 +9,7 @@
  *	build_source_head(c, &s, spec, file, hint, &out, e) what the log begins with
  *	build_source_checkout(c, &s, dir, fd, &context, e)  the folder; git's words go to fd
  */
+#include "build/build.h"
 #include "cmd/cmd.h"
 #include "git/git.h"
 
@@ -32,6 +33,8 @@ void build_source_release(struct build_source *s);
 
 int build_source_resolve(struct cmd_context *c, struct build_source *s, const char *const *words, size_t n,
 			 struct err *e);
+/* The parts of a head that tell where the context comes from; the spec is not in it yet. */
+int build_source_place(struct cmd_context *c, const struct build_source *s, struct build_head *h, struct err *e);
 /* hint: STR_NONE where none is used. */
 int build_source_head(struct cmd_context *c, const struct build_source *s, struct str spec, const char *file,
 		      struct str hint, struct buf *out, struct err *e);

@@ -53,6 +53,13 @@ t 'too' cached 1
 rm ctx/link
 t 'all as it was' runs build -f a.spec ctx
 t 'is there' cached 4
+mkdir -p ctx/out/d
+echo x >ctx/out/d/f
+t 'a folder more' runs build -f a.spec --leave-out out ctx
+t 'that is left out' cached 4
+t 'is not copied' runs build -f a.spec --leave-out out/d ctx
+t 'what is around it is' cached 1
+rm -r ctx/out
 
 t 'notes have a time' has '^20[0-9][0-9]-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]\.[0-6][0-9] ---> using "[0-9a-f]\{64\}" from cache$' out
 headings()

@@ -81,6 +81,10 @@ t 'saved' grep -q '^TS ---> saved as' log
 t 'its copy is gone' test ! -e "$SLIPWAY_ROOT/build/job/$id"
 mkdir -p src/sub && echo one >src/sub/file && chmod 640 src/sub/file && rm src/link.new
 t 'the same once more' runs "$SLIPWAY" build -f kept.spec --pool P src
+mkdir -p src/out/d && echo x >src/out/d/f
+t 'a folder that is left out' runs "$SLIPWAY" build -f kept.spec --pool P --leave-out out src
+t 'changes nothing' hasnt '> saved as ' out
+rm -r src/out
 t 'is in the cache' test "$(grep -c -- '---> using .* from cache' out)" = 3
 # a file that changes while it is copied; between two of its changes a copy may succeed
 changes()
