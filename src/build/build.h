@@ -200,6 +200,8 @@ struct build_head {
 		recipe_file; /* the spec that is to be reproduced, where it is another one than is built; empty: the same */
 };
 int build_head_print(const struct build_head *h, struct arena *a, struct buf *out, struct err *e);
+/* What a head says of an image that it is told no variant of: its tag, "debian-12-ocaml-5.3" of "ocaml/opam:debian-12-ocaml-5.3@sha256:…". */
+struct str build_head_variant(struct str image, struct arena *a);
 /* A hint by which jobs that share much find each other: "BASE-NAME-COMMIT", of what there is; of head's spec. */
 int build_head_hint(const struct build_head *h, struct arena *a, struct str *ret, struct err *e);
 
@@ -242,6 +244,39 @@ struct build_ids {
 /* OBuilder's own ids of a spec's steps. Where one cannot be known, -1, and ret holds those before it. The id of a copy from a stage follows from
  * files that building makes: it is known where `layers` has the stage. */
 int build_ids(const struct build_ids *o, struct arena *a, struct build_id **ret, size_t *ret_n, struct err *e);
+
+/* -- the job of a CI for an opam package ------------------------------------------------------------------------------- */
+
+/*
+ * What opam-repo-ci builds for a package of a repository, which is the context: the spec of the job, by nothing but these words. The image has
+ * opam as /usr/bin/opam-VERSION, sudo, and a user 1000 with a root of opam's, a switch and .opamrc-sandbox in /home/opam.
+ *
+ *	struct build_opam_ci j = {.package = STR("fmt.0.9.0"), .base = STR("ocaml/opam:debian-12-ocaml-5.3@sha256:…"),
+ *				  .distribution = STR("debian-12"), .opam = STR("2.1")};
+ *	build_opam_ci_spec(&j, &arena, &spec, e)
+ *
+ * The steps up to the installation of the package are the same in all jobs for it, so that they are run once. `docker` gives the spec of the
+ * recipe in a log's head, which differs. Every word goes into commands of a shell and is held to what opam's names may
+ * hold: ERR_USAGE.
+ */
+struct build_opam_ci {
+	struct str package;	       /* "NAME.VERSION" */
+	struct str reverse_dependency; /* the same, of one that needs it and is installed then; empty: none */
+	struct str base;	       /* the image, as (from …) has it */
+	struct str distribution;       /* "debian-12": on which x-ci-accept-failures accepts failures */
+	struct str opam;	       /* "2.1" */
+	bool with_tests;	       /* of the reverse dependency where there is one, else of the package */
+	bool lower_bounds;	       /* then with the oldest of everything that it needs */
+	bool linux32;		       /* a 32-bit image on a 64-bit machine */
+	bool docker;
+};
+int build_opam_ci_spec(const struct build_opam_ci *j, struct arena *a, struct buf *out, struct err *e);
+/* "build fmt.0.9.0, using opam 2.1", "test USER with PACKAGE, using …" */
+struct str build_opam_ci_title(const struct build_opam_ci *j, struct arena *a);
+/* "BASE-PACKAGE[-REVERSE_DEPENDENCY][-COMMIT]" */
+struct str build_opam_ci_hint(const struct build_opam_ci *j, struct str commit, struct arena *a);
+/* "debian-12" of "debian-12-ocaml-5.3"; what has no OCaml in it is one itself. */
+struct str build_opam_ci_distribution(struct str variant);
 
 /* -- opam packages ------------------------------------------------------------------------------------------------------
  *

@@ -21,7 +21,7 @@ static void put_more(struct buf *out, const char *word, struct str s)
 
 /* The tag, "debian-12" of "ocaml/opam:debian-12@sha256:…"; "debian-12" of "debian:12" too: a version alone says little. Without a tag the
  * name. A ':' before the last '/' is a port's. */
-static struct str variant_of(struct str from, struct arena *a)
+struct str build_head_variant(struct str from, struct arena *a)
 {
 	ptrdiff_t at = str_find(from, '@');
 	if (at >= 0)
@@ -88,7 +88,7 @@ static void put_job(struct buf *out, const struct build_head *h, const struct bu
 		buf_put_c(out, ")");
 	}
 	buf_put_c(out, "\n");
-	put_more(out, "on ", h->variant.n ? h->variant : variant_of(s->from, a));
+	put_more(out, "on ", h->variant.n ? h->variant : build_head_variant(s->from, a));
 	buf_put_c(out, "/");
 	buf_put_shown(out, h->arch.n ? h->arch : own_arch(a));
 	buf_put_c(out, "\n");
