@@ -296,6 +296,7 @@ int cmd_mirror_start(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_status(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_stop(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_upgrade(struct cmd_context *c, int argc, char **argv);
+int cmd_opam_ci(struct cmd_context *c, int argc, char **argv);
 int cmd_opam_install(struct cmd_context *c, int argc, char **argv);
 int cmd_opam_reinstall(struct cmd_context *c, int argc, char **argv);
 int cmd_opam_remove(struct cmd_context *c, int argc, char **argv);

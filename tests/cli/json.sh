@@ -109,6 +109,7 @@ call()
 	'pair show') words='pair show' has='self joined members link' ;;
 	'pair leave') words='pair leave' has='operation dry_run changed' ;;
 	tuf) words='tuf renew repository timestamp --keys keys' has='operation dry_run repository signed new_keys' ;;
+	'opam ci') words="opam ci --repo $T/opam --on ocaml/opam:debian-12-ocaml-5.3 --dry-run x.1" has='jobs dry_run' ;;
 	'opam solve') words='opam solve --repo ./opam x' has='actions best' ;;
 	'pack conda') words='pack conda --name p --version 1 stage' has='path name version build sha256' ;;
 	build) words='build --check' has='run overlay user_namespace id_range idmapped cgroup_memory cgroup_pids seccomp why' ;;
