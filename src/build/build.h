@@ -319,6 +319,7 @@ struct build_opam_event {
 	const char *from;    /* FETCH: where it came from; NULL: the cache */
 	size_t extras;	     /* FETCH, from not NULL: that many extra sources, and nothing else; 0: see from */
 	const char *failure; /* NULL: it went well; else a line for people: "The compilation of x.1 failed at "make"." */
+	bool reused;	     /* INSTALL: it was not built, but copied from where built packages are kept */
 };
 struct build_opam_failure {
 	enum build_opam_step step;
@@ -340,8 +341,10 @@ struct build_opam_opts {
 	struct env_opam_switch *sw;
 	const struct build_opam_package *packages;
 	size_t n;
-	const char *cache;	   /* of archives, in opam's layout; NULL: ROOT/download-cache */
-	const char *log_dir;	   /* NULL: ROOT/log */
+	const char *cache;   /* of archives, in opam's layout; NULL: ROOT/download-cache */
+	const char *log_dir; /* NULL: ROOT/log */
+	const char *kept;    /* a folder of packages that were built before, see below; NULL: none are kept or used */
+	bool anew;	     /* all are built; what comes of it is what others find from now on */
 	const struct str *mirrors; /* archive mirrors: URLs */
 	size_t n_mirrors;
 	unsigned jobs, download_jobs; /* 0: as many as processors; 3 */
@@ -361,7 +364,53 @@ struct build_opam_result {
 	size_t n_failures;
 	const struct build_opam_action *done, *aborted; /* in the order of packages; aborted: for want of what failed */
 	size_t n_done, n_aborted;
+	size_t n_reused, n_kept; /* packages that were not built; that are kept from now on */
+	const char *not_kept;	 /* NULL; else why something that was built could not be kept, which hinders nothing */
 	bool unconfined; /* commands ran without a sandbox though one was wanted: none can be had in a step of a build */
 	bool cancelled;
 };
 int build_opam(const struct build_opam_opts *o, struct arena *a, struct build_opam_result *ret, struct err *e);
+
+/*
+ * Packages that were built before (decision 0084). What a package put into a prefix is kept in the folder `kept` under a key; where a
+ * package with that key is to be installed again, it is copied from there: nothing is fetched, nothing is built, no command runs. The
+ * key is a digest (doc/formats/opam-built.md) of
+ *
+ *	its name and version, and the fields of its opam file that build (not synopsis, maintainer, x-… and the like)
+ *	the checksums of all of its sources, and what its extra files hold
+ *	the path of the prefix: programs hold it in their text, so that another switch finds only what was built for the same path
+ *	all that it depends on, in all steps, as it is installed: name, version, what its files hold, the environment that it sets
+ *	the variables that its fields name, and of this process's environment what compilers and tools of OCaml look at
+ *	whether its tests or documentation were built, and whether commands ran in a sandbox
+ *	the machine: /etc/os-release, the compiler and linker, the programs that its commands name, versions of the system packages that it or
+ *	something that it depends on names in depexts; of `ocaml-system`, the compiler itself
+ *
+ * It follows that what is reused fits what lies beside it byte for byte, and that a package that is built anew and comes out the same does not
+ * let anything be built again that stands on it.
+ *
+ * Without a key, and so built each time: sources without a checksum (folders, branches of git repositories, pins to such); `conf` packages, whose
+ * commands ask the machine something; files made by `substs` of what lies in an archive, since what is put into them is not known before; what
+ * changed files of another package, or made devices or pipes.
+ *
+ * `kept` may be used by any number of runs, switches and roots of one user at the same time. A package that one run builds is waited for by others
+ * that want the same. Entries appear by rename; nothing is believed of them: files are copied to where nobody else writes, each is compared with its digest on the
+ * way, and one that is damaged goes, and is built. It is no place to share between users or jobs that do not trust each other: who may write
+ * there says what others run. Copies are never hard links: an edit in a prefix changes no other.
+ */
+struct build_opam_kept {
+	struct str name, version, prefix;
+	char key[65];
+	uint64_t files, bytes;
+	int64_t used_ms; /* last */
+};
+/* By name, version, time; an absent folder has none. */
+int build_opam_kept_list(const char *path, struct arena *a, struct build_opam_kept **ret, size_t *ret_n, struct err *e);
+/* Removes what was not used for so long, then the longest unused until no more than max_bytes are left; and what killed runs left. ERR_BUSY while
+ * a run uses the folder. Returns what went (or would, with dry_run), in the arena. */
+struct build_opam_kept_gc {
+	int64_t now_ms, older_than_ms; /* older_than_ms < 0: whatever its age */
+	uint64_t max_bytes;	       /* UINT64_MAX: any */
+	bool dry_run;
+};
+int build_opam_kept_gc(const char *path, const struct build_opam_kept_gc *o, struct arena *a,
+		       struct build_opam_kept **ret, size_t *ret_n, struct err *e);

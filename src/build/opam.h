@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/tar.h"
 #include "build/build.h"
+#include "build/opam_reuse.h"
 #include "build/opam_source.h"
 #include "env/env.h"
 #include "pkg/pkg.h"
@@ -24,6 +25,7 @@ struct opam_run {
 	size_t n_tops;
 	unsigned made; /* numbers for names in scratch */
 	unsigned jobs;
+	struct opam_reuse reuse;
 };
 int opam_run_begin(struct opam_run *r, const struct build_opam_opts *o, struct arena *a, struct err *e);
 void opam_run_end(struct opam_run *r);
@@ -57,6 +59,8 @@ struct opam_outcome {
 /* 0, 1 with *ret in a. */
 int opam_step_build(struct opam_run *r, const struct build_opam_package *p, struct opam_archive *archives, size_t n,
 		    struct arena *a, struct opam_outcome *ret);
+/* What was found among the packages that are kept, in place of both. */
+int opam_step_lay(struct opam_run *r, const struct build_opam_package *p, struct arena *a, struct opam_outcome *ret);
 int opam_step_install(struct opam_run *r, const struct build_opam_package *p, struct arena *a,
 		      struct opam_outcome *ret);
 int opam_step_remove(struct opam_run *r, const struct build_opam_package *p, struct arena *a, struct opam_outcome *ret);

@@ -22,7 +22,7 @@
 #include "base/work.h"
 #include "build/opam.h"
 
-enum { JOBS_MAX = 64, STEP_MS = 100, OPEN_ARCHIVES_MAX = 256 };
+enum { JOBS_MAX = 64, STEP_MS = 100, OPEN_ARCHIVES_MAX = 256, FETCH_TEXT_MAX = ERR_MSG_SIZE + 512 };
 
 enum node_state { WAITING, READY, RUNNING, DONE, FAILED, ABORTED };
 struct node {
@@ -77,7 +77,7 @@ static void add_nodes(struct graph *g)
 {
 	for (size_t i = 0; i < g->o->n; i++) {
 		const struct build_opam_package *p = &g->o->packages[i];
-		if (p->install && p->opam->sources)
+		if (p->install && p->opam->sources && !g->r->reuse.v[i].expected)
 			add_node(g, BUILD_OPAM_FETCH, i);
 		if (p->install) {
 			add_node(g, BUILD_OPAM_BUILD, i);
@@ -213,16 +213,15 @@ static void keep_failure(struct graph *g, const struct build_opam_failure *f)
 
 /* == fetching =========================================================================================================== */
 
-static void fetched_all(struct archives *s)
+/* What to tell of it; `text` holds the failure. */
+static struct build_opam_event fetch_event(const struct archives *s, char text[FETCH_TEXT_MAX])
 {
-	struct graph *g = s->graph;
-	const struct build_opam_package *p = &g->o->packages[s->package];
+	const struct build_opam_package *p = &s->graph->o->packages[s->package];
 	struct build_opam_event v = {.step = BUILD_OPAM_FETCH, .package = p};
-	char text[ERR_MSG_SIZE + 512];
 	for (size_t i = 0; i < s->n; i++) {
 		const struct opam_fetch *f = &s->v[i].fetch;
 		if (f->err.code != ERR_NONE && !v.failure) {
-			snprintf(text, sizeof(text), "Failed to get %s%.*s%s of %.*s.%.*s: %s",
+			snprintf(text, FETCH_TEXT_MAX, "Failed to get %s%.*s%s of %.*s.%.*s: %s",
 				 s->v[i].source->file.p ? "extra source \"" : "sources", STR_ARG(s->v[i].source->file),
 				 s->v[i].source->file.p ? "\"" : "", STR_ARG(p->name), STR_ARG(p->version), f->err.msg);
 			v.failure = text;
@@ -234,6 +233,15 @@ static void fetched_all(struct archives *s)
 			v.extras = s->n > 1 ? s->n : 0;
 		}
 	}
+	return v;
+}
+
+static void fetched_all(struct archives *s)
+{
+	struct graph *g = s->graph;
+	const struct build_opam_package *p = &g->o->packages[s->package];
+	char text[FETCH_TEXT_MAX];
+	struct build_opam_event v = fetch_event(s, text);
 	tell(g, &v);
 	pthread_mutex_lock(&g->lock);
 	if (v.failure) {
@@ -259,42 +267,55 @@ static void fetched(struct opam_fetch *f, void *ctx)
 		fetched_all(s);
 }
 
+/* What is to be fetched of a package. */
+static void list_archives(struct graph *g, size_t package, void (*done)(struct opam_fetch *f, void *ctx),
+			  struct arena *a)
+{
+	const struct build_opam_package *p = &g->o->packages[package];
+	struct archives *s = &g->archives[package];
+	*s = (struct archives){.graph = g, .package = package};
+	s->v = arena_array(a, struct opam_archive, p->opam->sources);
+	s->n = s->left = p->opam->sources;
+	for (size_t k = 0; k < s->n; k++) {
+		const struct pkg_opam_source *src = &p->opam->source[k];
+		struct str *urls = arena_array(a, struct str, 1 + src->mirrors.n);
+		urls[0] = src->src;
+		for (size_t m = 0; m < src->mirrors.n; m++)
+			urls[1 + m] = src->mirrors.v[m];
+		s->v[k].source = src;
+		s->v[k].fetch = (struct opam_fetch){
+			.label = arena_printf(a, "%.*s.%.*s%s%.*s", STR_ARG(p->name), STR_ARG(p->version),
+					      src->file.p ? "/" : "", STR_ARG(src->file)),
+			.urls = urls,
+			.n_urls = 1 + src->mirrors.n,
+			.sums = src->checksum,
+			.n_sums = src->checksums,
+			.done = done,
+			.ctx = s,
+			.fd = -1,
+		};
+	}
+}
+
 static void begin_fetches(struct graph *g)
 {
-	struct arena *a = g->r->arena;
-	g->archives = arena_array(a, struct archives, g->o->n);
+	g->archives = arena_array(g->r->arena, struct archives, g->o->n);
 	for (size_t i = 0; i < g->nodes.n; i++) {
 		const struct node *n = &g->nodes.v[i];
 		if (n->step != BUILD_OPAM_FETCH)
 			continue;
-		const struct build_opam_package *p = &g->o->packages[n->package];
-		struct archives *s = &g->archives[n->package];
-		*s = (struct archives){.graph = g, .package = n->package, .node = i};
-		s->v = arena_array(a, struct opam_archive, p->opam->sources);
-		s->n = s->left = p->opam->sources;
-		for (size_t k = 0; k < s->n; k++) {
-			const struct pkg_opam_source *src = &p->opam->source[k];
-			struct str *urls = arena_array(a, struct str, 1 + src->mirrors.n);
-			urls[0] = src->src;
-			for (size_t m = 0; m < src->mirrors.n; m++)
-				urls[1 + m] = src->mirrors.v[m];
-			s->v[k].source = src;
-			s->v[k].fetch = (struct opam_fetch){
-				.label = arena_printf(a, "%.*s.%.*s%s%.*s", STR_ARG(p->name), STR_ARG(p->version),
-						      src->file.p ? "/" : "", STR_ARG(src->file)),
-				.urls = urls,
-				.n_urls = 1 + src->mirrors.n,
-				.sums = src->checksum,
-				.n_sums = src->checksums,
-				.done = fetched,
-				.ctx = s,
-				.fd = -1,
-			};
-		}
+		list_archives(g, n->package, fetched, g->r->arena);
+		g->archives[n->package].node = i;
 	}
 	for (size_t i = 0; i < g->o->n; i++)
 		for (size_t k = 0; k < g->archives[i].n; k++)
 			opam_fetch_add(&g->fetcher, &g->archives[i].v[k].fetch);
+}
+
+static bool is_cancelled(const struct build_opam_opts *o)
+{
+	struct pollfd p = {.fd = o->cancel_fd, .events = POLLIN};
+	return o->cancel_fd >= 0 && poll(&p, 1, 0) > 0;
 }
 
 /* == doing ============================================================================================================== */
@@ -321,19 +342,70 @@ static int reopen(struct graph *g, struct archives *s, struct arena *a, struct o
 	return 0;
 }
 
+static void fetched_late(struct opam_fetch *f, void *ctx)
+{
+	struct archives *s = ctx;
+	(void)f;
+	s->left--;
+}
+
+/* It was to be found among what is kept, and is not there any more, or does not fit: 0, 1 with an outcome. */
+static int fetch_late(struct graph *g, size_t package, struct arena *a, struct opam_outcome *ret)
+{
+	struct archives *s = &g->archives[package];
+	struct err e = ERR_INIT;
+	struct opam_fetcher t;
+	char text[FETCH_TEXT_MAX];
+	int rc = opam_fetcher_init(&t, &g->r->cache, g->o->mirrors, g->o->n_mirrors, 1, NULL, &e);
+	pthread_mutex_lock(&g->r->state);
+	list_archives(g, package, fetched_late, g->r->arena); /* closed with the graph */
+	pthread_mutex_unlock(&g->r->state);
+	for (size_t i = 0; rc == 0 && i < s->n; i++)
+		opam_fetch_add(&t, &s->v[i].fetch);
+	for (int more = 1; rc == 0 && more > 0 && s->n;) {
+		more = is_cancelled(g->o) ? err_new(&e, ERR_FAILED, "cancelled") : opam_fetch_step(&t, STEP_MS, &e);
+		rc = more < 0 ? -1 : 0;
+	}
+	struct build_opam_event v = fetch_event(s, text);
+	if (rc == 0 && !v.failure)
+		tell(g, &v);
+	opam_fetcher_release(&t);
+	if (rc == 0 && !v.failure)
+		return 0;
+	*ret = (struct opam_outcome){.failure = {.step = BUILD_OPAM_FETCH, .package = &g->o->packages[package]}};
+	ret->line = rc == 0 ? arena_strdup(a, str_c(text)) : NULL;
+	ret->failure.why = arena_strdup(a, str_c(rc == 0 ? strstr(text, ": ") + 2 : e.msg));
+	return 1;
+}
+
+static int build(struct graph *g, size_t package, struct arena *a, struct opam_outcome *ret)
+{
+	const struct build_opam_package *p = &g->o->packages[package];
+	struct archives *s = &g->archives[package];
+	struct err e = ERR_INIT;
+	int rc = opam_reuse_find(g->r, package, a, &e);
+	if (rc < 0)
+		*ret = (struct opam_outcome){
+			.failure = {.step = BUILD_OPAM_BUILD, .package = p, .why = arena_strdup(a, str_c(e.msg))}};
+	if (rc == 0) {
+		rc = s->n == 0 && p->opam->sources ? fetch_late(g, package, a, ret) : reopen(g, s, a, ret);
+		rc = rc ? rc : opam_step_build(g->r, p, s->v, s->n, a, ret);
+	} else if (rc > 0) {
+		rc = 0;
+	}
+	close_archives(s);
+	return rc ? 1 : 0;
+}
+
 static int do_step(struct graph *g, const struct node *n, struct arena *a, struct opam_outcome *ret)
 {
 	const struct build_opam_package *p = &g->o->packages[n->package];
-	struct archives *s = &g->archives[n->package];
-	int rc;
 	switch (n->step) {
 	case BUILD_OPAM_BUILD:
-		rc = reopen(g, s, a, ret);
-		rc = rc ? rc : opam_step_build(g->r, p, s->v, s->n, a, ret);
-		close_archives(s);
-		return rc;
+		return build(g, n->package, a, ret);
 	case BUILD_OPAM_INSTALL:
-		return opam_step_install(g->r, p, a, ret);
+		return g->r->reuse.v[n->package].found ? opam_step_lay(g->r, p, a, ret)
+						       : opam_step_install(g->r, p, a, ret);
 	case BUILD_OPAM_REMOVE:
 		return opam_step_remove(g->r, p, a, ret);
 	case BUILD_OPAM_FETCH:
@@ -352,10 +424,13 @@ static void do_node(struct graph *g, size_t number)
 	g->changing = g->changing || is_change(&n);
 	pthread_mutex_unlock(&g->lock);
 	int rc = do_step(g, &n, &a, &out);
-	struct build_opam_event v = {.step = n.step, .package = &g->o->packages[n.package]};
+	struct build_opam_event v = {
+		.step = n.step, .package = &g->o->packages[n.package], .reused = g->r->reuse.v[n.package].found};
 	if (rc)
 		v.failure = out.line ? out.line : out.failure.why;
-	if (rc || n.step != BUILD_OPAM_FETCH)
+	if (rc || n.step == BUILD_OPAM_REMOVE)
+		opam_reuse_forget(g->r, n.package);
+	if (rc || n.step != BUILD_OPAM_BUILD || !v.reused)
 		tell(g, &v);
 	pthread_mutex_lock(&g->lock);
 	if (is_change(&n))
@@ -382,12 +457,6 @@ static int work_loop(void *ctx, struct err *e)
 }
 
 /* == the whole =========================================================================================================== */
-
-static bool is_cancelled(const struct build_opam_opts *o)
-{
-	struct pollfd p = {.fd = o->cancel_fd, .events = POLLIN};
-	return o->cancel_fd >= 0 && poll(&p, 1, 0) > 0;
-}
 
 static void stop(struct graph *g)
 {
@@ -532,6 +601,9 @@ int build_opam(const struct build_opam_opts *o, struct arena *a, struct build_op
 	if (rc == 0)
 		rc = run_graph(&g, a, ret, e);
 	ret->unconfined = !o->no_sandbox && !r.confined;
+	ret->n_reused = r.reuse.n_reused;
+	ret->n_kept = r.reuse.n_kept;
+	ret->not_kept = r.reuse.not_kept;
 	graph_release(&g);
 	opam_fetcher_release(&g.fetcher);
 	opam_run_end(&r);

@@ -118,12 +118,13 @@ int opam_run_begin(struct opam_run *r, const struct build_opam_opts *o, struct a
 	r->scratch = arena_printf(a, "%s/.slipway", r->meta);
 	if (choose_confinement(r, e) < 0 || (r->confined && find_tops(r, e) < 0))
 		return -1;
-	return open_folders(r, e);
+	return open_folders(r, e) < 0 ? -1 : opam_reuse_begin(r, e);
 }
 
 void opam_run_end(struct opam_run *r)
 {
 	struct err ignored = ERR_INIT; /* the next run removes it */
+	opam_reuse_end(r);
 	opam_cache_close(&r->cache);
 	if (r->scratch_fd >= 0)
 		fs_remove_tree(env_opam_meta_fd(r->o->sw), ".slipway", &ignored);

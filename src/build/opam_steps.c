@@ -285,19 +285,22 @@ static int place(struct opam_run *r, const struct build_opam_package *p, int bui
 	return env_opam_install_apply(r->o->sw, p->name, &i, build, e);
 }
 
-/* With the state locked: the files are there, it becomes installed. */
+/* With the state locked: the files are there, or in the folder `build` (-1: there is none), it becomes installed. */
 static int enter(struct opam_run *r, const struct build_opam_package *p, struct env_opam_track *t, int build,
 		 struct arena *a, struct err *e)
 {
 	struct env_opam_changes changes;
-	if (place(r, p, build, a, e) < 0 || env_opam_track_end(t, a, &changes, e) < 0)
+	if ((build >= 0 && place(r, p, build, a, e) < 0) || env_opam_track_end(t, a, &changes, e) < 0)
 		return -1;
 	struct env_opam_package done = {.name = p->name,
 					.version = p->version,
 					.opam = p->opam->file->text,
 					.root = p->requested,
 					.changes = &changes};
-	return env_opam_added(r->o->sw, &done, e);
+	if (env_opam_added(r->o->sw, &done, e) < 0)
+		return -1;
+	opam_reuse_installed(r, (size_t)(p - r->o->packages), &changes);
+	return 0;
 }
 
 /* What it has put into the prefix goes again, and its record, which may have been made though not all of that went well. */
@@ -343,6 +346,21 @@ int opam_step_install(struct opam_run *r, const struct build_opam_package *p, st
 		fs_remove_tree(r->builds_fd, name,
 			       &e); /* it is installed; what is left is removed when it is built again */
 	return rc;
+}
+
+int opam_step_lay(struct opam_run *r, const struct build_opam_package *p, struct arena *a, struct opam_outcome *ret)
+{
+	struct err e = ERR_INIT;
+	auto_ptr(env_opam_track) t = NULL;
+	*ret = (struct opam_outcome){0};
+	pthread_mutex_lock(&r->state);
+	int rc = env_opam_track_begin(r->o->sw, r->o->precise_tracking, &t, &e);
+	if (rc == 0 && (opam_reuse_lay(r, (size_t)(p - r->o->packages), &e) < 0 || enter(r, p, t, -1, a, &e) < 0)) {
+		take_back(r, p, t, a);
+		rc = -1;
+	}
+	pthread_mutex_unlock(&r->state);
+	return rc < 0 ? refused(p, BUILD_OPAM_INSTALL, &e, a, ret) : 0;
 }
 
 /* == removing ========================================================================================================== */

@@ -8,7 +8,7 @@
 #include "git/git.h"
 #include "image/image.h"
 
-enum { SHOWN_ID = 12, DEFAULT_DAYS = 30, DAYS_MAX = 36500 };
+enum { SHOWN_ID = 12, DEFAULT_DAYS = 30 };
 static const int64_t day_ms = (int64_t)24 * 3600 * 1000;
 
 struct gc_args {
@@ -16,37 +16,6 @@ struct gc_args {
 	bool caches;
 	struct cmd_list words;
 };
-
-/* "0s" is now: everything that nobody uses. */
-static int age_of(const char *text, int64_t *ret_ms, struct err *e)
-{
-	static const struct {
-		char letter;
-		int64_t ms;
-	} units[] = {{'s', 1000},
-		     {'m', 60 * 1000},
-		     {'h', 3600 * 1000},
-		     {'d', 24 * 3600 * 1000},
-		     {'w', 7 * 24 * 3600 * 1000}};
-	struct str number = str_c(text);
-	uint64_t n;
-	for (size_t i = 0; number.n && i < sizeof(units) / sizeof(*units); i++) {
-		if (number.p[number.n - 1] != units[i].letter)
-			continue;
-		if (!str_to_u64(str_head(number, number.n - 1), &n) || n > (uint64_t)(DAYS_MAX * day_ms / units[i].ms))
-			break;
-		*ret_ms = (int64_t)n * units[i].ms;
-		return 0;
-	}
-	return err_new(e, ERR_USAGE, "--older-than wants an age like 12h, 7d or 4w, not '%s'", text);
-}
-
-static int size_of(const char *option, const char *text, uint64_t *ret, struct err *e)
-{
-	if (!text || config_size(str_c(text), ret))
-		return 0;
-	return err_new(e, ERR_USAGE, "%s wants a size like 500MB or 20GiB, not '%s'", option, text);
-}
 
 static int opts_of(struct cmd_context *c, const struct gc_args *a, struct layer_gc_opts *o, struct err *e)
 {
@@ -59,11 +28,11 @@ static int opts_of(struct cmd_context *c, const struct gc_args *a, struct layer_
 	};
 	if (a->words.n)
 		return err_new(e, ERR_USAGE, "unexpected word '%s'", a->words.v[0]);
-	if (a->older_than && age_of(a->older_than, &o->older_than_ms, e) < 0)
+	if (a->older_than && cmd_read_age("--older-than", a->older_than, &o->older_than_ms, e) < 0)
 		return -1;
-	if (size_of("--max-size", a->max_size, &o->max_bytes, e) < 0)
+	if (cmd_read_size("--max-size", a->max_size, &o->max_bytes, e) < 0)
 		return -1;
-	return size_of("--keep-free", a->keep_free, &o->keep_free_bytes, e);
+	return cmd_read_size("--keep-free", a->keep_free, &o->keep_free_bytes, e);
 }
 
 /* What else than layers and caches of steps is asked for by layers_gc. */

@@ -53,6 +53,9 @@ struct cmd_option {
  * the words; with stop_at_word the first word ends options too (env run). Returns -1 with ERR_USAGE. */
 int cmd_parse(struct cmd_context *c, const struct cmd_option *options, bool stop_at_word, int argc, char **argv,
 	      struct cmd_list *rest, struct err *e);
+/* Values of options: an age ("12h", "7d", "4w"; "0s" is now), a size ("500MB"; NULL leaves *ret as it is). */
+int cmd_read_age(const char *option, const char *text, int64_t *ret_ms, struct err *e);
+int cmd_read_size(const char *option, const char *text, uint64_t *ret, struct err *e);
 /* 2024-05-01, 2024-05-01T12:00:00Z, or milliseconds since 1970. */
 int cmd_parse_time(const char *text, int64_t *ret, struct err *e);
 /* How many words an option of every command takes, with its value: 1 or 2; 0 where `word` is something else. */
@@ -296,6 +299,7 @@ int cmd_mirror_start(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_status(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_stop(struct cmd_context *c, int argc, char **argv);
 int cmd_mirror_upgrade(struct cmd_context *c, int argc, char **argv);
+int cmd_opam_cache(struct cmd_context *c, int argc, char **argv);
 int cmd_opam_ci(struct cmd_context *c, int argc, char **argv);
 int cmd_opam_install(struct cmd_context *c, int argc, char **argv);
 int cmd_opam_reinstall(struct cmd_context *c, int argc, char **argv);

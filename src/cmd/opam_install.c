@@ -10,6 +10,7 @@
 #include "build/build.h"
 #include "cmd/opam_as.h"
 #include "cmd/opam_plan.h"
+#include "cmd/opam_repos.h"
 #include "git/git.h"
 
 enum { REPO_FILE_MAX = 1 << 20, NOTE_LINES = 4096 };
@@ -18,7 +19,8 @@ enum act { INSTALL, REINSTALL, REMOVE };
 struct wanted {
 	enum act act;
 	struct cmd_list words;
-	bool with_test, with_doc, show, dry_run, keep, no_sandbox, no_depexts;
+	bool with_test, with_doc, show, dry_run, keep, no_sandbox, no_depexts, anew;
+	const char *kept;
 	int64_t jobs, download_jobs, memory_mb, time_s;
 };
 VEC_TYPE(str_vec, struct str);
@@ -564,8 +566,8 @@ static void tell(void *ctx, const struct build_opam_event *v)
 				    STR_ARG(b->version));
 		break;
 	case BUILD_OPAM_INSTALL:
-		opam_as_put(x, "%s installed %.*s.%.*s\n", utf8 ? "\xe2\x88\x97" : "->", STR_ARG(b->name),
-			    STR_ARG(b->version));
+		opam_as_put(x, "%s installed %.*s.%.*s%s\n", utf8 ? "\xe2\x88\x97" : "->", STR_ARG(b->name),
+			    STR_ARG(b->version), v->reused ? "  (built before)" : "");
 		break;
 	case BUILD_OPAM_REMOVE:
 		opam_as_put(x, "%s removed   %.*s.%.*s\n", utf8 ? "\xe2\x8a\x98" : "->", STR_ARG(b->name),
@@ -596,6 +598,19 @@ static int check_out(void *ctx, const char *url, const char *dest, struct err *e
 		       : git_checkout(&commits, cache, dest, log, e);
 }
 
+/* Where packages that were built before are kept; NULL: nowhere. That there is no place is no reason not to build. */
+static const char *kept_folder(struct plan *p)
+{
+	struct cmd_context *c = p->x->c;
+	const char *said = p->w->kept ? p->w->kept : getenv("SLIPWAY_OPAM_KEPT");
+	struct err ignored = ERR_INIT;
+	if (said && *said)
+		return strcmp(said, "none") == 0 ? NULL : said;
+	return cmd_need_root(c, &ignored) < 0 || !cmd_opam_may_keep(c)
+		       ? NULL
+		       : arena_printf(arena_of(p), "%s/" CMD_OPAM_KEPT, c->root_path);
+}
+
 static int make_build_opts(struct plan *p, struct build_opam_opts *o)
 {
 	*o = BUILD_OPAM_OPTS_INIT;
@@ -618,6 +633,8 @@ static int make_build_opts(struct plan *p, struct build_opam_opts *o)
 	o->download_jobs = p->w->download_jobs > 0				       ? (unsigned)p->w->download_jobs
 			   : downloads && str_to_u64(str_c(downloads), &n) && n < 1000 ? (unsigned)n
 										       : 0;
+	o->kept = kept_folder(p);
+	o->anew = p->w->anew || p->w->act == REINSTALL;
 	o->limits.memory_bytes = (uint64_t)p->w->memory_mb * 1000000;
 	o->limits.time_ms = p->w->time_s * 1000;
 	/* a root that opam made says by its wrappers whether there is to be a sandbox */
@@ -835,6 +852,8 @@ static int answer(struct plan *p, const struct build_opam_result *r)
 	jw_kv_objects(w, "actions", p->packages.n, put_planned, p->packages.v);
 	if (r) {
 		jw_kv_objects(w, "done", r->n_done, put_action, r->done);
+		jw_kv_int(w, "reused", (int64_t)r->n_reused);
+		jw_kv_int(w, "kept", (int64_t)r->n_kept);
 		jw_kv_objects(w, "failed", r->n_failures, put_failed, r->failures);
 		jw_kv_objects(w, "aborted", r->n_aborted, put_action, r->aborted);
 	}
@@ -855,6 +874,8 @@ static int carry_out(struct plan *p)
 	if (r.unconfined)
 		opam_as_note(x, "NOTE",
 			     "No sandbox can be had in here: commands ran without one, confined by what this runs in.");
+	if (r.not_kept)
+		opam_as_note(x, "NOTE", "Not kept to be used again: %s", r.not_kept);
 	int code = r.n_failures ? report(p, &r) : r.cancelled ? OPAM_ABORTED : OPAM_OK;
 	if (code == OPAM_OK)
 		opam_as_put(x, "Done.\n");
@@ -964,6 +985,8 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 		{0, "show-actions", CMD_FLAG, &w.show},
 		{0, "show", CMD_FLAG, &w.show},
 		{0, "dry-run", CMD_FLAG, &w.dry_run},
+		{0, "build-anew", CMD_FLAG, &w.anew},
+		{0, "kept", CMD_TEXT, &w.kept},
 		{'b', "keep-build-dir", CMD_FLAG, &w.keep},
 		{'j', "jobs", CMD_NUMBER, &w.jobs},
 		{0, "download-jobs", CMD_NUMBER, &w.download_jobs},

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 
@@ -85,4 +86,11 @@ uint32_t cmd_opam_left_out(struct cmd_context *c, const struct channel *ch, stru
 	if (n)
 		*first = arena_str(&c->arena, opam_index_problem(ix, 0));
 	return n;
+}
+
+bool cmd_opam_may_keep(struct cmd_context *c)
+{
+	struct err ignored = ERR_INIT;
+	return fs_mkdirs(c->root_fd, CMD_OPAM_KEPT, 0755, &ignored) == 0 &&
+	       faccessat(c->root_fd, CMD_OPAM_KEPT, W_OK | X_OK, AT_EACCESS) == 0;
 }

@@ -20,3 +20,7 @@ int cmd_opam_open(struct cmd_context *c, const char *const *names, size_t n, enu
 		  struct cmd_opam_repos *ret, struct err *e);
 /* Faults in what is held of it, and the first of them; what is not held yet has none. */
 uint32_t cmd_opam_left_out(struct cmd_context *c, const struct channel *ch, struct str *first);
+/* Of the root: packages that were built before (build/build.h). */
+#define CMD_OPAM_KEPT "opam/built"
+/* Whether this user may write there. */
+bool cmd_opam_may_keep(struct cmd_context *c);

@@ -161,3 +161,35 @@ int64_t cmd_wait_ms(int64_t wait_s)
 	enum { MAX_WAIT_S = 86400 };
 	return wait_s < 0 ? 0 : (wait_s > MAX_WAIT_S ? MAX_WAIT_S : wait_s) * 1000;
 }
+
+int cmd_read_age(const char *option, const char *text, int64_t *ret_ms, struct err *e)
+{
+	enum { DAYS_MAX = 36500 };
+	static const int64_t day_ms = (int64_t)24 * 3600 * 1000;
+	static const struct {
+		char letter;
+		int64_t ms;
+	} units[] = {{'s', 1000},
+		     {'m', 60 * 1000},
+		     {'h', 3600 * 1000},
+		     {'d', 24 * 3600 * 1000},
+		     {'w', 7 * 24 * 3600 * 1000}};
+	struct str number = str_c(text);
+	uint64_t n;
+	for (size_t i = 0; number.n && i < sizeof(units) / sizeof(*units); i++) {
+		if (number.p[number.n - 1] != units[i].letter)
+			continue;
+		if (!str_to_u64(str_head(number, number.n - 1), &n) || n > (uint64_t)(DAYS_MAX * day_ms / units[i].ms))
+			break;
+		*ret_ms = (int64_t)n * units[i].ms;
+		return 0;
+	}
+	return err_new(e, ERR_USAGE, "%s wants an age like 12h, 7d or 4w, not '%s'", option, text);
+}
+
+int cmd_read_size(const char *option, const char *text, uint64_t *ret, struct err *e)
+{
+	if (!text || config_size(str_c(text), ret))
+		return 0;
+	return err_new(e, ERR_USAGE, "%s wants a size like 500MB or 20GiB, not '%s'", option, text);
+}

@@ -118,6 +118,7 @@ static const struct cmd table[] = {
 	{"image", "list", cmd_image_list, "list the base images"},
 	{"image", "show", cmd_image_show, "show what is known of an image"},
 	{"image", "remove", cmd_image_remove, "remove an image"},
+	{"opam", "cache", cmd_opam_cache, "list and remove opam packages that were built before"},
 	{"opam", "ci", cmd_opam_ci, "build an opam package as a CI of its repository does"},
 	{"opam", "install", cmd_opam_install, "build and install opam packages in a switch"},
 	{"opam", "reinstall", cmd_opam_reinstall, "build and install opam packages anew"},

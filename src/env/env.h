@@ -489,6 +489,33 @@ int env_opam_changes_read(struct env_opam_switch *s, struct arena *a, struct str
 int env_opam_revert(struct env_opam_switch *s, struct arena *a, const struct env_opam_changes *c, bool force,
 		    struct pkg_opam_strs *ret_kept, struct err *e);
 
+/* What a package put into the prefix, with what its files hold: to be kept elsewhere, and laid again (build/build.h, "packages that were built
+ * before"). .opam-switch/install/NAME.install and config/NAME.config are part of it. */
+enum env_opam_item_kind { ENV_OPAM_FOLDER, ENV_OPAM_FILE, ENV_OPAM_LINK };
+struct env_opam_item {
+	struct str path, target; /* target: of a link */
+	enum env_opam_item_kind kind;
+	uint32_t mode; /* of a file: 0777 at most */
+	uint64_t size;
+	uint8_t sha256[SHA256_SIZE];
+};
+struct env_opam_tree {
+	struct env_opam_item *v; /* by path */
+	size_t n;
+	uint64_t bytes;
+};
+/* From the record of an installation, files read now. 1; 0 where it changed what is another's too, so that it is not to be kept. ERR_UNSUPPORTED where it made
+ * what is no file, folder or link. */
+int env_opam_tree_of(struct env_opam_switch *s, struct str name, const struct env_opam_changes *c, struct arena *a,
+		     struct env_opam_tree *ret, struct err *e);
+void env_opam_tree_print(const struct env_opam_tree *t, struct buf *b);
+int env_opam_tree_parse(struct arena *a, struct str text, const char *where, struct env_opam_tree *ret, struct err *e);
+/* All of it from one folder to another (a prefix, or where it is kept), each file whole; ERR_VERIFY where one is not what the tree says: then some may
+ * have been laid. */
+int env_opam_tree_copy(int from_fd, int to_fd, const struct env_opam_tree *t, struct err *e);
+/* A copy that nobody else has, on the same file system, into the prefix. */
+int env_opam_tree_move(int from_fd, struct env_opam_switch *s, const struct env_opam_tree *t, struct err *e);
+
 /* A .install file: what of a build folder goes where in the prefix. Refused are paths that leave either, or that go into .opam-switch. */
 struct env_opam_laid {
 	struct str from, to; /* "_build/x", "bin/x"; `misc`: absolute */

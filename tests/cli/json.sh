@@ -117,6 +117,7 @@ call()
 	'build log') words="build log $(cat layer)" has='id text' ;;
 	'build gc') words='build gc --dry-run' has='operation dry_run removed freed_bytes kept_bytes kept' ;;
 	'build cache') words='build cache list' has=caches ;;
+	'opam cache') words='opam cache' has='operation dry_run folder packages bytes' ;;
 	'opam install') words="opam install --root $T/or --dry-run x" has='operation dry_run actions' ;;
 	'opam reinstall') words="opam reinstall --root $T/or --dry-run -y x" has='operation dry_run actions' ;;
 	'opam remove') words="opam remove --root $T/or --dry-run x" has='operation dry_run actions' ;;

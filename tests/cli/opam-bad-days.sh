@@ -95,7 +95,7 @@ two_at_once()
 		done
 		pids=
 		for i in 1 2 3; do
-			./opam install --root "$T/r$i" good >"out$i" 2>&1 &
+			SLIPWAY_OPAM_KEPT=none ./opam install --root "$T/r$i" good >"out$i" 2>&1 &
 			pids="$pids $!"
 		done
 		for p in $pids; do

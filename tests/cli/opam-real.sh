@@ -91,4 +91,15 @@ cached()
 	[ "$(grep -c '^-> retrieved.*(cached)' out)" = 2 ] && [ "$(r/sw/bin/greet)" = 'hello world' ]
 }
 t 'and are built again from the cache' cached
+copied()
+{
+	./opam remove ocaml >out 2>err && ./opam switch remove sw >/dev/null 2>&1 && ./opam switch create sw --empty >/dev/null 2>&1 || return 1
+	rm -rf r/download-cache
+	./opam install greet >out 2>err || { cat out err; return 1; }
+	[ "$(grep -c '(built before)' out)" = 6 ] && ! grep -q retrieved out && [ "$(r/sw/bin/greet)" = 'hello world' ]
+}
+t 'in another switch of that path all but what asks the machine are copied' copied
+if command -v opam >/dev/null; then
+	t 'and opam agrees' agrees
+fi
 done_testing

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The files of a switch, by the first byte: what is taken from a .install file stays inside; a state, a record of changes and an environment
- * come out as they went in.
+ * The files of a switch, by the first byte: what is taken from a .install file stays inside; a state, a record of changes and an environment and
+ * a list of what is kept ('T') come out as they went in.
  */
 #include <string.h>
 
@@ -76,13 +76,29 @@ static void environment(struct arena *a, struct str text, struct err *e)
 		env_opam_updates_expand(a, v, n, v, n / 2, none, &out, &out_n);
 }
 
+static void tree(struct arena *a, struct str text, struct err *e)
+{
+	struct env_opam_tree t, again;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	if (env_opam_tree_parse(a, text, "list", &t, e) < 0)
+		return;
+	env_opam_tree_print(&t, &b);
+	if (env_opam_tree_parse(a, buf_str(&b), "again", &again, e) < 0 || again.n != t.n || again.bytes != t.bytes)
+		panic("%s\n%s", e->msg, b.p);
+	for (size_t i = 0; i < t.n; i++)
+		if (!fs_path_is_inside(t.v[i].path) || t.v[i].mode > 0777)
+			panic("'%.*s' %o", STR_ARG(t.v[i].path), t.v[i].mode);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const all[])(struct arena * a, struct str text, struct err * e) = {install, changes, state,
 											 environment};
 	struct err e = ERR_INIT;
 	auto_arena a = ARENA_INIT;
-	if (size)
+	if (size && data[0] == 'T')
+		tree(&a, str_of((const char *)data + 1, size - 1), &e);
+	else if (size)
 		all[data[0] % 4](&a, str_of((const char *)data + 1, size - 1), &e);
 	return 0;
 }
