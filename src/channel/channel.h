@@ -497,6 +497,9 @@ struct channel_needs_opts {
 	const struct str *asked; /* opam: names for which with-test and with-doc hold, where these are set */
 	size_t asked_n;
 	bool with_test, with_doc;
+	/* opam: packages of the system that the host has; NULL: nobody asked it, and none is missed */
+	const struct str *system;
+	size_t system_n;
 };
 struct channel_candidate {
 	struct str name, version, platform;
@@ -535,6 +538,11 @@ int channel_needs_tell(struct channel_needs *n, uint32_t package, channel_need_f
 int channel_needs_files(struct channel_needs *n, uint32_t package, channel_item_fn *fn, void *ctx, struct err *e);
 /* Whether the host can have it at all, as far as it alone tells (opam: the field available, and pins). */
 bool channel_needs_is_available(struct channel_needs *n, uint32_t package);
+/* Whether a package of the system that it needs (opam: depexts) is none of those that the host has (channel_needs_opts.system). */
+bool channel_needs_lacks_system(struct channel_needs *n, uint32_t package);
+/* What its author tells whoever is about to install it (opam: messages). In the arena. */
+int channel_needs_messages(struct channel_needs *n, uint32_t package, struct arena *a, const struct str **ret,
+			   size_t *ret_n, struct err *e);
 /* What comes before a package in the order of work: for each name in its formulas, optional ones among them, the packages that
  * meet it, as wishes. Without what is needed some time later (post); `building`: with what is needed for building alone. */
 int channel_needs_order(struct channel_needs *n, uint32_t package, bool building, channel_need_fn *fn, void *ctx,
@@ -584,7 +592,7 @@ struct opam_index_pkg {
 	struct str name, version, key; /* key: "NAME.VERSION" */
 	struct str folder;	       /* of "NAME.VERSION": "packages/NAME" */
 	unsigned flags;		       /* enum pkg_opam_flag */
-	bool has_url;
+	bool has_url, has_messages;
 	bool broken; /* opam_index_problem_of says why */
 };
 /* The files of ROOT/index/ID that channel_opam_open keeps; `path` names the index, its texts lie beside it. */

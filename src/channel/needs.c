@@ -537,6 +537,18 @@ bool channel_needs_is_available(struct channel_needs *n, uint32_t package)
 	return !n->ops->is_available || n->ops->is_available(n, package);
 }
 
+bool channel_needs_lacks_system(struct channel_needs *n, uint32_t package)
+{
+	return n->ops->lacks_system && n->ops->lacks_system(n, package);
+}
+
+int channel_needs_messages(struct channel_needs *n, uint32_t package, struct arena *a, const struct str **ret,
+			   size_t *ret_n, struct err *e)
+{
+	*ret_n = 0;
+	return n->ops->messages ? n->ops->messages(n, package, a, ret, ret_n, e) : 0;
+}
+
 int channel_needs_order(struct channel_needs *n, uint32_t package, bool building, channel_need_fn *fn, void *ctx,
 			struct err *e)
 {

@@ -45,6 +45,9 @@ struct needs_ops {
 	int (*files)(struct channel_needs *n, uint32_t package, channel_item_fn *fn, void *ctx, struct err *e);
 	/* NULL: everything is available; nothing is told. */
 	bool (*is_available)(struct channel_needs *n, uint32_t package);
+	bool (*lacks_system)(struct channel_needs *n, uint32_t package);
+	int (*messages)(struct channel_needs *n, uint32_t package, struct arena *a, const struct str **ret,
+			size_t *ret_n, struct err *e);
 	int (*order)(struct channel_needs *n, uint32_t package, bool building, channel_need_fn *fn, void *ctx,
 		     struct err *e);
 	int (*mentions)(struct channel_needs *n, const struct str *names, size_t names_n, channel_mention_fn *fn,

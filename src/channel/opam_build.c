@@ -217,7 +217,7 @@ static int read_file(struct maker *m, const struct oif_input *f, struct arena *a
 		p->flags = OIF_BROKEN;
 		return 0;
 	}
-	p->flags = o.flags | (o.sources && !o.source[0].file.p ? OIF_URL : 0);
+	p->flags = o.flags | (o.sources && !o.source[0].file.p ? OIF_URL : 0) | (o.messages.n ? OIF_MESSAGES : 0);
 	if (code_formulas(m, &o, p, &why) == 0)
 		return intern_list(m, o.conflict_class, &p->list[OI_CONFLICT_CLASS], e) < 0 ||
 				       intern_list(m, texts_of(a, pkg_opam_get(&d, "x-ci-accept-failures")),

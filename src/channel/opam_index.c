@@ -290,6 +290,7 @@ struct opam_index_pkg opam_index_pkg(const struct opam_index *ix, struct oi_pkg 
 		.folder = folder ? oif_string(ix, folder->path) : STR(""),
 		.flags = at.flags & (OIF_URL - 1),
 		.has_url = at.flags & OIF_URL,
+		.has_messages = at.flags & OIF_MESSAGES,
 		.broken = at.flags & OIF_BROKEN,
 	};
 }

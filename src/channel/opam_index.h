@@ -15,7 +15,7 @@
 #define OPAM_INDEX_MAGIC UINT64_C(0x6d61706f79617773) /* "swayopam" */
 
 enum {
-	OPAM_INDEX_VERSION = 1,
+	OPAM_INDEX_VERSION = 2,
 	OPAM_TEXT_BLOCK = 64 << 10, /* texts are packed together until they are so many bytes */
 	OPAM_TEXT_MAX = 4 << 20,
 	OPAM_PACKAGES_MAX = 1 << 20,
@@ -45,6 +45,7 @@ struct oif_name {
 enum oif_flags {
 	OIF_URL = 1 << 16,    /* beside enum pkg_opam_flag */
 	OIF_BROKEN = 1 << 17, /* cannot be used; a problem says why */
+	OIF_MESSAGES = 1 << 18,
 };
 struct oif_package {
 	uint32_t key;		       /* string: "NAME.VERSION" */

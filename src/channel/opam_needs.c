@@ -40,6 +40,8 @@ struct opam_all {
 	bool ordering, building;  /* not what is needed some time later; nor for building alone, unless `building` */
 	bool with_test, with_doc; /* for these: */
 	struct map asked;
+	struct map system; /* packages that the host has */
+	bool asks_system;
 	struct map pinned, installed; /* by name → version: 1 + place in `said` */
 	VEC(struct str) said;
 };
@@ -86,6 +88,9 @@ static void note_all(struct opam_all *d, const struct channel_needs_opts *o)
 	note_said(d, &d->installed, o->installed, o->installed_n);
 	for (size_t i = 0; i < o->asked_n; i++)
 		*map_put(&d->asked, arena_str(&d->base.arena, o->asked[i])) = 1;
+	for (size_t i = 0; i < o->system_n; i++)
+		*map_put(&d->system, arena_str(&d->base.arena, o->system[i])) = 1;
+	d->asks_system = o->system != NULL;
 	d->with_test = o->with_test;
 	d->with_doc = o->with_doc;
 }
@@ -343,10 +348,27 @@ static int opam_needs_open(struct channel_needs *n, int folder_fd, const struct 
 	return opam_needs_fill(n, &own, 1, o, e);
 }
 
+/* `"ocaml" {>= "4.05"} | "ocaml-system"`, as a field depends or invariant has it. */
+static int parse_formula(struct opam_all *d, struct arena *a, struct str text, const struct pkg_need **ret,
+			 struct err *e)
+{
+	const struct pkg_opam_host host = {.variable = variable, .ctx = d};
+	const struct pkg_opam_expr *x = NULL;
+	struct pkg_opam_doc doc;
+	bool listed = str_starts(str_trim(text), STR("["));
+	const char *field = arena_printf(a, listed ? "depends: %.*s\n" : "depends: [%.*s]\n", STR_ARG(text));
+	d->name = d->version = STR_NONE;
+	if (pkg_opam_read(a, str_c(field), "formula", &doc, e) < 0 ||
+	    pkg_opam_formula_of(a, &doc, pkg_opam_get(&doc, "depends"), false, &x, e) < 0 ||
+	    pkg_opam_need_of(a, x, &host, ret, e) < 0)
+		return -1;
+	return *ret ? 0 : err_new(e, ERR_INPUT, "formula '%.*s' says nothing", STR_ARG(text));
+}
+
 static int parse(struct channel_needs *n, struct arena *a, struct str text, const struct pkg_need **ret, struct err *e)
 {
-	(void)n;
-	return pkg_opam_spec_parse(a, text, ret, e);
+	return text.n && memchr(text.p, '"', text.n) ? parse_formula(all_of(n), a, text, ret, e)
+						     : pkg_opam_spec_parse(a, text, ret, e);
 }
 
 static void read_formulas(struct opam_all *d, struct opam_record *r)
@@ -413,6 +435,53 @@ static int opam_tell(struct channel_needs *n, uint32_t package, channel_need_fn 
 static bool opam_is_available(struct channel_needs *n, uint32_t package)
 {
 	return read_record(all_of(n), package)->is_available;
+}
+
+static bool opam_lacks_system(struct channel_needs *n, uint32_t package)
+{
+	struct opam_all *d = all_of(n);
+	const struct opam_record *r = record_of(n, package);
+	const struct pkg_opam_host host = {.variable = variable, .ctx = d, .self = r->name};
+	auto_arena a = ARENA_INIT;
+	if (!d->asks_system || !r->ix)
+		return false;
+	d->name = r->name;
+	d->version = r->version;
+	const struct pkg_opam_lines l = opam_index_depexts(r->ix, r->at, &a);
+	for (size_t i = 0; i < l.n; i++)
+		for (size_t k = 0; k < l.v[i].n; k++)
+			if (!map_get(&d->system, l.v[i].arg[k].text) && pkg_opam_holds(&a, l.v[i].filter, &host))
+				return true;
+	return false;
+}
+
+static int opam_messages(struct channel_needs *n, uint32_t package, struct arena *a, const struct str **ret,
+			 size_t *ret_n, struct err *e)
+{
+	struct opam_all *d = all_of(n);
+	const struct opam_record *r = record_of(n, package);
+	const struct pkg_opam_host host = {.variable = variable, .ctx = d, .self = r->name};
+	struct str text;
+	if (!r->ix || !opam_index_pkg(r->ix, r->at).has_messages)
+		return 0;
+	const char *where = arena_strdup(a, n->package.v[package].c.key);
+	struct pkg_opam_doc *doc = arena_new(a, struct pkg_opam_doc);
+	struct pkg_opam opam;
+	struct err why = ERR_INIT;
+	if (opam_index_text(r->ix, r->at, a, &text, e) < 0 || pkg_opam_read(a, text, where, doc, e) < 0)
+		return -1;
+	if (pkg_opam_package(a, doc, &opam, &why) < 0)
+		return 0; /* what cannot be read says nothing */
+	struct str *v = arena_array(a, struct str, opam.messages.n + 1);
+	d->name = r->name;
+	d->version = r->version;
+	for (size_t i = 0; i < opam.messages.n; i++) {
+		const struct pkg_opam_line *l = &opam.messages.v[i];
+		if (l->n && pkg_opam_holds(a, l->filter, &host) && pkg_opam_holds(a, l->arg->filter, &host))
+			v[(*ret_n)++] = l->arg->text;
+	}
+	*ret = v;
+	return 0;
 }
 
 /* depends and depopts as they are now; what is too large says nothing. */
@@ -572,6 +641,7 @@ static void release(struct channel_needs *n)
 	vec_release(&all_of(n)->variable);
 	vec_release(&all_of(n)->said);
 	map_release(&all_of(n)->asked);
+	map_release(&all_of(n)->system);
 	map_release(&all_of(n)->pinned);
 	map_release(&all_of(n)->installed);
 }
@@ -584,6 +654,8 @@ const struct needs_ops opam_needs = {
 	.tell = opam_tell,
 	.files = opam_files,
 	.is_available = opam_is_available,
+	.lacks_system = opam_lacks_system,
+	.messages = opam_messages,
 	.order = opam_order,
 	.mentions = opam_mentions,
 	.host = host,
