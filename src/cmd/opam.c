@@ -14,17 +14,20 @@ enum { OPAM_NOT_FOUND = 5, OPAM_NO_SOLUTION = 20, STATE_MAX = 16 << 20, CAUSES_S
 struct opam_args {
 	struct cmd_list repos;
 	const char *state, *criteria, *format, *platform;
-	struct cmd_list installed, pinned, variables, words;
-	bool with_test, with_doc, old; /* old: as opam 2.1 prints */
+	struct cmd_list installed, pinned, variables, words, removed, system;
+	const char *invariant;
+	bool with_test, with_doc, upgrade, best_effort;
+	bool old; /* as opam 2.1 prints */
 };
 VEC_TYPE(text_vec, struct str);
 /* What was asked for, read and opened. */
 struct opam_request {
 	const struct opam_args *args;
-	struct text_vec installed, pinned, names, asked, variables;
+	struct text_vec installed, pinned, names, asked, variables, removed, invariant, system;
 	struct cmd_opam_repos repos;
 	struct channel_needs *needs;
 	struct solve_needs_request solve;
+	struct solve_aims aims;
 	size_t left; /* of what was asked for, what is not installed already */
 	struct solve_needs_result result;
 	struct solve_steps steps;
@@ -39,6 +42,9 @@ static void request_release(struct opam_request *r)
 	vec_release(&r->names);
 	vec_release(&r->asked);
 	vec_release(&r->variables);
+	vec_release(&r->removed);
+	vec_release(&r->invariant);
+	vec_release(&r->system);
 }
 
 /* -- what is asked -------------------------------------------------------------------------------------------------- */
@@ -55,6 +61,33 @@ static void add_strs(struct text_vec *to, const struct pkg_opam_strs *from)
 		vec_push(to, from->v[i]);
 }
 
+/* The invariant in the switch-config that lies beside a switch-state. */
+static int read_invariant(struct cmd_context *c, struct opam_request *r, struct err *e)
+{
+	const char *slash = strrchr(r->args->state, '/');
+	size_t n = slash ? (size_t)(slash - r->args->state) + 1 : 0;
+	const char *path = arena_printf(&c->arena, "%.*sswitch-config", (int)n, r->args->state);
+	auto_buf text = BUF_INIT(STATE_MAX);
+	auto_buf formula = BUF_INIT(STATE_MAX);
+	struct pkg_opam_doc doc;
+	struct err why = ERR_INIT;
+	if (fs_read_any(AT_FDCWD, path, &text, &why) < 0) {
+		if (why.code == ERR_NOT_FOUND)
+			return 0;
+		*e = why;
+		return -1;
+	}
+	if (pkg_opam_read(&c->arena, arena_str(&c->arena, buf_str(&text)), path, &doc, e) < 0)
+		return -1;
+	const struct pkg_opam_value *v = pkg_opam_get(&doc, "invariant");
+	if (!v)
+		return 0;
+	pkg_opam_print_value(v, &formula);
+	if (formula.n && memchr(formula.p, '"', formula.n))
+		vec_push(&r->invariant, arena_str(&c->arena, buf_str(&formula)));
+	return 0;
+}
+
 static int read_state(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
 	auto_buf text = BUF_INIT(STATE_MAX);
@@ -66,7 +99,7 @@ static int read_state(struct cmd_context *c, struct opam_request *r, struct err 
 		return -1;
 	add_strs(&r->installed, &state.installed);
 	add_strs(&r->pinned, &state.pinned);
-	return 0;
+	return r->args->invariant ? 0 : read_invariant(c, r, e);
 }
 
 /* The name in "dune.3.0" or "dune>=3". */
@@ -81,26 +114,45 @@ static int name_of(struct cmd_context *c, struct str text, struct str *ret, stru
 
 static int read_criteria(struct opam_request *r, struct err *e)
 {
-	static const char *const names[] = {NULL, "newest", "0install", "lower-bounds"};
-	const char *name = r->args->criteria ? r->args->criteria : "newest";
-	for (size_t i = 1; i < 4; i++)
-		if (strcmp(name, names[i]) == 0) {
-			r->solve.criteria = (enum solve_criteria)i;
+	static const struct {
+		const char *name;
+		enum solve_criteria criteria;
+	} known[] = {{"newest", SOLVE_NEWEST},
+		     {"0install", SOLVE_0INSTALL},
+		     {"lower-bounds", SOLVE_OLDEST},
+		     {"upgrade", SOLVE_UPGRADE_ALL},
+		     {"fixup", SOLVE_FIXUP}};
+	const char *name = r->args->criteria			   ? r->args->criteria
+			   : r->args->upgrade && !r->args->words.n ? "upgrade"
+								   : "newest";
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (strcmp(name, known[i].name) == 0) {
+			r->solve.criteria = known[i].criteria;
 			return 0;
 		}
-	return err_new(e, ERR_USAGE, "--criteria wants newest, 0install or lower-bounds, not '%s'", name);
+	if (name[0] != '-')
+		return err_new(
+			e, ERR_USAGE,
+			"--criteria wants newest, upgrade, fixup, 0install, lower-bounds, or criteria in opam's words, not '%s'",
+			name);
+	r->solve.criteria = SOLVE_NEWEST;
+	r->solve.aims = &r->aims;
+	return solve_aims_parse(str_c(name), &r->aims, e);
 }
 
 static int read_request(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
 	const struct opam_args *args = r->args;
-	if (!args->words.n)
+	if (!args->words.n && !args->removed.n && !args->upgrade)
 		return err_new(e, ERR_USAGE, "nothing to solve for: name packages, as in: dune merlin.5.2");
 	if (read_criteria(r, e) < 0 || read_state(c, r, e) < 0)
 		return -1;
 	add_texts(&r->installed, &args->installed);
 	add_texts(&r->pinned, &args->pinned);
+	add_texts(&r->system, &args->system);
 	add_texts(&r->asked, &args->words);
+	if (args->invariant && *args->invariant)
+		vec_push(&r->invariant, str_c(args->invariant));
 	vec_foreach(word, &r->asked) {
 		struct str name;
 		if (name_of(c, *word, &name, e) < 0) {
@@ -112,9 +164,12 @@ static int read_request(struct cmd_context *c, struct opam_request *r, struct er
 	/* what was said last counts */
 	vec_push(&r->variables, args->old ? STR("opam-version=2.1.6") : STR("opam-version=2.5.2"));
 	add_texts(&r->variables, &args->variables);
-	r->solve.asked = r->asked.v;
-	r->solve.asked_n = r->asked.n;
 	r->solve.update = args->old;
+	r->solve.best_effort = args->best_effort;
+	r->solve.invariant = r->invariant.v;
+	r->solve.invariant_n = r->invariant.n;
+	if (args->best_effort && (r->solve.criteria == SOLVE_0INSTALL || r->solve.criteria == SOLVE_OLDEST))
+		return err_new(e, ERR_USAGE, "--best-effort weighs solutions; use it with --criteria newest");
 	return 0;
 }
 
@@ -130,7 +185,9 @@ static int open_needs(struct cmd_context *c, struct opam_request *r, struct err 
 					     .asked = r->names.v,
 					     .asked_n = r->names.n,
 					     .with_test = r->args->with_test,
-					     .with_doc = r->args->with_doc};
+					     .with_doc = r->args->with_doc,
+					     .system = r->system.n ? r->system.v : NULL,
+					     .system_n = r->system.n};
 	if (cmd_opam_open(c, r->args->repos.v, r->args->repos.n, 0, &r->repos, e) < 0)
 		return -1;
 	return channel_needs_open_opam(r->repos.index, r->repos.n, &o, &r->needs, e);
@@ -178,8 +235,9 @@ static void put_versions(const struct opam_request *r, const struct solve_step *
 }
 
 struct row {
-	struct str kind, name, version, cause;
+	struct str kind, name, version, cause, messages; /* messages: a line each */
 };
+enum { COLUMNS = 5 };
 
 static size_t max_of(size_t a, size_t b)
 {
@@ -192,12 +250,40 @@ static void put_row(const struct row *row, const struct row *width, struct buf *
 	const struct str *cell = &row->kind, *wide = &width->kind;
 	auto_buf line = BUF_INIT(1 << 16);
 	buf_put_c(&line, "  -");
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i + 1 < COLUMNS; i++)
 		buf_printf(&line, " %-*.*s", (int)wide[i].n, STR_ARG(cell[i]));
+	struct str rest = row->messages, one = STR_NONE;
+	size_t margin = line.n + 1;
+	if (str_take_until(&rest, '\n', &one) || rest.n)
+		buf_printf(&line, " %.*s", STR_ARG(one.p ? one : rest));
 	while (line.n && line.p[line.n - 1] == ' ')
 		line.n--;
 	buf_put_str(b, buf_str(&line));
 	buf_put_char(b, '\n');
+	while (one.p && rest.n) {
+		if (!str_take_until(&rest, '\n', &one)) {
+			one = rest;
+			rest = STR_NONE;
+		}
+		buf_printf(b, "%*s%.*s\n", (int)margin, "", STR_ARG(one));
+	}
+}
+
+/* What is to be installed may have a word for whoever installs it. */
+static int read_messages(struct cmd_context *c, const struct opam_request *r, const struct solve_step *s,
+			 struct str *ret, struct err *e)
+{
+	const struct str *v;
+	size_t n;
+	auto_buf b = BUF_INIT(STATE_MAX);
+	if (s->kind == SOLVE_REMOVE)
+		return 0;
+	if (channel_needs_messages(r->needs, s->package, &c->arena, &v, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "%s%.*s", i ? "\n" : "", STR_ARG(v[i]));
+	*ret = arena_str(&c->arena, buf_str(&b));
+	return 0;
 }
 
 static void put_heading(const struct opam_request *r, enum solve_step_kind kind, struct buf *b)
@@ -228,11 +314,11 @@ static void put_sum(const struct opam_request *r, struct buf *b)
 	buf_put_c(b, " =====\n");
 }
 
-static void put_plan(struct cmd_context *c, const struct opam_request *r, struct buf *b)
+static int put_plan(struct cmd_context *c, const struct opam_request *r, struct buf *b, struct err *e)
 {
 	struct row *rows = arena_array(&c->arena, struct row, r->steps.n + 1), width = {0};
 	if (!r->steps.n)
-		return;
+		return 0;
 	for (size_t i = 0; i < r->steps.n; i++) {
 		const struct solve_step *s = &r->steps.v[i];
 		auto_buf version = BUF_INIT(1 << 16);
@@ -240,7 +326,10 @@ static void put_plan(struct cmd_context *c, const struct opam_request *r, struct
 		put_versions(r, s, &version);
 		put_cause(r, s, &cause);
 		rows[i] = (struct row){str_c(kind_names[s->kind]), channel_needs_candidate(r->needs, s->package)->name,
-				       arena_str(&c->arena, buf_str(&version)), arena_str(&c->arena, buf_str(&cause))};
+				       arena_str(&c->arena, buf_str(&version)), arena_str(&c->arena, buf_str(&cause)),
+				       STR_NONE};
+		if (read_messages(c, r, s, &rows[i].messages, e) < 0)
+			return -1;
 		width.kind.n = max_of(width.kind.n, rows[i].kind.n);
 		width.name.n = max_of(width.name.n, rows[i].name.n);
 		width.version.n = max_of(width.version.n, rows[i].version.n);
@@ -254,6 +343,7 @@ static void put_plan(struct cmd_context *c, const struct opam_request *r, struct
 	}
 	if (r->args->old)
 		put_sum(r, b);
+	return 0;
 }
 
 /* -- JSON ----------------------------------------------------------------------------------------------------------- */
@@ -329,7 +419,7 @@ static int no_solution(struct cmd_context *c, const struct opam_request *r)
 /* What a word asks for: whether there is such a name, such a version, one that can be had here, and one that is installed. */
 struct looking {
 	struct channel_needs *needs;
-	bool named, had;
+	bool had;
 	struct str installed;
 };
 
@@ -347,42 +437,152 @@ static int look(void *ctx, const struct channel_need *need, struct err *e)
 	return 0;
 }
 
-/* Every name must be one that the repository has, at a version that can be had; what is installed so is not looked at. */
+/* Every name must be one that the repository has, at a version that can be had. */
+static int look_for(struct opam_request *r, struct str name, struct str asked, struct looking *l, struct err *e)
+{
+	*l = (struct looking){.needs = r->needs};
+	if (channel_needs_ask(r->needs, name, look, l, e) < 0)
+		return e->code == ERR_NOT_FOUND ? err_new(e, ERR_NOT_FOUND, "no package named '%.*s'", STR_ARG(name))
+						: -1;
+	*l = (struct looking){.needs = r->needs};
+	if (channel_needs_ask(r->needs, asked, look, l, e) < 0)
+		return e->code == ERR_NOT_FOUND ? err_new(e, ERR_NOT_FOUND, "package '%.*s' has no version '%.*s'",
+							  STR_ARG(name), STR_ARG(asked))
+						: -1;
+	return 0;
+}
+
+/* The version of a name that is installed; STR_NONE. */
+static struct str installed_of(const struct opam_request *r, struct str name)
+{
+	vec_foreach(key, &r->installed) {
+		struct str version = *key, one;
+		if (str_take_until(&version, '.', &one) && str_eq(one, name))
+			return version;
+	}
+	return STR_NONE;
+}
+
+/* What is installed so is not looked at; an upgrade may be to nothing older. */
 static int look_up(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
 	for (size_t i = 0; i < r->asked.n; i++) {
-		struct looking l = {.needs = r->needs};
-		struct str name = r->names.v[i];
-		if (channel_needs_ask(r->needs, name, look, &l, e) < 0)
-			return e->code == ERR_NOT_FOUND
-				       ? err_new(e, ERR_NOT_FOUND, "no package named '%.*s'", STR_ARG(name))
-				       : -1;
-		l = (struct looking){.needs = r->needs};
-		if (channel_needs_ask(r->needs, r->asked.v[i], look, &l, e) < 0)
-			return e->code == ERR_NOT_FOUND
-				       ? err_new(e, ERR_NOT_FOUND, "package '%.*s' has no version '%.*s'",
-						 STR_ARG(name), STR_ARG(r->asked.v[i]))
-				       : -1;
+		struct looking l;
+		struct str name = r->names.v[i], *asked = &r->asked.v[i];
+		if (look_for(r, name, *asked, &l, e) < 0)
+			return -1;
 		if (!l.had)
 			return err_new(e, ERR_NOT_FOUND,
 				       "'%.*s' is not available here: its field 'available' or a pin says so",
-				       STR_ARG(r->asked.v[i]));
-		if (l.installed.n)
+				       STR_ARG(*asked));
+		struct str installed = installed_of(r, name);
+		if (r->args->upgrade) {
+			r->left++;
+			if (installed.p && str_eq(name, *asked))
+				*asked =
+					str_c(arena_printf(&c->arena, "%.*s>=%.*s", STR_ARG(name), STR_ARG(installed)));
+		} else if (l.installed.n) {
 			cmd_say(c, "[NOTE] Package %.*s is already installed (current version is %.*s).", STR_ARG(name),
 				STR_ARG(l.installed));
-		else
+		} else {
 			r->left++;
+		}
 	}
+	r->solve.asked = r->asked.v;
+	r->solve.asked_n = r->asked.n;
+	return 0;
+}
+
+/* -- removals ------------------------------------------------------------------------------------------------------- */
+
+struct leaving {
+	struct opam_request *r;
+	uint8_t *goes; /* by package */
+	bool hit;
+};
+
+static int note_leaving(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct leaving *l = ctx;
+	(void)e;
+	for (size_t i = 0; i < need->one.n; i++)
+		if (channel_needs_candidate(l->r->needs, need->one.v[i])->installed) {
+			l->goes[need->one.v[i]] = 1;
+			l->hit = true;
+		}
+	return 0;
+}
+
+static int test_leaving(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct leaving *l = ctx;
+	(void)e;
+	for (size_t i = 0; i < need->one.n && need->kind == CHANNEL_NEED; i++)
+		l->hit |= l->goes[need->one.v[i]];
+	return 0;
+}
+
+/* As in opam, what needs something that goes, goes, though something else might do in its place. */
+static int spread_leaving(struct leaving *l, struct err *e)
+{
+	uint32_t count = channel_needs_count(l->r->needs);
+	for (bool more = true; more;) {
+		more = false;
+		for (uint32_t i = 0; i < count; i++) {
+			if (l->goes[i] || !channel_needs_candidate(l->r->needs, i)->installed)
+				continue;
+			l->hit = false;
+			if (channel_needs_tell(l->r->needs, i, test_leaving, l, e) < 0)
+				return -1;
+			l->goes[i] = l->hit;
+			more |= l->hit;
+		}
+	}
+	return 0;
+}
+
+static int look_up_removed(struct cmd_context *c, struct opam_request *r, struct err *e)
+{
+	auto_free uint8_t *goes = xcalloc((size_t)channel_needs_count(r->needs) + 1, 1);
+	struct leaving l = {r, goes, false};
+	vec_foreach(word, &r->args->removed) {
+		struct looking known;
+		struct str name;
+		if (name_of(c, str_c(*word), &name, e) < 0 || look_for(r, name, str_c(*word), &known, e) < 0)
+			return -1;
+		l.hit = false;
+		if (channel_needs_ask(r->needs, str_c(*word), note_leaving, &l, e) < 0)
+			return -1;
+		if (!l.hit)
+			cmd_say(c, "[NOTE] %s is not installed.", *word);
+		else
+			vec_push(&r->names, name);
+		r->left += l.hit;
+	}
+	if (spread_leaving(&l, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < channel_needs_count(r->needs); i++)
+		if (goes[i])
+			vec_push(&r->removed, channel_needs_candidate(r->needs, i)->name);
+	r->solve.removed = r->removed.v;
+	r->solve.removed_n = r->removed.n;
 	return 0;
 }
 
 static int run(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
 	enum solve_step_order order = r->args->old ? SOLVE_IN_ORDER : SOLVE_BY_NAME;
-	if (read_request(c, r, e) < 0 || open_needs(c, r, e) < 0 || look_up(c, r, e) < 0)
+	if (read_request(c, r, e) < 0 || open_needs(c, r, e) < 0 || look_up(c, r, e) < 0 ||
+	    look_up_removed(c, r, e) < 0)
 		return -1;
-	if (!r->left)
+	bool all = r->args->upgrade && !r->asked.n;
+	if (!r->left && !all)
 		return check_needs(r, e);
+	for (size_t i = 0; all && i < r->installed.n; i++) {
+		struct str version = r->installed.v[i], name;
+		if (str_take_until(&version, '.', &name))
+			vec_push(&r->names, name);
+	}
 	int rc = solve_needs_by(r->needs, &r->solve, &c->arena, &r->result, e);
 	if (rc == 0)
 		rc = solve_steps(r->needs, r->result.package, r->result.n, r->names.v, r->names.n, order, &c->arena,
@@ -404,8 +604,7 @@ static int solve_and_show(struct cmd_context *c, const struct opam_args *args)
 			r.result.unproved ? "; there was no time to show that nothing is better" : "");
 	if (c->json)
 		return answer(c, &r);
-	put_plan(c, &r, &b);
-	return cmd_print(c, &b);
+	return put_plan(c, &r, &b, &e) < 0 ? fail(c, &e) : cmd_print(c, &b);
 }
 
 int cmd_opam_solve(struct cmd_context *c, int argc, char **argv)
@@ -424,6 +623,11 @@ int cmd_opam_solve(struct cmd_context *c, int argc, char **argv)
 		{'t', "with-test", CMD_FLAG, &args.with_test},
 		{0, "with-tests", CMD_FLAG, &args.with_test},
 		{0, "with-doc", CMD_FLAG, &args.with_doc},
+		{0, "remove", CMD_LIST, &args.removed},
+		{0, "upgrade", CMD_FLAG, &args.upgrade},
+		{0, "best-effort", CMD_FLAG, &args.best_effort},
+		{0, "invariant", CMD_TEXT, &args.invariant},
+		{0, "system", CMD_LIST, &args.system},
 		{0, NULL, CMD_FLAG, NULL},
 	};
 	int code = CMD_OK;
@@ -440,5 +644,7 @@ int cmd_opam_solve(struct cmd_context *c, int argc, char **argv)
 	vec_release(&args.installed);
 	vec_release(&args.pinned);
 	vec_release(&args.variables);
+	vec_release(&args.removed);
+	vec_release(&args.system);
 	return code;
 }

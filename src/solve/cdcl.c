@@ -32,10 +32,10 @@ struct variable {
 	uint32_t group; /* candidate: its group; choice: the group of all its candidates, or NONE */
 	int8_t value;	/* 0 open, 1 true, -1 false */
 	uint8_t kind;
-	bool expanded, seen;
+	bool expanded, seen, supposed;
 };
 struct group {
-	uint32_t first, n, chosen, counted;
+	uint32_t first, n, chosen;
 	double activity;
 };
 struct choice {
@@ -62,11 +62,10 @@ struct late {
 	uint32_t level;
 };
 struct mark {
-	uint32_t trail, gates, open;
+	uint32_t trail, gates, open, supposed;
 };
-enum { TOO_EXPENSIVE = UINT32_MAX };
 struct conflict {
-	uint32_t clause; /* 0: a and b; TOO_EXPENSIVE: s->over */
+	uint32_t clause; /* 0: a and b */
 	lit a, b;
 	bool is;
 };
@@ -77,12 +76,6 @@ struct step { /* of a proof */
 struct learnt {
 	uint32_t clause, glue;
 	uint32_t steps, steps_n;
-};
-
-struct payment {
-	cdcl_cost cost;
-	lit lit;
-	uint32_t turn; /* on the trail */
 };
 
 struct cdcl {
@@ -107,12 +100,12 @@ struct cdcl {
 	VEC(struct step) steps;
 	VEC(struct step) now; /* of the clause being learnt */
 	VEC(struct cdcl_why) why;
-	VEC(uint32_t) alive;		    /* learnt clauses not thrown away */
-	VEC(cdcl_cost) cost;		    /* by variable, up to the last that has one */
-	VEC(lit) over;			    /* the literals that make it too expensive */
-	VEC(struct payment) payment, owing; /* owing: by open choices (lit: the variable), whatever they come to */
-	uint32_t count;			    /* the how manieth time that these are looked for */
-	cdcl_cost paid, bound;
+	VEC(uint32_t) alive;	/* learnt clauses not thrown away */
+	VEC(uint32_t) supposed; /* variables to be false, as far as var.supposed says so still */
+	VEC(uint32_t) core;
+	uint32_t turned; /* so many of them are taken from the last to the first: what was supposed last rests on what came before */
+	uint32_t at_supposed;  /* those before it are false */
+	uint32_t first_chosen; /* the level of the first decision that is no supposition; NONE */
 	struct conflict conflict;
 	size_t head, grow;   /* trail: up to where propagated, expanded */
 	uint32_t open;	     /* gates before this one are satisfied */
@@ -130,7 +123,7 @@ struct cdcl *cdcl_new(const struct cdcl_ops *ops)
 	s->bump = 1;
 	s->reduce_at = 4000;
 	s->free_watch = NONE;
-	s->bound = ~(cdcl_cost)0;
+	s->first_chosen = NONE;
 	vec_push(&s->mem, 0); /* place 0 is no clause */
 	return s;
 }
@@ -159,10 +152,8 @@ void cdcl_free(struct cdcl *s)
 	vec_release(&s->now);
 	vec_release(&s->why);
 	vec_release(&s->alive);
-	vec_release(&s->cost);
-	vec_release(&s->over);
-	vec_release(&s->owing);
-	vec_release(&s->payment);
+	vec_release(&s->supposed);
+	vec_release(&s->core);
 	free(s);
 }
 
@@ -175,11 +166,6 @@ static int value(const struct cdcl *s, lit l)
 {
 	int v = s->var.v[VAR(l)].value;
 	return IS_NEG(l) ? -v : v;
-}
-
-static cdcl_cost cost_of(const struct cdcl *s, uint32_t var)
-{
-	return var < s->cost.n ? s->cost.v[var] : 0;
 }
 
 static uint32_t add_variables(struct cdcl *s, uint32_t n, enum kind kind, uint32_t group)
@@ -215,7 +201,6 @@ static bool assign(struct cdcl *s, lit l, reason why, uint32_t level)
 	v->level = level;
 	vec_push(&s->trail, l);
 	if (!IS_NEG(l)) {
-		s->paid += cost_of(s, VAR(l));
 		if (v->kind == CANDIDATE)
 			s->group.v[v->group].chosen = VAR(l);
 		else if (v->kind == CHOICE)
@@ -488,52 +473,6 @@ static bool propagate_clauses(struct cdcl *s, lit p)
 	return true;
 }
 
-static int by_cost(const void *a, const void *b)
-{
-	const struct payment *x = a, *y = b;
-	if (x->cost != y->cost)
-		return x->cost < y->cost ? -1 : 1;
-	return (x->turn < y->turn) - (x->turn > y->turn);
-}
-
-/* What has cost something cannot be together; without the smallest sums that it would still be too much without. `sum` is all that
- * is paid, and owed by open choices (s->owing), for each of which its cheaper candidates are in the way. */
-static void too_expensive(struct cdcl *s, cdcl_cost sum)
-{
-	vec_clear(&s->over);
-	vec_clear(&s->payment);
-	for (uint32_t i = 0; i < s->trail.n; i++)
-		if (!IS_NEG(s->trail.v[i]) && cost_of(s, VAR(s->trail.v[i])))
-			vec_push(&s->payment, ((struct payment){cost_of(s, VAR(s->trail.v[i])), s->trail.v[i], i}));
-	vec_foreach(o, &s->owing)
-		vec_push(&s->payment, ((struct payment){o->cost, POS(o->lit), UINT32_MAX}));
-	vec_sort(&s->payment, by_cost);
-	vec_foreach(p, &s->payment) {
-		if (p->cost <= sum - s->bound) {
-			sum -= p->cost;
-			continue;
-		}
-		vec_push(&s->over, p->lit ^ 1);
-		if (p->turn != UINT32_MAX)
-			continue;
-		const struct choice *c = &s->choice.v[s->choice_of.v[VAR(p->lit)]];
-		for (uint32_t i = 0; i < c->n; i++) {
-			uint32_t v = s->pref.v[c->at + i];
-			if (s->var.v[v].value < 0 && cost_of(s, v) < p->cost)
-				vec_push(&s->over, POS(v));
-		}
-	}
-	clash(s, TOO_EXPENSIVE, 0, 0);
-}
-
-static void propagate_cost(struct cdcl *s)
-{
-	if (s->paid < s->bound || s->conflict.is)
-		return;
-	vec_clear(&s->owing);
-	too_expensive(s, s->paid);
-}
-
 static int expand(struct cdcl *s, uint32_t v, struct err *e)
 {
 	s->var.v[v].expanded = true;
@@ -551,7 +490,6 @@ static int propagate(struct cdcl *s, struct err *e)
 				break;
 			if (!propagate_edges(s, p) || !propagate_clauses(s, p))
 				break;
-			propagate_cost(s);
 		} else if (s->grow < s->trail.n) {
 			lit p = s->trail.v[s->grow++];
 			const struct variable *v = &s->var.v[VAR(p)];
@@ -574,14 +512,15 @@ static void jump(struct cdcl *s, uint32_t level)
 		lit l = vec_pop(&s->trail);
 		struct variable *v = &s->var.v[VAR(l)];
 		v->value = 0;
-		if (!IS_NEG(l))
-			s->paid -= cost_of(s, VAR(l));
 		if (!IS_NEG(l) && v->kind == CANDIDATE)
 			s->group.v[v->group].chosen = NONE;
 	}
 	s->gates.n = m.gates;
 	s->open = m.open;
+	s->at_supposed = m.supposed;
 	s->marks.n = level;
+	if (s->first_chosen != NONE && s->first_chosen > level)
+		s->first_chosen = NONE;
 	if (s->head > s->trail.n)
 		s->head = s->trail.n;
 	if (s->grow > s->trail.n)
@@ -624,11 +563,6 @@ static void lits_of_reason(const struct cdcl *s, reason r, lit implied, struct l
 
 static void lits_of_conflict(const struct cdcl *s, const struct conflict *c, struct lits *l)
 {
-	if (c->clause == TOO_EXPENSIVE) {
-		l->p = s->over.v;
-		l->n = (uint32_t)s->over.n;
-		return;
-	}
 	if (c->clause) {
 		lits_of_reason(s, CLAUSE(c->clause), NONE, l);
 		return;
@@ -721,8 +655,7 @@ static void analyse(struct cdcl *s)
 	vec_clear(&s->clause);
 	vec_push(&s->clause, NONE);
 	lits_of_conflict(s, &s->conflict, &l);
-	if (s->conflict.clause != TOO_EXPENSIVE)
-		note(s, s->conflict.clause ? CLAUSE(s->conflict.clause) : EDGE(l.p[1] ^ 1), l.p[0]);
+	note(s, s->conflict.clause ? CLAUSE(s->conflict.clause) : EDGE(l.p[1] ^ 1), l.p[0]);
 	uint32_t open = resolve(s, &l, NONE, level);
 	for (;;) {
 		do
@@ -905,8 +838,7 @@ size_t cdcl_proof(struct cdcl *s, const struct cdcl_why **ret)
 	p.var_seen = xcalloc(s->var.n + 1, 1);
 	if (s->proof && s->conflict.is) {
 		lits_of_conflict(s, &s->conflict, &l);
-		if (s->conflict.clause != TOO_EXPENSIVE)
-			proof_reason(&p, s->conflict.clause ? CLAUSE(s->conflict.clause) : EDGE(l.p[1] ^ 1), l.p[0]);
+		proof_reason(&p, s->conflict.clause ? CLAUSE(s->conflict.clause) : EDGE(l.p[1] ^ 1), l.p[0]);
 		for (uint32_t i = 0; i < l.n; i++)
 			proof_lit(&p, l.p[i]);
 	}
@@ -1010,61 +942,91 @@ static uint32_t best_candidate(struct cdcl *s, uint32_t gate)
 	panic("solver: a choice without candidates was not noticed");
 }
 
-/* 0: decided, 1: everything is decided, 2: the candidate had to be expanded first. */
+static void decide_on(struct cdcl *s, lit l)
+{
+	vec_push(&s->marks, ((struct mark){(uint32_t)s->trail.n, (uint32_t)s->gates.n, s->open, s->at_supposed}));
+	assign(s, l, 0, level_now(s));
+	s->stats.decisions++;
+}
+
+/* Adds to the core the decisions that what is seen follows from: suppositions all of them. */
+static void trace_core(struct cdcl *s)
+{
+	struct lits l;
+	for (size_t at = s->trail.n; at-- > 0;) {
+		struct variable *v = &s->var.v[VAR(s->trail.v[at])];
+		if (!v->seen)
+			continue;
+		v->seen = false;
+		if (!v->reason) {
+			vec_push(&s->core, VAR(s->trail.v[at]));
+			continue;
+		}
+		lits_of_reason(s, v->reason, s->trail.v[at], &l);
+		for (uint32_t i = 0; i < l.n; i++)
+			if (l.p[i] != s->trail.v[at] && s->var.v[VAR(l.p[i])].level > 0)
+				s->var.v[VAR(l.p[i])].seen = true;
+	}
+}
+
+/* `var` is true, though it is supposed to be false: because of which other suppositions? */
+static void find_core(struct cdcl *s, uint32_t var)
+{
+	vec_clear(&s->core);
+	vec_push(&s->core, var);
+	s->var.v[var].seen = s->var.v[var].level > 0;
+	trace_core(s);
+}
+
+static void find_core_of_conflict(struct cdcl *s)
+{
+	struct lits l;
+	vec_clear(&s->core);
+	lits_of_conflict(s, &s->conflict, &l);
+	for (uint32_t i = 0; i < l.n; i++)
+		if (s->var.v[VAR(l.p[i])].level > 0)
+			s->var.v[VAR(l.p[i])].seen = true;
+	trace_core(s);
+}
+
+/* The next supposition that is open is made so. 0: done, or gone back to where it can be; 1: none is open; 3: one cannot be. */
+static int suppose(struct cdcl *s)
+{
+	for (; s->at_supposed < s->supposed.n; s->at_supposed++) {
+		uint32_t at = s->at_supposed, var = s->supposed.v[at < s->turned ? s->turned - 1 - at : at];
+		const struct variable *v = &s->var.v[var];
+		if (!v->supposed || v->value < 0)
+			continue;
+		if (v->value == 0) {
+			decide_on(s, NEG(var));
+			return 0;
+		}
+		if (s->first_chosen != NONE) {
+			jump(s, s->first_chosen - 1);
+			return 0;
+		}
+		find_core(s, var);
+		return 3;
+	}
+	return 1;
+}
+
+/* 0: decided, 1: everything is decided, 2: the candidate had to be expanded first, 3: s->core cannot be. */
 static int decide(struct cdcl *s, struct err *e)
 {
+	int rc = suppose(s);
+	if (rc != 1)
+		return rc;
 	uint32_t gate = s->ops.next ? s->ops.next(s->ops.ctx) : next_choice(s);
 	if (gate == NONE)
 		return 1;
 	uint32_t v = best_candidate(s, gate);
 	if (!s->var.v[v].expanded)
 		return expand(s, v, e) < 0 ? -1 : 2;
-	vec_push(&s->marks, ((struct mark){(uint32_t)s->trail.n, (uint32_t)s->gates.n, s->open}));
-	assign(s, POS(v), 0, level_now(s));
-	s->stats.decisions++;
+	decide_on(s, POS(v));
+	if (s->first_chosen == NONE)
+		s->first_chosen = level_now(s);
 	return 0;
-}
-
-/* What the cheapest open candidate of a choice costs, if no other choice that was counted is about the same groups. */
-static cdcl_cost least_cost(struct cdcl *s, uint32_t gate)
-{
-	const struct choice *c = &s->choice.v[s->choice_of.v[gate]];
-	cdcl_cost least = ~(cdcl_cost)0;
-	for (uint32_t i = 0; i < c->n; i++) {
-		uint32_t v = s->pref.v[c->at + i];
-		if (s->var.v[v].value < 0)
-			continue;
-		if (s->group.v[s->var.v[v].group].counted == s->count || !cost_of(s, v))
-			return 0;
-		if (cost_of(s, v) < least)
-			least = cost_of(s, v);
-	}
-	return least;
-}
-
-/* Each choice that is open still costs at least its cheapest candidate. */
-static void propagate_owing(struct cdcl *s)
-{
-	if (s->bound == ~(cdcl_cost)0)
-		return;
-	cdcl_cost sum = s->paid;
-	vec_clear(&s->owing);
-	s->count++;
-	for (size_t i = s->open; i < s->gates.n && sum < s->bound; i++) {
-		uint32_t gate = s->gates.v[i];
-		const struct choice *c = &s->choice.v[s->choice_of.v[gate]];
-		if (is_satisfied(s, gate))
-			continue;
-		cdcl_cost least = least_cost(s, gate);
-		if (!least)
-			continue;
-		for (uint32_t k = 0; k < c->n; k++)
-			s->group.v[s->var.v[s->pref.v[c->at + k]].group].counted = s->count;
-		sum += least;
-		vec_push(&s->owing, ((struct payment){least, gate, 0}));
-	}
-	if (sum >= s->bound)
-		too_expensive(s, sum);
 }
 
 static int search(struct cdcl *s, uint64_t max_conflicts, struct err *e)
@@ -1084,12 +1046,11 @@ static int search(struct cdcl *s, uint64_t max_conflicts, struct err *e)
 			learn(s);
 			continue;
 		}
-		propagate_owing(s);
-		if (s->conflict.is)
-			continue;
 		int rc = decide(s, e);
 		if (rc < 0 || rc == 1)
 			return rc < 0 ? -1 : 0;
+		if (rc == 3)
+			return 2;
 	}
 }
 
@@ -1106,6 +1067,103 @@ int cdcl_solve(struct cdcl *s, uint32_t root, uint64_t max_conflicts, struct err
 	return search(s, max_conflicts, e);
 }
 
+void cdcl_suppose_not(struct cdcl *s, uint32_t var)
+{
+	if (!s->var.v[var].supposed)
+		vec_push(&s->supposed, var);
+	s->var.v[var].supposed = true;
+}
+
+void cdcl_suppose_no_more(struct cdcl *s, uint32_t var)
+{
+	s->var.v[var].supposed = false;
+}
+
+int cdcl_again(struct cdcl *s, uint64_t max_conflicts, struct err *e)
+{
+	size_t kept = 0;
+	jump(s, 0);
+	for (size_t i = 0; i < s->supposed.n; i++)
+		if (s->var.v[s->supposed.v[i]].supposed)
+			s->supposed.v[kept++] = s->supposed.v[i];
+	s->supposed.n = s->turned = (uint32_t)kept;
+	s->at_supposed = 0;
+	return search(s, max_conflicts, e);
+}
+
+void cdcl_back(struct cdcl *s)
+{
+	jump(s, 0);
+}
+
+int cdcl_fixed(const struct cdcl *s, uint32_t var)
+{
+	const struct variable *v = &s->var.v[var];
+	return v->level == 0 ? v->value : 0;
+}
+
+size_t cdcl_core(const struct cdcl *s, const uint32_t **ret)
+{
+	*ret = s->core.v;
+	return s->core.n;
+}
+
+/* Supposes all of v[0..n) but one: 1 where that cannot be as far as one sees without a search, and s->core has those that it takes; 0; -1. */
+static int test_core(struct cdcl *s, const uint32_t *v, size_t n, size_t but, struct err *e)
+{
+	jump(s, 0);
+	for (size_t i = 0; i <= n; i++) {
+		if (propagate(s, e) < 0)
+			return -1;
+		if (s->conflict.is) {
+			find_core_of_conflict(s);
+			s->conflict.is = false;
+			jump(s, 0);
+			return 1;
+		}
+		if (i == n || i == but || s->var.v[v[i]].value < 0)
+			continue;
+		if (s->var.v[v[i]].value > 0) {
+			find_core(s, v[i]);
+			return 1;
+		}
+		decide_on(s, NEG(v[i]));
+	}
+	return 0;
+}
+
+int cdcl_narrow(struct cdcl *s, uint32_t *v, size_t *n, struct err *e)
+{
+	for (size_t i = *n; i-- > 0;) {
+		int rc = test_core(s, v, *n, i, e);
+		if (rc < 0)
+			return -1;
+		if (!rc || !s->core.n)
+			continue;
+		size_t kept = 0, before = 0; /* in their order: those behind i were tried */
+		for (size_t k = 0; k < *n; k++) {
+			bool in = false;
+			for (size_t c = 0; c < s->core.n && !in; c++)
+				in = s->core.v[c] == v[k];
+			if (in) {
+				v[kept++] = v[k];
+				before += k < i;
+			}
+		}
+		i = before;
+		*n = kept;
+	}
+	jump(s, 0);
+	return 0;
+}
+
+void cdcl_calm(struct cdcl *s)
+{
+	vec_foreach(g, &s->group)
+		g->activity = 0;
+	s->active = false;
+}
+
 uint32_t cdcl_chosen(const struct cdcl *s, uint32_t gate)
 {
 	const struct choice *c = &s->choice.v[s->choice_of.v[gate]];
@@ -1113,20 +1171,6 @@ uint32_t cdcl_chosen(const struct cdcl *s, uint32_t gate)
 		if (s->var.v[s->pref.v[c->at + i]].value > 0)
 			return s->pref.v[c->at + i];
 	return NONE;
-}
-
-void cdcl_set_cost(struct cdcl *s, uint32_t candidate, cdcl_cost cost)
-{
-	while (s->cost.n <= candidate)
-		vec_push(&s->cost, (cdcl_cost)0);
-	s->cost.v[candidate] = cost;
-}
-
-int cdcl_improve(struct cdcl *s, uint64_t max_conflicts, struct err *e)
-{
-	s->bound = s->paid;
-	propagate_cost(s);
-	return s->conflict.is ? search(s, max_conflicts, e) : 1;
 }
 
 struct cdcl_stats cdcl_stats(const struct cdcl *s)

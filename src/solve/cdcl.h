@@ -65,12 +65,24 @@ bool cdcl_is_true(const struct cdcl *s, uint32_t var);
 uint32_t cdcl_chosen(const struct cdcl *s, uint32_t choice);
 
 /*
- * The cheapest solution: candidates have a cost, as they are added; that of a solution is their sum. After cdcl_solve
- *	while ((rc = cdcl_improve(s, max_conflicts, e)) == 0) …		0 a cheaper one, 1 there is none, -1 error
+ * Suppositions: variables that are false, if that can be. They are decided before anything else. What can be said, and asked, between
+ * two searches (optimum.h makes of it the search for the best solution):
+ *
+ *	cdcl_suppose_not(s, var)		also while a candidate is expanded
+ *	int rc = cdcl_again(s, max, e)		as cdcl_solve; 2: not all of what is supposed can be so: cdcl_core tells some that cannot
  */
-typedef unsigned __int128 cdcl_cost;
-void cdcl_set_cost(struct cdcl *s, uint32_t candidate, cdcl_cost cost);
-int cdcl_improve(struct cdcl *s, uint64_t max_conflicts, struct err *e);
+void cdcl_suppose_not(struct cdcl *s, uint32_t var);
+void cdcl_suppose_no_more(struct cdcl *s, uint32_t var);
+int cdcl_again(struct cdcl *s, uint64_t max_conflicts, struct err *e);
+void cdcl_back(struct cdcl *s); /* to what is decided by nothing: what is added now costs least */
+/* 1: true, -1: false in every solution, as far as is known; 0: open. */
+int cdcl_fixed(const struct cdcl *s, uint32_t var);
+/* Suppositions that cannot be so together; until the next search. */
+size_t cdcl_core(const struct cdcl *s, const uint32_t **ret);
+/* Leaves out of a core what it is one without, as far as one sees without a search. */
+int cdcl_narrow(struct cdcl *s, uint32_t *v, size_t *n, struct err *e);
+/* Choices are again decided in the order in which they come up, whatever conflicts there were. */
+void cdcl_calm(struct cdcl *s);
 
 /* Why there is no solution: the original clauses that the refutation used. Only after cdcl_record_proof. */
 void cdcl_record_proof(struct cdcl *s);

@@ -8,12 +8,13 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "pkg/pkg.h"
+#include "solve/aims.h"
 #include "solve/cdcl.h"
-#include "solve/solve.h"
+#include "solve/optimum.h"
 
-enum { CONFLICTS_MAX = 100000, IMPROVE_MAX = 20000, WHY_MAX = 12, NONE = UINT32_MAX, WITNESS_MAX = 16 };
-/* Where the parts of a cost begin: the first counts above all others (SOLVE_NEWEST). */
-enum { COST_CHANGED = 0, COST_LAG = 24, COST_LAG_ASKED = 64, COST_AVOIDED = 88, COST_REMOVED = 104 };
+enum { CONFLICTS_MAX = 100000, IMPROVE_MAX = 5000, WHY_MAX = 12, WITNESS_MAX = 16 };
+/* What a variable is of, where it is of no package: nothing; to do without something that is installed, or that is asked for if it can be had. */
+enum { NONE = UINT32_MAX, REMOVED = UINT32_MAX - 1, UNMET = UINT32_MAX - 2 };
 
 /* What a choice or a ban came from, for messages. */
 struct origin {
@@ -40,10 +41,14 @@ struct solving {
 	VEC(struct origin) origin;
 	VEC(uint32_t) scratch;
 	uint32_t telling, var; /* whose needs are being told, and its variable */
-	bool wishing;	       /* what is installed is being wished for */
+	uint32_t without;      /* what it means to do without what is being wished for: REMOVED, UNMET, NONE */
 	bool avoiding;	       /* what is to be avoided is refused */
 	size_t refused;
-	struct map asked;	 /* names */
+	struct map asked; /* names */
+	struct solve_aims aims;
+	struct aim_costs costs;
+	struct optimum optimum;
+	struct solve_needs_result *result;
 	VEC(struct gates) gates; /* by variable */
 	VEC(uint32_t) gate;
 	VEC(uint32_t) told; /* gates of what is being told */
@@ -64,6 +69,8 @@ static void solving_release(struct solving *x)
 	map_release(&x->asked);
 	vec_release(&x->walk);
 	vec_release(&x->walked);
+	aim_costs_release(&x->costs);
+	optimum_release(&x->optimum);
 }
 
 static void note(struct solving *x, uint32_t var, uint32_t package)
@@ -73,25 +80,16 @@ static void note(struct solving *x, uint32_t var, uint32_t package)
 	x->package_of.v[var] = package;
 }
 
-/* How many available versions of a group are newer; those to be avoided count as the newest of all, as in opam. */
-static void set_costs(struct solving *x, uint32_t first, uint32_t n, uint32_t var)
+static uint32_t cost(void *ctx, unsigned aim, uint32_t var)
 {
-	cdcl_cost newer = 0;
-	for (int avoided = 1; avoided >= 0; avoided--)
-		for (uint32_t i = 0; i < n; i++) {
-			const struct channel_candidate *c = channel_needs_candidate(x->needs, first + i);
-			if (c->avoided != avoided ||
-			    (!c->installed && !channel_needs_is_available(x->needs, first + i)))
-				continue;
-			cdcl_cost cost = 0;
-			if (x->telling == NONE && !x->wishing)
-				cost |= newer << COST_LAG_ASKED;
-			if (!c->installed)
-				cost |= (cdcl_cost)1 << COST_CHANGED | newer << COST_LAG |
-					(cdcl_cost)c->avoided << COST_AVOIDED;
-			cdcl_set_cost(x->s, var + i, cost);
-			newer++;
-		}
+	const struct solving *x = ctx;
+	const struct solve_aim a = x->aims.v[aim];
+	uint32_t package = x->package_of.v[var];
+	if (package == REMOVED)
+		return a.what == SOLVE_AIM_REMOVED || a.what == SOLVE_AIM_CHANGED;
+	if (package == UNMET)
+		return a.what == SOLVE_AIM_UNMET;
+	return package == NONE ? 0 : aim_cost(&x->costs, a, package);
 }
 
 static uint32_t variable(struct solving *x, uint32_t package)
@@ -110,8 +108,10 @@ static uint32_t variable(struct solving *x, uint32_t package)
 				x->refused++;
 			}
 		}
-		if (x->r->criteria == SOLVE_NEWEST)
-			set_costs(x, c->first, c->n, var);
+		if (x->aims.n) {
+			aim_costs_weigh(&x->costs, c->first, map_get(&x->asked, c->name) != NULL);
+			optimum_add(&x->optimum, var, c->n);
+		}
 	}
 	return x->var_of[package];
 }
@@ -135,7 +135,8 @@ static void prefer(const struct solving *x, uint32_t *v, size_t n)
 		reverse(v, normal);
 		reverse(v + normal, n - normal);
 	}
-	if (x->r->criteria != SOLVE_NEWEST && (x->r->criteria != SOLVE_0INSTALL || x->r->update))
+	if (x->r->criteria == SOLVE_FIRST || x->r->criteria == SOLVE_OLDEST || x->r->criteria == SOLVE_UPGRADE_ALL ||
+	    (x->r->criteria == SOLVE_0INSTALL && x->r->update))
 		return;
 	for (size_t i = 1; i < n; i++)
 		if (channel_needs_candidate(x->needs, v[i])->installed) {
@@ -183,7 +184,7 @@ static void note_gate(struct solving *x, uint32_t var, uint32_t gate)
 static uint32_t group_of(const struct solving *x, uint32_t var)
 {
 	uint32_t package = x->package_of.v[var];
-	return package == NONE ? NONE : channel_needs_candidate(x->needs, package)->first;
+	return package >= UNMET ? NONE : channel_needs_candidate(x->needs, package)->first;
 }
 
 /* The scratch holds packages of several names: a candidate for each run of one name in place of them, which implies the choice
@@ -238,9 +239,9 @@ static int take(void *ctx, const struct channel_need *need, struct err *e)
 	variables(x, need->one);
 	if (need->kind == CHANNEL_WISH) {
 		uint32_t without = cdcl_add_group(x->s, 1);
-		note(x, without, NONE);
-		if (x->wishing && x->r->criteria == SOLVE_NEWEST)
-			cdcl_set_cost(x->s, without, (cdcl_cost)1 << COST_REMOVED | (cdcl_cost)1 << COST_CHANGED);
+		note(x, without, x->without);
+		if (x->aims.n)
+			optimum_add(&x->optimum, without, 1);
 		vec_push(&x->scratch, without);
 	} else if (need->kind == CHANNEL_NEED && goes_deep(x))
 		split(x);
@@ -270,7 +271,7 @@ static int wish_installed(struct solving *x, struct err *e)
 			continue;
 		vec_push(&v, c->first);
 	}
-	x->wishing = true;
+	x->without = REMOVED;
 	int rc = 0;
 	for (size_t i = 0; i < v.n && rc == 0; i++) {
 		const struct channel_candidate *c = channel_needs_candidate(x->needs, v.v[i]);
@@ -280,7 +281,7 @@ static int wish_installed(struct solving *x, struct err *e)
 		const struct channel_need wish = {.kind = CHANNEL_WISH, .one = {all, c->n}};
 		rc = take(x, &wish, e);
 	}
-	x->wishing = false;
+	x->without = NONE;
 	vec_release(&v);
 	return rc;
 }
@@ -294,19 +295,52 @@ static int note_asked(void *ctx, const struct channel_need *need, struct err *e)
 	return 0;
 }
 
+/* What was asked for, where it may fail: one choice with "to do without" as its last candidate. */
+static int take_wish(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct channel_need wish = *need;
+	if (wish.kind == CHANNEL_NEED)
+		wish.kind = CHANNEL_WISH;
+	return take(ctx, &wish, e);
+}
+
+/* What was asked to go: none of these. */
+static int take_ban(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct channel_need ban = *need;
+	ban.kind = CHANNEL_BAN;
+	return take(ctx, &ban, e);
+}
+
+static int ask_each(struct solving *x, const struct str *v, size_t n, channel_need_fn *fn, struct err *e)
+{
+	for (size_t i = 0; i < n; i++)
+		if (channel_needs_ask(x->needs, v[i], fn, x, e) < 0)
+			return -1;
+	return 0;
+}
+
+static int ask_all(struct solving *x, struct err *e)
+{
+	const struct solve_needs_request *r = x->r;
+	x->without = UNMET;
+	int rc = ask_each(x, r->asked, r->asked_n, r->best_effort ? take_wish : take, e);
+	x->without = NONE;
+	return rc < 0 ? -1 : ask_each(x, r->removed, r->removed_n, take_ban, e);
+}
+
 static int expand_root(struct solving *x, struct err *e)
 {
 	const struct solve_needs_request *r = x->r;
-	bool keeps = r->criteria == SOLVE_NEWEST || r->criteria == SOLVE_0INSTALL;
-	for (size_t i = 0; i < r->asked_n; i++)
-		if (channel_needs_ask(x->needs, r->asked[i], note_asked, x, e) < 0)
-			return -1;
+	bool keeps = x->aims.n || r->criteria == SOLVE_0INSTALL;
+	if (ask_each(x, r->asked, r->asked_n, note_asked, e) < 0 ||
+	    ask_each(x, r->removed, r->removed_n, note_asked, e) < 0)
+		return -1;
 	if (r->criteria == SOLVE_0INSTALL && wish_installed(x, e) < 0)
 		return -1;
-	for (size_t i = 0; i < r->asked_n; i++)
-		if (channel_needs_ask(x->needs, r->asked[i], take, x, e) < 0)
-			return -1;
-	return keeps && r->criteria == SOLVE_NEWEST ? wish_installed(x, e) : 0;
+	if (ask_each(x, r->invariant, r->invariant_n, take, e) < 0 || ask_all(x, e) < 0)
+		return -1;
+	return keeps && r->criteria != SOLVE_0INSTALL ? wish_installed(x, e) : 0;
 }
 
 static int expand(void *ctx, uint32_t var, struct err *e)
@@ -316,7 +350,7 @@ static int expand(void *ctx, uint32_t var, struct err *e)
 	x->var = var;
 	x->telling = var == x->root ? NONE : package;
 	vec_clear(&x->told);
-	if (var != x->root && package == NONE)
+	if (var != x->root && package >= UNMET)
 		return 0; /* to do without, or an alternative */
 	int rc = var == x->root ? expand_root(x, e) : channel_needs_tell(x->needs, package, take, x, e);
 	vec_foreach(gate, &x->told)
@@ -423,13 +457,47 @@ static void collect(struct solving *x, struct solve_needs_result *ret)
 	ret->package = v;
 }
 
+static void keep_found(void *ctx)
+{
+	struct solving *x = ctx;
+	collect(x, x->result);
+}
+
+/* What is asked of the criteria, most important first. */
+static int read_aims(struct solving *x, struct err *e)
+{
+	const struct solve_needs_request *r = x->r;
+	const char *text = solve_aims_usual(r->criteria);
+	struct solve_aims *aims = &x->aims;
+	if (r->aims)
+		*aims = *r->aims;
+	else if (text && solve_aims_parse(str_c(text), aims, e) < 0)
+		return -1;
+	if (r->best_effort && aims->n == SOLVE_AIMS_MAX)
+		return err_new(e, ERR_LIMIT, "more than %d criteria", (int)SOLVE_AIMS_MAX);
+	if (r->best_effort) {
+		memmove(aims->v + 1, aims->v, aims->n * sizeof(*aims->v));
+		aims->v[0] = (struct solve_aim){SOLVE_AIM_UNMET, SOLVE_OVER_SOLUTION};
+		aims->n++;
+	}
+	return 0;
+}
+
 static int run(struct solving *x, bool proof, struct err *e)
 {
 	const struct cdcl_ops ops = {.ctx = x, .expand = expand, .next = goes_deep(x) ? next_open : NULL};
 	uint32_t count = channel_needs_count(x->needs);
+	x->without = NONE;
+	if (read_aims(x, e) < 0)
+		return -1;
 	x->var_of = xreallocarray(NULL, (size_t)count + 1, sizeof(*x->var_of));
 	memset(x->var_of, 0xff, ((size_t)count + 1) * sizeof(*x->var_of));
 	x->s = cdcl_new(&ops);
+	if (x->aims.n) {
+		aim_costs_init(&x->costs, x->needs);
+		x->optimum = (struct optimum){
+			.s = x->s, .aims = (unsigned)x->aims.n, .cost = cost, .found = keep_found, .ctx = x};
+	}
 	if (proof)
 		cdcl_record_proof(x->s);
 	x->root = cdcl_add_group(x->s, 1);
@@ -437,38 +505,24 @@ static int run(struct solving *x, bool proof, struct err *e)
 	return cdcl_solve(x->s, x->root, x->r->max_conflicts ? x->r->max_conflicts : CONFLICTS_MAX, e);
 }
 
-static int improve(struct solving *x, struct solve_needs_result *ret, struct err *e)
-{
-	struct err why = ERR_INIT;
-	int rc;
-	while ((rc = cdcl_improve(x->s, cdcl_stats(x->s).conflicts + IMPROVE_MAX, &why)) == 0)
-		collect(x, ret);
-	if (rc < 0 && why.code != ERR_LIMIT) {
-		*e = why;
-		return -1;
-	}
-	ret->unproved = rc < 0;
-	return 0;
-}
-
 static int finish(struct solving *x, struct solve_needs_result *ret, struct err *e)
 {
 	collect(x, ret);
-	if (x->r->criteria == SOLVE_NEWEST && improve(x, ret, e) < 0)
-		return -1;
+	int rc = x->aims.n ? optimum_find(&x->optimum, cdcl_stats(x->s).conflicts + IMPROVE_MAX, e) : 0;
+	ret->unproved = rc > 0;
 	ret->conflicts = cdcl_stats(x->s).conflicts;
-	return 0;
+	ret->variables = cdcl_stats(x->s).variables;
+	return rc < 0 ? -1 : 0;
 }
 
 int solve_needs_by(struct channel_needs *needs, const struct solve_needs_request *r, struct arena *a,
 		   struct solve_needs_result *ret, struct err *e)
 {
 	*ret = (struct solve_needs_result){0};
-	bool refuses = r->criteria == SOLVE_FIRST || r->criteria == SOLVE_NEWEST;
 	/* without what is to be avoided; with it; and once more with notes of each step, where there is something to tell */
-	for (int turn = refuses ? 0 : 1; turn < 3; turn++) {
+	for (int turn = r->criteria == SOLVE_FIRST ? 0 : 1; turn < 3; turn++) {
 		cleanup_with(solving_release) struct solving x = {
-			.needs = needs, .a = a, .r = r, .avoiding = turn == 0, .asked = MAP_INIT};
+			.needs = needs, .a = a, .r = r, .result = ret, .avoiding = turn == 0, .asked = MAP_INIT};
 		int rc = run(&x, turn == 2, e);
 		if (rc < 0)
 			return -1;

@@ -107,7 +107,7 @@ struct solve_needs_result {
 	size_t n;
 	const struct str *why; /* without a solution: what is in the way, a line each */
 	size_t why_n;
-	bool unproved; /* SOLVE_NEWEST: it is a solution, but there was no time to show that it is the best */
+	bool unproved; /* by criteria: it is a solution, but there was no time to show that it is the best */
 	uint64_t conflicts, variables;
 };
 /* max_conflicts 0: 100,000. */
@@ -118,17 +118,52 @@ int solve_needs(struct channel_needs *needs, const struct str *asked, size_t n, 
  * The same by criteria (opam's), for a host that has something installed (channel_needs_opts.installed):
  *
  *	SOLVE_FIRST	what solve_needs does: the newest of each in the order in which names come up; nothing is kept
- *	SOLVE_NEWEST	-removed,-count[avoid-version,changed],-count[version-lag,request],-count[version-lag,changed],-changed:
- *			opam's default; the best there is is looked for
  *	SOLVE_0INSTALL	-changed,-count[avoid-version,solution], as 0install goes: depth first, alternatives as they are written,
  *			the best version of each that can still be had; what is installed goes before what was asked for
  *	SOLVE_OLDEST	+removed,+count[version-lag,solution]: the same with the oldest versions, and nothing is kept
+ *	SOLVE_NEWEST	opam's default. The best there is is looked for (optimum.h), as by all criteria that follow
+ *	SOLVE_UPGRADE_ALL what `opam upgrade` says of all that is installed
+ *	SOLVE_FIXUP	as few changes as bring about a state without contradictions
+ *
+ * For the last three, and for others in opam's words, aims are sums that are to be small, the first above all others. Those of the
+ * usual ones are opam 2.5's (solve_aims_usual). 2.1 has no avoid-version and no missing-depexts in its: where nothing is avoided
+ * and nothing missing, that makes no difference.
  */
-enum solve_criteria { SOLVE_FIRST, SOLVE_NEWEST, SOLVE_0INSTALL, SOLVE_OLDEST };
+enum solve_criteria { SOLVE_FIRST, SOLVE_0INSTALL, SOLVE_OLDEST, SOLVE_NEWEST, SOLVE_UPGRADE_ALL, SOLVE_FIXUP };
+enum solve_aim_what {
+	SOLVE_AIM_REMOVED, /* names that were installed, and are in no version any more */
+	SOLVE_AIM_NEW,	   /* names that were not installed */
+	SOLVE_AIM_CHANGED, /* names whose version was not installed, or that are removed */
+	SOLVE_AIM_UNMET,   /* of what was asked for (best_effort) */
+	SOLVE_AIM_AVOIDED, /* flags avoid-version, deprecated */
+	SOLVE_AIM_LAG,	   /* versions that are newer */
+	SOLVE_AIM_DEPEXTS, /* packages of the system are missing (channel_needs_opts.system) */
+};
+enum solve_aim_over { SOLVE_OVER_REQUEST, SOLVE_OVER_CHANGED, SOLVE_OVER_NEW, SOLVE_OVER_SOLUTION };
+struct solve_aim {
+	enum solve_aim_what what;
+	enum solve_aim_over over; /* for the last three */
+};
+enum { SOLVE_AIMS_MAX = 12 };
+struct solve_aims {
+	struct solve_aim v[SOLVE_AIMS_MAX];
+	size_t n;
+};
+/* "-removed,-count[version-lag,solution]". ERR_USAGE, ERR_LIMIT. */
+int solve_aims_parse(struct str text, struct solve_aims *ret, struct err *e);
+const char *solve_aims_usual(enum solve_criteria criteria); /* NULL: it has none */
+
 struct solve_needs_request {
 	const struct str *asked;
 	size_t asked_n;
+	const struct str *removed; /* none that these fit */
+	size_t removed_n;
+	const struct str *
+		invariant; /* what must hold for the solution as for what is installed; asked for by nobody (opam's switch invariant) */
+	size_t invariant_n;
 	enum solve_criteria criteria;
+	const struct solve_aims *aims; /* in place of those of SOLVE_NEWEST; NULL */
+	bool best_effort; /* as much of what was asked for as can be had together, with SOLVE_NEWEST and those behind it */
 	bool update; /* SOLVE_0INSTALL: without -changed, as before opam 2.2: what is installed is brought to its newest version */
 	uint64_t max_conflicts; /* 0: 100,000 */
 };

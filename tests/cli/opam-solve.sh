@@ -162,6 +162,122 @@ The following actions would be performed:
 ===== 2 to install =====
 X
 
+# A switch with an invariant, upgrades, removals: as opam 2.1.2 has them.
+p comp.1 'flags: compiler'
+p comp.2 'flags: compiler'
+p comp.3 'flags: compiler'
+p core.1 'depends: "comp" {< "3"}'
+p core.2 'depends: "comp" {>= "2"}'
+p shell.1 'depends: "core"'
+p shell.2 'depends: ["core" {>= "2"} "fresh"]' 'messages: ["a shell" "of two lines" {os = "linux"} "for another" {os = "win32"}]'
+p fresh.1 'messages: "comes in"'
+p alt.1 'depends: "x" | "y"'
+p x.1 ''
+p y.1 ''
+p three.1 'depends: ["comp" {= "3"}]'
+p notx.1 'conflicts: "x"'
+p withsys.1 'depexts: [["libfoo-dev"] {os-distribution = "debian"}]'
+p withsys.2 'depexts: [["libfoo-dev" "libbar"] {os-distribution = "debian"} ["other"] {os = "win32"}]'
+p usesys.1 'depends: ["withsys" ("onlyone" | "othersys")]'
+p onlyone.1 'depexts: ["nowhere"]'
+p othersys.1 ''
+mkdir switch
+cat >switch/switch-state <<'X'
+opam-version: "2.0"
+roots: ["alt.1" "shell.1" "comp.1" "core.1" "x.1"]
+installed: ["alt.1" "shell.1" "comp.1" "core.1" "x.1"]
+X
+cat >switch/switch-config <<'X'
+opam-version: "2.0"
+invariant: [
+  "comp" {< "3"}
+]
+X
+state='--switch-state switch/switch-state'
+plan 'all is upgraded as far as the invariant lets it' $state --upgrade <<'X'
+The following actions would be performed:
+  - install fresh 1      [required by shell] comes in
+  - upgrade comp  1 to 2
+  - upgrade core  1 to 2
+  - upgrade shell 1 to 2                     a shell
+                                             of two lines
+===== 1 to install | 3 to upgrade =====
+X
+plan 'without it, farther' $state --invariant '' --upgrade <<'X'
+The following actions would be performed:
+  - install fresh 1      [required by shell] comes in
+  - upgrade comp  1 to 3
+  - upgrade core  1 to 2
+  - upgrade shell 1 to 2                     a shell
+                                             of two lines
+===== 1 to install | 3 to upgrade =====
+X
+plan 'one is upgraded' $state --upgrade core <<'X'
+The following actions would be performed:
+  - upgrade   comp  1 to 2 [required by core]
+  - upgrade   core  1 to 2
+  - recompile shell 1      [uses core]
+===== 1 to recompile | 2 to upgrade =====
+X
+plan 'what needs it goes as well' $state --remove x <<'X'
+The following actions would be performed:
+  - remove alt 1 [uses x]
+  - remove x   1
+===== 2 to remove =====
+X
+plan 'but where it only conflicts, another alternative is taken' $state notx <<'X'
+The following actions would be performed:
+  - remove    x    1 [conflicts with notx]
+  - install   y    1 [required by alt]
+  - install   notx 1
+  - recompile alt  1 [uses x]
+===== 2 to install | 1 to recompile | 1 to remove =====
+X
+plan 'removal and installation' $state --remove alt y <<'X'
+The following actions would be performed:
+  - install y   1
+  - remove  alt 1
+===== 1 to install | 1 to remove =====
+X
+plan 'what is not installed is not removed' $state --remove y </dev/null
+t 'which is said' grep -q 'y is not installed' err
+t 'the invariant is kept' must_fail 20 "$SLIPWAY" opam solve --repo repo $state three
+plan 'the best that can be had of what was asked for' $state --best-effort three x y <<'X'
+The following actions would be performed:
+  - install   y   1
+  - recompile alt 1 [uses y]
+===== 1 to install | 1 to recompile =====
+X
+plan 'nothing needs a change' $state --upgrade --criteria fixup </dev/null
+plan 'criteria in words of opam' --criteria '-count[version-lag,solution],-changed' app.1 <<'X'
+The following actions would be performed:
+  - install base 1 [required by lib, tool]
+  - install tool 1 [required by app]
+  - install lib  2 [required by app]
+  - install app  1
+===== 4 to install =====
+X
+plan 'fewer packages before newer ones' --criteria '-changed,-count[version-lag,solution]' user <<'X'
+The following actions would be performed:
+  - install lib  1 [required by user]
+  - install user 1
+===== 2 to install =====
+X
+plan 'packages of the system that are missing count' --system libfoo-dev --criteria '-count[missing-depexts,changed]' usesys <<'X'
+The following actions would be performed:
+  - install withsys  1 [required by usesys]
+  - install othersys 1 [required by usesys]
+  - install usesys   1
+===== 3 to install =====
+X
+t 'criteria that are none' must_fail 2 "$SLIPWAY" opam solve --repo repo --criteria '-removed,-count[size,changed]' app
+t 'are named' grep -q "unknown criterion '-count\[size,changed\]'" err
+t 'sums that are to be large' must_fail 2 "$SLIPWAY" opam solve --repo repo --criteria +removed app
+t 'best effort wants to weigh' must_fail 2 "$SLIPWAY" opam solve --repo repo --criteria 0install --best-effort app
+t 'an invariant that cannot be read' must_fail 1 "$SLIPWAY" opam solve --repo repo --invariant '"comp" {' app
+t 'is shown with its place' grep -q 'formula:1:' err
+t 'nothing to remove by that name' must_fail 5 "$SLIPWAY" opam solve --repo repo --remove nosuch
+
 t 'an unknown name' must_fail 5 "$SLIPWAY" opam solve --repo repo nosuch
 t 'is named' grep -q "no package named 'nosuch'" err
 t 'an unknown version' must_fail 5 "$SLIPWAY" opam solve --repo repo app.77
@@ -205,6 +321,10 @@ for criteria in newest 0install lower-bounds; do
 	t "$criteria goes together" go_together $criteria irmin
 done
 t 'of a large package, too' go_together newest bap
+for package in bap irmin; do
+	"$SLIPWAY" -q --json opam solve --repo "$data/opam-files-2026.tar.zst" $package >json
+	t "$package: shown to be the best" grep -q '"best": *true' json
+done
 sed 's/install lwt .*/install lwt 5.5.0/' "$data/plans/2026-irmin.0install.txt" >plan
 t 'a plan that does not is seen' must_fail 1 sh -c 'zstd -dc "$1" | python3 "$2" plan' - "$data/opam-files-2026.tar.zst" \
 	"$SOURCE_ROOT/tests/lib/opam_check.py"

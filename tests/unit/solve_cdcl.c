@@ -2,8 +2,9 @@
 /* The engine against a brute-force oracle on small random worlds. */
 #include "lib/test.h"
 #include "solve/cdcl.h"
+#include "solve/optimum.h"
 
-enum { GROUPS = 6, SIZE = 4, DEPS = 3, ROOTS = 3 };
+enum { GROUPS = 6, SIZE = 4, DEPS = 3, ROOTS = 3, AIMS = 3, NO_GROUP = UINT32_MAX };
 
 /* Candidate k of group g is number g*SIZE+k; a set of candidates is a bit mask. */
 struct need {
@@ -24,6 +25,7 @@ struct world {
 struct run {
 	const struct world *w;
 	struct cdcl *s;
+	struct optimum *o; /* NULL: no best is looked for */
 	uint32_t root, first[GROUPS];
 	unsigned expanded;
 };
@@ -75,9 +77,15 @@ static void make_world(struct world *w)
 		w->root_ban = some_of(w, (int)rnd((uint32_t)groups));
 }
 
-static uint32_t vars_of(const struct run *r, uint32_t set, uint32_t *vars)
+/* Groups are brought in when they are spoken of. */
+static uint32_t vars_of(struct run *r, uint32_t set, uint32_t *vars)
 {
 	uint32_t n = 0;
+	for (int c = 0; c < GROUPS * SIZE; c++)
+		if (set >> c & 1 && r->first[c / SIZE] == NO_GROUP) {
+			r->first[c / SIZE] = cdcl_add_group(r->s, (uint32_t)r->w->size[c / SIZE]);
+			optimum_add(r->o, r->first[c / SIZE], (uint32_t)r->w->size[c / SIZE]);
+		}
 	for (int c = 0; c < GROUPS * SIZE; c++)
 		if (set >> c & 1)
 			vars[n++] = r->first[c / SIZE] + (uint32_t)c % SIZE;
@@ -98,7 +106,8 @@ static int expand(void *ctx, uint32_t var, struct err *e)
 	}
 	r->expanded++;
 	for (int c = 0; c < GROUPS * SIZE; c++) {
-		if (r->first[c / SIZE] + (uint32_t)c % SIZE != var || c % SIZE >= r->w->size[c / SIZE])
+		if (r->first[c / SIZE] == NO_GROUP || r->first[c / SIZE] + (uint32_t)c % SIZE != var ||
+		    c % SIZE >= r->w->size[c / SIZE])
 			continue;
 		if (r->w->refused >> c & 1)
 			cdcl_refuse(r->s, var);
@@ -197,6 +206,16 @@ static uint32_t check_best(const struct world *w, uint32_t found, bool lexical)
 	return any;
 }
 
+static uint32_t set_of(const struct run *r)
+{
+	uint32_t in = 0;
+	for (int c = 0; c < GROUPS * SIZE; c++)
+		if (c % SIZE < r->w->size[c / SIZE] && r->first[c / SIZE] != NO_GROUP &&
+		    cdcl_is_true(r->s, r->first[c / SIZE] + (uint32_t)c % SIZE))
+			in |= 1u << c;
+	return in;
+}
+
 static void run_world(const struct world *w, bool proof, unsigned *solved, unsigned *conflicts)
 {
 	struct run r = {.w = w};
@@ -219,10 +238,7 @@ static void run_world(const struct world *w, bool proof, unsigned *solved, unsig
 			CHECK(cdcl_proof(s, &why) > 0);
 		return;
 	}
-	uint32_t in = 0;
-	for (int c = 0; c < GROUPS * SIZE; c++)
-		if (c % SIZE < w->size[c / SIZE] && cdcl_is_true(s, r.first[c / SIZE] + (uint32_t)c % SIZE))
-			in |= 1u << c;
+	uint32_t in = set_of(&r);
 	CHECK(is_valid(w, in));
 	check_best(w, in, true);
 	++*solved;
@@ -251,6 +267,95 @@ TEST(random_worlds_agree_with_brute_force)
 TEST(random_worlds_with_proof)
 {
 	worlds(100000, 2000, true);
+}
+
+/* Costs that a candidate has by its place in its group, and its group. */
+static uint32_t cost_of(int c, unsigned aim)
+{
+	static const uint32_t by_place[AIMS][SIZE] = {{0, 0, 1, 0}, {0, 1, 2, 7}, {1, 1, 1, 0}};
+	return aim == 0 && c / SIZE % 2 ? 0 : by_place[aim][c % SIZE] * (aim == 1 && c / SIZE == 3 ? 3 : 1);
+}
+
+static uint32_t cost_of_var(void *ctx, unsigned aim, uint32_t var)
+{
+	const struct run *r = ctx;
+	for (int g = 0; g < GROUPS; g++)
+		if (r->first[g] != NO_GROUP && var >= r->first[g] && var < r->first[g] + (uint32_t)r->w->size[g])
+			return cost_of(g * SIZE + (int)(var - r->first[g]), aim);
+	return 0;
+}
+
+static uint64_t cost_of_set(uint32_t in)
+{
+	uint64_t sum[AIMS] = {0};
+	for (int c = 0; c < GROUPS * SIZE; c++)
+		for (unsigned aim = 0; aim < AIMS && in >> c & 1; aim++)
+			sum[aim] += cost_of(c, aim);
+	return sum[0] << 40 | sum[1] << 20 | sum[2];
+}
+
+struct best {
+	struct run r;
+	uint32_t in;
+	unsigned times;
+};
+static void note_best(void *ctx)
+{
+	struct best *b = ctx;
+	uint32_t in = set_of(&b->r);
+	CHECK_MSG(!b->times || cost_of_set(in) <= cost_of_set(b->in), "what was found later is worse");
+	b->in = in;
+	b->times++;
+}
+
+static uint64_t least_cost(const struct world *w)
+{
+	int at[GROUPS] = {0};
+	uint64_t least = UINT64_MAX;
+	while (at[0] >= 0) {
+		uint32_t in = next_set(w, at);
+		if (cost_of_set(in) < least && is_valid(w, in))
+			least = cost_of_set(in);
+	}
+	return least;
+}
+
+static uint32_t cost_in_best(void *ctx, unsigned aim, uint32_t var)
+{
+	return cost_of_var(&((struct best *)ctx)->r, aim, var);
+}
+
+static bool find_best(const struct world *w)
+{
+	struct best b = {.r = {.w = w}};
+	struct cdcl_ops ops = {.ctx = &b.r, .expand = expand};
+	auto_ptr(cdcl) s = b.r.s = cdcl_new(&ops);
+	cleanup_with(optimum_release) struct optimum o = {
+		.s = s, .aims = AIMS, .cost = cost_in_best, .found = note_best, .ctx = &b};
+	struct err e = ERR_INIT;
+	b.r.o = &o;
+	for (int g = 0; g < GROUPS; g++)
+		b.r.first[g] = NO_GROUP;
+	b.r.root = cdcl_add_group(s, 1);
+	if (cdcl_solve(s, b.r.root, 100000, &e) != 0)
+		return false;
+	CHECK_INT(optimum_find(&o, 100000, &e), 0);
+	CHECK(is_valid(w, b.in));
+	CHECK_INT(cost_of_set(b.in), least_cost(w));
+	return true;
+}
+
+TEST(best_by_aims_agrees_with_brute_force)
+{
+	unsigned solved = 0;
+	for (unsigned i = 0; i < 2000; i++) {
+		struct world w;
+		seed = 300000 + i;
+		rnd(2);
+		make_world(&w);
+		solved += find_best(&w);
+	}
+	CHECK(solved > 500);
 }
 
 /* n pigeons in n-1 holes: candidate h of group p is "pigeon p sits in hole h". Hard, and must end. */
