@@ -28,6 +28,7 @@ static bool is_archive(int fd)
 		       5},
 		      0},
 		     {{"\x28\xb5\x2f\xfd", 4}, 0},
+		     {{"PK\3\4", 4}, 0},
 		     {{"ustar", 5}, 257}};
 	char head[262];
 	ssize_t n = pread(fd, head, sizeof(head), 0);
@@ -170,10 +171,6 @@ static int unpack_main(struct opam_run *r, const struct build_opam_package *p, s
 		    find_top(r, tmp, s->source->subpath, a, &top, e) < 0)
 			return -1;
 	} else {
-		char head[4] = {0};
-		if (pread(s->fetch.fd, head, sizeof(head), 0) == 4 && memcmp(head, "PK\3\4", 4) == 0)
-			return err_new(e, ERR_UNSUPPORTED,
-				       "the sources of '%s' are a ZIP file, which is not unpacked here", name);
 		if (put_file(dir, arena_strdup(a, url_name(s->source->src)), s->fetch.fd, 0644, e) < 0)
 			return -1;
 		top = tmp;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Reads archives with libarchive, which sees nothing but blocks of tar: decompression is base/stream.h's, the outer ZIP
- * of a .conda is zip.c's, and what may be written where is tree.c's. Loaded at first use.
+ * of a .conda is zip.c's, and what may be written where is tree.c's. Sources in a ZIP it reads itself, by their central directory alone: the
+ * one that says what an entry is. Loaded at first use.
  */
 #include <archive.h>
 #include <archive_entry.h>
@@ -17,7 +18,9 @@ enum { BLOCK_SIZE = 1 << 17, TRAILER_MAX = 1 << 20 };
 #define LIBARCHIVE(X)                                                                                                  \
 	X(archive_, read_new)                                                                                          \
 	X(archive_, read_support_format_tar)                                                                           \
+	X(archive_, read_support_format_zip_seekable)                                                                  \
 	X(archive_, read_open)                                                                                         \
+	X(archive_, read_open_fd)                                                                                      \
 	X(archive_, read_next_header)                                                                                  \
 	X(archive_, read_data_block)                                                                                   \
 	X(archive_, read_free)                                                                                         \
@@ -53,7 +56,8 @@ static void leave_locale(locale_t *old)
 }
 
 struct source {
-	struct istream *s;
+	struct istream *s; /* of a tar */
+	const char *kind;  /* "tar", "ZIP" */
 	struct err *e;
 	bool failed; /* *e is filled */
 	char block[BLOCK_SIZE];
@@ -84,7 +88,8 @@ static int read_failed(struct tree *t, struct source *src, struct archive *a, st
 	if (src->failed)
 		return err_ctx(e, "unpack '%s'", t->what);
 	const char *text = la.error_string(a);
-	return err_new(e, ERR_INPUT, "'%s' is refused: bad tar data: %s", t->what, text ? text : "no reason given");
+	return err_new(e, ERR_INPUT, "'%s' is refused: bad %s data: %s", t->what, src->kind,
+		       text ? text : "no reason given");
 }
 
 static int add_file(struct tree *t, struct source *src, struct archive *a, struct archive_entry *entry,
@@ -150,6 +155,20 @@ static int drain(struct tree *t, struct source *src, struct err *e)
 	}
 }
 
+static int read_entries(struct tree *t, struct source *src, struct archive *a, struct err *e)
+{
+	for (;;) {
+		struct archive_entry *entry;
+		int r = la.read_next_header(a, &entry);
+		if (r == ARCHIVE_EOF)
+			return src->s ? drain(t, src, e) : 0;
+		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
+			return read_failed(t, src, a, e);
+		if (add_entry(t, src, a, entry, e) < 0)
+			return -1;
+	}
+}
+
 static int read_tar(struct tree *t, struct source *src, struct err *e)
 {
 	auto_archive *a = la.read_new();
@@ -157,16 +176,21 @@ static int read_tar(struct tree *t, struct source *src, struct err *e)
 		panic("out of memory");
 	if (la.read_support_format_tar(a) != ARCHIVE_OK || la.read_open(a, src, NULL, source_read, NULL) != ARCHIVE_OK)
 		return read_failed(t, src, a, e);
-	for (;;) {
-		struct archive_entry *entry;
-		int r = la.read_next_header(a, &entry);
-		if (r == ARCHIVE_EOF)
-			return drain(t, src, e);
-		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
-			return read_failed(t, src, a, e);
-		if (add_entry(t, src, a, entry, e) < 0)
-			return -1;
-	}
+	return read_entries(t, src, a, e);
+}
+
+int tree_add_zip(struct tree *t, int fd, struct err *e)
+{
+	if (dl_load(&la_library, e) < 0)
+		return -1;
+	cleanup_with(leave_locale) __attribute__((unused)) locale_t old = uselocale(la_locale);
+	struct source *src = &(struct source){.kind = "ZIP", .e = e};
+	auto_archive *a = la.read_new();
+	if (!a)
+		panic("out of memory");
+	if (la.read_support_format_zip_seekable(a) != ARCHIVE_OK || la.read_open_fd(a, fd, BLOCK_SIZE) != ARCHIVE_OK)
+		return read_failed(t, src, a, e);
+	return read_entries(t, src, a, e);
 }
 
 /* All a tar of this size and number of entries can need, names and padding included. */
@@ -184,6 +208,7 @@ int tree_add_tar(struct tree *t, struct istream *tar, struct err *e)
 	cleanup_with(leave_locale) __attribute__((unused)) locale_t old = uselocale(la_locale);
 	auto_free struct source *src = xmalloc(sizeof(*src));
 	src->s = s;
+	src->kind = "tar";
 	src->e = e;
 	src->failed = false;
 	return read_tar(t, src, e);

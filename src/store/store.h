@@ -108,7 +108,7 @@ int store_tree_files(int treefd, struct arena *a, struct store_tree_file **ret, 
 int store_mend_tree(struct store *s, const uint8_t sha256[SHA256_SIZE], struct err *e);
 
 /* -- sources ------------------------------------------------------------------------------------------------------ */
-/* A tar archive, packed in any way or none, from where fd stands, into the empty folder dirfd: refused and bounded is what is above, but nothing
+/* A tar archive, packed in any way or none, from where fd stands, or a ZIP that begins where the file does, into the empty folder dirfd: refused and bounded is what is above, but nothing
  * is listed, recorded or kept. On failure the folder holds a part of it. `limits` NULL: STORE_LIMITS_DEFAULT. */
 int store_unpack_into(int dirfd, int fd, const struct store_limits *limits, const char *what, struct err *e);
 

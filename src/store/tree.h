@@ -56,6 +56,8 @@ void tree_release(struct tree *t);
 int tree_add_archive(struct tree *t, int fd, enum store_format format, struct err *e);
 /* Takes the stream over. */
 int tree_add_tar(struct tree *t, struct istream *tar, struct err *e);
+/* A ZIP, by its central directory. */
+int tree_add_zip(struct tree *t, int fd, struct err *e);
 int tree_finish(struct tree *t, struct err *e);
 /* The first half of that: no symbolic link leads out. */
 int tree_check_links(struct tree *t, struct err *e);

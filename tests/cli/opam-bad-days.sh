@@ -41,11 +41,32 @@ tar('hard.tgz', [('x/l', 'hard', '/etc/passwd')])
 tar('fifo.tgz', [('x/l', 'fifo', '')])
 tar('good.tgz', [('good-1/data', 'file', 'y' * 300000)])
 open('cut.tgz', 'wb').write(open('good.tgz', 'rb').read()[:200])
+import stat, zipfile
+def zip(name, entries):
+    with zipfile.ZipFile(name, 'w', zipfile.ZIP_DEFLATED) as z:
+        for path, kind, text in entries:
+            i = zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0))
+            i.create_system = 3
+            i.external_attr = ({'file': stat.S_IFREG | 0o644, 'exec': stat.S_IFREG | 0o755, 'link': stat.S_IFLNK | 0o777}[kind]) << 16
+            i.compress_type = zipfile.ZIP_DEFLATED
+            z.writestr(i, text)
+import warnings
+warnings.simplefilter('ignore')
+zip('zipup.tgz', [('x/../../../../../../out', 'file', 'x')])
+zip('zipabsolute.tgz', [('/tmp/slipway-opam-out', 'file', 'x')])
+zip('ziplink.tgz', [('x/l', 'link', '../../../..'), ('x/l/out', 'file', 'x')])
+zip('zipetc.tgz', [('x/l', 'link', '/etc')])
+zip('ziptwice.tgz', [('x/a', 'file', '1'), ('x/a', 'file', '2')])
+zip('zip.tgz', [('good-1/data', 'file', 'y' * 300000), ('good-1/run', 'exec', '#!/bin/sh\necho ran\n'), ('good-1/l', 'link', 'data')])
+b = open('zip.tgz', 'rb').read()
+open('zipcut.tgz', 'wb').write(b[:len(b) // 2])
+i = b.index(b'PK\1\2')
+open('zipbad.tgz', 'wb').write(b[:60] + bytes([b[60] ^ 255]) + b[61:])
 END
-for name in up absolute link etc hard fifo good cut; do
+for name in up absolute link etc hard fifo good cut zipup zipabsolute ziplink zipetc ziptwice zip zipcut zipbad; do
 	package "$name" 1 <<END
 build: ["sh" "-c" "[ ! -f data ] || cp data copy"]
-install: ["sh" "-c" "mkdir -p %{share}%/$name; [ ! -f data ] || cp data %{share}%/$name"]
+install: ["sh" "-c" "mkdir -p %{share}%/$name; [ ! -f data ] || cp -a * %{share}%/$name"]
 url { src: "file://$T/$name.tgz" checksum: "sha256=$(sha256sum <"$name.tgz" | cut -d ' ' -f 1)" }
 END
 done
@@ -81,6 +102,18 @@ t 'one with a link to elsewhere' refused etc 'is refused'
 t 'one with a hard link to elsewhere' refused hard 'is refused'
 t 'one with a pipe' refused fifo 'is refused'
 t 'one that is cut off' refused cut 'cut'
+t 'a ZIP with ..' refused zipup 'is refused'
+t 'one with an absolute path' refused zipabsolute 'is refused'
+t 'one that goes through a link' refused ziplink 'is refused'
+t 'one with a link to elsewhere' refused zipetc 'is refused'
+t 'one that has a path twice' refused ziptwice 'is refused'
+t 'one that is cut off' refused zipcut 'is refused'
+t 'one that is damaged' refused zipbad 'is refused'
+zipped()
+{
+	./opam install --root "$T/r" zip >out 2>&1 && cmp r/sw/share/zip/data r/sw/share/zip/l && [ "$(r/sw/share/zip/run)" = ran ] || { cat out; return 1; }
+}
+t 'a good one is unpacked' zipped
 t 'an extra source that leads out' refused extra 'leads out'
 t 'an .install file that leads out' refused dotinstall 'dotinstall'
 t 'others are none the worse' ./opam install --root "$T/r" good

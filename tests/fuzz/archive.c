@@ -58,6 +58,8 @@ static int unpack(struct tree *t, uint8_t kind, struct str bytes, struct err *e)
 		return tree_add_tar(t, istream_mem(bytes, "input"), e);
 	auto_fd fd = memfd_create("input", MFD_CLOEXEC);
 	must(fd >= 0 && write(fd, bytes.p, bytes.n) == (ssize_t)bytes.n, "memfd", e);
+	if (kind == 'z')
+		return tree_add_zip(t, fd, e);
 	return tree_add_archive(t, fd,
 				kind == 'b'   ? STORE_TAR_BZ2
 				: kind == 'c' ? STORE_CONDA
