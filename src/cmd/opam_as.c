@@ -526,6 +526,7 @@ int opam_as_main(struct cmd_context *c, int argc, char **argv)
 	struct opam_as x = {.c = c};
 	c->cmd = &self;
 	int code = run(&x, argc, argv);
+	opam_as_close_repos(&x);
 	env_opam_switch_free(x.s);
 	env_opam_free(x.o);
 	return code;

@@ -8,6 +8,8 @@
  *
  * which parses with opam_as_parse and returns an exit code, through opam_as_fail for errors.
  */
+#include "base/map.h"
+#include "channel/channel.h"
 #include "cmd/cmd.h"
 
 /* As opam's manual lists them. */
@@ -37,6 +39,9 @@ struct opam_as {
 	struct env_opam *o;
 	struct env_opam_switch *s;
 	bool said_waiting;
+	struct opam_as_repo *repos; /* opam_as_open_repos */
+	size_t repos_n;
+	bool repos_open;
 };
 
 /* Options of the command's own and those of every command. False: said what is wrong, the exit code is in *ret. */
@@ -75,7 +80,24 @@ int opam_as_hold_switch(struct opam_as *x);
 void opam_as_tell_eval(struct opam_as *x, const char *switch_name);
 bool opam_as_is_in_sync(struct opam_as *x);
 
-/* What the repositories in use have (opam_as_repo.c): versions of a name, sorted; one opam file. */
+/* What the repositories in use have, best first (opam_as_index.c), as the root's last update left them. Texts are in the command's arena. */
+struct opam_as_repo {
+	struct str name, url;
+	const char *dir, *tar; /* one of them: a folder with packages/, or a tar of one */
+	struct opam_index *index;
+};
+int opam_as_open_repos(struct opam_as *x, struct err *e); /* once; opam_as_main and the like close them */
+void opam_as_close_repos(struct opam_as *x);
+/* After the reads: whether what they told is worth anything. */
+int opam_as_check_repos(const struct opam_as *x, struct err *e);
+int opam_as_repos_in_use(struct opam_as *x, struct pkg_opam_strs *ret, struct err *e);
+/* The first repository that has it. */
+bool opam_as_find(struct opam_as *x, struct str name, struct str version, const struct opam_as_repo **ret,
+		  struct oi_pkg *ret_p);
+/* Of a repository that is a tar: files beside the opam files of packages ("NAME.VERSION": anything), as to/NAME.VERSION/… */
+int opam_as_extra_files(struct opam_as *x, const struct opam_as_repo *repo, const struct map *wanted, int to,
+			struct err *e);
+/* Versions of a name, sorted; one opam file. */
 struct opam_as_found {
 	struct str version, repo, text, where;
 };
@@ -84,7 +106,11 @@ int opam_as_versions(struct opam_as *x, struct str name, struct opam_as_found **
 int opam_as_names(struct opam_as *x, struct str **ret, size_t *ret_n, struct err *e);
 /* Fetches a repository of that URL into the root. 1 where it changed, 0. */
 int opam_as_fetch_repo(struct opam_as *x, struct str name, struct str url, struct err *e);
-/* "/x" as opam writes URLs: "file:///x". */
+/* The folder `dest` of "git+https://h/x#REF". */
+int opam_as_checkout(struct opam_as *x, const char *url, const char *dest, struct err *e);
+/* An open file with the bytes of that URL; ROOT/.slipway is there. */
+int opam_as_open_archive(struct opam_as *x, struct str url, struct err *e);
+/* "/x" as opam writes URLs: "file:///x"; a name that `slipway channel add opam` keeps as its URL. */
 struct str opam_as_url(struct opam_as *x, const char *said);
 
 int opam_as_config(struct opam_as *x, int argc, char **argv);

@@ -1,214 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Called as `opam`: the repositories of the root, fetched and looked into; `opam repository` and `opam update`. */
+/* Called as `opam`: the repositories of the root; `opam repository` and `opam update`. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
 #include "base/fs.h"
 #include "base/proc.h"
-#include "base/stream.h"
-#include "base/tar.h"
 #include "cmd/opam_as.h"
 
-enum { TAR_BYTES_MAX = 1 << 30, APT_WAIT_MS = 600000 };
-
-/* -- what they have ----------------------------------------------------------------------------------------------------------- */
-
-/* One entry of a repository's copy: NAME/packages/…/PKG.VERSION/opam. */
-static bool is_package_file(struct str path, struct str *ret_nv)
-{
-	if (!str_ends(path, STR("/opam")) || str_search(path, STR("/packages/")) < 0)
-		return false;
-	struct str dir = str_head(path, path.n - 5);
-	*ret_nv = str_skip(dir, (size_t)(str_rfind(dir, '/') + 1));
-	return true;
-}
-
-typedef int seen_fn(void *ctx, struct str nv, struct str repo, struct tar_reader *r, const struct tar_entry *en,
-		    struct err *e);
-
-static int look_through(struct opam_as *x, struct str repo, seen_fn *fn, void *ctx, struct err *e)
-{
-	const char *path = arena_printf(&x->c->arena, "repo/%.*s.tar.gz", STR_ARG(repo));
-	struct tar_entry en;
-	struct str nv;
-	int rc = 1;
-	auto_fd fd = openat(env_opam_fd(x->o), path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : err_sys(e, "open '%s/%s'", env_opam_path(x->o), path);
-	struct istream *s = istream_limit(istream_gz(istream_fd(fd, path)), TAR_BYTES_MAX);
-	auto_ptr(tar_reader) r = tar_reader_new(s, path);
-	while (rc > 0 && (rc = tar_next(r, &en, e)) > 0)
-		if (en.kind == TAR_FILE && is_package_file(en.path, &nv) && fn(ctx, nv, repo, r, &en, e) < 0)
-			rc = -1;
-	istream_free(s);
-	return rc;
-}
-
-/* In the order of the switch, or of the root. */
-static int repos_in_use(struct opam_as *x, struct pkg_opam_strs *ret, struct err *e)
-{
-	struct env_opam_config c;
-	struct pkg_opam_doc d = {0};
-	VEC(struct str) list = {0};
-	if (env_opam_config_read(x->o, &x->c->arena, &c, e) < 0 ||
-	    (x->s && env_opam_switch_config(x->s, &x->c->arena, &d, e) < 0))
-		return -1;
-	const struct pkg_opam_value *own = pkg_opam_get(&d, "repositories");
-	*ret = c.repositories;
-	if (!own)
-		return 0;
-	for (const struct pkg_opam_value *v = pkg_opam_first(own); v; v = v->next)
-		if (pkg_opam_text(v).n)
-			vec_push(&list, pkg_opam_text(v));
-	*ret = (struct pkg_opam_strs){vec_copy(&list, &x->c->arena), list.n};
-	vec_release(&list);
-	return 0;
-}
-
-struct search {
-	struct opam_as *x;
-	struct str name;
-	VEC(struct opam_as_found) found;
-};
-
-static int take_version(void *ctx, struct str nv, struct str repo, struct tar_reader *r, const struct tar_entry *en,
-			struct err *e)
-{
-	struct search *q = ctx;
-	struct arena *a = &q->x->c->arena;
-	struct str name, version;
-	if (!env_opam_split(nv, &name, &version) || !str_eq(name, q->name))
-		return 0;
-	vec_foreach(f, &q->found) /* an earlier repository's comes first */
-		if (str_eq(f->version, version))
-			return 0;
-	if (en->size > PKG_OPAM_FILE_MAX)
-		return err_new(e, ERR_LIMIT, "'%.*s' is too large", STR_ARG(en->path));
-	char *text = arena_alloc(a, en->size + 1);
-	size_t at = 0;
-	ssize_t n;
-	while (at < en->size && (n = tar_read(r, text + at, en->size - at, e)) != 0) {
-		if (n < 0)
-			return -1;
-		at += (size_t)n;
-	}
-	text[at] = '\0';
-	vec_push(&q->found,
-		 ((struct opam_as_found){arena_str(a, version), repo, str_of(text, at), arena_str(a, en->path)}));
-	return 0;
-}
-
-static int found_cmp(const void *a, const void *b)
-{
-	struct str x = ((const struct opam_as_found *)a)->version, y = ((const struct opam_as_found *)b)->version;
-	int c = pkg_opam_version_cmp(x, y);
-	return c ? c : str_cmp(x, y);
-}
-
-int opam_as_versions(struct opam_as *x, struct str name, struct opam_as_found **ret, size_t *ret_n, struct err *e)
-{
-	struct search q = {.x = x, .name = name};
-	struct pkg_opam_strs repos;
-	int rc = repos_in_use(x, &repos, e);
-	for (size_t i = 0; rc == 0 && i < repos.n; i++)
-		rc = look_through(x, repos.v[i], take_version, &q, e);
-	vec_sort(&q.found, found_cmp);
-	*ret = vec_copy(&q.found, &x->c->arena);
-	*ret_n = q.found.n;
-	vec_release(&q.found);
-	return rc;
-}
-
-struct names {
-	struct opam_as *x;
-	VEC(struct str) v;
-};
-
-static int take_name(void *ctx, struct str nv, struct str repo, struct tar_reader *r, const struct tar_entry *en,
-		     struct err *e)
-{
-	struct names *n = ctx;
-	struct str name, version;
-	(void)repo, (void)r, (void)en, (void)e;
-	if (env_opam_split(nv, &name, &version))
-		vec_push(&n->v, arena_str(&n->x->c->arena, nv));
-	return 0;
-}
-
-static int nv_cmp(const void *a, const void *b)
-{
-	struct str an, av, bn, bv;
-	(void)env_opam_split(*(const struct str *)a, &an, &av);
-	(void)env_opam_split(*(const struct str *)b, &bn, &bv);
-	int c = str_casecmp(an, bn);
-	c = c ? c : str_cmp(an, bn);
-	c = c ? c : pkg_opam_version_cmp(bv, av);
-	return c ? c : str_cmp(bv, av);
-}
-
-int opam_as_names(struct opam_as *x, struct str **ret, size_t *ret_n, struct err *e)
-{
-	struct names n = {.x = x};
-	struct pkg_opam_strs repos;
-	int rc = repos_in_use(x, &repos, e);
-	size_t k = 0;
-	for (size_t i = 0; rc == 0 && i < repos.n; i++)
-		rc = look_through(x, repos.v[i], take_name, &n, e);
-	vec_sort(&n.v, nv_cmp);
-	struct str last = STR_NONE, name, version;
-	for (size_t i = 0; i < n.v.n; i++) {
-		(void)env_opam_split(n.v.v[i], &name, &version);
-		if (!str_eq(name, last))
-			n.v.v[k++] = n.v.v[i];
-		last = name;
-	}
-	*ret = arena_copy(&x->c->arena, n.v.v, k, sizeof(**ret));
-	*ret_n = k;
-	vec_release(&n.v);
-	return rc;
-}
-
-/* -- fetching -------------------------------------------------------------------------------------------------------------------- */
-
-struct str opam_as_url(struct opam_as *x, const char *said)
-{
-	if (strstr(said, "://") || strncmp(said, "git+", 4) == 0)
-		return str_c(said);
-	auto_free char *real = realpath(said, NULL);
-	auto_free char *cwd = real ? NULL : getcwd(NULL, 0);
-	auto_free char *whole = real ? NULL
-				     : xasprintf("%s%s%s", said[0] == '/' ? "" : cwd, said[0] == '/' ? "" : "/", said);
-	auto_free char *git = xasprintf("%s/.git", real ? real : whole);
-	return str_c(arena_printf(&x->c->arena, "%sfile://%s", real && fs_exists(AT_FDCWD, git) ? "git+" : "",
-				  real ? real : whole));
-}
-
-static int local_folder(struct opam_as *x, struct str url, const char **ret, struct err *e)
-{
-	struct str s = url;
-	(void)str_take_str(&s, STR("git+"));
-	if (!str_take_str(&s, STR("file://")))
-		return err_new(
-			e, ERR_UNSUPPORTED,
-			"'%.*s': only repositories that lie in a folder can be fetched; bring it there first, as with 'git clone'",
-			STR_ARG(url));
-	*ret = arena_strdup(&x->c->arena, s);
-	return 0;
-}
-
-int opam_as_fetch_repo(struct opam_as *x, struct str name, struct str url, struct err *e)
-{
-	const char *path = NULL;
-	if (local_folder(x, url, &path, e) < 0)
-		return -1;
-	auto_fd fd = fs_open_dir(AT_FDCWD, path, e);
-	if (fd < 0)
-		return -1;
-	if (!fs_exists(fd, "packages"))
-		return err_new(e, ERR_INPUT, "'%s' is no repository: it has no folder 'packages'", path);
-	return env_opam_repo_copy(x->o, name, fd, e);
-}
+enum { APT_WAIT_MS = 600000 };
 
 /* -- repository ------------------------------------------------------------------------------------------------------------------ */
 
@@ -246,7 +46,7 @@ static int selection_of(struct opam_as *x, const struct env_opam_config *c, stru
 		return e->code == ERR_NOT_FOUND ? 0 : -1;
 	struct env_opam_switch *was = x->s;
 	x->s = own;
-	int rc = repos_in_use(x, ret, e);
+	int rc = opam_as_repos_in_use(x, ret, e);
 	x->s = was;
 	return rc;
 }
@@ -290,7 +90,7 @@ static int list_in_use(struct opam_as *x, const struct repo_args *a, struct env_
 	const char *name = opam_as_switch_name(x);
 	if (name && opam_as_switch(x) != OPAM_OK)
 		return OPAM_CONFIG_ERROR;
-	if (repos_in_use(x, &use, &e) < 0)
+	if (opam_as_repos_in_use(x, &use, &e) < 0)
 		return opam_as_fail(x, &e);
 	if (!a->shorter) {
 		opam_as_note(
@@ -355,7 +155,7 @@ static int select_repo(struct opam_as *x, bool in_switch, struct str name, bool 
 {
 	struct pkg_opam_strs use;
 	VEC(const struct pkg_opam_value *) list = {0};
-	if (repos_in_use(x, &use, e) < 0)
+	if (opam_as_repos_in_use(x, &use, e) < 0)
 		return -1;
 	if (add)
 		vec_push(&list, pkg_opam_make(&x->c->arena, PKG_OPAM_STRING, name));

@@ -11,9 +11,8 @@
 #include "cmd/opam_as.h"
 #include "cmd/opam_plan.h"
 #include "cmd/opam_repos.h"
-#include "git/git.h"
 
-enum { REPO_FILE_MAX = 1 << 20, NOTE_LINES = 4096 };
+enum { NOTE_LINES = 4096 };
 
 enum act { INSTALL, REINSTALL, REMOVE };
 struct wanted {
@@ -31,7 +30,7 @@ struct plan {
 	struct env_opam_config config;
 	struct env_opam_repo *repo;
 	size_t repo_n;
-	const char *repo_dir; /* of the first repository, where it is a folder of this machine */
+	const char *files; /* PREFIX/.opam-switch/slipway-files: what lies beside opam files in tars */
 	struct str_vec asked, names, variables, mirrors;
 	struct channel_needs *needs;
 	struct opam_action *actions;
@@ -59,30 +58,21 @@ static struct arena *arena_of(struct plan *p)
 
 /* == reading ============================================================================================================= */
 
-static const char *local_dir(struct plan *p, struct str url)
-{
-	struct str s = url;
-	if (str_take_str(&s, STR("file://")) || str_starts(s, STR("/")))
-		return arena_strdup(arena_of(p), s);
-	return NULL;
-}
-
-/* archive-mirrors of the repository: absolute URLs, or relative to it. */
-static void read_mirrors(struct plan *p)
+/* archive-mirrors of a repository: absolute URLs, or relative to it. */
+static void add_mirrors(struct plan *p, const struct opam_as_repo *r)
 {
 	struct pkg_opam_doc d;
 	struct err ignored = ERR_INIT; /* a repository without such a file has none */
-	auto_buf b = BUF_INIT(REPO_FILE_MAX);
-	if (fs_read(AT_FDCWD, arena_printf(arena_of(p), "%s/repo", p->repo_dir), &b, &ignored) < 0)
-		return;
-	pkg_opam_read(arena_of(p), arena_str(arena_of(p), buf_str(&b)), "repo", &d, &ignored);
+	struct str base = r->url;
+	(void)(str_take_str(&base, STR("git+")) || str_take_str(&base, STR("file://")));
+	pkg_opam_read(arena_of(p), opam_index_info(r->index).repo, "repo", &d, &ignored);
 	for (const struct pkg_opam_value *v = pkg_opam_first(pkg_opam_get(&d, "archive-mirrors")); v; v = v->next) {
 		struct str url = pkg_opam_text(v);
 		if (url.n == 0)
 			continue;
 		bool whole = str_search(url, STR("://")) >= 0 || url.p[0] == '/';
 		vec_push(&p->mirrors,
-			 whole ? url : str_c(arena_printf(arena_of(p), "%s/%.*s", p->repo_dir, STR_ARG(url))));
+			 whole ? url : str_c(arena_printf(arena_of(p), "%.*s/%.*s", STR_ARG(base), STR_ARG(url))));
 	}
 }
 
@@ -115,12 +105,33 @@ static int read_switch(struct plan *p, struct err *e)
 	if (env_opam_config_read(x->o, a, &p->config, e) < 0 || env_opam_state_read(x->s, a, &p->state, e) < 0 ||
 	    env_opam_repos(x->o, a, &p->repo, &p->repo_n, e) < 0 || env_opam_vars_new(x->o, x->s, a, &p->vars, e) < 0)
 		return -1;
-	if (p->repo_n)
-		p->repo_dir = local_dir(p, p->repo[0].url);
-	if (p->repo_dir)
-		read_mirrors(p);
+	p->files = arena_printf(a, "%s/.opam-switch/slipway-files", env_opam_prefix(x->s));
 	read_variables(p);
 	return 0;
+}
+
+/* What removes alone asks no repository. */
+static int open_repos(struct plan *p, struct err *e)
+{
+	if (opam_as_open_repos(p->x, e) < 0)
+		return -1;
+	for (size_t i = 0; i < p->x->repos_n; i++)
+		add_mirrors(p, &p->x->repos[i]);
+	return 0;
+}
+
+/* The opam file of a repository, and where its extra files lie, or will. */
+static int find_opam(struct plan *p, const char *nv, struct build_opam_package *ret, struct str *ret_text,
+		     struct err *e)
+{
+	const struct opam_as_repo *r;
+	struct oi_pkg id;
+	if (!opam_as_find(p->x, ret->name, ret->version, &r, &id))
+		return err_new(e, ERR_NOT_FOUND, "no opam file of '%s' in the repositories", nv);
+	struct opam_index_pkg about = opam_index_pkg(r->index, id);
+	ret->files = r->dir ? arena_printf(arena_of(p), "%s/%.*s/%s/files", r->dir, STR_ARG(about.folder), nv)
+			    : arena_printf(arena_of(p), "%s/%s", p->files, nv);
+	return opam_index_text(r->index, id, arena_of(p), ret_text, e);
 }
 
 /* Text of an opam file: installed, or the repository's. */
@@ -132,29 +143,17 @@ static int read_opam(struct plan *p, struct str name, struct str version, bool i
 	struct pkg_opam *opam = arena_new(a, struct pkg_opam);
 	const char *nv = arena_printf(a, "%.*s.%.*s", STR_ARG(name), STR_ARG(version));
 	struct err why = ERR_INIT;
-	auto_buf b = BUF_INIT(PKG_OPAM_FILE_MAX);
 	ret->name = name;
 	ret->version = version;
 	ret->opam = opam;
 	if (installed) {
 		if (env_opam_installed_file(p->x->s, a, str_c(nv), d, &why) < 0 && why.code != ERR_NOT_FOUND)
 			return *e = why, -1;
-	} else if (p->repo_dir) {
-		const char *dir = arena_printf(a, "%s/packages/%.*s/%s", p->repo_dir, STR_ARG(name), nv);
-		if (fs_read(AT_FDCWD, arena_printf(a, "%s/opam", dir), &b, e) < 0)
-			return -1;
-		ret->files = arena_printf(a, "%s/files", dir);
-		pkg_opam_read(a, arena_str(a, buf_str(&b)), arena_printf(a, "%s/opam", nv), d, &why);
 	} else {
-		struct opam_as_found *found;
-		size_t n, i = 0;
-		if (opam_as_versions(p->x, name, &found, &n, e) < 0)
+		struct str text;
+		if (find_opam(p, nv, ret, &text, e) < 0)
 			return -1;
-		while (i < n && !str_eq(found[i].version, version))
-			i++;
-		if (i == n)
-			return err_new(e, ERR_NOT_FOUND, "no opam file of '%s' in the repositories", nv);
-		pkg_opam_read(a, found[i].text, arena_printf(a, "%s/opam", nv), d, &why);
+		pkg_opam_read(a, text, arena_printf(a, "%s/opam", nv), d, &why);
 	}
 	pkg_opam_package(a, d, opam, &why); /* what is wrong with a field that is not used here stops nothing */
 	return 0;
@@ -179,23 +178,19 @@ static int open_needs(struct plan *p, struct err *e)
 					     .asked_n = p->names.n,
 					     .with_test = p->w->with_test,
 					     .with_doc = p->w->with_doc};
-	const struct channel_walk_opts walk = {0};
-	if (!p->repo_dir)
-		return err_new(e, ERR_UNSUPPORTED,
-			       "repository '%.*s' is no folder of this machine; name one by 'opam repository set-url'",
-			       p->repo_n ? (int)p->repo[0].name.n : 0, p->repo_n ? p->repo[0].name.p : "");
-	auto_fd fd = fs_open_dir(AT_FDCWD, p->repo_dir, e);
-	return fd < 0 ? -1 : channel_needs_open(channel_kind(STR("opam")), fd, &walk, &o, &p->needs, e);
+	struct opam_index **v = arena_array(arena_of(p), struct opam_index *, p->x->repos_n);
+	for (size_t i = 0; i < p->x->repos_n; i++)
+		v[i] = p->x->repos[i].index;
+	return channel_needs_open_opam(v, p->x->repos_n, &o, &p->needs, e);
 }
 
 static bool is_known(const struct plan *p, struct str name)
 {
-	uint32_t n = channel_needs_count(p->needs);
-	for (uint32_t i = 0; i < n;
-	     i = channel_needs_candidate(p->needs, i)->first + channel_needs_candidate(p->needs, i)->n)
-		if (str_eq(channel_needs_candidate(p->needs, i)->name, name))
+	struct oi_name id;
+	for (size_t i = 0; i < p->x->repos_n; i++)
+		if (opam_index_find_name(p->x->repos[i].index, name, &id))
 			return true;
-	return false;
+	return env_opam_version_in(&p->state.installed, name).p != NULL;
 }
 
 /* The names in "dune.3.0" or "dune>=3". */
@@ -577,25 +572,9 @@ static void tell(void *ctx, const struct build_opam_event *v)
 	out_flush(&x->c->out);
 }
 
-/* A commit or a reference of a git repository, through copies that are kept in the root. */
 static int check_out(void *ctx, const char *url, const char *dest, struct err *e)
 {
-	struct plan *p = ctx;
-	auto_arena a = ARENA_INIT;
-	struct str text = str_c(url), where, ref;
-	struct git_commits commits;
-	uint8_t id[GIT_COMMIT_DIGITS / 2];
-	str_take_str(&text, STR("git+"));
-	git_split_url(text, &where, &ref);
-	bool is_commit = ref.n == GIT_COMMIT_DIGITS && str_unhex(ref, id, sizeof(id));
-	const struct git_source g = {.url = arena_strdup(&a, where),
-				     .ref = ref.n && !is_commit ? arena_strdup(&a, ref) : NULL,
-				     .commit = is_commit ? arena_strdup(&a, ref) : NULL};
-	const char *cache = arena_printf(&a, "%s/.slipway/git", env_opam_path(p->x->o));
-	auto_fd log = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	return git_resolve(&g, &a, &commits, e) < 0 || fs_mkdirs(AT_FDCWD, cache, 0755, e) < 0
-		       ? -1
-		       : git_checkout(&commits, cache, dest, log, e);
+	return opam_as_checkout(((struct plan *)ctx)->x, url, dest, e);
 }
 
 /* Where packages that were built before are kept; NULL: nowhere. That there is no place is no reason not to build. */
@@ -860,6 +839,34 @@ static int answer(struct plan *p, const struct build_opam_result *r)
 	return cmd_answer_print(p->x->c, &a);
 }
 
+/* What lies beside the opam files of what is installed, out of repositories that are tars. */
+static int bring_files_of(struct plan *p, const struct opam_as_repo *repo, struct err *e)
+{
+	auto_map wanted = MAP_INIT;
+	const struct opam_as_repo *r;
+	struct oi_pkg id;
+	for (size_t i = 0; i < p->packages.n; i++) {
+		const struct build_opam_package *b = &p->packages.v[i];
+		if (b->install && b->files && str_starts(str_c(b->files), str_c(p->files)) &&
+		    opam_as_find(p->x, b->name, b->version, &r, &id) && r == repo)
+			*map_put(&wanted, str_c(b->files + strlen(p->files) + 1)) = 1;
+	}
+	if (wanted.n == 0)
+		return 0;
+	auto_fd to = fs_open_dir_make(env_opam_meta_fd(p->x->s), "slipway-files", e);
+	return to < 0 ? -1 : opam_as_extra_files(p->x, repo, &wanted, to, e);
+}
+
+static int bring_files(struct plan *p, struct err *e)
+{
+	if (fs_remove_tree(env_opam_meta_fd(p->x->s), "slipway-files", e) < 0)
+		return -1;
+	for (size_t i = 0; i < p->x->repos_n; i++)
+		if (p->x->repos[i].tar && bring_files_of(p, &p->x->repos[i], e) < 0)
+			return -1;
+	return 0;
+}
+
 static int carry_out(struct plan *p)
 {
 	struct err e = ERR_INIT;
@@ -869,7 +876,10 @@ static int carry_out(struct plan *p)
 	make_build_opts(p, &o);
 	opam_as_header(x, "Processing actions");
 	out_flush(&x->c->out);
-	if (build_opam(&o, arena_of(p), &r, &e) < 0)
+	int rc = bring_files(p, &e) < 0 ? -1 : build_opam(&o, arena_of(p), &r, &e);
+	struct err ignored = ERR_INIT; /* the next run removes it */
+	fs_remove_tree(env_opam_meta_fd(x->s), "slipway-files", &ignored);
+	if (rc < 0)
 		return opam_as_fail(x, &e);
 	if (r.unconfined)
 		opam_as_note(x, "NOTE",
@@ -894,7 +904,7 @@ static int not_found(struct plan *p, struct str name)
 static int plan_install(struct plan *p)
 {
 	struct err e = ERR_INIT;
-	if (open_needs(p, &e) < 0)
+	if (open_repos(p, &e) < 0 || open_needs(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
 	for (size_t i = 0; i < p->names.n; i++)
 		if (!is_known(p, p->names.v[i]))
@@ -903,7 +913,7 @@ static int plan_install(struct plan *p)
 	if (code != OPAM_OK)
 		return code;
 	tell_installed(p);
-	if (make_packages(p, &e) < 0)
+	if (make_packages(p, &e) < 0 || opam_as_check_repos(p->x, &e) < 0)
 		return opam_as_fail(p->x, &e);
 	if (p->packages.n)
 		show_actions(p);
@@ -920,7 +930,7 @@ static int plan_removal(struct plan *p)
 		else
 			opam_as_note(p->x, "NOTE", "%.*s is not installed.", STR_ARG(p->names.v[i]));
 	p->names.n = kept;
-	if (plan_with_users(p, &e) < 0)
+	if ((p->w->act != REMOVE && open_repos(p, &e) < 0) || plan_with_users(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
 	if (p->packages.n)
 		show_removals(p);
@@ -1028,6 +1038,7 @@ static int as_opam(struct cmd_context *c, int (*command)(struct opam_as *x, int 
 {
 	struct opam_as x = {.c = c, .command = name};
 	int code = command(&x, argc, argv);
+	opam_as_close_repos(&x);
 	env_opam_switch_free(x.s);
 	env_opam_free(x.o);
 	return code;

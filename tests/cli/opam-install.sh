@@ -223,6 +223,7 @@ install: ["sh" "-c" "mkdir -p %{share}%/versioned && cp data %{share}%/versioned
 url { src: "git+file://$T/work#$(git -C work rev-parse HEAD~$((2 - v)))" }
 END
 	done
+	./opam update >/dev/null 2>&1
 	versioned()
 	{
 		./opam install versioned.1 >out 2>&1 && [ "$(cat r/sw/share/versioned/data)" = one ] || { cat out; return 1; }
