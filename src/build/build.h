@@ -414,3 +414,52 @@ struct build_opam_kept_gc {
 };
 int build_opam_kept_gc(const char *path, const struct build_opam_kept_gc *o, struct arena *a,
 		       struct build_opam_kept **ret, size_t *ret_n, struct err *e);
+
+/* -- opam packages of environments (doc/decisions/0085-opam-environments.md) -----------------------------------------------
+ *
+ * Packages that are built once, in a switch that is made for it and thrown away, and kept in the store, from where environments link them as they
+ * link conda packages:
+ *
+ *	struct build_workshop *w;
+ *	build_workshop_open(root_fd, root_path, &w, e)
+ *	build_workshop_host(w)                        the host's variables, to decide formulas with
+ *	build_workshop_keys(w, v, n, e)               what each would be made of; which are kept already, and as what
+ *	build_workshop_make(w, &opts, v, n, &arena, &result, e)      the others, built and kept
+ *
+ *	ROOT/opam/root/           a root of opam's without switches: variables of the host
+ *	ROOT/opam/work/           where packages are built, by one process at a time (ROOT/opam/.lock); emptied by whoever begins
+ *	ROOT/opam/kept/KEY        the digest of the archive, in the store, of what was built of this
+ *	ROOT/opam/download-cache, ROOT/opam/log
+ *
+ * A package's archive is a conda package (CEPs 34, 35) with what it put into the prefix, its opam file, its variables (.opam-switch/…), and what it does
+ * to the environment (.opam-switch/slipway/NAME.environment). The prefix that it was built for is as long as that of any generation under
+ * this root can be, so that its place can be taken by one of the same length (env/place.c).
+ *
+ * Killed, or where a package fails, what was built before is kept.
+ */
+struct build_workshop;
+struct pkg_opam_doc;
+struct pkg_opam_host;
+struct store;
+struct build_made {
+	struct build_opam_package package; /* opam NULL: it is in the store, and no repository has it any more */
+	uint8_t key[SHA256_SIZE];
+	bool kept; /* in the store, as: */
+	uint8_t sha256[SHA256_SIZE];
+	uint64_t size;
+};
+int build_workshop_open(int root_fd, const char *root_path, struct build_workshop **ret, struct err *e);
+void build_workshop_free(struct build_workshop *w);
+DEFINE_AUTO(struct build_workshop *, build_workshop, build_workshop_free);
+struct pkg_opam_host build_workshop_host(struct build_workshop *w);
+/* Of what an opam file says about what is built, wherever that is: commands, sources with their digests, patches; not of descriptions and versions. */
+void build_opam_file_digest(const struct pkg_opam_doc *file, uint8_t ret[SHA256_SIZE]);
+/* In an order in which they can be built: `needs` are numbers of earlier ones. ERR_UNSUPPORTED where a package has sources without a digest. */
+int build_workshop_keys(struct build_workshop *w, struct store *store, struct build_made *v, size_t n, struct err *e);
+/* What a key was made into, if the store has it still: 1 or 0. */
+int build_workshop_kept(struct build_workshop *w, struct store *store, const uint8_t key[SHA256_SIZE],
+			struct build_made *ret, struct err *e);
+/* `o` as for build_opam, without root, sw, packages, cache and log_dir; wait_ms: for another process that builds. Where a package fails, that is in the
+ * result, as build_opam tells it; the others are kept. */
+int build_workshop_make(struct build_workshop *w, struct store *store, const struct build_opam_opts *o, int64_t wait_ms,
+			struct build_made *v, size_t n, struct arena *a, struct build_opam_result *ret, struct err *e);

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "cmd/catalogues.h"
 #include "cmd/change_show.h"
+#include "cmd/env_opam.h"
 #include "cmd/plan.h"
 #include "cmd/snapshots.h"
 #include "cmd/takeout.h"
@@ -249,6 +250,8 @@ static int prepare(void *ctx, struct err *e)
 		return -1;
 	cmd_if_interrupted(c, "nothing changed: '%.*s' %s; the same command goes on where this stopped",
 			   STR_ARG(p->ch->name), as_it_was(p->ch));
+	if (p->ch->opam && cmd_env_opam_make(c, p->ch->opam, p->plan, p->ch->options, e) < 0)
+		return -1;
 	cmd_progress_begin(c);
 	int rc = env_prepare(c->store, c->offline ? NULL : c->transfer, p->plan, p->o, &c->arena, e);
 	if (rc == 0 && p->ch->given && p->plan->target.is_url_list)

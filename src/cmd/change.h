@@ -23,6 +23,8 @@ int cmd_hold(struct cmd_context *c, const char *name, int64_t wait_s, struct env
 struct cmd_change_options {
 	struct cmd_solve_options solve;
 	bool allow_scripts, no_pyc, copy, sync, override_frozen;
+	bool no_sandbox;   /* for commands of opam packages */
+	int64_t jobs;	   /* of theirs, at once; 0: as many as processors */
 	bool prepare_only; /* bring everything into the store, and no more */
 	const char *sync_mode, *clobber;
 	int64_t wait_s;
@@ -30,6 +32,7 @@ struct cmd_change_options {
 #define CMD_CHANGE_OPTIONS(o)                                                                                          \
 	{0, "allow-scripts", CMD_FLAG, &(o)->allow_scripts}, {0, "no-pyc", CMD_FLAG, &(o)->no_pyc},                    \
 		{0, "copy", CMD_FLAG, &(o)->copy}, {0, "clobber", CMD_TEXT, &(o)->clobber},                            \
+		{0, "disable-sandboxing", CMD_FLAG, &(o)->no_sandbox}, {'j', "jobs", CMD_NUMBER, &(o)->jobs},          \
 	{                                                                                                              \
 		0, "wait", CMD_NUMBER, &(o)->wait_s                                                                    \
 	}
@@ -56,6 +59,7 @@ struct cmd_change {
 	const struct env_spec_file *target;
 	const struct cmd_change_options *options;
 	bool given;			   /* the target is a lock from a file, not a solution */
+	struct cmd_env_opam *opam;	   /* of opam packages in the target; NULL: there are none */
 	const struct cmd_install *install; /* NULL: made current and committed in one go */
 };
 int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct cmd_upgrade *u, struct err *e);
@@ -64,7 +68,7 @@ int cmd_carry_out(struct cmd_context *c, const struct cmd_change *ch, struct cmd
 struct cmd_change_args {
 	struct cmd_change_options options;
 	const char *name, *file;
-	bool all;
+	bool all, opam; /* opam: words and removals are opam's */
 	struct cmd_list words, remove;
 };
 void cmd_change_args_release(struct cmd_change_args *a);

@@ -40,6 +40,11 @@ void change_show_plan(struct cmd_context *c, const struct env_plan *p)
 	if (t.cells.n)
 		out_table_print(&c->out, &t);
 	out_put_size(&size, p->download_bytes);
+	size_t builds = 0;
+	for (size_t i = 0; i < p->steps_n; i++)
+		builds += p->steps[i].kind == ENV_STEP_BUILD;
+	if (builds)
+		buf_printf(&size, "; to build: %zu", builds);
 	out_line(&c->out, "%zu to add, %zu to change, %zu to remove, %zu stay; to download: %s", p->added_n,
 		 p->changed_n, p->removed_n, p->kept_n, size.p);
 	out_flush(&c->out);
@@ -157,7 +162,7 @@ static void put_changed(struct jw *w, const void *ctx, size_t i)
 
 static void put_step(struct jw *w, const void *ctx, size_t i)
 {
-	static const char *const kinds[] = {"download", "unpack", "link", "remove"};
+	static const char *const kinds[] = {"download", "unpack", "build", "link", "remove"};
 	const struct env_plan *p = ctx;
 	const struct env_step *s = &p->steps[i];
 	const struct env_spec_file *f = s->kind == ENV_STEP_REMOVE ? &p->before : &p->target;

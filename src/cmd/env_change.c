@@ -2,6 +2,8 @@
 /* env create, env update, apply. */
 #include "cmd/change.h"
 
+#include "cmd/env_opam.h"
+
 void cmd_change_args_release(struct cmd_change_args *a)
 {
 	vec_release(&a->words);
@@ -39,9 +41,9 @@ static int name_of(struct cmd_context *c, const struct cmd_change_args *a, const
 /* -- the new state, solved for ------------------------------------------------------------------------------------- */
 
 /* Returns an exit code, CMD_OK with *target filled. */
-static int solve_for(struct cmd_context *c, const struct cmd_change_args *a, const struct env_spec_file *file,
-		     const struct env_spec_file *before, struct cmd_opened *opened, struct env_spec_file *target,
-		     struct err *e)
+static int solve_for_conda(struct cmd_context *c, const struct cmd_change_args *a, const struct env_spec_file *file,
+			   const struct env_spec_file *before, struct cmd_opened *opened, struct env_spec_file *target,
+			   struct err *e)
 {
 	struct str *now, *specs;
 	size_t now_n, specs_n;
@@ -74,6 +76,19 @@ static int solve_for(struct cmd_context *c, const struct cmd_change_args *a, con
 	target->components = file->components_n ? file->components : before->components;
 	target->components_n = file->components_n ? file->components_n : before->components_n;
 	return CMD_OK;
+}
+
+static int solve_for(struct cmd_context *c, const struct cmd_change_args *a, const struct env_spec_file *file,
+		     const struct env_spec_file *before, struct cmd_opened *opened, struct env_spec_file *target,
+		     struct cmd_env_opam **ret, struct err *e)
+{
+	auto_env_part conda = {0};
+	auto_env_part opam = {0};
+	cmd_env_apart(c, a, file, before, &conda, &opam);
+	int code = solve_for_conda(c, &conda.args, &conda.file, &conda.before, opened, target, e);
+	if (code != CMD_OK || !cmd_env_has_opam(&opam))
+		return code;
+	return cmd_env_opam_solve(c, &opam, target, ret, e);
 }
 
 /* What the environment consists of now. 1: read; 0: there is no such environment. */
@@ -167,6 +182,7 @@ static int change_by_specs(struct cmd_context *c, const struct cmd_change_args *
 	struct env_spec_file file = {0}, before = {0}, target = {0};
 	struct str name;
 	auto_opened opened = {0};
+	auto_ptr(cmd_env_opam) opam = NULL;
 	auto_ptr(env_hold) hold = NULL;
 	if ((a->file && cmd_read_spec_file(c, a->file, &file, &e) < 0) || check_lock_alone(a, &file, &e) < 0 ||
 	    (in ? name_to_add_to(c, a, &file, &name, &e) : name_of(c, a, &file, &name, &e)) < 0 ||
@@ -196,7 +212,17 @@ static int change_by_specs(struct cmd_context *c, const struct cmd_change_args *
 	target.name = name;
 	if (!file.is_lock) {
 		env_remember_requested(&c->arena, &before);
-		code = solve_for(c, a, &file, &before, &opened, &target, &e);
+		code = solve_for(c, a, &file, &before, &opened, &target, &opam, &e);
+	} else if (cmd_env_opam_exact(c, &target, &opam, &e) < 0) {
+		return cmd_fail(c, &e);
+	}
+	ch.opam = opam;
+	if (code == CMD_OK && opam && in && u.paired) {
+		err_new(&e, ERR_UNSUPPORTED,
+			"opam packages are built where they are to be, which two hosts at once do not do yet; 'slipway env update -n %.*s' "
+			"changes this member, and the same there the other",
+			STR_ARG(name));
+		return cmd_fail(c, &e);
 	}
 	return code == CMD_OK ? cmd_carry_out(c, &ch, &u, &e) : code;
 }
@@ -232,7 +258,7 @@ int cmd_env_create(struct cmd_context *c, int argc, char **argv)
 	struct cmd_change_args a = {.options.wait_s = CMD_DEFAULT_WAIT_S};
 	const struct cmd_option options[] = {
 		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options), {'n', "name", CMD_TEXT, &a.name},
-		{'f', "file", CMD_TEXT, &a.file},    {0, NULL, CMD_FLAG, NULL},
+		{'f', "file", CMD_TEXT, &a.file},    {0, "opam", CMD_FLAG, &a.opam}, {0, NULL, CMD_FLAG, NULL},
 	};
 	return run_change(c, options, argc, argv, &a, "create");
 }
@@ -244,7 +270,8 @@ int cmd_env_update(struct cmd_context *c, int argc, char **argv)
 		CMD_SOLVE_OPTIONS(&a.options.solve), CMD_CHANGE_OPTIONS(&a.options),
 		{'n', "name", CMD_TEXT, &a.name},    {'f', "file", CMD_TEXT, &a.file},
 		{0, "all", CMD_FLAG, &a.all},	     {0, "override-frozen", CMD_FLAG, &a.options.override_frozen},
-		{0, "remove", CMD_LIST, &a.remove},  {0, NULL, CMD_FLAG, NULL},
+		{0, "remove", CMD_LIST, &a.remove},  {0, "opam", CMD_FLAG, &a.opam},
+		{0, NULL, CMD_FLAG, NULL},
 	};
 	return run_change(c, options, argc, argv, &a, "update");
 }
@@ -256,6 +283,7 @@ static int apply(struct cmd_context *c, const struct cmd_change_args *a, struct 
 	struct env_spec_file file = {0}, before = {0}, target = {0};
 	struct str name;
 	auto_opened opened = {0};
+	auto_ptr(cmd_env_opam) opam = NULL;
 	auto_ptr(env_hold) hold = NULL;
 	struct cmd_upgrade u;
 	if (a->words.n != 1) {
@@ -291,10 +319,13 @@ static int apply(struct cmd_context *c, const struct cmd_change_args *a, struct 
 		struct cmd_change_args specs_only = *a;
 		specs_only.words = (struct cmd_list){0};
 		nothing_asked.specs_n = 0; /* the recipe says all that is wanted */
-		int code = solve_for(c, &specs_only, &file, &nothing_asked, &opened, &target, e);
+		int code = solve_for(c, &specs_only, &file, &nothing_asked, &opened, &target, &opam, e);
 		if (code != CMD_OK)
 			return code;
+	} else if (cmd_env_opam_exact(c, &target, &opam, e) < 0) {
+		return cmd_fail(c, e);
 	}
+	ch.opam = opam;
 	return cmd_carry_out(c, &ch, &u, e);
 }
 

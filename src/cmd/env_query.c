@@ -262,7 +262,10 @@ static void packages_table(struct cmd_context *c, const struct env_spec_file *f)
 		out_table_cell(&t, "%.*s", STR_ARG(p->record.name));
 		out_table_cell(&t, "%.*s", STR_ARG(p->record.version));
 		out_table_cell(&t, "%.*s", STR_ARG(p->record.build));
-		out_table_cell(&t, "%.*s/%.*s", STR_ARG(p->record.channel), STR_ARG(p->record.subdir));
+		if (pkg_is_opam(p->record.name, NULL)) /* built here: its channel has no folder of the platform */
+			out_table_cell(&t, "%.*s", STR_ARG(p->record.channel));
+		else
+			out_table_cell(&t, "%.*s/%.*s", STR_ARG(p->record.channel), STR_ARG(p->record.subdir));
 		out_table_cell(&t, "%.*s", STR_ARG(p->requested_spec));
 	}
 	out_table_print(&c->out, &t);
@@ -311,6 +314,18 @@ static int choose_format(const struct query_args *a, enum export_format *ret, st
 	return 0;
 }
 
+/* Those formats are conda's. */
+static int check_kinds(const struct env_spec_file *f, enum export_format format, struct err *e)
+{
+	for (uint32_t i = 0; i < f->packages_n; i++)
+		if (format != EXPORT_SPR && pkg_is_opam(f->packages[i].record.name, NULL))
+			return err_new(
+				e, ERR_UNSUPPORTED,
+				"the environment has opam packages ('%.*s'), which only a recipe holds: leave out the format",
+				STR_ARG(f->packages[i].record.name));
+	return 0;
+}
+
 int cmd_env_export(struct cmd_context *c, int argc, char **argv)
 {
 	struct query_args a = {0};
@@ -328,7 +343,7 @@ int cmd_env_export(struct cmd_context *c, int argc, char **argv)
 	auto_buf b = BUF_INIT(BUF_MAX);
 	if (begin(c, options, argc, argv, &a, &code) < 0)
 		return code;
-	if (choose_format(&a, &format, &e) < 0 || read_lock(c, &a, &f, &e) < 0)
+	if (choose_format(&a, &format, &e) < 0 || read_lock(c, &a, &f, &e) < 0 || check_kinds(&f, format, &e) < 0)
 		return cmd_fail(c, &e);
 	switch (format) {
 	case EXPORT_SPR:

@@ -896,6 +896,7 @@ int cmd_install_add(struct cmd_context *c, int argc, char **argv)
 		{'f', "file", CMD_TEXT, &a.file},
 		{0, "all", CMD_FLAG, &a.all},
 		{0, "remove", CMD_LIST, &a.remove},
+		{0, "opam", CMD_FLAG, &a.opam},
 		{0, "override-frozen", CMD_FLAG, &a.options.override_frozen},
 		{0, "auto-abort", CMD_TEXT, &auto_abort},
 		{0, "stop-at-deprecated", CMD_FLAG, &in.stop_at_deprecated},

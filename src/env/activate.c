@@ -94,6 +94,57 @@ static void keep_last_of_each(const struct variable_vec *v, struct arena *a, str
 	}
 }
 
+/* Each package says where the prefix is. */
+static size_t without_repeats(struct env_opam_update *v, size_t n)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < n; i++) {
+		bool said = false;
+		for (size_t k = 0; k < kept && !said && v[i].op == PKG_OPAM_SET; k++)
+			said = v[k].op == PKG_OPAM_SET && str_eq(v[k].variable, v[i].variable) &&
+			       str_eq(v[k].value, v[i].value);
+		if (!said)
+			v[kept++] = v[i];
+	}
+	return kept;
+}
+
+bool activation_is_first(const struct activation *act, size_t update)
+{
+	struct str name = act->updates[update].variable;
+	for (size_t i = 0; i < act->variables_n; i++)
+		if (str_eq(act->variables[i].name, name))
+			return false;
+	for (size_t i = 0; i < update; i++)
+		if (str_eq(act->updates[i].variable, name))
+			return false;
+	return true;
+}
+
+/* Whether there are opam packages tells the folder alone: most have no variables. */
+static int read_updates(int prefix_fd, struct arena *a, struct activation *ret, struct err *e)
+{
+	enum { UPDATES_BYTES_MAX = 1 << 20 };
+	struct str *file;
+	size_t n;
+	auto_buf text = BUF_INIT(UPDATES_BYTES_MAX);
+	if (list_folder(prefix_fd, ACTIVATION_OPAM_DIR, ".environment", a, &file, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (fs_read(prefix_fd, file[i].p, &text, e) < 0)
+			return -1;
+	if (env_opam_updates_parse(a, arena_str(a, buf_str(&text)), ACTIVATION_OPAM_DIR, &ret->updates, &ret->updates_n,
+				   e) < 0)
+		return -1;
+	ret->updates_n = without_repeats(ret->updates, ret->updates_n);
+	for (size_t i = 0; i < ret->updates_n; i++)
+		if (!variable_name_ok(ret->updates[i].variable) ||
+		    memchr(ret->updates[i].value.p, '\0', ret->updates[i].value.n))
+			return err_new(e, ERR_INPUT, "'%s': '%.*s' is no name of a variable, or its value no text",
+				       ACTIVATION_OPAM_DIR, STR_ARG(ret->updates[i].variable));
+	return 0;
+}
+
 int activation_read(int prefix_fd, const char *suffix, struct arena *a, struct activation *ret, struct err *e)
 {
 	struct variable_vec v = {0};
@@ -107,7 +158,7 @@ int activation_read(int prefix_fd, const char *suffix, struct arena *a, struct a
 	if (r == 0)
 		keep_last_of_each(&v, a, ret);
 	vec_release(&v);
-	if (r < 0 ||
+	if (r < 0 || read_updates(prefix_fd, a, ret, e) < 0 ||
 	    list_folder(prefix_fd, "etc/conda/activate.d", suffix, a, &ret->activate, &ret->activate_n, e) < 0 ||
 	    list_folder(prefix_fd, "etc/conda/deactivate.d", suffix, a, &ret->deactivate, &ret->deactivate_n, e) < 0)
 		return -1;
@@ -179,6 +230,24 @@ static char **block_finish(struct block *b)
 	return out;
 }
 
+static void block_update(struct block *b, const struct env_opam_update *u)
+{
+	auto_buf value = BUF_INIT(BUF_MAX);
+	const char *old = block_get(b, u->variable);
+	bool any = old && *old;
+	bool before = u->op == PKG_OPAM_PREPEND || u->op == PKG_OPAM_PREPEND_COLON || u->op == PKG_OPAM_REPLACE;
+	if (u->op == PKG_OPAM_SET || before) {
+		buf_put_str(&value, u->value);
+		buf_put_c(&value, u->op == PKG_OPAM_PREPEND_COLON || (before && any) ? ":" : "");
+		buf_put_c(&value, before && any ? old : "");
+	} else {
+		buf_put_c(&value, any ? old : "");
+		buf_put_c(&value, u->op == PKG_OPAM_APPEND_COLON || any ? ":" : "");
+		buf_put_str(&value, u->value);
+	}
+	block_set(b, u->variable, buf_str(&value));
+}
+
 int env_environ(const char *prefix, struct str name, char *const *base, struct arena *a, char ***ret,
 		bool *ret_needs_shell, struct err *e)
 {
@@ -200,6 +269,8 @@ int env_environ(const char *prefix, struct str name, char *const *base, struct a
 		else
 			block_set(&b, act.variables[i].name, act.variables[i].value);
 	}
+	for (size_t i = 0; i < act.updates_n; i++)
+		block_update(&b, &act.updates[i]);
 	*ret_needs_shell = act.activate_n > 0;
 	*ret = block_finish(&b);
 	return 0;

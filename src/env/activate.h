@@ -8,11 +8,17 @@
 struct activation {
 	struct env_variable *variables; /* env_vars.d in order of the files, then state; each name once, the last value */
 	size_t variables_n;
+	struct env_opam_update *updates; /* what opam packages do to variables, after those */
+	size_t updates_n;
 	struct str *activate; /* paths of etc/conda/activate.d/ *.sh, relative to the prefix, in order */
 	size_t activate_n;
 	struct str *deactivate; /* of deactivate.d, in the order in which they are run (descending) */
 	size_t deactivate_n;
 };
+/* In a generation: opam's lines of environment, a file a package that has any (build/build.h, "opam packages of environments"). */
+#define ACTIVATION_OPAM_DIR ".opam-switch/slipway"
+/* Whether nothing before this update sets its variable. */
+bool activation_is_first(const struct activation *act, size_t update);
 /* conda's word for a variable that is to be absent */
 #define ACTIVATION_UNSET STR("***unset***")
 

@@ -89,7 +89,9 @@ size_t env_lock_problems(const struct env_spec_file *lock, struct str subdir, co
 	for (uint32_t i = 0; i < lock->packages_n; i++)
 		add(&k, &lock->packages[i].record);
 	for (uint32_t i = 0; i < lock->packages_n; i++)
-		check_package(&k, &lock->packages[i].record, subdir);
+		if (!pkg_is_opam(lock->packages[i].record.name,
+				 NULL)) /* their formulas are their repository's to know */
+			check_package(&k, &lock->packages[i].record, subdir);
 	size_t n = k.problems.n;
 	*ret = vec_copy(&k.problems, a);
 	vec_release(&k.problems);

@@ -186,7 +186,8 @@ int env_change_check(const struct env_change *ch, struct str env, const struct s
  * let go of all that it does not name. */
 void env_remember_requested(struct arena *a, struct env_spec_file *f);
 
-enum env_step_kind { ENV_STEP_DOWNLOAD, ENV_STEP_UNPACK, ENV_STEP_LINK, ENV_STEP_REMOVE };
+/* BUILD: of a package of opam's (pkg_is_opam) that the store has not as it is to be; by the caller, before env_prepare. */
+enum env_step_kind { ENV_STEP_DOWNLOAD, ENV_STEP_UNPACK, ENV_STEP_BUILD, ENV_STEP_LINK, ENV_STEP_REMOVE };
 struct env_step {
 	enum env_step_kind kind;
 	uint32_t package;    /* in target.packages; REMOVE: in before.packages */

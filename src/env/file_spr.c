@@ -4,7 +4,7 @@
  */
 #include "env/files.h"
 
-enum { SPR_VERSION = 2, OS_MAX = 2048, MAX_LINE = 32 << 20, MAX_LINES = 2000000 };
+enum { SPR_VERSION = 3, OS_MAX = 2048, MAX_LINE = 32 << 20, MAX_LINES = 2000000 };
 
 static int bad(const struct file_builder *b, unsigned line, struct err *e, const char *what)
 {
@@ -222,9 +222,20 @@ static void put_package(struct buf *b, const struct env_lock_package *p)
 	buf_put_char(b, '\n');
 }
 
+static bool has_opam(const struct env_spec_file *f)
+{
+	for (uint32_t i = 0; i < f->specs_n; i++)
+		if (str_starts(f->specs[i], STR("opam:")))
+			return true;
+	for (uint32_t i = 0; i < f->packages_n; i++)
+		if (pkg_is_opam(f->packages[i].record.name, NULL))
+			return true;
+	return false;
+}
+
 void env_file_write_spr(const struct env_spec_file *f, struct buf *b)
 {
-	buf_put_c(b, f->components_n ? "recipe 2\n" : "recipe 1\n");
+	buf_put_c(b, has_opam(f) ? "recipe 3\n" : f->components_n ? "recipe 2\n" : "recipe 1\n");
 	if (f->name.n)
 		put_line(b, "name", f->name);
 	if (f->subdir.n)

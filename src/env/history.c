@@ -162,12 +162,14 @@ static void put_specs(struct buf *b, const char *action, const struct str *specs
 	buf_put_c(b, n ? "]\n" : "");
 }
 
+/* Of conda's packages: those who replay it know no others. */
 static size_t asked_for(const struct env_spec_file *t, struct arena *a, struct str **ret)
 {
-	size_t n = t->specs_n;
+	size_t n = 0;
 	*ret = arena_array(a, struct str, t->specs_n + t->packages_n);
-	if (n)
-		memcpy(*ret, t->specs, n * sizeof(**ret));
+	for (uint32_t i = 0; i < t->specs_n; i++)
+		if (!str_starts(t->specs[i], STR("opam:")))
+			(*ret)[n++] = t->specs[i];
 	for (uint32_t i = 0; t->specs_n == 0 && i < t->packages_n; i++)
 		if (t->packages[i].requested)
 			(*ret)[n++] = t->packages[i].requested_spec;

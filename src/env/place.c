@@ -274,13 +274,30 @@ static int patch_write(void *ctx, const void *data, size_t n, struct err *e)
 	return 0;
 }
 
+/*
+ * OCaml's strings know their length, in programs and in what it marshals: NULs behind a shorter prefix would belong to the path. A path that ends in
+ * slashes is the same path, so the prefix is filled up with those.
+ */
+static struct str filled(const struct placer *pl, struct str placeholder, struct buf *b)
+{
+	struct str prefix = pl->layer->prefix;
+	if (!pkg_is_opam(pl->layer->pkg[pl->pkg].record.name, NULL))
+		return prefix;
+	buf_put_str(b, prefix);
+	while (b->n < placeholder.n)
+		buf_put_char(b, '/');
+	return buf_str(b);
+}
+
 static int patch_content(struct placer *pl, struct path_entry *en, struct str in, int to, struct err *e)
 {
 	auto_ptr(digest) d = digest_new(DIGEST_SHA256);
+	auto_buf same_length = BUF_INIT(PLACEHOLDER_MAX * 2);
 	if (!pl->out)
 		pl->out = xmalloc(PATCH_BUFFER);
 	struct patch p = {.fd = to, .digest = d, .buffer = pl->out};
-	int r = en->binary ? prefix_binary(in, en->placeholder, pl->layer->prefix, patch_write, &p, e)
+	int r = en->binary ? prefix_binary(in, en->placeholder, filled(pl, en->placeholder, &same_length), patch_write,
+					   &p, e)
 			   : prefix_text(in, en->placeholder, pl->layer->prefix, patch_write, &p, e);
 	if (r < 0 || patch_flush(&p, e) < 0)
 		return -1;

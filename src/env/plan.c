@@ -85,13 +85,16 @@ static void add_steps(struct store *store, const struct env_spec_file *target, c
 {
 	for (uint32_t i = 0; i < target->packages_n; i++) {
 		const struct pkg_record *r = &target->packages[i].record;
-		if (!in_store(store, r, true) && !in_store(store, r, false))
+		if (!pkg_is_opam(r->name, NULL) && !in_store(store, r, true) && !in_store(store, r, false))
 			*vec_add(steps) =
 				(struct env_step){.kind = ENV_STEP_DOWNLOAD, .package = i, .size_bytes = r->size};
 	}
 	for (uint32_t i = 0; i < target->packages_n; i++)
 		if (!in_store(store, &target->packages[i].record, true))
-			*vec_add(steps) = (struct env_step){.kind = ENV_STEP_UNPACK, .package = i};
+			*vec_add(steps) = (struct env_step){.kind = pkg_is_opam(target->packages[i].record.name, NULL)
+									    ? ENV_STEP_BUILD
+									    : ENV_STEP_UNPACK,
+							    .package = i};
 	for (uint32_t i = 0; i < target->packages_n; i++)
 		*vec_add(steps) = (struct env_step){.kind = ENV_STEP_LINK, .package = i};
 	for (size_t i = 0; i < p->removed_n; i++)

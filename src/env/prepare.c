@@ -212,6 +212,8 @@ static int begin_item(struct item *it, struct err *e)
 	struct pkg_record *r = it->record;
 	if (r->has_sha256 && store_has_tree(it->p->store, r->sha256))
 		return complete_record(it, e) < 0 ? err_ctx(e, "'%.*s'", STR_ARG(r->fn)) : 0;
+	if (pkg_is_opam(r->name, NULL))
+		return err_new(e, ERR_NOT_FOUND, "'%.*s' has not been built here", STR_ARG(r->name));
 	if (store_format_of(r->fn) == STORE_FORMAT_UNKNOWN)
 		return err_new(e, ERR_UNSUPPORTED, "'%.*s' is neither a .conda nor a .tar.bz2 file", STR_ARG(r->fn));
 	if (r->has_sha256 && store_has_blob(it->p->store, r->sha256)) {

@@ -32,6 +32,20 @@ static void quote_fish(struct str s, struct buf *b)
 	buf_put_char(b, '\'');
 }
 
+/* An update as words that say the variable's new value. */
+static void put_update_sh(const struct env_opam_update *u, struct buf *b)
+{
+	bool before = u->op == PKG_OPAM_PREPEND || u->op == PKG_OPAM_PREPEND_COLON || u->op == PKG_OPAM_REPLACE;
+	struct str name = u->variable;
+	if (u->op != PKG_OPAM_SET && !before)
+		buf_printf(b, u->op == PKG_OPAM_APPEND_COLON ? "\"${%.*s-}:\"" : "\"${%.*s:+$%.*s:}\"", STR_ARG(name),
+			   STR_ARG(name));
+	activation_quote_sh(u->value, b);
+	if (before)
+		buf_printf(b, u->op == PKG_OPAM_PREPEND_COLON ? "\":${%.*s-}\"" : "\"${%.*s:+:$%.*s}\"", STR_ARG(name),
+			   STR_ARG(name));
+}
+
 struct shell {
 	const char *names; /* separated by spaces */
 	const char *suffix;
@@ -66,6 +80,18 @@ static void sh_set(struct str name, struct str value, struct buf *b)
 	buf_put_char(b, '\n');
 }
 
+static void sh_update(const struct activation *act, size_t i, struct buf *b)
+{
+	const struct env_opam_update *u = &act->updates[i];
+	struct str name = u->variable;
+	if (activation_is_first(act, i))
+		buf_printf(b, "_SLIPWAY_HAD_%.*s=${%.*s+y} _SLIPWAY_OLD_%.*s=${%.*s-}\n", STR_ARG(name), STR_ARG(name),
+			   STR_ARG(name), STR_ARG(name));
+	buf_printf(b, "export %.*s=", STR_ARG(name));
+	put_update_sh(u, b);
+	buf_put_char(b, '\n');
+}
+
 static void sh_restore(struct str name, struct buf *b)
 {
 	buf_printf(b,
@@ -80,6 +106,9 @@ static void sh_deactivate(const struct shell *sh, struct str prefix, const struc
 	buf_printf(&bin, ":%.*s/bin:", STR_ARG(prefix));
 	activation_quote_sh(buf_str(&bin), &quoted);
 	put_sources(sh, prefix, act->deactivate, act->deactivate_n, b);
+	for (size_t i = act->updates_n; i-- > 0;)
+		if (activation_is_first(act, i))
+			sh_restore(act->updates[i].variable, b);
 	for (size_t i = act->variables_n; i-- > 0;)
 		sh_restore(act->variables[i].name, b);
 	sh_restore(STR("CONDA_SHLVL"), b);
@@ -115,6 +144,8 @@ static void sh_activate(const struct shell *sh, struct str prefix, const struct 
 	buf_put_c(b, "\"$PATH\"\n");
 	for (size_t i = 0; i < act->variables_n; i++)
 		sh_set(act->variables[i].name, act->variables[i].value, b);
+	for (size_t i = 0; i < act->updates_n; i++)
+		sh_update(act, i, b);
 	buf_put_c(b, "if [ -n \"${PS1-}\" ]; then _SLIPWAY_OLD_PS1=$PS1; PS1=");
 	activation_quote_sh(buf_str(&prompt), b);
 	buf_put_c(b, "$PS1; fi\nhash -r 2>/dev/null || :\n");
@@ -135,6 +166,25 @@ static void fish_set(struct str name, struct str value, struct buf *b)
 	buf_put_char(b, '\n');
 }
 
+/* MANPATH and its like are lists here, others texts with colons: joined, both are the same. */
+static void fish_update(const struct activation *act, size_t i, struct buf *b)
+{
+	const struct env_opam_update *u = &act->updates[i];
+	bool before = u->op == PKG_OPAM_PREPEND || u->op == PKG_OPAM_PREPEND_COLON || u->op == PKG_OPAM_REPLACE;
+	struct str name = u->variable;
+	if (activation_is_first(act, i))
+		buf_printf(b, "if set -q %.*s; set -g _SLIPWAY_OLD_%.*s $%.*s; end\n", STR_ARG(name), STR_ARG(name),
+			   STR_ARG(name));
+	buf_printf(b, "set -gx %.*s (string join : --", STR_ARG(name));
+	if (u->op != PKG_OPAM_SET && !before)
+		buf_printf(b, " $%.*s", STR_ARG(name));
+	buf_put_char(b, ' ');
+	quote_fish(u->value, b);
+	if (before)
+		buf_printf(b, " $%.*s", STR_ARG(name));
+	buf_put_c(b, ")\n");
+}
+
 static void fish_restore(struct str name, struct buf *b)
 {
 	buf_printf(b, "if set -q _SLIPWAY_OLD_%.*s; set -gx %.*s $_SLIPWAY_OLD_%.*s; else; set -e %.*s; end\n",
@@ -147,6 +197,9 @@ static void fish_deactivate(const struct shell *sh, struct str prefix, const str
 	auto_buf bin = BUF_INIT(BUF_MAX);
 	buf_printf(&bin, "%.*s/bin", STR_ARG(prefix));
 	put_sources(sh, prefix, act->deactivate, act->deactivate_n, b);
+	for (size_t i = act->updates_n; i-- > 0;)
+		if (activation_is_first(act, i))
+			fish_restore(act->updates[i].variable, b);
 	for (size_t i = act->variables_n; i-- > 0;)
 		fish_restore(act->variables[i].name, b);
 	fish_restore(STR("CONDA_SHLVL"), b);
@@ -173,6 +226,8 @@ static void fish_activate(const struct shell *sh, struct str prefix, const struc
 	buf_put_c(b, " $PATH\n");
 	for (size_t i = 0; i < act->variables_n; i++)
 		fish_set(act->variables[i].name, act->variables[i].value, b);
+	for (size_t i = 0; i < act->updates_n; i++)
+		fish_update(act, i, b);
 	put_sources(sh, prefix, act->activate, act->activate_n, b);
 }
 
@@ -234,6 +289,11 @@ int activation_file_text(int prefix_fd, const char *prefix, struct buf *b, struc
 		buf_printf(b, unset ? "unset %.*s" : "export %.*s=", STR_ARG(act.variables[i].name));
 		if (!unset)
 			activation_quote_sh(act.variables[i].value, b);
+		buf_put_char(b, '\n');
+	}
+	for (size_t i = 0; i < act.updates_n; i++) {
+		buf_printf(b, "export %.*s=", STR_ARG(act.updates[i].variable));
+		put_update_sh(&act.updates[i], b);
 		buf_put_char(b, '\n');
 	}
 	/* within a function, so that a script does not see the program's arguments as its own */

@@ -95,7 +95,8 @@ static int read_package(struct reader *r, struct str rest, struct err *e)
 	struct mirror_snapshot_package p = {0};
 	struct str place;
 	uint64_t channel;
-	if (take(&rest, &p.name, 128, "a package's name", e) < 0 || pkg_name_check(p.name, e) < 0 ||
+	if (take(&rest, &p.name, 256, "a package's name", e) < 0 ||
+	    (!pkg_is_opam(p.name, NULL) && pkg_name_check(p.name, e) < 0) ||
 	    take(&rest, &p.version, 256, "a version", e) < 0 || take(&rest, &p.build, 128, "a build", e) < 0 ||
 	    take(&rest, &p.subdir, WORD_BYTES, "a platform", e) < 0 || pkg_subdir_check(p.subdir, e) < 0 ||
 	    take(&rest, &place, 4, "the channel's number", e) < 0)

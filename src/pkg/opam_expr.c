@@ -146,6 +146,15 @@ bool pkg_opam_version_is_good(struct str version)
 	return version.n > 0 && version.n <= 200 && !memchr(version.p, '\0', version.n);
 }
 
+bool pkg_is_opam(struct str name, struct str *ret)
+{
+	if (!str_take_str(&name, STR("opam:")) || !pkg_opam_name_is_good(name))
+		return false;
+	if (ret)
+		*ret = name;
+	return true;
+}
+
 static expr *package_of(struct reading *r, value *v)
 {
 	value *name = v->kind == PKG_OPAM_OPTION ? v->left : v;

@@ -464,6 +464,8 @@ size_t pkg_opam_argv(struct arena *a, const struct pkg_opam_line *l, const struc
 bool pkg_opam_checksum_parse(struct str text, struct digest_value *ret);
 bool pkg_opam_name_is_good(struct str name);
 bool pkg_opam_version_is_good(struct str version);
+/* A package of opam's in an environment is called "opam:NAME", which no conda package can be: true with *ret (may be NULL) its NAME. */
+bool pkg_is_opam(struct str name, struct str *ret);
 
 /* As a person asks: "dune", "dune.3.0", "dune>=3.0", "dune<4". */
 int pkg_opam_spec_parse(struct arena *a, struct str text, const struct pkg_need **ret, struct err *e);

@@ -217,7 +217,7 @@ static int get_identity(const struct json *j, struct pkg_record *r, struct err *
 	if (!r->version.n || r->version.n > 256 || memchr(r->version.p, '/', r->version.n))
 		return err_new(e, ERR_INPUT, "%s: offset %zu: '%.*s' is not a version", j->where, j->offset,
 			       STR_ARG(r->version));
-	return pkg_name_check(r->name, e) < 0 || pkg_build_check(r->build, e) < 0
+	return (!pkg_is_opam(r->name, NULL) && pkg_name_check(r->name, e) < 0) || pkg_build_check(r->build, e) < 0
 		       ? err_ctx(e, "%s: offset %zu", j->where, j->offset)
 		       : 0;
 }

@@ -28,8 +28,19 @@ struct whys {
 	struct arena *a;
 };
 
+/* "opam:dune (>= 3.0)", "opam:dune.3.0" */
+static struct str opam_name_of(struct str text)
+{
+	size_t n = strlen("opam:");
+	while (n < text.n && !strchr(" .(<>=!", text.p[n]))
+		n++;
+	return str_head(text, n);
+}
+
 static struct str name_of_spec(struct arena *a, struct str text)
 {
+	if (str_starts(text, STR("opam:")))
+		return opam_name_of(text);
 	struct err ignored = ERR_INIT;
 	const struct spec *s = pkg_conda.spec_parse(a, text, SPEC_DEPENDENCY, &ignored);
 	return s ? spec_name(s) : STR_NONE;

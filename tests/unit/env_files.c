@@ -166,7 +166,7 @@ TEST(bad_recipes_name_file_and_line)
 	fails("recipe 2\ncomponent a=\"\"\n", "x.spr", ERR_INPUT, "x.spr:2: 'component' wants");
 	fails("recipe 2\ncomponent ../a=b\n", "x.spr", ERR_INPUT, "x.spr:2: '../a' is no name of a component");
 	fails("recipe 2\ncomponent a=b\ncomponent a=c\n", "x.spr", ERR_INPUT, "x.spr:3: component 'a' is there twice");
-	fails("recipe 3\n", "x.spr", ERR_UNSUPPORTED, "x.spr:1: recipe format 3 is newer");
+	fails("recipe 4\n", "x.spr", ERR_UNSUPPORTED, "x.spr:1: recipe format 4 is newer");
 	fails("recipe one\n", "x.spr", ERR_INPUT, "x.spr:1: 'recipe' wants");
 	fails("recipe 1\n\nspecs numpy\n", "x.spr", ERR_INPUT, "x.spr:3: unknown word 'specs'");
 	fails("recipe 1\nspec\n", "x.spr", ERR_INPUT, "x.spr:2: 'spec' lacks its value");

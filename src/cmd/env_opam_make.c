@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Opam packages of environments: building those that the store has not, and telling how that goes. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "cmd/env_opam_internal.h"
+
+enum { OUTPUT_MAX = 64 << 20, OUTPUT_LINES = 12 };
+
+static void tell(void *ctx, const struct build_opam_event *v)
+{
+	struct cmd_env_opam *oe = ctx;
+	const struct build_opam_package *p = v->package;
+	if (v->failure)
+		cmd_warn(oe->c, "%s", v->failure);
+	else if (v->step == BUILD_OPAM_FETCH && v->from)
+		cmd_say(oe->c, "fetched %.*s.%.*s", STR_ARG(p->name), STR_ARG(p->version));
+	else if (v->step == BUILD_OPAM_INSTALL)
+		cmd_say(oe->c, "built %.*s.%.*s", STR_ARG(p->name), STR_ARG(p->version));
+}
+
+/* archive-mirrors of the repositories: absolute URLs, or relative to them. */
+static void read_mirrors(struct cmd_env_opam *oe, struct str **ret, size_t *ret_n)
+{
+	struct arena *a = &oe->c->arena;
+	VEC(struct str) list = {0};
+	for (size_t i = 0; i < oe->repos.n; i++) {
+		struct pkg_opam_doc d;
+		struct err ignored = ERR_INIT; /* a repository without such a file has none */
+		struct str text = opam_index_info(oe->repos.index[i]).repo, base = oe->repos.channel[i].url;
+		pkg_opam_read(a, arena_str(a, text), "repo", &d, &ignored);
+		const struct pkg_opam_value *v = pkg_opam_get(&d, "archive-mirrors");
+		for (v = v && v->kind == PKG_OPAM_STRING ? v : pkg_opam_first(v); v; v = v->next) {
+			struct str url = pkg_opam_text(v);
+			bool whole = str_search(url, STR("://")) >= 0 || str_starts(url, STR("/"));
+			if (url.n)
+				vec_push(&list,
+					 whole ? url
+					       : str_c(arena_printf(a, "%.*s/%.*s", STR_ARG(base), STR_ARG(url))));
+		}
+	}
+	*ret = vec_copy(&list, a);
+	*ret_n = list.n;
+	vec_release(&list);
+}
+
+/* The end of what the command printed. */
+static void show_output(struct cmd_context *c, const char *path)
+{
+	auto_buf text = BUF_INIT(OUTPUT_MAX);
+	struct err ignored = ERR_INIT; /* a log that is too long or gone is named all the same */
+	struct str line;
+	size_t lines = 0, n = 0;
+	if (!path || fs_read(AT_FDCWD, path, &text, &ignored) < 0)
+		return;
+	for (struct str rest = buf_str(&text); str_take_line(&rest, &line);)
+		lines++;
+	for (struct str rest = buf_str(&text); str_take_line(&rest, &line); n++)
+		if (n + OUTPUT_LINES >= lines)
+			cmd_warn(c, "  | %.*s", STR_ARG(str_head(line, 400)));
+}
+
+static int failed(struct cmd_context *c, const struct build_opam_result *r, struct err *e)
+{
+	const struct build_opam_failure *f = &r->failures[0];
+	static const char *const doing[] = {"its sources could not be had", "it does not build", "it does not install",
+					    ""};
+	if (f->why)
+		return err_new(e, ERR_FAILED, "'opam:%.*s' %.*s: %s: %s", STR_ARG(f->package->name),
+			       STR_ARG(f->package->version), doing[f->step], f->why);
+	show_output(c, f->out_file);
+	return err_new(e, ERR_FAILED, "'opam:%.*s' %.*s: %s: '%s' ended with code %d%s%s; all that it printed: '%s'",
+		       STR_ARG(f->package->name), STR_ARG(f->package->version), doing[f->step], f->command, f->code,
+		       f->ended ? ": " : "", f->ended ? f->ended : "", f->out_file);
+}
+
+static void fill_plan(const struct cmd_env_opam *oe, struct env_plan *plan)
+{
+	for (size_t i = 0; i < oe->n; i++)
+		for (uint32_t k = 0; k < plan->target.packages_n; k++) {
+			struct pkg_record *r =
+				(struct pkg_record *)&plan->target.packages[k].record; /* the plan's own copy */
+			struct str name;
+			if (!pkg_is_opam(r->name, &name) || !str_eq(name, oe->v[i].package.name))
+				continue;
+			memcpy(r->sha256, oe->v[i].sha256, SHA256_SIZE);
+			r->has_sha256 = oe->v[i].kept;
+			r->size = oe->v[i].size;
+		}
+}
+
+int cmd_env_opam_make(struct cmd_context *c, struct cmd_env_opam *oe, struct env_plan *plan,
+		      const struct cmd_change_options *co, struct err *e)
+{
+	struct build_opam_opts o = BUILD_OPAM_OPTS_INIT;
+	struct build_opam_result r = {0};
+	struct str *mirrors;
+	size_t missing = 0;
+	for (size_t i = 0; i < oe->n; i++)
+		missing += !oe->v[i].kept;
+	if (missing) {
+		cmd_say(c, "building %zu opam package%s from sources", missing, missing == 1 ? "" : "s");
+		read_mirrors(oe, &mirrors, &o.n_mirrors);
+		o.mirrors = mirrors;
+		o.jobs = co->jobs > 0 ? (unsigned)co->jobs : 0;
+		o.no_sandbox = co->no_sandbox;
+		o.tell = tell;
+		o.ctx = oe;
+		if (build_workshop_make(oe->workshop, c->store, &o, cmd_wait_ms(co->wait_s), oe->v, oe->n, &c->arena,
+					&r, e) < 0)
+			return -1;
+		if (r.unconfined)
+			cmd_say(c,
+				"note: no sandbox can be had in here: commands ran without one, confined by what this runs in");
+		if (r.n_failures)
+			return failed(c, &r, e);
+	}
+	fill_plan(oe, plan);
+	return 0;
+}
