@@ -68,7 +68,7 @@ sweep()
 		n=$((n + STEP))
 	done
 }
-STEP=${STEP:-9}
+STEP=${STEP:-29}
 t 'calls fail' sweep fail 1
 t 'it stops at calls' sweep stop 4
 done_testing
