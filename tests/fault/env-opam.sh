@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh disable=SC2015 # what is shown where one of them fails always succeeds
 # An environment of opam packages is made and changed while calls fail, and the process vanishes, at each state-changing call in turn. Each time:
 # the environment is wholly what it was or wholly what it is to be, and runs; what is noted as built is there and whole; the next command works, and leaves
 # nothing of the one that was cut off.
