@@ -51,11 +51,11 @@ enum { FIRST_UNKNOWN = 470 };
 
 /* The same numbers on every architecture. */
 #define COMMON                                                                                                         \
-	{425, DENY} /* io_uring_setup */, {426, DENY}, {427, DENY}, {428, DENY} /* open_tree */,                       \
-		{429, DENY} /* move_mount */, {430, DENY} /* fsopen */, {431, DENY} /* fsconfig */,                    \
-		{432, DENY} /* fsmount */, {433, DENY} /* fspick */,                                                   \
+	{425, DENY} /* io_uring_setup */, {426, DENY}, {427, DENY}, {428, NEST} /* open_tree */,                       \
+		{429, NEST} /* move_mount */, {430, NEST} /* fsopen */, {431, NEST} /* fsconfig */,                    \
+		{432, NEST} /* fsmount */, {433, DENY} /* fspick */,                                                   \
 		{435, ABSENT} /* clone3: flags behind a pointer */, {438, DENY} /* pidfd_getfd */,                     \
-		{440, DENY} /* process_madvise */, {442, DENY} /* mount_setattr */, {443, DENY} /* quotactl_fd */,     \
+		{440, DENY} /* process_madvise */, {442, NEST} /* mount_setattr */, {443, DENY} /* quotactl_fd */,     \
 		{450, DENY} /* set_mempolicy_home_node */,                                                             \
 	{                                                                                                              \
 		467, DENY                                                                                              \

@@ -4,6 +4,7 @@
  * kernel: system calls of namespaces and mounts that not every C library knows, by their kernel names. Results as the kernel gives them
  * (-1 and errno). They change what this process sees, nothing on a disk.
  */
+#include <errno.h>
 #include <linux/capability.h>
 #include <linux/mount.h>
 #include <sched.h>
@@ -99,7 +100,15 @@ static inline int k_pivot_root(const char *new_root, const char *old)
 static inline pid_t k_clone(uint64_t flags, uint64_t exit_signal)
 {
 	struct k_clone c = {.flags = flags, .exit_signal = exit_signal};
-	return (pid_t)syscall(K_CLONE3, &c, sizeof(c));
+	pid_t pid = (pid_t)syscall(K_CLONE3, &c, sizeof(c));
+	if (pid >= 0 || errno != ENOSYS)
+		return pid;
+		/* in a sandbox whose filter cannot look at its flags: ours is one */
+#if defined(__s390__)
+	return (pid_t)syscall(SYS_clone, 0, flags | exit_signal, NULL, NULL, 0);
+#else
+	return (pid_t)syscall(SYS_clone, flags | exit_signal, 0, NULL, NULL, 0);
+#endif
 }
 static inline int k_close_range(unsigned first, unsigned last)
 {

@@ -238,11 +238,20 @@ static int mount_dev(const struct box *b, const struct outside *out, struct err 
 
 /* Covers a file with /dev/null, a folder with an empty one, or makes it read-only. What is not there needs nothing. */
 enum cover { HIDE, READONLY };
+/* What a sandbox around this one has mounted there has no name of its own, and nothing can be mounted on it. */
+static bool is_of_outer(const char *path)
+{
+	struct stat st;
+	return lstat(path, &st) == 0 && st.st_nlink == 0;
+}
+
 static int cover(const char *path, enum cover how, struct err *e)
 {
 	struct stat st;
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : err_sys(e, "look at '%s'", path);
+	if (S_ISDIR(st.st_mode) && is_of_outer(path))
+		return 0;
 	const char *source = how == READONLY ? path : S_ISDIR(st.st_mode) ? "/dev/.blank" : "/dev/null";
 	auto_fd fd = k_open_tree(AT_FDCWD, source, K_CLONE_TREE);
 	struct k_mount_attr a = {.set = K_ATTR_NOSUID | K_ATTR_NOEXEC |
@@ -302,7 +311,7 @@ static int mount_files(const struct box *b, struct outside *out, int dev_fd, str
 	struct stat st;
 	/* an empty root, or a read-only one without these names, goes without them */
 	bool is_etc = stat("/etc", &st) == 0 && S_ISDIR(st.st_mode);
-	if (is_etc && (!o->root.readonly || access("/etc/hosts", F_OK) == 0)) {
+	if (is_etc && !is_of_outer("/etc/hosts") && (!o->root.readonly || access("/etc/hosts", F_OK) == 0)) {
 		char hosts[512];
 		snprintf(hosts, sizeof(hosts), "127.0.0.1 localhost %s\n::1 localhost ip6-localhost ip6-loopback\n",
 			 host);
@@ -321,14 +330,18 @@ static int mount_files(const struct box *b, struct outside *out, int dev_fd, str
 /* ---- before the root changes ---- */
 
 /* /proc and /sys: a user namespace may mount them only where it sees the outer ones, so before the root changes. sysfs belongs to a
- * network namespace: of the host's such a one gets a copy alone. */
+ * network namespace: of the host's such a one gets a copy alone, and so it does in a sandbox, where parts of the outer one are covered. */
 static int open_kernel(const struct box *as_it_is, struct outside *out, bool copy_sys, struct err *e)
 {
 	unsigned safe = K_ATTR_NOSUID | K_ATTR_NODEV | K_ATTR_NOEXEC;
+	if (!copy_sys && (out->sys = new_fs("sysfs", NULL, 0, safe | K_ATTR_READONLY, e)) < 0) {
+		if (e->sys != EPERM)
+			return err_ctx(e, "the sandbox's /sys");
+		*e = ERR_INIT;
+		copy_sys = true;
+	}
 	if (copy_sys && box_copy_tree(as_it_is, AT_FDCWD, "/sys", safe | K_ATTR_READONLY, true, &out->sys, e) < 0)
 		return -1;
-	if (!copy_sys && (out->sys = new_fs("sysfs", NULL, 0, safe | K_ATTR_READONLY, e)) < 0)
-		return err_ctx(e, "the sandbox's /sys");
 	out->proc = new_fs("proc", NULL, 0, safe, e);
 	return out->proc < 0 ? err_ctx(e, "the sandbox's /proc (in a container, that has to show its whole /proc: "
 					  "docker run --security-opt systempaths=unconfined)")
