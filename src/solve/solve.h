@@ -204,3 +204,26 @@ struct solve_steps {
 };
 int solve_steps(struct channel_needs *needs, const uint32_t *solution, size_t n, const struct str *asked,
 		size_t asked_n, enum solve_step_order order, struct arena *a, struct solve_steps *ret, struct err *e);
+
+/*
+ * What needs a package of opam repositories, and can be installed together with it, as opam's CI asks for reverse dependencies: who names it in depends or depopts, for tests
+ * too, and who cannot do without one of those that cannot do without it. Every version that can be had here; not other versions of the package itself.
+ */
+struct solve_users_request {
+	struct opam_index *const *index;
+	size_t n; /* 0: the repository is a folder, which is read for this alone: */
+	int folder_fd;
+	struct channel_needs_opts opts; /* variables, pinned, installed; the rest is not the caller's */
+	struct str name, version;
+	const struct str *with; /* what has to be there as well, as it is asked for: "ocaml.5.3.0" */
+	size_t with_n;
+	bool only_direct;
+	uint64_t max_conflicts; /* of each; 0: 100,000 */
+};
+struct solve_user {
+	struct str name, version;
+	bool direct;
+};
+/* By name and version. ERR_NOT_FOUND: there is no such package. */
+int solve_users(const struct solve_users_request *r, struct arena *a, struct solve_user **ret, size_t *ret_n,
+		struct err *e);
