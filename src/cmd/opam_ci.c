@@ -10,18 +10,24 @@
 #include "cmd/build_source.h"
 #include "cmd/change.h"
 #include "cmd/layers.h"
+#include "cmd/opam_users.h"
 #include "image/image.h"
 
 enum { SPEC_BYTES_MAX = 1 << 20, OPAM_NOT_FOUND = 5, VERSIONS_SHOWN = 20, VERSIONS_MAX = 100000 };
 
 struct ci_args {
 	const char *repo, *on, *opam;
-	bool with_tests, lower_bounds, not_nested;
+	bool with_tests, lower_bounds, all_reverse, list, not_nested;
 	struct cmd_list reverse, words;
 	struct cmd_build_options build;
 	struct cmd_build_job job;
 	struct build_source source;
 };
+
+static struct str opam_of(const struct ci_args *a)
+{
+	return str_c(a->opam ? a->opam : "2.1");
+}
 
 static void args_release(struct ci_args *a)
 {
@@ -47,7 +53,9 @@ struct ci {
 	struct image image;
 	struct build_head place;
 	struct str base, variant;
-	const char *context; /* NULL: not brought yet */
+	const char *context;		/* NULL: not brought yet */
+	const struct solve_user *users; /* --reverse-dependencies */
+	size_t n_users;
 	VEC(struct ci_job) jobs;
 };
 
@@ -216,6 +224,28 @@ static int bring_repository(struct ci *k, struct err *e)
 		   : -1;
 }
 
+/* What needs the package: known before its job, run after it. */
+static int find_users(struct ci *k, struct err *e)
+{
+	struct solve_user *v;
+	struct cmd_opam_users o = {.layers = k->layers,
+				   .base = k->base,
+				   .opam = opam_of(k->a),
+				   .package = str_c(k->a->words.v[0]),
+				   .keep_index = !k->a->source.git};
+	if (!k->image.name.n)
+		return err_new(e, ERR_NOT_FOUND,
+			       "what needs '%s' follows from what the image has, and '%.*s' is not here; %s",
+			       k->a->words.v[0], STR_ARG(k->base), next_step);
+	if (bring_repository(k, e) < 0)
+		return -1;
+	o.repo = k->context;
+	if (cmd_opam_users(k->c, &o, &v, &k->n_users, e) < 0)
+		return -1;
+	k->users = v;
+	return 0;
+}
+
 /* -- the jobs -------------------------------------------------------------------------------------------------------------- */
 
 static int write_job(struct ci *k, struct ci_job *j, struct err *e)
@@ -254,7 +284,7 @@ static void add_job(struct ci *k, const char *reverse)
 				      .reverse_dependency = str_c(reverse ? reverse : ""),
 				      .base = k->base,
 				      .distribution = build_opam_ci_distribution(k->variant),
-				      .opam = str_c(a->opam ? a->opam : "2.1"),
+				      .opam = opam_of(a),
 				      .with_tests = reverse || a->with_tests,
 				      .lower_bounds = a->lower_bounds,
 				      .linux32 = is_32bit(k->image.config.arch)}};
@@ -356,6 +386,26 @@ static int answer(struct ci *k, int code)
 
 /* -- the command ----------------------------------------------------------------------------------------------------------- */
 
+static void put_user(struct jw *w, const void *ctx, size_t i)
+{
+	const struct solve_user *v = (const struct solve_user *)ctx + i;
+	jw_kv_str(w, "name", v->name);
+	jw_kv_str(w, "version", v->version);
+	jw_kv_bool(w, "direct", v->direct);
+}
+
+static int answer_users(struct ci *k)
+{
+	auto_answer a = {0};
+	if (k->c->json) {
+		jw_kv_objects(cmd_answer(&a), "reverse_dependencies", k->n_users, put_user, k->users);
+		return cmd_answer_print(k->c, &a);
+	}
+	for (size_t i = 0; i < k->n_users; i++)
+		out_line(&k->c->out, "%.*s.%.*s", STR_ARG(k->users[i].name), STR_ARG(k->users[i].version));
+	return CMD_OK;
+}
+
 static int check_args(const struct ci_args *a, struct err *e)
 {
 	if (a->words.n != 1)
@@ -373,36 +423,71 @@ static int plan(struct ci *k, struct err *e)
 {
 	if (check_args(k->a, e) < 0 || choose_image(k, e) < 0 || find_repository(k, e) < 0)
 		return -1;
+	if (k->a->all_reverse && find_users(k, e) < 0)
+		return -1;
+	if (k->a->all_reverse || !k->a->reverse.n)
+		add_job(k, NULL);
 	for (size_t i = 0; i < k->a->reverse.n; i++)
 		add_job(k, k->a->reverse.v[i]);
-	if (!k->jobs.n)
-		add_job(k, NULL);
+	for (size_t i = 0; i < k->n_users; i++)
+		add_job(k, arena_printf(&k->c->arena, "%.*s.%.*s", STR_ARG(k->users[i].name),
+					STR_ARG(k->users[i].version)));
 	vec_foreach(j, &k->jobs)
 		if (write_job(k, j, e) < 0)
 			return -1;
 	return 0;
 }
 
-static int run(struct ci *k, struct err *e)
+static int do_job(struct ci *k, struct ci_job *j, struct err *e)
 {
+	if (k->a->job.o.pool)
+		return submit_job(k, j, e);
+	if (!k->c->dry_run)
+		return run_job(k, j, e);
+	put_log(k, j->head);
+	return CMD_OK;
+}
+
+/* Of many jobs: which failed. */
+static void tell_all(struct ci *k, size_t failed)
+{
+	if (k->jobs.n < 2 || k->c->dry_run || k->a->job.o.detach)
+		return;
+	cmd_say(k->c, "%zu of %zu jobs failed%s", failed, k->jobs.n, failed ? ":" : "");
+	vec_foreach(j, &k->jobs)
+		if (j->code)
+			cmd_say(k->c, "  %.*s", STR_ARG(j->title));
+}
+
+/* The package's own job comes first; what needs it is not tried where it cannot be had. */
+static int run_all(struct ci *k, struct err *e)
+{
+	size_t failed = 0;
 	int code = CMD_OK;
-	if (plan(k, e) < 0)
-		return -1;
 	if (!k->c->dry_run && !k->a->job.o.pool)
 		cmd_build_make_room(k->c, k->layers);
 	vec_foreach(j, &k->jobs) {
-		int rc = CMD_OK;
-		if (k->a->job.o.pool)
-			rc = submit_job(k, j, e);
-		else if (k->c->dry_run)
-			put_log(k, j->head);
-		else
-			rc = run_job(k, j, e);
-		if (rc < 0)
+		j->code = do_job(k, j, e);
+		if (j->code < 0)
 			return -1;
-		code = code ? code : rc;
+		code = code ? code : j->code;
+		failed += j->code != 0;
+		if (j->code > 1 ||
+		    (j->code && k->a->all_reverse && j == k->jobs.v)) /* above 1: a signal, or the queue */
+			break;
 	}
-	return k->a->job.o.pool ? code : answer(k, code);
+	tell_all(k, failed);
+	return code;
+}
+
+static int run(struct ci *k, struct err *e)
+{
+	if (plan(k, e) < 0)
+		return -1;
+	if (k->a->list)
+		return answer_users(k);
+	int code = run_all(k, e);
+	return code < 0 || k->a->job.o.pool ? code : answer(k, code);
 }
 
 int cmd_opam_ci(struct cmd_context *c, int argc, char **argv)
@@ -415,7 +500,9 @@ int cmd_opam_ci(struct cmd_context *c, int argc, char **argv)
 		{'t', "with-tests", CMD_FLAG, &a.with_tests},
 		{0, "with-test", CMD_FLAG, &a.with_tests},
 		{0, "lower-bounds", CMD_FLAG, &a.lower_bounds},
+		{0, "reverse-dependencies", CMD_FLAG, &a.all_reverse},
 		{0, "reverse-dependency", CMD_LIST, &a.reverse},
+		{0, "list", CMD_FLAG, &a.list},
 		{0, "no-nested", CMD_FLAG, &a.not_nested},
 		{0, "commit", CMD_TEXT, &a.source.commit},
 		{0, "onto", CMD_TEXT, &a.source.onto},
