@@ -207,16 +207,25 @@ static int read_words(struct plan *p)
 	return OPAM_OK;
 }
 
-static int find_solution(struct plan *p)
+/* opam's CI asks for lower bounds so; of a reinstallation the criteria for fixing up count. */
+static bool wants_oldest(const char *variable)
+{
+	const char *said = getenv(variable);
+	return said && strstr(said, "+count[version-lag,solution]");
+}
+
+static int find_solution(struct plan *p, const struct str_vec *asked, bool oldest, bool keep)
 {
 	struct err e = ERR_INIT;
 	const struct str *why = NULL;
 	size_t why_n = 0;
 	struct str solver = pkg_opam_text(pkg_opam_get(&p->config.doc, "solver"));
 	const struct opam_plan_request r = {.needs = p->needs,
-					    .asked = p->asked.v,
+					    .asked = asked->v,
 					    .names = p->names.v,
-					    .asked_n = p->asked.n,
+					    .asked_n = asked->n,
+					    .oldest = oldest,
+					    .keep = keep,
 					    .depth_first = str_eq(solver, STR("builtin-0install"))};
 	int rc = opam_plan(&r, arena_of(p), &p->actions, &p->actions_n, &why, &why_n, &e);
 	if (rc < 0)
@@ -432,6 +441,95 @@ static int plan_with_users(struct plan *p, struct err *e)
 		b->needs = needs;
 	}
 	return 0;
+}
+
+/* -- with a solver: what is built anew though its version stays --------------------------------------------------------- */
+
+/* The solver's actions, and behind them those for what has to be built anew besides: what was asked for, and what uses it. */
+struct anew {
+	const struct here *of; /* NULL: it is not installed yet */
+	bool solved, asked, user;
+};
+
+static bool names_it(const struct here *h, struct str name)
+{
+	auto_map one = MAP_INIT;
+	*map_put(&one, name) = 1;
+	return h && (names_one(h->depends, &one, 0) || names_one(h->depopts, &one, 0));
+}
+
+/* What the solver knows of the order is there. Else: first what is no user of what was asked for (its tests may need it), then that, then its users. */
+static bool comes_before(const struct opam_action *j, const struct anew *first, const struct anew *then)
+{
+	if (j->kind == OPAM_REMOVE || (first->solved && then->solved))
+		return false;
+	if (!then->solved && first->solved && !first->user && !first->asked)
+		return true;
+	if (then->user && first->asked)
+		return true;
+	return names_it(then->of, j->name);
+}
+
+static void add_recompiles(struct plan *p, const struct here *v, size_t n)
+{
+	struct arena *a = arena_of(p);
+	struct opam_action *all = arena_array(a, struct opam_action, p->actions_n + n);
+	struct anew *w = arena_array(a, struct anew, p->actions_n + n);
+	size_t count = p->actions_n;
+	if (count)
+		memcpy(all, p->actions, count * sizeof(*all));
+	for (size_t i = 0; i < count; i++)
+		w[i] = (struct anew){.solved = true};
+	for (size_t i = 0; i < n; i++) {
+		size_t k = 0;
+		bool asked = is_asked(p, v[i].b.name);
+		while (k < count && !str_eq(all[k].name, v[i].b.name))
+			k++;
+		if (k == count && v[i].fate != ANEW)
+			continue;
+		if (k == count) {
+			all[count] = (struct opam_action){.kind = OPAM_RECOMPILE,
+							  .name = v[i].b.name,
+							  .version = v[i].b.version,
+							  .before = v[i].b.version,
+							  .why = asked ? "" : "uses ",
+							  .causes = p->names.v,
+							  .causes_n = asked ? 0 : p->names.n};
+			w[count++] = (struct anew){.of = &v[i]};
+		}
+		w[k].of = &v[i];
+		w[k].asked = asked;
+		w[k].user = v[i].fate == ANEW && !asked;
+	}
+	for (size_t k = 0; k < count; k++) {
+		size_t *after = arena_array(a, size_t, all[k].after_n + count), m = all[k].after_n;
+		if (m)
+			memcpy(after, all[k].after, m * sizeof(*after));
+		for (size_t j = 0; j < count; j++)
+			if (j != k && comes_before(&all[j], &w[j], &w[k]))
+				after[m++] = j;
+		all[k].after = after;
+		all[k].after_n = m;
+	}
+	p->actions = all;
+	p->actions_n = count;
+}
+
+/* What is asked for at the version that it has; with the oldest of everything the compiler, too, for which the switch was made. */
+static void ask_as_installed(struct plan *p, bool oldest, struct str_vec *asked)
+{
+	for (size_t i = 0; i < p->names.n; i++) {
+		struct str version = env_opam_version_in(&p->state.installed, p->names.v[i]);
+		vec_push(asked,
+			 str_c(arena_printf(arena_of(p), "%.*s=%.*s", STR_ARG(p->names.v[i]), STR_ARG(version))));
+	}
+	for (size_t i = 0; oldest && i < p->state.compiler.n; i++) {
+		struct str name, version;
+		if (!env_opam_split(p->state.compiler.v[i], &name, &version) || is_asked(p, name))
+			continue;
+		vec_push(asked, str_c(arena_printf(arena_of(p), "%.*s=%.*s", STR_ARG(name), STR_ARG(version))));
+		vec_push(&p->names, name);
+	}
 }
 
 /* == showing the plan ====================================================================================================== */
@@ -909,7 +1007,7 @@ static int plan_install(struct plan *p)
 	for (size_t i = 0; i < p->names.n; i++)
 		if (!is_known(p, p->names.v[i]))
 			return not_found(p, p->names.v[i]);
-	int code = find_solution(p);
+	int code = find_solution(p, &p->asked, wants_oldest("OPAMCRITERIA"), false);
 	if (code != OPAM_OK)
 		return code;
 	tell_installed(p);
@@ -937,6 +1035,29 @@ static int plan_removal(struct plan *p)
 	return OPAM_OK;
 }
 
+/* What has to be there besides, for tests or by other criteria, and then all that plan_removal has of a reinstallation. */
+static int plan_anew(struct plan *p, bool oldest)
+{
+	struct err e = ERR_INIT;
+	struct str_vec asked = {0};
+	size_t n = p->state.installed.n, names = p->names.n;
+	struct here *v = arena_array(arena_of(p), struct here, n);
+	if (read_installed(p, v, &e) < 0 || open_needs(p, &e) < 0)
+		return opam_as_fail(p->x, &e);
+	spread(v, n);
+	ask_as_installed(p, oldest, &asked);
+	int code = find_solution(p, &asked, oldest, !oldest);
+	p->names.n = names;
+	vec_release(&asked);
+	if (code != OPAM_OK)
+		return code;
+	add_recompiles(p, v, n);
+	if (make_packages(p, &e) < 0)
+		return opam_as_fail(p->x, &e);
+	show_actions(p);
+	return OPAM_OK;
+}
+
 /* reinstall of what is not installed is an install, if that is wanted. */
 static int plan_reinstall(struct plan *p)
 {
@@ -948,7 +1069,10 @@ static int plan_reinstall(struct plan *p)
 		if (!opam_as_confirm(p->x, true, "%.*s is not installed. Install it?", STR_ARG(p->asked.v[i])))
 			return OPAM_ABORTED;
 	}
-	return missing ? plan_install(p) : plan_removal(p);
+	if (missing)
+		return plan_install(p);
+	bool oldest = wants_oldest("OPAMFIXUPCRITERIA");
+	return oldest || p->w->with_test || p->w->with_doc ? plan_anew(p, oldest) : plan_removal(p);
 }
 
 static bool is_consent_needed(const struct plan *p)

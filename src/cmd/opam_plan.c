@@ -48,8 +48,10 @@ int opam_plan(const struct opam_plan_request *r, struct arena *a, struct opam_ac
 {
 	const struct solve_needs_request request = {.asked = r->asked,
 						    .asked_n = r->asked_n,
-						    .criteria = r->depth_first ? SOLVE_0INSTALL : SOLVE_NEWEST,
-						    .update = true};
+						    .criteria = r->oldest	 ? SOLVE_OLDEST
+								: r->depth_first ? SOLVE_0INSTALL
+										 : SOLVE_NEWEST,
+						    .update = !r->keep};
 	struct solve_needs_result s;
 	struct solve_steps steps;
 	int rc = solve_needs_by(r->needs, &request, a, &s, e);

@@ -23,6 +23,8 @@ struct opam_plan_request {
 	const struct str *asked, *names; /* as written; the names in them */
 	size_t asked_n;
 	bool depth_first; /* as opam's builtin-0install chooses */
+	bool oldest;	  /* the oldest of everything, and nothing is kept */
+	bool keep;	  /* what is installed stays as it is, where it can */
 };
 /* In an order in which they can be done. 0; 1 there is no solution, *ret_why a line each; -1. */
 int opam_plan(const struct opam_plan_request *r, struct arena *a, struct opam_action **ret, size_t *ret_n,

@@ -233,6 +233,48 @@ END
 	t 'sources come out of git' versioned
 fi
 
+# -- what has to be there besides, before something is built anew
+package dep 1 </dev/null
+package dep 2 </dev/null
+package dep 3 </dev/null
+package check 1 </dev/null
+package wants 1 <<END
+depends: ["dep" {>= "2"} "check" {with-test}]
+run-test: ["true"]
+END
+package over 1 <<END
+depends: ["wants" "dep"]
+END
+# actions FILE: what is to be done, a line each
+actions()
+{
+	sed -n '/^The following actions will be performed/,/^=====/{/^  - /p;}' "$1" | sed 's/  */ /g'
+}
+tests_of_installed()
+{
+	./opam switch create again --empty --no-switch >/dev/null && ./opam install over --switch again >out 2>&1 && ./opam reinstall --with-test wants --switch again >out 2>&1 || { cat out; return 1; }
+	[ "$(actions out)" = ' - install check 1 [required by wants]
+ - recompile wants 1
+ - recompile over 1 [uses wants]' ] || { cat out; return 1; }
+}
+t 'what tests need is installed first' tests_of_installed
+if command -v opam >/dev/null; then
+	as_theirs()
+	{
+		OPAMROOT=$T/theirs && opam init --bare --disable-sandboxing --no-setup -k local default repo >/dev/null 2>&1 && opam switch create again --empty >/dev/null 2>&1 &&
+			opam install over >/dev/null 2>&1 && opam reinstall --with-test wants >theirs.out 2>&1 || { cat theirs.out; return 1; }
+		[ "$(actions theirs.out)" = "$(actions out)" ] || { cat theirs.out; return 1; }
+	}
+	t 'as opam does' eval '(as_theirs)'
+fi
+oldest()
+{
+	OPAMFIXUPCRITERIA='+removed,+count[version-lag,solution]' ./opam reinstall wants --switch again >out 2>&1 || { cat out; return 1; }
+	[ "$(actions out | grep -v remove)" = ' - downgrade dep 3 to 2 [required by wants]
+ - recompile wants 1' ] && [ "$(./opam list --switch again -s --columns package | tr "\n" " ")" = "dep.2 wants.1 " ] || { cat out; return 1; }
+}
+t 'by the criteria of lower bounds the oldest is taken' oldest
+
 confined()
 {
 	./opam install reach >out 2>err || { cat out err; return 1; }
