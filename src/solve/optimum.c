@@ -136,7 +136,8 @@ static void settle(struct optimum *o)
 			cdcl_refuse(o->s, soft->var);
 		}
 	vec_clear(&o->soft);
-	memset(o->soft_of.v, 0, o->soft_of.n * sizeof(*o->soft_of.v));
+	if (o->soft_of.n)
+		memset(o->soft_of.v, 0, o->soft_of.n * sizeof(*o->soft_of.v));
 }
 
 static int find_by_aim(struct optimum *o, uint64_t max_conflicts, struct err *e)
