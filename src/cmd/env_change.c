@@ -88,7 +88,10 @@ static int solve_for(struct cmd_context *c, const struct cmd_change_args *a, con
 	int code = solve_for_conda(c, &conda.args, &conda.file, &conda.before, opened, target, e);
 	if (code != CMD_OK || !cmd_env_has_opam(&opam))
 		return code;
-	return cmd_env_opam_solve(c, &opam, target, ret, e);
+	if (cmd_env_opam_is_asked(&opam))
+		return cmd_env_opam_solve(c, &opam, target, ret, e);
+	cmd_env_opam_keep(c, &opam, target);
+	return CMD_OK;
 }
 
 /* What the environment consists of now. 1: read; 0: there is no such environment. */

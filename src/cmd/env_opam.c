@@ -56,6 +56,11 @@ static void part_of_file(struct cmd_context *c, const struct env_spec_file *f, b
 	ret->packages = packages;
 }
 
+void env_opam_part(struct cmd_context *c, const struct env_spec_file *f, struct env_spec_file *ret)
+{
+	part_of_file(c, f, true, ret);
+}
+
 static void part_of_list(struct cmd_context *c, const struct cmd_list *all, bool all_opam, bool opam,
 			 struct cmd_list *ret)
 {
@@ -157,8 +162,8 @@ static void read_variables(struct cmd_env_opam *oe, struct str_vec *out)
 	vec_push(out, STR("opam-version=" ENV_OPAM_VERSION));
 }
 
-static int open_needs(struct cmd_env_opam *oe, const struct env_spec_file *before, struct channel_needs **ret,
-		      struct err *e)
+int env_opam_needs(struct cmd_env_opam *oe, const struct env_spec_file *before, struct channel_needs **ret,
+		   struct err *e)
 {
 	struct str_vec variables = {0}, installed = {0};
 	read_variables(oe, &variables);
@@ -185,7 +190,7 @@ int env_opam_begin(struct cmd_context *c, const struct cmd_solve_options *o, con
 	if (cmd_need_root(c, e) < 0 || (c->dry_run ? cmd_need_store_to_read(c, e) : cmd_need_store(c, e)) < 0 ||
 	    open_repos(oe, o, file, before, e) < 0 ||
 	    build_workshop_open(c->root_fd, c->root_path, &oe->workshop, e) < 0 ||
-	    open_needs(oe, NULL, &oe->needs, e) < 0)
+	    env_opam_needs(oe, NULL, &oe->needs, e) < 0)
 		return -1;
 	*ret = steal_ptr(&oe);
 	return 0;
@@ -206,7 +211,7 @@ static struct str bare(struct str spec)
 	return is_opams(spec) ? str_skip(spec, 5) : spec;
 }
 
-static int name_of(struct cmd_context *c, struct str spec, struct str *ret, struct err *e)
+int env_opam_name(struct cmd_context *c, struct str spec, struct str *ret, struct err *e)
 {
 	const struct pkg_need *need;
 	if (pkg_opam_spec_parse(&c->arena, bare(spec), &need, e) < 0) {
@@ -239,7 +244,7 @@ static int gather(struct cmd_context *c, const struct cmd_env_part *p, struct st
 		now[now_n++] = str_c(*word);
 	for (size_t i = 0; i < now_n; i++) {
 		struct str name;
-		if (name_of(c, now[i], &name, e) < 0)
+		if (env_opam_name(c, now[i], &name, e) < 0)
 			return -1;
 		*map_put(&said, name) = 1;
 	}
@@ -252,7 +257,7 @@ static int gather(struct cmd_context *c, const struct cmd_env_part *p, struct st
 	}
 	for (uint32_t i = 0; i < p->before.specs_n; i++) {
 		struct str name;
-		if (name_of(c, p->before.specs[i], &name, e) < 0)
+		if (env_opam_name(c, p->before.specs[i], &name, e) < 0)
 			return -1;
 		if (!map_get(&said, name) && !is_removed(p, name))
 			all[n++] = p->before.specs[i];
@@ -270,7 +275,7 @@ static struct str fixed(struct cmd_context *c, const struct env_spec_file *befor
 {
 	struct str name;
 	struct err ignored = ERR_INIT; /* it was read before */
-	if (name_of(c, spec, &name, &ignored) < 0)
+	if (env_opam_name(c, spec, &name, &ignored) < 0)
 		return spec;
 	for (uint32_t i = 0; i < before->packages_n; i++)
 		if (str_eq(bare(before->packages[i].record.name), name))
@@ -295,14 +300,13 @@ static int look(void *ctx, const struct channel_need *need, struct err *e)
 }
 
 /* A name or version that there is not is said as such, before anything is solved. */
-static int check_names(struct cmd_context *c, struct channel_needs *needs, const struct str *specs, size_t n,
-		       struct err *e)
+int env_opam_check(struct cmd_context *c, struct channel_needs *needs, const struct str *specs, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct knowing k = {.needs = needs};
 		struct str name;
 		struct err mine = ERR_INIT;
-		if (name_of(c, specs[i], &name, e) < 0)
+		if (env_opam_name(c, specs[i], &name, e) < 0)
 			return -1;
 		if (channel_needs_ask(needs, name, look, &k, &mine) < 0)
 			return mine.code != ERR_NOT_FOUND
@@ -496,7 +500,7 @@ static int drop_unreached(struct cmd_env_opam *oe, const struct str *specs, size
 	size_t kept = 0;
 	for (size_t i = 0; i < n; i++) {
 		struct str name;
-		if (name_of(oe->c, specs[i], &name, e) < 0)
+		if (env_opam_name(oe->c, specs[i], &name, e) < 0)
 			return -1;
 		reach(oe, name);
 	}
@@ -734,7 +738,7 @@ static void add_packages(struct cmd_env_opam *oe, const struct str *specs, size_
 	struct err ignored = ERR_INIT; /* they were read above */
 	for (size_t i = 0; i < specs_n; i++) {
 		struct str name;
-		if (name_of(oe->c, specs[i], &name, &ignored) == 0)
+		if (env_opam_name(oe->c, specs[i], &name, &ignored) == 0)
 			*map_put(&asked, name) = i + 1;
 	}
 	if (target->packages_n)
@@ -806,7 +810,8 @@ int cmd_env_opam_solve(struct cmd_context *c, const struct cmd_env_part *p, stru
 	if (n == 0) /* the last of them is gone */
 		return CMD_OK;
 	if (env_opam_begin(c, &p->args.options.solve, &p->file, &p->before, &oe, e) < 0 ||
-	    open_needs(oe, p->args.all ? NULL : &p->before, &needs, e) < 0 || check_names(c, needs, specs, n, e) < 0)
+	    env_opam_needs(oe, p->args.all ? NULL : &p->before, &needs, e) < 0 ||
+	    env_opam_check(c, needs, specs, n, e) < 0)
 		return cmd_fail(c, e);
 	int rc = find_solution(oe, p, specs, n, old, needs, &r, e);
 	if (rc < 0 || check_indexes(oe, e) < 0)
@@ -825,6 +830,25 @@ int cmd_env_opam_solve(struct cmd_context *c, const struct cmd_env_part *p, stru
 	add_texts(&c->arena, &target->specs, &target->specs_n, specs, n);
 	*ret = steal_ptr(&oe);
 	return CMD_OK;
+}
+
+bool cmd_env_opam_is_asked(const struct cmd_env_part *p)
+{
+	return p->args.words.n || p->args.remove.n || p->args.all || p->file.specs_n ||
+	       p->args.options.solve.channels.n || !p->before.packages_n;
+}
+
+void cmd_env_opam_keep(struct cmd_context *c, const struct cmd_env_part *p, struct env_spec_file *target)
+{
+	const struct env_spec_file *f = &p->before;
+	struct env_lock_package *v =
+		arena_array(&c->arena, struct env_lock_package, target->packages_n + f->packages_n + 1);
+	for (uint32_t i = 0; i < target->packages_n + f->packages_n; i++)
+		v[i] = i < target->packages_n ? target->packages[i] : f->packages[i - target->packages_n];
+	target->packages = v;
+	target->packages_n += f->packages_n;
+	add_texts(&c->arena, &target->channels, &target->channels_n, f->channels, f->channels_n);
+	add_texts(&c->arena, &target->specs, &target->specs_n, f->specs, f->specs_n);
 }
 
 /* The file that the lock was made with, or one that builds the same. */

@@ -32,5 +32,11 @@ int cmd_env_opam_solve(struct cmd_context *c, const struct cmd_env_part *opam, s
 		       struct cmd_env_opam **ret, struct err *e);
 /* Of a lock that was read: its packages of opam's become what they would be here. 0: it has none; 1. */
 int cmd_env_opam_exact(struct cmd_context *c, struct env_spec_file *target, struct cmd_env_opam **ret, struct err *e);
+/* why -n ENV opam:NAME.VERSION. Returns an exit code. */
+int cmd_env_opam_why_not(struct cmd_context *c, struct str env, const struct env_spec_file *lock, struct str spec,
+			 struct err *e);
+/* Nothing is asked for of opam's: what the environment has of it stays to the byte, without a look at repositories. */
+void cmd_env_opam_keep(struct cmd_context *c, const struct cmd_env_part *opam, struct env_spec_file *target);
+bool cmd_env_opam_is_asked(const struct cmd_env_part *opam);
 int cmd_env_opam_make(struct cmd_context *c, struct cmd_env_opam *oe, struct env_plan *plan,
 		      const struct cmd_change_options *o, struct err *e);

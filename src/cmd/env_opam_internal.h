@@ -30,5 +30,15 @@ struct cmd_env_opam {
 /* Repositories and needs. */
 int env_opam_begin(struct cmd_context *c, const struct cmd_solve_options *o, const struct env_spec_file *file,
 		   const struct env_spec_file *before, struct cmd_env_opam **ret, struct err *e);
+/* What is needed on this host, where the packages of `before` (NULL: none) are installed. The repositories outlive it. */
+int env_opam_needs(struct cmd_env_opam *oe, const struct env_spec_file *before, struct channel_needs **ret,
+		   struct err *e);
+/* The packages, specs and channels of opam's. */
+void env_opam_part(struct cmd_context *c, const struct env_spec_file *f, struct env_spec_file *ret);
+/* "dune" of "opam:dune>=3". ERR_USAGE. */
+int env_opam_name(struct cmd_context *c, struct str spec, struct str *ret, struct err *e);
+/* ERR_NOT_FOUND where one of the specs names nothing that there is, or that this host could have. */
+int env_opam_check(struct cmd_context *c, struct channel_needs *needs, const struct str *specs, size_t n,
+		   struct err *e);
 /* What a record says of how it was made; `file` and `key` may be NULL. ERR_INPUT where it does not. */
 int env_opam_said(struct cmd_context *c, const struct pkg_record *r, uint8_t *file, uint8_t *key, struct err *e);

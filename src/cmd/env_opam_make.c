@@ -7,7 +7,7 @@
 #include "base/fs.h"
 #include "cmd/env_opam_internal.h"
 
-enum { OUTPUT_MAX = 64 << 20, OUTPUT_LINES = 12 };
+enum { OUTPUT_MAX = 64 << 20, OUTPUT_LINES = 12, BUILD_WAIT_MS = 6 * 3600 * 1000 };
 
 static void tell(void *ctx, const struct build_opam_event *v)
 {
@@ -91,6 +91,19 @@ static void fill_plan(const struct cmd_env_opam *oe, struct env_plan *plan)
 		}
 }
 
+/* One process builds at a time; who comes second may find the same built. */
+static int make(struct cmd_env_opam *oe, const struct build_opam_opts *o, struct build_opam_result *ret, struct err *e)
+{
+	struct cmd_context *c = oe->c;
+	struct err busy = ERR_INIT;
+	if (build_workshop_make(oe->workshop, c->store, o, 0, oe->v, oe->n, &c->arena, ret, &busy) == 0)
+		return 0;
+	if (busy.code != ERR_BUSY)
+		return *e = busy, -1;
+	cmd_say(c, "waiting for another command that builds opam packages");
+	return build_workshop_make(oe->workshop, c->store, o, BUILD_WAIT_MS, oe->v, oe->n, &c->arena, ret, e);
+}
+
 int cmd_env_opam_make(struct cmd_context *c, struct cmd_env_opam *oe, struct env_plan *plan,
 		      const struct cmd_change_options *co, struct err *e)
 {
@@ -108,8 +121,7 @@ int cmd_env_opam_make(struct cmd_context *c, struct cmd_env_opam *oe, struct env
 		o.no_sandbox = co->no_sandbox;
 		o.tell = tell;
 		o.ctx = oe;
-		if (build_workshop_make(oe->workshop, c->store, &o, cmd_wait_ms(co->wait_s), oe->v, oe->n, &c->arena,
-					&r, e) < 0)
+		if (make(oe, &o, &r, e) < 0)
 			return -1;
 		if (r.unconfined)
 			cmd_say(c,

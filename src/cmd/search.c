@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "cmd/change.h"
+#include "cmd/env_opam.h"
 
 enum { MAX_CHAINS = 10, DEFAULT_SHOWN = 50 };
 
@@ -162,6 +163,8 @@ static int why(struct cmd_context *c, const struct search_args *a, struct err *e
 	}
 	if (cmd_need_state(c, true, e) < 0 || env_generation_lock(c->state, &c->arena, str_c(a->name), 0, &f, e) < 0)
 		return cmd_fail(c, e);
+	if (str_starts(str_c(a->words.v[0]), STR("opam:")) && strpbrk(a->words.v[0], ".<>=!"))
+		return cmd_env_opam_why_not(c, str_c(a->name), &f, str_c(a->words.v[0]), e);
 	struct pkg_record *records = arena_array(&c->arena, struct pkg_record, f.packages_n);
 	for (uint32_t i = 0; i < f.packages_n; i++)
 		records[i] = f.packages[i].record;

@@ -58,6 +58,23 @@ t 'and run' prints "hello from $T/root/env/o/1" wrapped/hello
 
 t 'why is a package there' prints "'opam:hello' was asked for: opam:hello 1.0 needs opam:base-x (>= 1): opam:base-x 2" "$SLIPWAY" why -n o opam:base-x
 
+t 'why not another version: what would change' runs "$SLIPWAY" why -n o opam:base-x.1
+t 'is told' has '^  base-x 2 -> 1$' out
+t 'and nothing else' [ "$(wc -l <out)" = 2 ]
+opam_package picky 1 <<END
+depends: ["base-x" {< "2"}]
+END
+opam_package picky 2 <<END
+depends: ["base-x" {>= "2"}]
+END
+t 'one that needs the newer' runs "$SLIPWAY" env create -n w --opam picky 'base-x>=2'
+t 'keeps the older one out' runs "$SLIPWAY" why -n w opam:picky.1
+t 'and says how' has "^'opam:picky.1' cannot be in 'w':" out
+t 'by its own need' has 'picky 1 needs base-x (< 2)' out
+t 'as JSON' runs "$SLIPWAY" why -n w opam:picky.1 --json
+t 'too' has '"possible": false' out
+t 'a version that there is not is an error' must_fail 1 "$SLIPWAY" why -n w opam:picky.7
+
 # -- changes
 t 'another version is asked for' runs "$SLIPWAY" env update -n o opam:base-x.1
 t 'and what was built with the other is built again' has '^built hello.1.0$' err
@@ -122,6 +139,11 @@ package stage conda-tool 1 && "$SLIPWAY" -q channel publish ch ./*.tar.bz2
 t 'both kinds in one' runs "$SLIPWAY" env create -n both -c ch conda-tool opam:base-x
 t 'the one runs' prints conda "$SLIPWAY" env run -n both conda-tool
 t 'and the other' prints 'tool 2' "$SLIPWAY" env run -n both base-tool
+mv repo away
+t 'one kind is changed without a look at the other' runs "$SLIPWAY" env update -n both --remove conda-tool --override-channels -c ch
+t 'which stays' prints 'tool 2' "$SLIPWAY" env run -n both base-tool
+mv away repo
+t 'back' "$SLIPWAY" install rollback -n both
 t 'one is changed' runs "$SLIPWAY" env update -n both opam:base-x.1
 t 'the other stays' prints conda "$SLIPWAY" env run -n both conda-tool
 t 'one goes' runs "$SLIPWAY" env update -n both --remove conda-tool
