@@ -456,6 +456,8 @@ struct pkg_opam_host build_workshop_host(struct build_workshop *w);
 void build_opam_file_digest(const struct pkg_opam_doc *file, uint8_t ret[SHA256_SIZE]);
 /* In an order in which they can be built: `needs` are numbers of earlier ones. ERR_UNSUPPORTED where a package has sources without a digest. */
 int build_workshop_keys(struct build_workshop *w, struct store *store, struct build_made *v, size_t n, struct err *e);
+/* After store_gc: forgets what the store has no more, and takes away what a killed process left. Nothing while another one builds. */
+int build_workshop_tidy(int root_fd, struct store *store, struct err *e);
 /* What a key was made into, if the store has it still: 1 or 0. */
 int build_workshop_kept(struct build_workshop *w, struct store *store, const uint8_t key[SHA256_SIZE],
 			struct build_made *ret, struct err *e);

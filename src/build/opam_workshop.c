@@ -11,7 +11,7 @@
 #include "base/sys.h"
 #include "store/store.h"
 
-enum { NAME_MAX_ENV = 64, NUMBER_MAX = 10, KEPT_MAX = 256, ROOT_WAIT_MS = 60000 };
+enum { NAME_MAX_ENV = 64, NUMBER_MAX = 10, KEPT_MAX = 256, KEPT_FILES_MAX = 1000000, ROOT_WAIT_MS = 60000 };
 
 /*
  * ROOT/env/NAME/N is at most so long, and the prefix that packages are built for just as long: a shorter path takes its place with slashes behind it.
@@ -90,17 +90,15 @@ static void kept_path(const uint8_t key[SHA256_SIZE], char out[80])
 	hex_encode(key, SHA256_SIZE, out + 5);
 }
 
-int build_workshop_kept(struct build_workshop *w, struct store *store, const uint8_t key[SHA256_SIZE],
-			struct build_made *ret, struct err *e)
+/* 1: read, and in the store; 0: it is not, or what is there says nothing. */
+static int read_kept(int fd, const char *path, struct store *store, struct build_made *ret, struct err *e)
 {
-	char path[80];
 	auto_buf b = BUF_INIT(KEPT_MAX);
 	struct err mine = ERR_INIT;
 	struct str line, hex;
 	uint64_t size;
 	ret->kept = false;
-	kept_path(key, path);
-	if (fs_read(w->fd, path, &b, &mine) < 0)
+	if (fs_read(fd, path, &b, &mine) < 0)
 		return mine.code == ERR_NOT_FOUND || mine.code == ERR_LIMIT ? 0 : (*e = mine, -1);
 	struct str text = buf_str(&b);
 	if (!str_take_line(&text, &line) || !str_take_until(&line, ' ', &hex) || !str_to_u64(line, &size) ||
@@ -109,6 +107,43 @@ int build_workshop_kept(struct build_workshop *w, struct store *store, const uin
 	ret->size = size;
 	ret->kept = true;
 	return 1;
+}
+
+int build_workshop_kept(struct build_workshop *w, struct store *store, const uint8_t key[SHA256_SIZE],
+			struct build_made *ret, struct err *e)
+{
+	char path[80];
+	kept_path(key, path);
+	return read_kept(w->fd, path, store, ret, e);
+}
+
+int build_workshop_tidy(int root_fd, struct store *store, struct err *e)
+{
+	auto_fs_list list = {0};
+	struct err why = ERR_INIT;
+	struct build_made ignored;
+	auto_fd fd = fs_exists(root_fd, "opam") ? fs_open_dir(root_fd, "opam", e) : -1;
+	if (fd < 0)
+		return fs_exists(root_fd, "opam") ? -1 : 0;
+	auto_fd lock = fs_lock(fd, ".lock", 0, &why);
+	if (lock < 0)
+		return why.code == ERR_BUSY ? 0 : (*e = why, -1);
+	if (fs_remove_tree(fd, "work", e) < 0)
+		return -1;
+	if (!fs_exists(fd, "kept"))
+		return 0;
+	if (fs_list(fd, "kept", KEPT_FILES_MAX, &list, e) < 0)
+		return -1;
+	for (size_t i = 0; i < list.n; i++) {
+		auto_free char *path = xasprintf("kept/%s", list.name[i]);
+		int there = read_kept(fd, path, store, &ignored, e);
+		bool is_key = strlen(list.name[i]) == SHA256_HEX_SIZE - 1; /* else a killed process was writing it */
+		if (there < 0)
+			return -1;
+		if ((!there || !is_key) && sys_unlinkat(fd, path, 0) < 0 && errno != ENOENT)
+			return err_sys(e, "remove '%s'", path);
+	}
+	return 0;
 }
 
 int build_workshop_keys(struct build_workshop *w, struct store *store, struct build_made *v, size_t n, struct err *e)

@@ -118,6 +118,9 @@ int cmd_gather_specs(struct cmd_context *c, const struct env_spec_file *file, co
 	vec_foreach(w, words)
 		(*ret)[(*ret_n)++] = str_c(*w);
 	for (size_t i = 0; i < *ret_n; i++) {
+		if (str_starts((*ret)[i], STR("opam:")))
+			return err_new(e, ERR_USAGE, "'%.*s' is an opam package: 'slipway opam solve' solves for those",
+				       STR_ARG((*ret)[i]));
 		const struct spec *s = pkg_conda.spec_parse(&c->arena, (*ret)[i], SPEC_REQUEST, e);
 		if (!s) {
 			e->code = ERR_USAGE; /* malformed or too long: what was asked is wrong */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "build/build.h"
 #include "cmd/change.h"
 
 struct store_args {
@@ -58,7 +59,7 @@ static int gc(struct cmd_context *c, const struct store_args *a, struct err *e)
 	};
 	if (!c->dry_run)
 		cmd_if_interrupted(c, "what is in use is there; the same command frees the rest");
-	if (store_gc(c->store, &o, &freed, e) < 0)
+	if (store_gc(c->store, &o, &freed, e) < 0 || (!c->dry_run && build_workshop_tidy(c->root_fd, c->store, e) < 0))
 		return cmd_fail(c, e);
 	if (!c->dry_run)
 		cmd_changed(c);

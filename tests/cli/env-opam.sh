@@ -172,4 +172,12 @@ t 'killed while it builds it leaves what was there, and the next goes on' killed
 t 'nothing is kept that nobody has' runs "$SLIPWAY" env remove -n both
 t 'gc keeps what is in use' runs "$SLIPWAY" store gc
 t 'it runs' "$SLIPWAY" env run -n o hello
+t 'an opam spec is none to solve for beside conda' must_fail 2 "$SLIPWAY" solve -c ch opam:hello
+t 'which says what is' has "slipway opam solve" err
+t 'the last environments go' sh -c 'for e in o w p; do "$SLIPWAY" -q env remove -n $e || exit 1; done'
+: >root/opam/kept/torn
+t 'gc takes what they had' runs "$SLIPWAY" store gc
+t 'and forgets what it was made of' [ -z "$(ls -A root/opam/kept)" ]
+t 'it can be made again' runs "$SLIPWAY" env create -n o --opam hello
+t 'and runs' prints "hello from $T/root/env/o/$(readlink root/env/o/current)" "$SLIPWAY" env run -n o hello
 done_testing
