@@ -276,8 +276,13 @@ static int add_action(struct plan *p, const struct opam_action *act, size_t *ret
 			return -1;
 		vec_push(&p->packages, old);
 	}
-	if (read_opam(p, act->name, act->version, goes, &new, e) < 0)
-		return -1;
+	if (read_opam(p, act->name, act->version, goes, &new, e) < 0) {
+		if (act->kind != OPAM_RECOMPILE || e->code != ERR_NOT_FOUND) /* the repository may have it no more */
+			return -1;
+		*e = ERR_INIT;
+		if (read_opam(p, act->name, act->version, true, &new, e) < 0)
+			return -1;
+	}
 	*ret = p->packages.n;
 	vec_push(&p->packages, new);
 	return 0;
@@ -515,20 +520,24 @@ static void add_recompiles(struct plan *p, const struct here *v, size_t n)
 	p->actions_n = count;
 }
 
-/* What is asked for at the version that it has; with the oldest of everything the compiler, too, for which the switch was made. */
-static void ask_as_installed(struct plan *p, bool oldest, struct str_vec *asked)
+static void ask_for(struct plan *p, struct str name, struct str_vec *asked)
 {
-	for (size_t i = 0; i < p->names.n; i++) {
-		struct str version = env_opam_version_in(&p->state.installed, p->names.v[i]);
-		vec_push(asked,
-			 str_c(arena_printf(arena_of(p), "%.*s=%.*s", STR_ARG(p->names.v[i]), STR_ARG(version))));
-	}
-	for (size_t i = 0; oldest && i < p->state.compiler.n; i++) {
-		struct str name, version;
-		if (!env_opam_split(p->state.compiler.v[i], &name, &version) || is_asked(p, name))
+	struct str version = env_opam_version_in(&p->state.installed, name);
+	vec_push(asked, str_c(arena_printf(arena_of(p), "%.*s=%.*s", STR_ARG(name), STR_ARG(version))));
+}
+
+/* What is asked for at the version that it has; with the oldest of everything the compiler, too, for which the switch was made. */
+static void ask_as_installed(struct plan *p, const struct here *v, size_t n, bool oldest, struct str_vec *asked)
+{
+	for (size_t i = 0; i < p->names.n; i++)
+		ask_for(p, p->names.v[i], asked);
+	for (size_t i = 0; oldest && i < n; i++) {
+		bool compiler = (v[i].b.opam->flags & PKG_OPAM_COMPILER) ||
+				env_opam_version_in(&p->state.compiler, v[i].b.name).p;
+		if (!compiler || is_asked(p, v[i].b.name))
 			continue;
-		vec_push(asked, str_c(arena_printf(arena_of(p), "%.*s=%.*s", STR_ARG(name), STR_ARG(version))));
-		vec_push(&p->names, name);
+		ask_for(p, v[i].b.name, asked);
+		vec_push(&p->names, v[i].b.name);
 	}
 }
 
@@ -1042,17 +1051,17 @@ static int plan_anew(struct plan *p, bool oldest)
 	struct str_vec asked = {0};
 	size_t n = p->state.installed.n, names = p->names.n;
 	struct here *v = arena_array(arena_of(p), struct here, n);
-	if (read_installed(p, v, &e) < 0 || open_needs(p, &e) < 0)
+	if (read_installed(p, v, &e) < 0 || open_repos(p, &e) < 0 || open_needs(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
 	spread(v, n);
-	ask_as_installed(p, oldest, &asked);
+	ask_as_installed(p, v, n, oldest, &asked);
 	int code = find_solution(p, &asked, oldest, !oldest);
 	p->names.n = names;
 	vec_release(&asked);
 	if (code != OPAM_OK)
 		return code;
 	add_recompiles(p, v, n);
-	if (make_packages(p, &e) < 0)
+	if (make_packages(p, &e) < 0 || opam_as_check_repos(p->x, &e) < 0)
 		return opam_as_fail(p->x, &e);
 	show_actions(p);
 	return OPAM_OK;
