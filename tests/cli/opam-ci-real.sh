@@ -25,8 +25,12 @@ put user 1 'depends: ["bad" "cmdliner"]'
 put torn 1 'depends: ["cmdliner" {< "0.1"}]'
 put slow 1 "build: [\"sleep\" \"77.$$\"]"
 put reach 1 'build: ["sh" "-c" "for i in /sys/class/net/*; do echo net ${i##*/}; done; ! touch /home/opam/x"]'
-put tested 1 'build: ["true"]' 'run-test: ["sh" "-c" "echo tests ran; [ %{version}% = 1 ]"]' 'depends: ["topkg" {with-test}]'
-put tested 2 'build: ["true"]' 'run-test: ["sh" "-c" "echo tests ran; [ %{version}% = 1 ]"]'
+put tested 1 'build: ["true"]' 'run-test: ["sh" "-c" "echo tests ran; [ %{version}% = 1 ]"]' 'depends: ["many" {with-test}]'
+put tested 2 'build: ["true"]' 'run-test: ["sh" "-c" "echo tests ran; [ %{version}% = 1 ]"]' 'depends: ["many" {with-test}]'
+put many 1 'build: ["true"]'
+put many 2 'build: ["true"]'
+put many 3 'build: ["true"]'
+put bound 1 'depends: ["many" {>= "2"}]' 'build: ["true"]'
 put needs-tested 1 'depends: ["tested" {= "1"}]' 'run-test: ["true"]'
 put needs-needs 1 'depends: ["needs-tested"]' 'build: ["false"]'
 put needs-other 1 'depends: ["tested" {>= "2"}]'
@@ -129,6 +133,14 @@ t 'its steps up to there are those of the package alone' eval 'ci tested.1 >out 
 t 'tests that fail' fails --with-tests tested.2
 t 'are there to be read' grep -q 'tests ran' out
 
+t 'what they need was installed before' in_order out '-> installed many.3' '#.*tests ran'
+
+# -- lower bounds
+t 'lower bounds' eval 'ci --lower-bounds bound.1 >out 2>err || { cat out err; false; }'
+t 'the newest first, then the oldest' in_order out "$STAMP: New job: build bound.1, lower-bounds, using opam 2.1" '-> installed many.3' \
+	'/home/opam: (env OPAMCRITERIA +removed,+count\[version-lag,solution\])' '  - downgrade many  3 to 2 \[required by bound\]' '-> installed many.2' \
+	'-> installed bound.1' 'Job succeeded'
+
 # -- reverse dependencies
 t 'reverse dependencies' eval 'ci --reverse-dependencies --list tested.1 >out 2>err || { cat err; false; }'
 t 'are those that go with it' eval '[ "$(tr "\n" " " <out)" = "needs-needs.1 needs-tested.1 " ]'
@@ -140,18 +152,18 @@ jobs()
 		{ cat said; return 1; }
 }
 t 'there is a job each' jobs
-t 'and what they share was run once' eval '[ "$(grep -c "^tested is now pinned" out)" = 3 ] && [ "$(grep -A 1 "^tested is now pinned" out | grep -c "> using")" = 2 ]'
+t 'and what they share was run once' eval '[ "$(grep -c "^tested is now pinned" out)" = 3 ] && [ "$(grep -A 1 "^tested is now pinned" out | grep -c "> saved")" = 0 ]'
 t 'which failed is said at the end' eval 'grep -q "1 of 3 jobs failed" err && grep -q "  test needs-needs.1 with tested.1" err'
 
 # -- two at once
-"$SLIPWAY" opam ci --repo repo fmt.0.9.0 >out1 2>&1 &
+"$SLIPWAY" opam ci --repo repo cmdliner.1.1.1 >out1 2>&1 &
 p1=$!
-"$SLIPWAY" opam ci --repo repo topkg.1.0.7 >out2 2>&1 &
+"$SLIPWAY" opam ci --repo repo ocamlfind.1.9.6 >out2 2>&1 &
 p2=$!
 t 'two jobs at once' eval 'wait $p1 || { cat out1; false; }'
 t 'both' eval 'wait $p2 || { cat out2; false; }'
-t 'one is as good as if it had been alone' grep -qxF -- '-> installed fmt.0.9.0' out1
-t 'the other, too' grep -qxF -- '-> installed topkg.1.0.7' out2
+t 'one is as good as if it had been alone' grep -qxF -- '-> installed cmdliner.1.1.1' out1
+t 'the other, too' grep -qxF -- '-> installed ocamlfind.1.9.6' out2
 
 # -- killed
 "$SLIPWAY" opam ci --repo repo slow.1 >out 2>&1 &
