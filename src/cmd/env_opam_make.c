@@ -62,8 +62,24 @@ static void show_output(struct cmd_context *c, const char *path)
 			cmd_warn(c, "  | %.*s", STR_ARG(str_head(line, 400)));
 }
 
-static int failed(struct cmd_context *c, const struct build_opam_result *r, struct err *e)
+/* What the package's author says that it needs of the system: the usual reason. */
+static void show_depexts(struct cmd_env_opam *oe, const struct build_opam_package *p)
 {
+	struct arena *a = &oe->c->arena;
+	struct pkg_opam_host h = build_workshop_host(oe->workshop);
+	auto_buf b = BUF_INIT(1 << 16);
+	for (size_t i = 0; i < p->opam->depexts.n; i++) {
+		const struct pkg_opam_line *l = &p->opam->depexts.v[i];
+		for (size_t k = 0; pkg_opam_holds(a, l->filter, &h) && k < l->n; k++)
+			buf_printf(&b, "%s%.*s", b.n ? ", " : "", STR_ARG(l->arg[k].text));
+	}
+	if (b.n)
+		cmd_warn(oe->c, "'%.*s' says that it needs packages of the system: %s", STR_ARG(p->name), b.p);
+}
+
+static int failed(struct cmd_env_opam *oe, const struct build_opam_result *r, struct err *e)
+{
+	struct cmd_context *c = oe->c;
 	const struct build_opam_failure *f = &r->failures[0];
 	static const char *const doing[] = {"its sources could not be had", "it does not build", "it does not install",
 					    ""};
@@ -71,6 +87,7 @@ static int failed(struct cmd_context *c, const struct build_opam_result *r, stru
 		return err_new(e, ERR_FAILED, "'opam:%.*s' %.*s: %s: %s", STR_ARG(f->package->name),
 			       STR_ARG(f->package->version), doing[f->step], f->why);
 	show_output(c, f->out_file);
+	show_depexts(oe, f->package);
 	return err_new(e, ERR_FAILED, "'opam:%.*s' %.*s: %s: '%s' ended with code %d%s%s; all that it printed: '%s'",
 		       STR_ARG(f->package->name), STR_ARG(f->package->version), doing[f->step], f->command, f->code,
 		       f->ended ? ": " : "", f->ended ? f->ended : "", f->out_file);
@@ -127,7 +144,7 @@ int cmd_env_opam_make(struct cmd_context *c, struct cmd_env_opam *oe, struct env
 			cmd_say(c,
 				"note: no sandbox can be had in here: commands ran without one, confined by what this runs in");
 		if (r.n_failures)
-			return failed(c, &r, e);
+			return failed(oe, &r, e);
 	}
 	fill_plan(oe, plan);
 	return 0;

@@ -88,6 +88,12 @@ t 'says why' has "'opam:bad' 1: it does not build: .* ended with code 3" err
 t 'shows what it printed' has '| two$' err
 t 'and changes nothing' has "^nothing changed: 'o' is as it was" err
 t 'at all' prints 'tool 1' "$SLIPWAY" env run -n o base-tool
+opam_package conf-thing 1 <<END
+depexts: [["libthing-dev" "thing-tools"] {os-family = "debian" | os-distribution = "debian"} ["thing-devel"] {os-distribution = "none"}]
+build: ["false"]
+END
+t 'one that lacks something of the system' must_fail 1 "$SLIPWAY" env update -n o --opam conf-thing
+t 'says what' has "'conf-thing' says that it needs packages of the system: libthing-dev, thing-tools$" err
 t 'with JSON, too' must_fail 1 "$SLIPWAY" env update -n o --opam bad --json
 t 'as an error' has '"error": .*does not build' out
 t 'one that cannot be had' must_fail 3 "$SLIPWAY" env update -n o --opam nosolve

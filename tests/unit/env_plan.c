@@ -17,7 +17,7 @@ static struct env_plan planned(struct envs *w, const struct env_lock_package *to
 /* "download a, link b, ..." */
 static const char *steps(struct envs *w, const struct env_plan *p)
 {
-	static const char *const kinds[] = {"download", "unpack", "link", "remove", "run"};
+	static const char *const kinds[] = {"download", "unpack", "build", "link", "remove", "run"};
 	auto_buf b = BUF_INIT(10000);
 	for (size_t i = 0; i < p->steps_n; i++) {
 		const struct env_step *s = &p->steps[i];
@@ -73,6 +73,26 @@ TEST(the_store_saves_steps)
 	to[0].record.has_sha256 = false; /* nobody knows which one it is */
 	p = planned(&w, to, 1, NULL, 0, true);
 	CHECK_STR(steps(&w, &p), "download a, unpack a, link a");
+}
+
+TEST(opam_packages_are_built)
+{
+	auto_envs w = {0};
+	envs_open(&w);
+	struct env_lock_package to[] = {envs_simple(&w, "a", "1"), envs_simple(&w, "b", "1")};
+	to[1].record.name = STR("opam:b");
+	to[1].record.has_sha256 = false;
+	struct env_plan p = planned(&w, to, 2, NULL, 0, true);
+	CHECK_STR(steps(&w, &p), "download a, unpack a, build opam:b, link a, link opam:b");
+	CHECK_INT(p.download_bytes, to[0].record.size);
+	struct env_lock_package from =
+		to[1]; /* the key is in the build: the same one is the same package, built or not */
+	from.record.has_sha256 = true;
+	p = planned(&w, to, 2, &from, 1, true);
+	CHECK(p.kept_n == 1 && p.changed_n == 0 && p.added_n == 1);
+	from.record.build = STR("h0");
+	p = planned(&w, to, 2, &from, 1, true);
+	CHECK(p.kept_n == 0 && p.changed_n == 1);
 }
 
 TEST(another_digest_is_another_package)
