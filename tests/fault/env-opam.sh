@@ -69,7 +69,7 @@ sweep()
 		n=$((n + STEP))
 	done
 }
-STEP=${STEP:-29}
+STEP=${STEP:-13}
 t 'calls fail' sweep fail 1
 t 'it stops at calls' sweep stop 4
 done_testing
