@@ -797,6 +797,24 @@ static int settle(struct cmd_env_opam *oe, const struct str *specs, size_t specs
 		       : 0;
 }
 
+/* Minutes that many could do without. */
+static void tell_compiler(struct cmd_env_opam *oe)
+{
+	struct pkg_opam_host h = build_workshop_host(oe->workshop);
+	struct str here;
+	if (!h.variable(h.ctx, STR("sys-ocaml-version"), &here) || !here.n)
+		return;
+	for (size_t i = 0; i < oe->n; i++) {
+		const struct build_opam_package *p = &oe->v[i].package;
+		if (!oe->v[i].kept && p->opam && (p->opam->flags & PKG_OPAM_COMPILER) && p->opam->sources) {
+			cmd_say(oe->c,
+				"note: the compiler is built, too ('%.*s' %.*s); with 'opam:ocaml-system' it is this host's OCaml %.*s",
+				STR_ARG(p->name), STR_ARG(p->version), STR_ARG(here));
+			return;
+		}
+	}
+}
+
 int cmd_env_opam_solve(struct cmd_context *c, const struct cmd_env_part *p, struct env_spec_file *target,
 		       struct cmd_env_opam **ret, struct err *e)
 {
@@ -825,6 +843,7 @@ int cmd_env_opam_solve(struct cmd_context *c, const struct cmd_env_part *p, stru
 	}
 	if (settle(oe, specs, n, e) < 0 || check_removed(oe, p, target->name, e) < 0)
 		return cmd_fail(c, e);
+	tell_compiler(oe);
 	add_packages(oe, specs, n, target);
 	add_repos(oe, target);
 	add_texts(&c->arena, &target->specs, &target->specs_n, specs, n);

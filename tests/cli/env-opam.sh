@@ -155,6 +155,35 @@ t 'the other stays' prints conda "$SLIPWAY" env run -n both conda-tool
 t 'one goes' runs "$SLIPWAY" env update -n both --remove conda-tool
 t 'and the other stays' prints 'tool 1' "$SLIPWAY" env run -n both base-tool
 
+# -- compilers
+mkdir fake
+printf '#!/bin/sh\necho 4.99.0\n' >fake/ocamlc
+chmod +x fake/ocamlc
+opam_package built-compiler 1 <<END
+flags: compiler
+url { src: "file://$T/hello.tar.gz" checksum: $(opam_sums hello.tar.gz) }
+END
+opam_package ocaml-system 4.99.0 <<END
+flags: compiler
+available: sys-ocaml-version = "4.99.0"
+END
+opam_package of-compiler 1 <<END
+depends: ["ocaml-system"]
+END
+with_compiler()
+{
+	PATH=$T/fake:$PATH "$SLIPWAY" "$@"
+}
+t 'a compiler that is built' runs with_compiler env create -n c --opam built-compiler --dry-run
+t 'is told of, and the one that is there' has "with 'opam:ocaml-system' it is this host's OCaml 4.99.0" err
+t 'the one that is there' runs with_compiler env create -n c --opam of-compiler
+t 'is not' hasnt 'note: the compiler' err
+t 'nothing is to be done' runs with_compiler env update -n c --all --opam of-compiler
+t 'while it is the same' has 'nothing to do' err
+echo '# another build' >>fake/ocamlc
+t 'another of the same version' runs with_compiler env update -n c --all --opam of-compiler
+t 'has all built again that stands on it' [ "$(grep -c '^built' err)" = 2 ]
+
 # -- killed
 opam_package slow 1 <<END
 depends: ["base-x"]
@@ -180,7 +209,7 @@ t 'gc keeps what is in use' runs "$SLIPWAY" store gc
 t 'it runs' "$SLIPWAY" env run -n o hello
 t 'an opam spec is none to solve for beside conda' must_fail 2 "$SLIPWAY" solve -c ch opam:hello
 t 'which says what is' has "slipway opam solve" err
-t 'the last environments go' sh -c 'for e in o w p; do "$SLIPWAY" -q env remove -n $e || exit 1; done'
+t 'the last environments go' sh -c 'for e in c o w p; do "$SLIPWAY" -q env remove -n $e || exit 1; done'
 : >root/opam/kept/torn
 t 'gc takes what they had' runs "$SLIPWAY" store gc
 t 'and forgets what it was made of' [ -z "$(ls -A root/opam/kept)" ]
