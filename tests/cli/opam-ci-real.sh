@@ -24,7 +24,7 @@ put worse 1 'build: ["false"]' 'x-ci-accept-failures: ["alpine-3.20"]'
 put user 1 'depends: ["bad" "cmdliner"]'
 put torn 1 'depends: ["cmdliner" {< "0.1"}]'
 put slow 1 "build: [\"sleep\" \"77.$$\"]"
-put reach 1 'build: ["sh" "-c" "for i in /sys/class/net/*; do echo net ${i##*/}; done; ! touch /home/opam/x"]'
+put reach 1 'build: ["sh" "-c" "[ $(grep -c : /proc/net/dev) = 1 ] && ! touch /home/opam/x"]'
 put tested 1 'build: ["true"]' 'run-test: ["sh" "-c" "echo tests ran; [ %{version}% = 1 ]"]' 'depends: ["many" {with-test}]'
 put tested 2 'build: ["true"]' 'run-test: ["sh" "-c" "echo tests ran; [ %{version}% = 1 ]"]' 'depends: ["many" {with-test}]'
 put many 1 'build: ["true"]'
@@ -125,7 +125,7 @@ t 'is explained' grep -q 'cmdliner' out
 t 'with the status of opam' eval 'ci --json torn.1 2>/dev/null | grep -q "\"status\": *20"'
 
 # -- what a package can reach
-t 'a package that looks around' eval 'ci reach.1 >out 2>err || { cat out err; false; }'
+t 'a package that finds no network and no way out of its folder' eval 'ci reach.1 >out 2>err || { cat out err; false; }'
 
 # -- tests
 t 'a package with tests' eval 'ci --with-tests tested.1 >out 2>err || { cat out err; false; }'

@@ -4,6 +4,7 @@
 # makes it: of this machine's own packages in place of downloaded ones, without apt, so that nothing in it looks for a network. Skips the script where it
 # cannot be had. After opam-real.sh, or by itself.
 "$SLIPWAY" build --check >check 2>&1 || skip_all "kernel: $(tail -n 1 check)"
+grep -q '^more than one user in a sandbox *yes' check || skip_all 'kernel: one user id alone in a sandbox'
 for tool in ocamlc apt-get dpkg-deb make; do
 	command -v $tool >/dev/null || skip_all "build: no $tool"
 done
