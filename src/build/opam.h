@@ -63,10 +63,13 @@ int opam_step_build(struct opam_run *r, const struct build_opam_package *p, stru
 int opam_step_lay(struct opam_run *r, const struct build_opam_package *p, struct arena *a, struct opam_outcome *ret);
 int opam_step_install(struct opam_run *r, const struct build_opam_package *p, struct arena *a,
 		      struct opam_outcome *ret);
-int opam_step_remove(struct opam_run *r, const struct build_opam_package *p, struct arena *a, struct opam_outcome *ret);
+/* Archives: of its sources, in which its commands run; n 0: they run in an empty folder. */
+int opam_step_remove(struct opam_run *r, const struct build_opam_package *p, struct opam_archive *archives, size_t n,
+		     struct arena *a, struct opam_outcome *ret);
 
 /* -- sources (opam_unpack.c) --------------------------------------------------------------------------------------------------- */
 
-/* Lays the sources of a package into META/build/NAME.VERSION, which is made anew: archive, extra sources, extra files. */
+/* Lays the sources of a package into the folder `name` of to_fd (META/build, or the scratch folder), which is made anew: archive, extra sources, extra
+ * files. */
 int opam_unpack(struct opam_run *r, const struct build_opam_package *p, struct opam_archive *archives, size_t n,
-		const char *name, struct arena *a, struct err *e);
+		int to_fd, const char *name, struct arena *a, struct err *e);

@@ -44,7 +44,7 @@ struct graph {
 	const struct build_opam_opts *o;
 	VEC(struct node) nodes;
 	size_t *of[4]; /* node + 1 of a step and package; 0: there is none */
-	struct archives *archives;
+	struct archives *archives, *removals;
 	struct opam_fetcher fetcher;
 	size_t open_archives;
 	pthread_mutex_t lock;
@@ -268,11 +268,10 @@ static void fetched(struct opam_fetch *f, void *ctx)
 }
 
 /* What is to be fetched of a package. */
-static void list_archives(struct graph *g, size_t package, void (*done)(struct opam_fetch *f, void *ctx),
-			  struct arena *a)
+static void list_archives(struct graph *g, struct archives *s, size_t package,
+			  void (*done)(struct opam_fetch *f, void *ctx), struct arena *a)
 {
 	const struct build_opam_package *p = &g->o->packages[package];
-	struct archives *s = &g->archives[package];
 	*s = (struct archives){.graph = g, .package = package};
 	s->v = arena_array(a, struct opam_archive, p->opam->sources);
 	s->n = s->left = p->opam->sources;
@@ -299,12 +298,13 @@ static void list_archives(struct graph *g, size_t package, void (*done)(struct o
 
 static void begin_fetches(struct graph *g)
 {
-	g->archives = arena_array(g->r->arena, struct archives, g->o->n);
+	g->archives = arena_array(g->r->arena, struct archives, 2 * g->o->n);
+	g->removals = g->archives + g->o->n;
 	for (size_t i = 0; i < g->nodes.n; i++) {
 		const struct node *n = &g->nodes.v[i];
 		if (n->step != BUILD_OPAM_FETCH)
 			continue;
-		list_archives(g, n->package, fetched, g->r->arena);
+		list_archives(g, &g->archives[n->package], n->package, fetched, g->r->arena);
 		g->archives[n->package].node = i;
 	}
 	for (size_t i = 0; i < g->o->n; i++)
@@ -349,16 +349,19 @@ static void fetched_late(struct opam_fetch *f, void *ctx)
 	s->left--;
 }
 
-/* It was to be found among what is kept, and is not there any more, or does not fit: 0, 1 with an outcome. */
-static int fetch_late(struct graph *g, size_t package, struct arena *a, struct opam_outcome *ret)
+/* By the thread that needs it: what was to be found among what is kept and is not there any more or does not fit, and what is removed with its
+ * sources at hand. 0, 1 with an outcome. */
+static int fetch_late(struct graph *g, struct archives *s, size_t package, struct arena *a, struct opam_outcome *ret)
 {
-	struct archives *s = &g->archives[package];
 	struct err e = ERR_INIT;
 	struct opam_fetcher t;
 	char text[FETCH_TEXT_MAX];
 	int rc = opam_fetcher_init(&t, &g->r->cache, g->o->mirrors, g->o->n_mirrors, 1, NULL, &e);
+	t.checkout = g->o->checkout;
+	t.checkout_ctx = g->o->ctx;
+	t.scratch = arena_printf(a, "%s/late-%zu-", g->r->scratch, (size_t)(s - g->archives));
 	pthread_mutex_lock(&g->r->state);
-	list_archives(g, package, fetched_late, g->r->arena); /* closed with the graph */
+	list_archives(g, s, package, fetched_late, g->r->arena); /* closed with the graph */
 	pthread_mutex_unlock(&g->r->state);
 	for (size_t i = 0; rc == 0 && i < s->n; i++)
 		opam_fetch_add(&t, &s->v[i].fetch);
@@ -388,13 +391,28 @@ static int build(struct graph *g, size_t package, struct arena *a, struct opam_o
 		*ret = (struct opam_outcome){
 			.failure = {.step = BUILD_OPAM_BUILD, .package = p, .why = arena_strdup(a, str_c(e.msg))}};
 	if (rc == 0) {
-		rc = s->n == 0 && p->opam->sources ? fetch_late(g, package, a, ret) : reopen(g, s, a, ret);
+		rc = s->n == 0 && p->opam->sources ? fetch_late(g, s, package, a, ret) : reopen(g, s, a, ret);
 		rc = rc ? rc : opam_step_build(g->r, p, s->v, s->n, a, ret);
 	} else if (rc > 0) {
 		rc = 0;
 	}
 	close_archives(s);
 	return rc ? 1 : 0;
+}
+
+/* Commands that remove see the sources, where these can be had. */
+static int take_away(struct graph *g, size_t package, struct arena *a, struct opam_outcome *ret)
+{
+	const struct build_opam_package *p = &g->o->packages[package];
+	const struct pkg_opam *o = p->opam;
+	struct archives *s = &g->removals[package];
+	struct opam_outcome ignored = {0};
+	if (o && o->remove.n && o->sources && !(o->flags & PKG_OPAM_LIGHT_UNINSTALL) &&
+	    fetch_late(g, s, package, a, &ignored) != 0)
+		close_archives(s), s->n = 0;
+	int rc = opam_step_remove(g->r, p, s->v, s->n, a, ret);
+	close_archives(s);
+	return rc;
 }
 
 static int do_step(struct graph *g, const struct node *n, struct arena *a, struct opam_outcome *ret)
@@ -407,7 +425,7 @@ static int do_step(struct graph *g, const struct node *n, struct arena *a, struc
 		return g->r->reuse.v[n->package].found ? opam_step_lay(g->r, p, a, ret)
 						       : opam_step_install(g->r, p, a, ret);
 	case BUILD_OPAM_REMOVE:
-		return opam_step_remove(g->r, p, a, ret);
+		return take_away(g, n->package, a, ret);
 	case BUILD_OPAM_FETCH:
 		break;
 	}
@@ -546,7 +564,7 @@ static void collect(struct graph *g, struct arena *a, struct build_opam_result *
 
 static void graph_release(struct graph *g)
 {
-	for (size_t i = 0; g->archives && i < g->o->n; i++)
+	for (size_t i = 0; g->archives && i < 2 * g->o->n; i++)
 		close_archives(&g->archives[i]);
 	for (size_t i = 0; i < g->nodes.n; i++)
 		vec_release(&g->nodes.v[i].then);

@@ -244,7 +244,7 @@ int opam_step_build(struct opam_run *r, const struct build_opam_package *p, stru
 	auto_commands commands = {0};
 	const char *name = package_text(a, p), *dir = arena_printf(a, "%s/build/%s", r->meta, name);
 	*ret = (struct opam_outcome){0};
-	if (opam_unpack(r, p, archives, n, name, a, &e) < 0)
+	if (opam_unpack(r, p, archives, n, r->builds_fd, name, a, &e) < 0)
 		return refused(p, BUILD_OPAM_BUILD, &e, a, ret);
 	pthread_mutex_lock(&r->state);
 	int rc = look(r, p, a, &w, &e);
@@ -365,7 +365,8 @@ int opam_step_lay(struct opam_run *r, const struct build_opam_package *p, struct
 
 /* == removing ========================================================================================================== */
 
-int opam_step_remove(struct opam_run *r, const struct build_opam_package *p, struct arena *a, struct opam_outcome *ret)
+int opam_step_remove(struct opam_run *r, const struct build_opam_package *p, struct opam_archive *archives, size_t n,
+		     struct arena *a, struct opam_outcome *ret)
 {
 	struct err e = ERR_INIT;
 	auto_view w = {0};
@@ -385,7 +386,9 @@ int opam_step_remove(struct opam_run *r, const struct build_opam_package *p, str
 	pthread_mutex_unlock(&r->state);
 	if (rc == 0 && commands.v.n) { /* what they do not remove is removed below: that one fails stops nothing */
 		struct opam_outcome ignored = {0};
-		if (sys_mkdirat(r->scratch_fd, name, 0755) < 0 && errno != EEXIST)
+		struct err why = ERR_INIT; /* without their sources they may do what they can */
+		if ((n == 0 || opam_unpack(r, p, archives, n, r->scratch_fd, name, a, &why) < 0) &&
+		    sys_mkdirat(r->scratch_fd, name, 0755) < 0 && errno != EEXIST)
 			rc = err_sys(&e, "make '%s'", dir);
 		else
 			run_all(r, p, BUILD_OPAM_REMOVE, &w, &commands, dir, a, &ignored);

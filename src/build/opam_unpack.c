@@ -145,8 +145,8 @@ static struct str url_name(struct str url)
 	return fs_path_is_inside(name) ? name : STR("source");
 }
 
-static int unpack_main(struct opam_run *r, const struct build_opam_package *p, struct opam_archive *s, const char *name,
-		       struct arena *a, struct err *e)
+static int unpack_main(struct opam_run *r, struct opam_archive *s, int to_fd, const char *name, struct arena *a,
+		       struct err *e)
 {
 	const char *tmp = scratch_name(r, "source", a), *top;
 	if (sys_mkdirat(r->scratch_fd, tmp, 0755) < 0)
@@ -175,9 +175,8 @@ static int unpack_main(struct opam_run *r, const struct build_opam_package *p, s
 			return -1;
 		top = tmp;
 	}
-	(void)p;
-	if (sys_renameat(r->scratch_fd, top, r->builds_fd, name) < 0)
-		return err_sys(e, "move the sources of '%s' to '%s/build'", name, r->meta);
+	if (sys_renameat(r->scratch_fd, top, to_fd, name) < 0)
+		return err_sys(e, "move the sources of '%s' to where they are built", name);
 	return top == tmp ? 0 : fs_remove_tree(r->scratch_fd, tmp, e);
 }
 
@@ -239,20 +238,20 @@ static int extra_files(const struct build_opam_package *p, int build, struct are
 }
 
 int opam_unpack(struct opam_run *r, const struct build_opam_package *p, struct opam_archive *archives, size_t n,
-		const char *name, struct arena *a, struct err *e)
+		int to_fd, const char *name, struct arena *a, struct err *e)
 {
 	bool made = false;
-	if (fs_remove_tree(r->builds_fd, name, e) < 0)
+	if (fs_remove_tree(to_fd, name, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		if (!archives[i].source->file.p) {
-			if (unpack_main(r, p, &archives[i], name, a, e) < 0)
+			if (unpack_main(r, &archives[i], to_fd, name, a, e) < 0)
 				return -1;
 			made = true;
 		}
-	if (!made && sys_mkdirat(r->builds_fd, name, 0755) < 0)
-		return err_sys(e, "make '%s/build/%s'", r->meta, name);
-	auto_fd build = fs_open_dir(r->builds_fd, name, e);
+	if (!made && sys_mkdirat(to_fd, name, 0755) < 0)
+		return err_sys(e, "make the folder of '%s'", name);
+	auto_fd build = fs_open_dir(to_fd, name, e);
 	if (build < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
