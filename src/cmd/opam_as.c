@@ -15,12 +15,26 @@ static const struct {
 	const char *name;
 	int (*run)(struct opam_as *x, int argc, char **argv);
 } commands[] = {
-	{"config", opam_as_config},	{"env", opam_as_env},	      {"info", opam_as_show},
-	{"init", opam_as_init},		{"install", opam_as_install}, {"list", opam_as_list},
-	{"option", opam_as_option},	{"pin", opam_as_pin},	      {"reinstall", opam_as_reinstall},
-	{"remote", opam_as_repository}, {"remove", opam_as_remove},   {"repository", opam_as_repository},
-	{"show", opam_as_show},		{"switch", opam_as_switches}, {"uninstall", opam_as_remove},
-	{"unpin", opam_as_unpin},	{"update", opam_as_update},   {"var", opam_as_var},
+	{"config", opam_as_config},
+	{"env", opam_as_env},
+	{"exec", opam_as_exec},
+	{"info", opam_as_show},
+	{"init", opam_as_init},
+	{"install", opam_as_install},
+	{"list", opam_as_list},
+	{"option", opam_as_option},
+	{"pin", opam_as_pin},
+	{"reinstall", opam_as_reinstall},
+	{"remote", opam_as_repository},
+	{"remove", opam_as_remove},
+	{"repository", opam_as_repository},
+	{"show", opam_as_show},
+	{"switch", opam_as_switches},
+	{"uninstall", opam_as_remove},
+	{"unpin", opam_as_unpin},
+	{"update", opam_as_update},
+	{"upgrade", opam_as_upgrade},
+	{"var", opam_as_var},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
@@ -144,7 +158,7 @@ bool opam_as_utf8(void)
 {
 	const char *asked = getenv("OPAMUTF8"), *said = getenv("LC_ALL");
 	if (asked && strcmp(asked, "auto") != 0)
-		return is_set("OPAMUTF8");
+		return is_set("OPAMUTF8") && strcmp(asked, "never") != 0;
 	for (int i = 0; i < 2; i++, said = getenv("LANG")) {
 		struct str s = str_c(said);
 		struct str end = str_skip(s, s.n > 5 ? s.n - 5 : 0);

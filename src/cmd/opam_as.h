@@ -91,6 +91,12 @@ void opam_as_close_repos(struct opam_as *x);
 /* After the reads: whether what they told is worth anything. */
 int opam_as_check_repos(const struct opam_as *x, struct err *e);
 int opam_as_repos_in_use(struct opam_as *x, struct pkg_opam_strs *ret, struct err *e);
+/* opam_as_pin.c: a repository of what the switch has pinned to sources, or NULL (*e: why); the URL of a name's, or STR_NONE. */
+const char *opam_as_pins_folder(struct opam_as *x, struct err *e);
+struct str opam_as_pin_url(struct opam_as *x, struct str name);
+/* A folder or git repository that a name is pinned to: whether it is another than when opam_as_pin_installed was last called for it. */
+bool opam_as_pin_changed(struct opam_as *x, struct str name);
+void opam_as_pin_installed(struct opam_as *x, struct str name);
 /* The first repository that has it. */
 bool opam_as_find(struct opam_as *x, struct str name, struct str version, const struct opam_as_repo **ret,
 		  struct oi_pkg *ret_p);
@@ -106,6 +112,7 @@ int opam_as_versions(struct opam_as *x, struct str name, struct opam_as_found **
 int opam_as_names(struct opam_as *x, struct str **ret, size_t *ret_n, struct err *e);
 /* Fetches a repository of that URL into the root. 1 where it changed, 0. */
 int opam_as_fetch_repo(struct opam_as *x, struct str name, struct str url, struct err *e);
+int opam_as_git_commit(struct opam_as *x, struct str url, struct buf *ret, struct err *e);
 /* The folder `dest` of "git+https://h/x#REF". */
 int opam_as_checkout(struct opam_as *x, const char *url, const char *dest, struct err *e);
 /* An open file with the bytes of that URL; ROOT/.slipway is there. */
@@ -115,6 +122,7 @@ struct str opam_as_url(struct opam_as *x, const char *said);
 
 int opam_as_config(struct opam_as *x, int argc, char **argv);
 int opam_as_env(struct opam_as *x, int argc, char **argv);
+int opam_as_exec(struct opam_as *x, int argc, char **argv);
 int opam_as_init(struct opam_as *x, int argc, char **argv);
 int opam_as_install(struct opam_as *x, int argc, char **argv);
 int opam_as_list(struct opam_as *x, int argc, char **argv);
@@ -127,6 +135,7 @@ int opam_as_show(struct opam_as *x, int argc, char **argv);
 int opam_as_switches(struct opam_as *x, int argc, char **argv);
 int opam_as_unpin(struct opam_as *x, int argc, char **argv);
 int opam_as_update(struct opam_as *x, int argc, char **argv);
+int opam_as_upgrade(struct opam_as *x, int argc, char **argv);
 int opam_as_var(struct opam_as *x, int argc, char **argv);
 
 /* argv as main gets it, when the program goes by that name. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `opam env`, `opam var` and `opam config`: what a switch says. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 
@@ -425,6 +426,54 @@ static int show_variable(struct opam_as *x, const char *name)
 				 : opam_as_say(x, OPAM_NOT_FOUND, "Variable %s not found in global config", name);
 }
 
+/* "NAME=VALUE" sets, "NAME=" unsets; of the root or of the switch that is named. */
+static int set_variable(struct opam_as *x, bool global, struct str name, struct str value)
+{
+	struct err e = ERR_INIT;
+	if (!global && !x->sw)
+		return opam_as_say(x, OPAM_USAGE,
+				   "variable setting needs a scope, use '--global' or '--switch <switch>'");
+	int code = global ? opam_as_hold(x, ENV_OPAM_CONFIG) : opam_as_hold_switch(x);
+	if (code != OPAM_OK)
+		return code;
+	auto_free char *where = global ? xstrdup("global configuration")
+				       : xasprintf("switch %s", env_opam_switch_name(x->s));
+	int rc = env_opam_set_variable(x->o, global ? NULL : x->s, name, value.n ? value : STR_NONE, &e);
+	if (rc < 0)
+		return opam_as_fail(x, &e);
+	auto_buf shown = BUF_INIT(65536);
+	pkg_opam_print_value(pkg_opam_make(&x->c->arena, PKG_OPAM_STRING, value), &shown);
+	struct str text = str_trim(buf_str(&shown));
+	if (rc == 0)
+		opam_as_put(x, "No modification in %s\n", where);
+	else if (!value.n)
+		opam_as_put(x, "Removed variable %.*s in %s\n", STR_ARG(name), where);
+	else if (global)
+		opam_as_put(x, "Added '[%.*s %.*s \"Set through 'opam var'\"]' to field global-variables in %s\n",
+			    STR_ARG(name), STR_ARG(text), where);
+	else
+		opam_as_put(x, "Added '%.*s: %.*s' to field variables in %s\n", STR_ARG(name), STR_ARG(text), where);
+	return OPAM_OK;
+}
+
+/* What stands before the '='; false: it is no setting. */
+static bool is_setting(const char *word, struct str *ret_name, struct str *ret_value)
+{
+	struct str s = str_c(word);
+	if (!str_take_until(&s, '=', ret_name) || ret_name->n == 0)
+		return false;
+	*ret_value = s;
+	bool letter = false;
+	for (size_t i = 0; i < ret_name->n; i++) {
+		char c = ret_name->p[i];
+		bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+		letter = letter || is_letter;
+		if (!is_letter && c != '-' && !(c >= '0' && c <= '9'))
+			return false;
+	}
+	return letter;
+}
+
 int opam_as_var(struct opam_as *x, int argc, char **argv)
 {
 	const char *package = NULL;
@@ -434,15 +483,64 @@ int opam_as_var(struct opam_as *x, int argc, char **argv)
 		{0, "package", CMD_TEXT, &package}, {0, "global", CMD_FLAG, &global}, {0, NULL, CMD_FLAG, NULL}};
 	int code;
 	if (opam_as_parse(x, options, argc, argv, &words, &code)) {
-		if (words.n > 1 || (words.n && strchr(words.v[0], '=')))
-			code = opam_as_say(
-				x, OPAM_USAGE,
-				"opam var shows one variable; 'opam option global-variables+=…' sets one of the root");
+		struct str name, value;
+		if (words.n > 1)
+			code = opam_as_say(x, OPAM_USAGE, "too many arguments, don't know what to do with '%s'",
+					   words.v[1]);
+		else if (words.n && package)
+			code = opam_as_say(x, OPAM_USAGE,
+					   "--package can't be specified with a var argument, use 'pkg:var' instead.");
+		else if (words.n && strstr(words.v[0], "+="))
+			code = opam_as_say(x, OPAM_USAGE, "var: append operation are not permitted");
+		else if (words.n && is_setting(words.v[0], &name, &value))
+			code = set_variable(x, global, name, value);
 		else
 			code = package	 ? list_package(x, package)
 			       : words.n ? show_variable(x, words.v[0])
 					 : list_variables(x);
 	}
+	vec_release(&words);
+	return code;
+}
+
+/* -- exec ------------------------------------------------------------------------------------------------------------------- */
+
+enum { NO_SUCH_COMMAND = 127 };
+
+static int exec_command(struct opam_as *x, const struct env_args *a, const struct cmd_list *words)
+{
+	struct env_variable *v;
+	struct err e = ERR_INIT;
+	size_t n;
+	int code = opam_as_switch(x);
+	if (code != OPAM_OK)
+		return code;
+	if (environment_of(x, a, &v, &n, &e) < 0)
+		return opam_as_fail(x, &e);
+	for (size_t i = 0; i < n; i++)
+		setenv(arena_strdup(&x->c->arena, v[i].name), arena_strdup(&x->c->arena, v[i].value), 1);
+	char **argv = arena_array(&x->c->arena, char *, words->n + 1);
+	for (size_t i = 0; i < words->n; i++)
+		argv[i] = arena_strdup(&x->c->arena, str_c(words->v[i]));
+	out_flush(&x->c->out);
+	execvp(argv[0], argv);
+	if (errno == ENOENT)
+		return opam_as_say(x, NO_SUCH_COMMAND, "Command not found '%s'", argv[0]);
+	return opam_as_say(x, OPAM_USAGE, "'%s' cannot be run: %s", argv[0], strerror(errno));
+}
+
+int opam_as_exec(struct opam_as *x, int argc, char **argv)
+{
+	struct cmd_list words = {0};
+	struct env_args a = {0};
+	const struct cmd_option options[] = {{0, "set-root", CMD_FLAG, &a.set_root},
+					     {0, "set-switch", CMD_FLAG, &a.set_switch},
+					     {0, "inplace-path", CMD_FLAG, &a.inplace},
+					     {0, NULL, CMD_FLAG, NULL}};
+	int code;
+	if (opam_as_parse(x, options, argc, argv, &words, &code))
+		code = words.n ? exec_command(x, &a, &words)
+			       : opam_as_say(x, OPAM_USAGE, "required argument COMMAND [ARG]... is missing");
 	vec_release(&words);
 	return code;
 }

@@ -42,21 +42,37 @@ struct str opam_as_url(struct opam_as *x, const char *said)
 				  real ? real : whole));
 }
 
-int opam_as_checkout(struct opam_as *x, const char *url, const char *dest, struct err *e)
+/* The commit that a URL means now. */
+static int resolve(const char *url, struct arena *a, struct git_commits *ret, struct err *e)
 {
-	auto_arena a = ARENA_INIT;
 	struct str text = str_c(url), where, ref;
-	struct git_commits commits;
 	uint8_t id[GIT_COMMIT_DIGITS / 2];
 	str_take_str(&text, STR("git+"));
 	git_split_url(text, &where, &ref);
 	bool is_commit = ref.n == GIT_COMMIT_DIGITS && str_unhex(ref, id, sizeof(id));
-	const struct git_source g = {.url = arena_strdup(&a, where),
-				     .ref = ref.n && !is_commit ? arena_strdup(&a, ref) : NULL,
-				     .commit = is_commit ? arena_strdup(&a, ref) : NULL};
+	struct git_source *g = arena_new(a, struct git_source);
+	*g = (struct git_source){.url = arena_strdup(a, where),
+				 .ref = ref.n && !is_commit ? arena_strdup(a, ref) : NULL,
+				 .commit = is_commit ? arena_strdup(a, ref) : NULL};
+	return git_resolve(g, a, ret, e);
+}
+
+int opam_as_git_commit(struct opam_as *x, struct str url, struct buf *ret, struct err *e)
+{
+	struct git_commits commits;
+	if (resolve(arena_strdup(&x->c->arena, url), &x->c->arena, &commits, e) < 0)
+		return -1;
+	buf_put_str(ret, commits.commit);
+	return 0;
+}
+
+int opam_as_checkout(struct opam_as *x, const char *url, const char *dest, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	struct git_commits commits;
 	const char *cache = arena_printf(&a, "%s/.slipway/git", env_opam_path(x->o));
 	auto_fd log = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	return git_resolve(&g, &a, &commits, e) < 0 || fs_mkdirs(AT_FDCWD, cache, 0755, e) < 0
+	return resolve(url, &a, &commits, e) < 0 || fs_mkdirs(AT_FDCWD, cache, 0755, e) < 0
 		       ? -1
 		       : git_checkout(&commits, cache, dest, log, e);
 }

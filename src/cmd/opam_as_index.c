@@ -75,6 +75,22 @@ static int open_one(struct opam_as *x, struct channel_cache *cache, struct opam_
 	return 0;
 }
 
+/* Pins to sources come before all repositories. */
+static int open_pins(struct opam_as *x, struct channel_cache *cache, struct err *e)
+{
+	struct opam_as_repo *r = &x->repos[x->repos_n];
+	struct channel_config config = {.alias = STR_NONE};
+	struct channel ch;
+	*r = (struct opam_as_repo){.dir = x->s ? opam_as_pins_folder(x, e) : NULL};
+	if (!r->dir)
+		return e->code == ERR_NONE ? 0 : -1;
+	if (channel_parse(&x->c->arena, str_c(r->dir), &config, &ch, e) < 0 ||
+	    channel_opam_open(cache, &ch, 0, &r->index, e) < 0)
+		return err_ctx(e, "pins of the switch");
+	x->repos_n++;
+	return 0;
+}
+
 static const struct env_opam_repo *find_repo(const struct env_opam_repo *v, size_t n, struct str name)
 {
 	for (size_t i = 0; i < n; i++)
@@ -102,6 +118,8 @@ int opam_as_open_repos(struct opam_as *x, struct err *e)
 	x->repos = arena_array(&x->c->arena, struct opam_as_repo, names.n + 1);
 	x->repos_n = 0;
 	x->repos_open = true;
+	if (open_pins(x, &cache, e) < 0)
+		return -1;
 	for (size_t i = 0; i < names.n; i++) {
 		const struct env_opam_repo *r = find_repo(all, n, names.v[i]);
 		struct opam_as_repo *to = &x->repos[x->repos_n];

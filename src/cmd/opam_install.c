@@ -14,11 +14,11 @@
 
 enum { NOTE_LINES = 4096 };
 
-enum act { INSTALL, REINSTALL, REMOVE };
+enum act { INSTALL, REINSTALL, REMOVE, UPGRADE };
 struct wanted {
 	enum act act;
 	struct cmd_list words;
-	bool with_test, with_doc, show, dry_run, keep, no_sandbox, no_depexts, anew;
+	bool with_test, with_doc, show, dry_run, keep, no_sandbox, no_depexts, anew, deps_only, check, all;
 	const char *kept;
 	int64_t jobs, download_jobs, memory_mb, time_s;
 };
@@ -32,6 +32,7 @@ struct plan {
 	size_t repo_n;
 	const char *files; /* PREFIX/.opam-switch/slipway-files: what lies beside opam files in tars */
 	struct str_vec asked, names, variables, mirrors;
+	bool everything; /* nobody named anything */
 	struct channel_needs *needs;
 	struct opam_action *actions;
 	size_t actions_n;
@@ -251,6 +252,8 @@ static bool is_asked(const struct plan *p, struct str name)
 /* What is there already is said, and not asked for any more. */
 static void tell_installed(struct plan *p)
 {
+	if (p->w->act == UPGRADE)
+		return;
 	for (size_t i = 0; i < p->names.n; i++) {
 		struct str version = env_opam_version_in(&p->state.installed, p->names.v[i]);
 		bool changes = false;
@@ -268,7 +271,7 @@ static int add_action(struct plan *p, const struct opam_action *act, size_t *ret
 	bool goes = act->kind == OPAM_REMOVE;
 	struct build_opam_package new = {.install = !goes,
 					 .remove = goes || act->kind == OPAM_RECOMPILE,
-					 .requested = !goes && is_asked(p, act->name),
+					 .requested = !goes && !p->everything && is_asked(p, act->name),
 					 .keep_root = act->kind == OPAM_RECOMPILE};
 	if (act->kind == OPAM_UPGRADE || act->kind == OPAM_DOWNGRADE) {
 		struct build_opam_package old = {.remove = true, .keep_root = true};
@@ -286,6 +289,26 @@ static int add_action(struct plan *p, const struct opam_action *act, size_t *ret
 	*ret = p->packages.n;
 	vec_push(&p->packages, new);
 	return 0;
+}
+
+/* --deps-only: what needs nothing else goes from the plan; what is left keeps its order. */
+static void leave_out_asked(struct plan *p)
+{
+	size_t *now = arena_array(arena_of(p), size_t, p->actions_n + 1), n = 0;
+	for (size_t i = 0; i < p->actions_n; i++)
+		now[i] = is_asked(p, p->actions[i].name) ? SIZE_MAX : n++;
+	for (size_t i = 0; i < p->actions_n; i++) {
+		struct opam_action act = p->actions[i];
+		size_t *after = arena_array(arena_of(p), size_t, act.after_n + 1), k = 0;
+		for (size_t m = 0; m < act.after_n; m++)
+			if (now[act.after[m]] != SIZE_MAX)
+				after[k++] = now[act.after[m]];
+		act.after = after;
+		act.after_n = k;
+		if (now[i] != SIZE_MAX)
+			p->actions[now[i]] = act;
+	}
+	p->actions_n = n;
 }
 
 static int make_packages(struct plan *p, struct err *e)
@@ -928,7 +951,7 @@ static void put_planned(struct jw *w, const void *ctx, size_t i)
 /* `slipway opam … --json`: what was planned, and what became of it (r NULL: nothing was done). */
 static int answer(struct plan *p, const struct build_opam_result *r)
 {
-	static const char *const names[] = {"install", "reinstall", "remove"};
+	static const char *const names[] = {"install", "reinstall", "remove", "upgrade"};
 	auto_answer a = {0};
 	if (!p->x->c->json)
 		return CMD_OK;
@@ -993,6 +1016,9 @@ static int carry_out(struct plan *p)
 			     "No sandbox can be had in here: commands ran without one, confined by what this runs in.");
 	if (r.not_kept)
 		opam_as_note(x, "NOTE", "Not kept to be used again: %s", r.not_kept);
+	for (size_t i = 0; i < r.n_done; i++)
+		if (r.done[i].step == BUILD_OPAM_INSTALL)
+			opam_as_pin_installed(x, r.done[i].package->name);
 	int code = r.n_failures ? report(p, &r) : r.cancelled ? OPAM_ABORTED : OPAM_OK;
 	if (code == OPAM_OK)
 		opam_as_put(x, "Done.\n");
@@ -1015,11 +1041,15 @@ static int plan_install(struct plan *p)
 		return opam_as_fail(p->x, &e);
 	for (size_t i = 0; i < p->names.n; i++)
 		if (!is_known(p, p->names.v[i]))
-			return not_found(p, p->names.v[i]);
+			return p->w->act == UPGRADE ? opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s unknown package",
+								  STR_ARG(p->names.v[i]))
+						    : not_found(p, p->names.v[i]);
 	int code = find_solution(p, &p->asked, wants_oldest("OPAMCRITERIA"), false);
 	if (code != OPAM_OK)
 		return code;
 	tell_installed(p);
+	if (p->w->deps_only)
+		leave_out_asked(p);
 	if (make_packages(p, &e) < 0 || opam_as_check_repos(p->x, &e) < 0)
 		return opam_as_fail(p->x, &e);
 	if (p->packages.n)
@@ -1084,6 +1114,41 @@ static int plan_reinstall(struct plan *p)
 	return oldest || p->w->with_test || p->w->with_doc ? plan_anew(p, oldest) : plan_removal(p);
 }
 
+/* What was asked for and is installed from sources that have changed since: only that is asked for then. */
+static bool changed_pins(struct plan *p)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < p->names.n; i++)
+		if (is_installed(p, p->names.v[i]) && opam_as_pin_changed(p->x, p->names.v[i])) {
+			p->names.v[n] = p->names.v[i];
+			p->asked.v[n++] = p->names.v[i];
+		}
+	if (n)
+		p->names.n = p->asked.n = n;
+	return n > 0;
+}
+
+/* All that is installed, or what is named of it. */
+static int plan_upgrade(struct plan *p)
+{
+	for (size_t i = 0; i < p->names.n; i++)
+		if (!is_installed(p, p->names.v[i]) &&
+		    !opam_as_confirm(p->x, true, "%.*s is not installed. Install it?", STR_ARG(p->asked.v[i])))
+			return OPAM_ABORTED;
+	for (size_t i = 0; i < p->state.installed.n && (p->w->words.n == 0 || p->w->all); i++) {
+		struct str name, version;
+		if (!env_opam_split(p->state.installed.v[i], &name, &version) || is_asked(p, name))
+			continue;
+		vec_push(&p->names, name);
+		vec_push(&p->asked, name);
+	}
+	p->everything = p->w->words.n == 0;
+	int code = plan_install(p);
+	if (code == OPAM_OK && p->packages.n == 0)
+		opam_as_put(p->x, "Already up-to-date.\n");
+	return code;
+}
+
 static bool is_consent_needed(const struct plan *p)
 {
 	for (size_t i = 0; i < p->packages.n; i++)
@@ -1102,7 +1167,22 @@ static int act(struct plan *p)
 		return code;
 	if (read_switch(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
-	code = p->w->act == INSTALL ? plan_install(p) : p->w->act == REMOVE ? plan_removal(p) : plan_reinstall(p);
+	switch (p->w->act) {
+	case INSTALL:
+		code = changed_pins(p) ? plan_reinstall(p) : plan_install(p);
+		break;
+	case REINSTALL:
+		code = plan_reinstall(p);
+		break;
+	case REMOVE:
+		code = plan_removal(p);
+		break;
+	case UPGRADE:
+		code = plan_upgrade(p);
+		break;
+	}
+	if (p->w->check && code == OPAM_OK)
+		return p->packages.n ? OPAM_OK : OPAM_FALSE;
 	if (code != OPAM_OK)
 		return code;
 	if (p->packages.n == 0) {
@@ -1128,6 +1208,9 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 		{0, "show-actions", CMD_FLAG, &w.show},
 		{0, "show", CMD_FLAG, &w.show},
 		{0, "dry-run", CMD_FLAG, &w.dry_run},
+		{0, "deps-only", CMD_FLAG, &w.deps_only},
+		{0, "check", CMD_FLAG, &w.check},
+		{'a', "all", CMD_FLAG, &w.all},
 		{0, "build-anew", CMD_FLAG, &w.anew},
 		{0, "kept", CMD_TEXT, &w.kept},
 		{'b', "keep-build-dir", CMD_FLAG, &w.keep},
@@ -1142,7 +1225,7 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 	};
 	if (!opam_as_parse(x, own, argc, argv, &w.words, &code))
 		return code;
-	if (w.words.n == 0)
+	if (w.words.n == 0 && what != UPGRADE)
 		return opam_as_say(x, OPAM_USAGE, "no package is named");
 	w.dry_run = w.dry_run || x->c->dry_run;
 	cleanup_with(plan_release) struct plan p = {.x = x, .w = &w};
@@ -1158,6 +1241,10 @@ int opam_as_install(struct opam_as *x, int argc, char **argv)
 int opam_as_reinstall(struct opam_as *x, int argc, char **argv)
 {
 	return run(x, REINSTALL, argc, argv);
+}
+int opam_as_upgrade(struct opam_as *x, int argc, char **argv)
+{
+	return run(x, UPGRADE, argc, argv);
 }
 int opam_as_remove(struct opam_as *x, int argc, char **argv)
 {

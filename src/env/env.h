@@ -394,6 +394,10 @@ struct env_opam_switch;
 int env_opam_set(struct env_opam *o, struct env_opam_switch *s, const char *field, const struct pkg_opam_value *v,
 		 struct err *e);
 
+/* A variable of a switch (its section `variables`) or, s NULL, of the root (global-variables). Value STR_NONE: away with it. 1 where something changed; 0. */
+int env_opam_set_variable(struct env_opam *o, struct env_opam_switch *s, struct str name, struct str value,
+			  struct err *e);
+
 /* A new root: configuration as opam's built-in, repositories listed but not fetched. `config`: an opamrc, or NULL. */
 struct env_opam_repo {
 	struct str name, url;

@@ -97,6 +97,80 @@ int env_opam_set(struct env_opam *o, struct env_opam_switch *s, const char *fiel
 	return opam_write_edited(&a, s ? s->meta_fd : o->fd, path, &d, &(struct opam_edit){field, v}, 1, e);
 }
 
+#define SET_BY "Set through 'opam var'"
+
+/* global-variables: [name "value" "documentation"], several of them in a list. */
+static int set_global(struct env_opam *o, struct str name, struct str value, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	VEC(const struct pkg_opam_value *) list = {0};
+	struct pkg_opam_doc d;
+	bool there = false;
+	if (opam_read_doc(&a, o->fd, "config", arena_printf(&a, "%s/config", o->path), &d, e) < 0)
+		return -1;
+	const struct pkg_opam_value *v = pkg_opam_get(&d, "global-variables");
+	bool one = v && v->kind == PKG_OPAM_LIST && v->first && v->first->kind != PKG_OPAM_LIST;
+	const struct pkg_opam_value *of_new[] = {pkg_opam_make(&a, PKG_OPAM_IDENT, name), opam_string(&a, value),
+						 opam_string(&a, STR(SET_BY))};
+	if (value.p)
+		vec_push(&list, pkg_opam_make_list(&a, PKG_OPAM_LIST, of_new, 3));
+	for (const struct pkg_opam_value *x = one ? v : pkg_opam_first(v); x; x = one ? NULL : x->next)
+		if (str_eq(pkg_opam_text(pkg_opam_first(x)), name))
+			there = true;
+		else
+			vec_push(&list, x);
+	v = list.n == 0 ? NULL : list.n == 1 ? list.v[0] : pkg_opam_make_list(&a, PKG_OPAM_LIST, list.v, list.n);
+	vec_release(&list);
+	if (!value.p && !there)
+		return 0;
+	return opam_write_edited(&a, o->fd, "config", &d, &(struct opam_edit){"global-variables", v}, 1, e) < 0 ? -1
+														: 1;
+}
+
+/* The section is laid out anew, and all else stays as it stands. */
+static int set_of_switch(struct env_opam_switch *s, struct str name, struct str value, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	auto_buf b = BUF_INIT(ENV_OPAM_FILE_MAX);
+	struct pkg_opam_doc d;
+	struct pkg_opam_item *first = NULL, *last = NULL;
+	bool there = false;
+	if (env_opam_switch_config(s, &a, &d, e) < 0)
+		return -1;
+	const struct pkg_opam_item *vars = pkg_opam_section(&d, "variables", NULL);
+	if (value.p)
+		first = last = pkg_opam_make_field(&a, arena_strdup(&a, name), opam_string(&a, value));
+	for (const struct pkg_opam_item *i = vars ? vars->first : NULL; i; i = i->next) {
+		if (str_eq(i->name, name)) {
+			there = true;
+			continue;
+		}
+		struct pkg_opam_item *copy = arena_copy(&a, i, 1, sizeof(*i));
+		copy->next = NULL;
+		if (last)
+			last->next = copy;
+		else
+			first = copy;
+		last = copy;
+	}
+	if (!value.p && !there)
+		return 0;
+	buf_put_str(&b, vars ? str_head(d.text, vars->from) : d.text);
+	if (!vars && b.n && b.p[b.n - 1] != '\n')
+		buf_put_char(&b, '\n');
+	pkg_opam_print_normal(pkg_opam_make_section(&a, "variables", STR_NONE, first), &b);
+	struct str rest = vars ? str_skip(d.text, vars->to) : STR_NONE;
+	str_take_char(&rest, '\n');
+	buf_put_str(&b, rest);
+	return opam_write(s->meta_fd, "switch-config", &b, e) < 0 ? -1 : 1;
+}
+
+int env_opam_set_variable(struct env_opam *o, struct env_opam_switch *s, struct str name, struct str value,
+			  struct err *e)
+{
+	return s ? set_of_switch(s, name, value, e) : set_global(o, name, value, e);
+}
+
 /* -- repositories ------------------------------------------------------------------------------------------------------- */
 
 int env_opam_repos(struct env_opam *o, struct arena *a, struct env_opam_repo **ret, size_t *ret_n, struct err *e)

@@ -161,6 +161,74 @@ else
 	skip 'a run is killed' 'kernel: no sandbox'
 fi
 
+# one after the other on one switch, whoever comes first
+package nap 1 <<'END'
+build: ["sleep" "2"]
+END
+same_switch()
+{
+	./opam update --root "$T/r" >/dev/null 2>&1
+	./opam install --root "$T/r" nap >out1 2>&1 &
+	first=$!
+	await test -d r/sw/.opam-switch/build/nap.1 || return 1
+	./opam install --root "$T/r" --safe zip >out3 2>&1
+	[ $? = 15 ] || { cat out3; return 1; }
+	./opam reinstall --root "$T/r" good >out2 2>&1 || { cat out2; return 1; }
+	wait "$first" && grep -q 'Another process has locked .*waiting' out2 && grep -q 'lock acquired' out2 || { cat out1 out2; return 1; }
+	[ "$(./opam list --root "$T/r" --installed --short 2>/dev/null | grep -cx -e nap -e good)" = 2 ]
+}
+t 'two runs on one switch wait for each other' same_switch
+
+# three packages, killed while the second is built: the first stays, and is not built again
+package chain-a 1 <<'END'
+install: ["sh" "-c" "mkdir -p %{share}%/chain && date +%s%N >%{share}%/chain/a"]
+END
+package chain-b 1 <<'END'
+depends: ["chain-a"]
+build: ["sleep" "3"]
+install: ["sh" "-c" "echo b >%{share}%/chain/b"]
+END
+package chain-c 1 <<'END'
+depends: ["chain-b"]
+install: ["sh" "-c" "echo c >%{share}%/chain/c"]
+END
+resumes()
+{
+	./opam update --root "$T/r" >/dev/null 2>&1
+	SLIPWAY_OPAM_KEPT=none ./opam install --root "$T/r" chain-c >out 2>&1 &
+	run=$!
+	await test -d r/sw/.opam-switch/build/chain-b.1 || { cat out; kill -9 "$run"; return 1; }
+	kill -9 "$run"
+	wait "$run"
+	cp r/sw/share/chain/a a.before
+	[ "$(./opam list --root "$T/r" --installed --short 2>/dev/null | grep -c chain)" = 1 ] && [ ! -e r/sw/share/chain/b ] || return 1
+	SLIPWAY_OPAM_KEPT=none ./opam install --root "$T/r" chain-c >out 2>&1 || { cat out; return 1; }
+	cmp a.before r/sw/share/chain/a && ! grep -q 'installed chain-a' out && [ -f r/sw/share/chain/c ]
+}
+t 'a killed run is gone on with' resumes
+
+# as somebody without rights, who gets a root and a place for what was built of his own
+unprivileged()
+{
+	rm -rf plain && mkdir -p plain/home plain/repo && cp -r repo/. plain/repo && cp "$SLIPWAY" plain/opam && cp "$SLIPWAY" plain/slipway && cp ./*.tgz plain &&
+		sed -i "s|file://$T/|file://$T/plain/|" plain/repo/packages/*/*/opam && chown -R 12345:12345 plain && chmod 755 "$T" || return 1
+	as_user="setpriv --reuid 12345 --regid 12345 --clear-groups env -u SLIPWAY_ROOT HOME=$T/plain/home OPAMROOT=$T/plain/home/r"
+	(
+		cd plain || exit 1
+		$as_user ./opam init --bare --no-setup -k local default repo && $as_user ./opam switch create sw --empty && $as_user ./opam install good zip &&
+			$as_user ./opam remove good zip && $as_user ./opam install good zip
+	) >out 2>&1 || { cat out; return 1; }
+	[ "$(grep -c '(built before)' out)" = 2 ] && [ -f plain/home/r/sw/share/good/data ] && [ -d plain/home/.local/share/slipway/opam/built ] || { cat out; return 1; }
+	[ -z "$(find plain/home ! -user 12345)" ]
+}
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+	if setpriv --reuid 12345 --regid 12345 --clear-groups "$SLIPWAY" build --check >/dev/null 2>&1; then
+		t 'a user without rights installs, and installs again' unprivileged
+	else
+		skip 'a user without rights installs, and installs again' 'kernel: no sandbox for users without rights'
+	fi
+fi
+
 cat >full.sh <<'END'
 mkdir -p small && mount -t tmpfs -o size=700k tmpfs small &&
 	./opam init --root "$T/small/r" --bare --no-setup -k local default repo >/dev/null &&
