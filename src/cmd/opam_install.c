@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Called as `opam`: install, reinstall, remove: plan, consent, and what build_opam does of it, in opam's words. */
+#include "cmd/opam_install.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,34 +14,6 @@
 #include "cmd/opam_plan.h"
 #include "cmd/opam_repos.h"
 
-enum { NOTE_LINES = 4096 };
-
-enum act { INSTALL, REINSTALL, REMOVE, UPGRADE };
-struct wanted {
-	enum act act;
-	struct cmd_list words;
-	bool with_test, with_doc, show, dry_run, keep, no_sandbox, no_depexts, anew, deps_only, check, all;
-	const char *kept;
-	int64_t jobs, download_jobs, memory_mb, time_s;
-};
-VEC_TYPE(str_vec, struct str);
-struct plan {
-	struct opam_as *x;
-	const struct wanted *w;
-	struct env_opam_state state;
-	struct env_opam_config config;
-	struct env_opam_repo *repo;
-	size_t repo_n;
-	const char *files; /* PREFIX/.opam-switch/slipway-files: what lies beside opam files in tars */
-	struct str_vec asked, names, variables, mirrors;
-	bool everything; /* nobody named anything */
-	struct channel_needs *needs;
-	struct opam_action *actions;
-	size_t actions_n;
-	VEC(struct build_opam_package) packages;
-	struct env_opam_vars *vars;
-};
-
 static void plan_release(struct plan *p)
 {
 	channel_needs_free(p->needs);
@@ -50,11 +24,6 @@ static void plan_release(struct plan *p)
 	vec_release(&p->packages);
 	if (p->vars)
 		env_opam_vars_free(p->vars);
-}
-
-static struct arena *arena_of(struct plan *p)
-{
-	return &p->x->c->arena;
 }
 
 /* == reading ============================================================================================================= */
@@ -239,14 +208,6 @@ static int find_solution(struct plan *p, const struct str_vec *asked, bool oldes
 		return opam_as_say(p->x, OPAM_NO_SOLUTION, "No solution found, exiting");
 	}
 	return OPAM_OK;
-}
-
-static bool is_asked(const struct plan *p, struct str name)
-{
-	for (size_t i = 0; i < p->names.n; i++)
-		if (str_eq(p->names.v[i], name))
-			return true;
-	return false;
 }
 
 /* What is there already is said, and not asked for any more. */
@@ -564,105 +525,6 @@ static void ask_as_installed(struct plan *p, const struct here *v, size_t n, boo
 	}
 }
 
-/* == showing the plan ====================================================================================================== */
-
-static struct str symbol(const char *kind)
-{
-	static const struct {
-		const char *kind;
-		struct str utf8;
-	} v[] = {{"install", {"\xe2\x88\x97", 3}}, {"recompile", {"\xe2\x86\xbb", 3}}, {"remove", {"\xe2\x8a\x98", 3}},
-		 {"upgrade", {"\xe2\x86\x97", 3}}, {"downgrade", {"\xe2\x86\x98", 3}}, {"fetch", {"\xe2\xac\x87", 3}},
-		 {"build", {"\xce\xbb", 2}},	   {"done", {"\xe2\x88\x97", 3}}};
-	for (size_t i = 0; i < sizeof(v) / sizeof(*v); i++)
-		if (opam_as_utf8() && strcmp(v[i].kind, kind) == 0)
-			return v[i].utf8;
-	return STR("-");
-}
-
-static const char *const action_kinds[] = {"remove", "downgrade", "recompile", "upgrade", "install"};
-
-/* "===== 13 to install | 1 to remove =====" */
-static void show_sum(struct plan *p, const size_t count[5])
-{
-	static const enum opam_action_kind order[] = {OPAM_INSTALL, OPAM_RECOMPILE, OPAM_UPGRADE, OPAM_DOWNGRADE,
-						      OPAM_REMOVE};
-	const char *between = "===== ";
-	for (size_t i = 0; i < 5; i++) {
-		struct str s = symbol(action_kinds[order[i]]);
-		if (count[order[i]] == 0)
-			continue;
-		if (opam_as_utf8())
-			opam_as_put(p->x, "%s%.*s %zu", between, STR_ARG(s), count[order[i]]);
-		else
-			opam_as_put(p->x, "%s%zu to %s", between, count[order[i]], action_kinds[order[i]]);
-		between = opam_as_utf8() ? "   " : " | ";
-	}
-	opam_as_put(p->x, " =====\n");
-}
-
-static const char *version_shown(struct plan *p, struct str name, struct str version)
-{
-	bool pinned = env_opam_version_in(&p->state.pinned, name).p != NULL;
-	return arena_printf(arena_of(p), "%.*s%s", STR_ARG(version), pinned ? "*" : "");
-}
-
-static void show_row(struct plan *p, struct opam_as_table *t, enum opam_action_kind kind, struct str name,
-		     const char *versions, struct buf *why)
-{
-	struct str s = symbol(action_kinds[kind]);
-	opam_as_cell(t, "  %.*s %s", STR_ARG(s), action_kinds[kind]);
-	opam_as_cell(t, "%.*s", STR_ARG(name));
-	opam_as_cell(t, "%s", versions);
-	opam_as_cell(t, "%s", why->p);
-	(void)p;
-}
-
-static void show_actions(struct plan *p)
-{
-	enum { ALL = 4, SHOWN = 3 };
-	struct opam_as_table t = {.columns = 4, .sep = " "};
-	size_t count[5] = {0};
-	opam_as_put(p->x, "The following actions will be performed:\n");
-	for (size_t i = 0; i < p->actions_n; i++) {
-		const struct opam_action *act = &p->actions[i];
-		auto_buf why = BUF_INIT(1 << 16);
-		const char *version = version_shown(p, act->name, act->version);
-		if (act->kind == OPAM_UPGRADE || act->kind == OPAM_DOWNGRADE)
-			version = arena_printf(arena_of(p), "%.*s to %s", STR_ARG(act->before), version);
-		size_t n = act->causes_n > ALL ? SHOWN : act->causes_n;
-		buf_printf(&why, "%s%s", *act->why ? "[" : "", act->why);
-		for (size_t k = 0; k < n; k++)
-			buf_printf(&why, "%s%.*s", k ? ", " : "", STR_ARG(act->causes[k]));
-		buf_put_c(&why, !*act->why ? "" : n < act->causes_n ? ", etc.]" : "]");
-		count[act->kind]++;
-		show_row(p, &t, act->kind, act->name, version, &why);
-	}
-	opam_as_table(p->x, &t);
-	if (p->actions_n > 1)
-		show_sum(p, count);
-}
-
-static void show_removals(struct plan *p)
-{
-	struct opam_as_table t = {.columns = 4, .sep = " "};
-	size_t count[5] = {0};
-	opam_as_put(p->x, "The following actions will be performed:\n");
-	for (size_t i = 0; i < p->packages.n; i++) {
-		const struct build_opam_package *b = &p->packages.v[i];
-		enum opam_action_kind kind = b->install ? OPAM_RECOMPILE : OPAM_REMOVE;
-		auto_buf why = BUF_INIT(1 << 16);
-		for (size_t k = 0; k < b->n_needs && !is_asked(p, b->name); k++)
-			buf_printf(&why, "%s%.*s", why.n ? ", " : "[uses ", STR_ARG(p->packages.v[b->needs[k]].name));
-		buf_put_c(&why, why.n ? "]" : "");
-		count[kind]++;
-		show_row(p, &t, kind, b->name, version_shown(p, b->name, b->version), &why);
-	}
-	opam_as_table(p->x, &t);
-	if (p->packages.n > 1)
-		show_sum(p, count);
-}
-
 /* == doing ================================================================================================================= */
 
 static void tell(void *ctx, const struct build_opam_event *v)
@@ -755,220 +617,6 @@ static int make_build_opts(struct plan *p, struct build_opam_opts *o)
 	return 0;
 }
 
-/* == how it went ============================================================================================================ */
-
-static const char *short_path(struct plan *p, const char *path)
-{
-	const char *home = getenv("HOME");
-	size_t n = home ? strlen(home) : 0;
-	if (n > 1 && strncmp(path, home, n) == 0 && path[n] == '/')
-		return arena_printf(arena_of(p), "~%s", path + n);
-	return path;
-}
-
-static void put_error_head(const struct build_opam_failure *f, struct buf *b)
-{
-	static const char *const doing[] = {"fetching sources for", "compiling", "installing", "removing"};
-	auto_buf head = BUF_INIT(4096);
-	buf_printf(&head, "#=== ERROR while %s %.*s.%.*s ", doing[f->step], STR_ARG(f->package->name),
-		   STR_ARG(f->package->version));
-	while (head.n < 79)
-		buf_put_char(&head, '=');
-	buf_printf(b, "\n%s#\n", head.p);
-}
-
-/* A line of output, as much of it as opam shows. */
-static void put_line(struct str line, struct buf *b)
-{
-	enum { SHOWN = 400, CUT = 395 };
-	buf_put_c(b, "# ");
-	for (size_t i = 0; i < line.n && i < (line.n > SHOWN ? CUT : SHOWN); i++)
-		buf_put_char(b, (unsigned char)line.p[i] < ' ' && line.p[i] != '\t' && line.p[i] != '\033' ? '?'
-													   : line.p[i]);
-	buf_put_c(b, line.n > SHOWN ? "[...]\n" : "\n");
-}
-
-static bool unindented(struct str s)
-{
-	return s.n && s.p[0] != ' ' && s.p[0] != '\t';
-}
-
-/* The last lines of what a command printed (OPAMERRLOGLEN; 0: all), with the last line in front of them that begins at the margin. */
-static void put_output(struct plan *p, const char *path, struct buf *b)
-{
-	enum { OUTPUT_MAX = 64 << 20, USUAL = 12 };
-	auto_buf text = BUF_INIT(OUTPUT_MAX);
-	struct err ignored = ERR_INIT; /* a log that is too long or gone is named above all the same */
-	VEC(struct str) lines = {0};
-	const char *said = getenv("OPAMERRLOGLEN");
-	uint64_t n = USUAL;
-	struct str line;
-	(void)p;
-	if (said && !str_to_u64(str_c(said), &n))
-		n = USUAL;
-	if (fs_read(AT_FDCWD, path, &text, &ignored) < 0)
-		return;
-	struct str rest = buf_str(&text);
-	while (str_take_line(&rest, &line))
-		vec_push(&lines, line);
-	if (lines.n)
-		buf_put_c(b, "### output ###\n");
-	size_t from = 0;
-	if (n && lines.n >= n) {
-		from = lines.n - (size_t)n;
-		size_t head = from;
-		while (head > 0 && !unindented(lines.v[head]))
-			head--;
-		if (head != from && unindented(lines.v[head])) {
-			put_line(lines.v[head], b);
-			from++;
-		}
-		buf_put_c(b, "# [...]\n");
-	}
-	for (size_t i = from; i < lines.n; i++)
-		put_line(lines.v[i], b);
-	vec_release(&lines);
-}
-
-static void put_failure(struct plan *p, const struct build_opam_failure *f, struct buf *b)
-{
-	put_error_head(f, b);
-	if (f->why) {
-		buf_printf(b, "%s\n", f->why);
-		return;
-	}
-	struct pkg_opam_host h = env_opam_host(p->vars, STR_NONE, STR_NONE, NULL, NULL, 0);
-	struct str os = STR("unknown"), arch = STR("unknown");
-	h.variable(h.ctx, STR("os"), &os);
-	h.variable(h.ctx, STR("arch"), &arch);
-	buf_printf(b, "# %-20s %s | %.*s/%.*s | ", "context", ENV_OPAM_VERSION, STR_ARG(os), STR_ARG(arch));
-	for (size_t i = 0; i < p->state.compiler.n; i++)
-		buf_printf(b, "%s%.*s", i ? " " : "", STR_ARG(p->state.compiler.v[i]));
-	bool pinned = env_opam_version_in(&p->state.pinned, f->package->name).p != NULL;
-	buf_printf(b, " | %s%.*s\n", pinned ? "pinned" : "", p->repo_n && !pinned ? (int)p->repo[0].url.n : 0,
-		   p->repo_n ? p->repo[0].url.p : "");
-	buf_printf(b, "# %-20s %s\n", "path", short_path(p, f->dir));
-	buf_printf(b, "# %-20s %s\n", "command", short_path(p, f->command));
-	buf_printf(b, "# %-20s %d%s%s%s\n", "exit-code", f->code, f->ended ? " (" : "", f->ended ? f->ended : "",
-		   f->ended ? ")" : "");
-	buf_printf(b, "# %-20s %s\n", "env-file", short_path(p, f->env_file));
-	buf_printf(b, "# %-20s %s\n", "output-file", short_path(p, f->out_file));
-	put_output(p, f->out_file, b);
-	buf_put_char(b, '\n');
-}
-
-static void put_actions(struct plan *p, const char *title, const struct build_opam_action *v, size_t n)
-{
-	static const char *const kinds[] = {"fetch", "build", "install", "remove"};
-	bool utf8 = opam_as_utf8();
-	struct opam_as_table t = {.columns = 3, .sep = " "};
-	opam_as_put(p->x, "%s %s\n", utf8 ? "\xe2\x94\x8c\xe2\x94\x80" : "+-", title);
-	for (size_t i = 0; i < n; i++) {
-		struct str s = symbol(kinds[v[i].step]);
-		opam_as_cell(&t, "%s %.*s %s", utf8 ? "\xe2\x94\x82" : "|", STR_ARG(s), kinds[v[i].step]);
-		opam_as_cell(&t, "%.*s", STR_ARG(v[i].package->name));
-		opam_as_cell(&t, "%.*s", STR_ARG(v[i].package->version));
-	}
-	opam_as_table(p->x, &t);
-	opam_as_put(p->x, "%s \n", utf8 ? "\xe2\x94\x94\xe2\x94\x80" : "+-");
-}
-
-static int action_cmp(const void *a, const void *b)
-{
-	const struct build_opam_action *x = a, *y = b;
-	if (x->step != y->step)
-		return x->step < y->step ? -1 : 1;
-	int c = str_cmp(x->package->name, y->package->name);
-	return c ? c : pkg_opam_version_cmp(x->package->version, y->package->version);
-}
-
-static int report(struct plan *p, const struct build_opam_result *r)
-{
-	struct opam_as *x = p->x;
-	struct arena *a = arena_of(p);
-	auto_buf b = BUF_INIT(BUF_MAX);
-	struct build_opam_action *failed = arena_array(a, struct build_opam_action, r->n_failures);
-	struct build_opam_action *done = arena_copy(a, r->done, r->n_done, sizeof(*done));
-	bool only_fetches = r->n_failures > 0;
-	for (size_t i = 0; i < r->n_failures; i++) {
-		put_failure(p, &r->failures[i], &b);
-		failed[i] = (struct build_opam_action){r->failures[i].step, r->failures[i].package};
-		only_fetches = only_fetches && r->failures[i].step == BUILD_OPAM_FETCH;
-	}
-	out_flush(&x->c->out);
-	out_put_remark(&x->c->out, buf_str(&b));
-	opam_as_put(x, "\n");
-	opam_as_header(x, "Error report");
-	qsort(failed, r->n_failures, sizeof(*failed), action_cmp);
-	qsort(done, r->n_done, sizeof(*done), action_cmp);
-	if (r->n_aborted && (x->verbosity || x->c->cmd->run))
-		put_actions(p, "The following actions were aborted", r->aborted, r->n_aborted);
-	put_actions(p, "The following actions failed", failed, r->n_failures);
-	if (r->n_done)
-		put_actions(p,
-			    r->n_aborted ? "The following changes have been performed (the rest was aborted)"
-					 : "The following changes have been performed",
-			    done, r->n_done);
-	else
-		opam_as_put(x, "%s No changes have been performed\n",
-			    opam_as_utf8() ? "\xe2\x95\xb6\xe2\x94\x80" : "-");
-	return only_fetches ? OPAM_SYNC_ERROR : OPAM_PACKAGE_ERROR;
-}
-
-static void put_action(struct jw *w, const void *ctx, size_t i)
-{
-	static const char *const kinds[] = {"fetch", "build", "install", "remove"};
-	const struct build_opam_action *v = ctx;
-	jw_kv_c(w, "action", kinds[v[i].step]);
-	jw_kv_str(w, "name", v[i].package->name);
-	jw_kv_str(w, "version", v[i].package->version);
-}
-
-static void put_failed(struct jw *w, const void *ctx, size_t i)
-{
-	static const char *const kinds[] = {"fetch", "build", "install", "remove"};
-	const struct build_opam_failure *f = ctx;
-	f += i;
-	jw_kv_c(w, "action", kinds[f->step]);
-	jw_kv_str(w, "name", f->package->name);
-	jw_kv_str(w, "version", f->package->version);
-	jw_kv_c(w, f->why ? "why" : "command", f->why ? f->why : f->command);
-	if (!f->why) {
-		jw_kv_int(w, "exit_code", f->code);
-		jw_kv_c(w, "output_file", f->out_file);
-	}
-}
-
-static void put_planned(struct jw *w, const void *ctx, size_t i)
-{
-	const struct build_opam_package *b = ctx;
-	b += i;
-	jw_kv_c(w, "action", b->install && b->remove ? "recompile" : b->install ? "install" : "remove");
-	jw_kv_str(w, "name", b->name);
-	jw_kv_str(w, "version", b->version);
-}
-
-/* `slipway opam … --json`: what was planned, and what became of it (r NULL: nothing was done). */
-static int answer(struct plan *p, const struct build_opam_result *r)
-{
-	static const char *const names[] = {"install", "reinstall", "remove", "upgrade"};
-	auto_answer a = {0};
-	if (!p->x->c->json)
-		return CMD_OK;
-	struct jw *w = cmd_answer(&a);
-	jw_kv_c(w, "operation", names[p->w->act]);
-	jw_kv_bool(w, "dry_run", r == NULL);
-	jw_kv_objects(w, "actions", p->packages.n, put_planned, p->packages.v);
-	if (r) {
-		jw_kv_objects(w, "done", r->n_done, put_action, r->done);
-		jw_kv_int(w, "reused", (int64_t)r->n_reused);
-		jw_kv_int(w, "kept", (int64_t)r->n_kept);
-		jw_kv_objects(w, "failed", r->n_failures, put_failed, r->failures);
-		jw_kv_objects(w, "aborted", r->n_aborted, put_action, r->aborted);
-	}
-	return cmd_answer_print(p->x->c, &a);
-}
-
 /* What lies beside the opam files of what is installed, out of repositories that are tars. */
 static int bring_files_of(struct plan *p, const struct opam_as_repo *repo, struct err *e)
 {
@@ -1019,11 +667,11 @@ static int carry_out(struct plan *p)
 	for (size_t i = 0; i < r.n_done; i++)
 		if (r.done[i].step == BUILD_OPAM_INSTALL)
 			opam_as_pin_installed(x, r.done[i].package->name);
-	int code = r.n_failures ? report(p, &r) : r.cancelled ? OPAM_ABORTED : OPAM_OK;
+	int code = r.n_failures ? opam_install_report(p, &r) : r.cancelled ? OPAM_ABORTED : OPAM_OK;
 	if (code == OPAM_OK)
 		opam_as_put(x, "Done.\n");
 	opam_as_tell_eval(x, env_opam_switch_name(x->s));
-	int printed = answer(p, &r);
+	int printed = opam_install_answer(p, &r);
 	return code ? code : printed;
 }
 
@@ -1053,7 +701,7 @@ static int plan_install(struct plan *p)
 	if (make_packages(p, &e) < 0 || opam_as_check_repos(p->x, &e) < 0)
 		return opam_as_fail(p->x, &e);
 	if (p->packages.n)
-		show_actions(p);
+		opam_install_show_actions(p);
 	return OPAM_OK;
 }
 
@@ -1070,7 +718,7 @@ static int plan_removal(struct plan *p)
 	if ((p->w->act != REMOVE && open_repos(p, &e) < 0) || plan_with_users(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
 	if (p->packages.n)
-		show_removals(p);
+		opam_install_show_removals(p);
 	return OPAM_OK;
 }
 
@@ -1093,7 +741,7 @@ static int plan_anew(struct plan *p, bool oldest)
 	add_recompiles(p, v, n);
 	if (make_packages(p, &e) < 0 || opam_as_check_repos(p->x, &e) < 0)
 		return opam_as_fail(p->x, &e);
-	show_actions(p);
+	opam_install_show_actions(p);
 	return OPAM_OK;
 }
 
@@ -1188,10 +836,10 @@ static int act(struct plan *p)
 	if (p->packages.n == 0) {
 		if (p->w->act != INSTALL)
 			opam_as_put(p->x, "Nothing to do.\n");
-		return answer(p, NULL);
+		return opam_install_answer(p, NULL);
 	}
 	if (p->w->show || p->w->dry_run)
-		return answer(p, NULL);
+		return opam_install_answer(p, NULL);
 	if (is_consent_needed(p) && !p->x->yes && !opam_as_confirm(p->x, true, "Do you want to continue?"))
 		return OPAM_ABORTED;
 	return carry_out(p);

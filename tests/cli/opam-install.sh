@@ -254,6 +254,7 @@ actions()
 {
 	sed -n '/^The following actions will be performed/,/^=====/{/^  - /p;}' "$1" | sed 's/  */ /g'
 }
+./opam update >/dev/null 2>&1
 tests_of_installed()
 {
 	./opam switch create again --empty --no-switch >/dev/null && ./opam install cc over --switch again >out 2>&1 && ./opam reinstall --with-test wants --switch again >out 2>&1 || { cat out; return 1; }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/*
+ * opam_install: a plan on its way from words to what build_opam does; opam_install.c makes it, opam_install_show.c tells of it in opam's words.
+ */
+#include "build/build.h"
+#include "cmd/opam_as.h"
+#include "cmd/opam_plan.h"
+
+enum act { INSTALL, REINSTALL, REMOVE, UPGRADE };
+struct wanted {
+	enum act act;
+	struct cmd_list words;
+	bool with_test, with_doc, show, dry_run, keep, no_sandbox, no_depexts, anew, deps_only, check, all;
+	const char *kept;
+	int64_t jobs, download_jobs, memory_mb, time_s;
+};
+VEC_TYPE(str_vec, struct str);
+struct plan {
+	struct opam_as *x;
+	const struct wanted *w;
+	struct env_opam_state state;
+	struct env_opam_config config;
+	struct env_opam_repo *repo;
+	size_t repo_n;
+	const char *files; /* PREFIX/.opam-switch/slipway-files: what lies beside opam files in tars */
+	struct str_vec asked, names, variables, mirrors;
+	bool everything; /* nobody named anything */
+	struct channel_needs *needs;
+	struct opam_action *actions;
+	size_t actions_n;
+	VEC(struct build_opam_package) packages;
+	struct env_opam_vars *vars;
+};
+
+static inline struct arena *arena_of(struct plan *p)
+{
+	return &p->x->c->arena;
+}
+
+static inline bool is_asked(const struct plan *p, struct str name)
+{
+	for (size_t i = 0; i < p->names.n; i++)
+		if (str_eq(p->names.v[i], name))
+			return true;
+	return false;
+}
+
+void opam_install_show_actions(struct plan *p);
+void opam_install_show_removals(struct plan *p);
+/* What failed, and what was done all the same; the exit code. */
+int opam_install_report(struct plan *p, const struct build_opam_result *r);
+/* `slipway opam … --json`: what was planned, and what became of it (r NULL: nothing was done). */
+int opam_install_answer(struct plan *p, const struct build_opam_result *r);
