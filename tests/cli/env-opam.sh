@@ -184,6 +184,33 @@ echo '# another build' >>fake/ocamlc
 t 'another of the same version' runs with_compiler env update -n c --all --opam of-compiler
 t 'has all built again that stands on it' [ "$(grep -c '^built' err)" = 2 ]
 
+# -- two at once
+opam_package one-time 1 <<END
+build: ["sh" "-c" "touch $T/one-began; while [ ! -e $T/two-waits ]; do sleep 0.1; done"]
+END
+two()
+{
+	"$SLIPWAY" env create -n two-a --opam --disable-sandboxing one-time >out.a 2>err.a &
+	first=$!
+	n=0
+	while [ ! -e one-began ] && [ $n -lt 300 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+	"$SLIPWAY" env create -n two-b --opam --disable-sandboxing one-time >out.b 2>err.b &
+	second=$!
+	while ! grep -q '^waiting for another command' err.b && [ $n -lt 300 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+	touch two-waits
+	wait $first && wait $second && grep -q '^built one-time.1' err.a && ! grep -q '^built' err.b || { cat err.a err.b; return 1; }
+}
+t 'who wants the same at the same time waits, and has it' two
+for e in two-a two-b; do
+	"$SLIPWAY" -q env remove -n $e
+done
+
 # -- killed
 opam_package slow 1 <<END
 depends: ["base-x"]
