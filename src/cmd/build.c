@@ -16,7 +16,7 @@ enum { SPEC_BYTES_MAX = 16 << 20 };
 
 struct build_args {
 	const char *file;
-	bool check, header;
+	bool check, header, no_result;
 	struct cmd_build_options build;
 	struct cmd_build_job job;
 	struct cmd_list words;
@@ -91,11 +91,11 @@ static int submit(struct cmd_context *c, struct build_args *a, struct str spec, 
 	return rc;
 }
 
-static int run(struct cmd_context *c, struct build_opts *o, struct err *e)
+static int run(struct cmd_context *c, struct build_opts *o, bool tell_id, struct err *e)
 {
 	struct build_result r;
 	auto_answer answer = {0};
-	int code = cmd_build_run(c, o, true, &r, e);
+	int code = cmd_build_run(c, o, tell_id, &r, e);
 	if (code < 0)
 		return cmd_fail(c, e);
 	if (c->json) {
@@ -126,7 +126,7 @@ static int build(struct cmd_context *c, struct build_args *a, struct err *e)
 	if (bring_source(c, a, &o, e) < 0)
 		return cmd_fail(c, e);
 	o.apart = cmd_build_left_out(c, &a->build, o.context);
-	return run(c, &o, e);
+	return run(c, &o, !a->no_result, e);
 }
 
 /* -- what can be had here ---------------------------------------------------------------------------------------------------- */
@@ -178,6 +178,7 @@ int cmd_build(struct cmd_context *c, int argc, char **argv)
 		{0, "header", CMD_FLAG, &a.header},
 		CMD_BUILD_OPTIONS(&a.build),
 		{0, "leave-out", CMD_LIST, &a.build.left_out},
+		{0, "no-result", CMD_FLAG, &a.no_result},
 		{0, "secret", CMD_LIST, &a.build.secrets},
 		{0, "secret-env", CMD_LIST, &a.build.secrets_env},
 		{0, "nested", CMD_FLAG, &a.build.nested},

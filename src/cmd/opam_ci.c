@@ -337,6 +337,7 @@ static int submit_job(struct ci *k, struct ci_job *j, struct err *e)
 	int rc = cmd_build_words(c, &k->a->build, &words, e);
 	if (rc == 0 && k->a->source.git)
 		build_source_words(c, &k->a->source, &words);
+	vec_push(&words, "--no-result"); /* such logs end with the outcome */
 	const struct cmd_build_what what = {.spec = j->spec,
 					    .context = k->a->source.folder,
 					    .left_out = &k->a->build.left_out,
@@ -435,11 +436,17 @@ static int plan(struct ci *k, struct err *e)
 	vec_foreach(j, &k->jobs)
 		if (write_job(k, j, e) < 0)
 			return -1;
+	if (k->c->json && k->a->job.o.pool && k->jobs.n > 1)
+		return err_new(e, ERR_USAGE,
+			       "--json with --pool is for one job, and these are %zu; 'slipway jobs --json' lists them",
+			       k->jobs.n);
 	return 0;
 }
 
 static int do_job(struct ci *k, struct ci_job *j, struct err *e)
 {
+	if (write_job(k, j, e) < 0) /* once more: its log begins now */
+		return -1;
 	if (k->a->job.o.pool)
 		return submit_job(k, j, e);
 	if (!k->c->dry_run)

@@ -31,6 +31,8 @@ t 'again' runs build -f a.spec ctx
 t 'all is there' cached 4
 t 'what it printed too' line out one
 t 'the same result' test "$first" = "$(id_in out)"
+t 'without its id at the end' runs build --no-result -f a.spec ctx
+t 'there is none' hasnt '^Got: ' out
 t 'without it' runs build --no-replay -f a.spec ctx
 t 'it is not shown' hasnt '^one$' out
 touch ctx/file

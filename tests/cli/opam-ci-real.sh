@@ -187,6 +187,7 @@ t 'a job of a pool' eval 'ci --pool own greet.1 >out 2>err || { cat out err; fal
 t 'waits for its turn' in_order out "$STAMP: New job: build greet.1, using opam 2.1" "$STAMP: Waiting for resource in pool own" "$STAMP: Got resource from pool own" \
 	'Building on .*' '(from ocaml/opam:debian-12-ocaml-4.13)' '-> installed greet.1' 'Job succeeded' "$STAMP: Job succeeded"
 t 'finds what was built' hasnt '> saved as ' out
+t 'and ends as the log of a CI does' hasnt '^Got: ' out
 t 'is listed' eval '"$SLIPWAY" jobs --all | grep -q "build greet.1, using opam 2.1"'
 t 'and its log kept' eval '"$SLIPWAY" job log 1 >log && diff out log'
 t 'one that fails' must_fail 1 "$SLIPWAY" opam ci --repo repo --pool own bad.1

@@ -103,5 +103,6 @@ t 'and the one to merge into' grep -qxF "git merge --no-edit $HEAD" out
 t 'merging is for URLs' must_fail 2 "$SLIPWAY" opam ci --dry-run --repo repo --onto master --on "$ON" one.1
 t 'with a pool' eval '"$SLIPWAY" opam ci --dry-run --repo repo --on "$ON" --pool P one.1 >out 2>err'
 t 'what would be submitted' grep -qE '^title +build one.1, using opam 2.1$' out
+t 'one answer is for one job' must_fail 2 "$SLIPWAY" opam ci --dry-run --json --repo repo --on "$ON" --pool P --reverse-dependency one.1 --reverse-dependency one.2 $SEED_PACKAGE
 
 done_testing
