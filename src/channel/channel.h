@@ -538,6 +538,8 @@ int channel_needs_tell(struct channel_needs *n, uint32_t package, channel_need_f
 int channel_needs_files(struct channel_needs *n, uint32_t package, channel_item_fn *fn, void *ctx, struct err *e);
 /* Whether the host can have it at all, as far as it alone tells (opam: the field available, and pins). */
 bool channel_needs_is_available(struct channel_needs *n, uint32_t package);
+/* Why not: appends the filter that does not hold (opam: available), and returns the version that its name is pinned to, where that is another. */
+struct str channel_needs_unavailable(struct channel_needs *n, uint32_t package, struct buf *b);
 /* Whether a package of the system that it needs (opam: depexts) is none of those that the host has (channel_needs_opts.system). */
 bool channel_needs_lacks_system(struct channel_needs *n, uint32_t package);
 /* What its author tells whoever is about to install it (opam: messages). In the arena. */

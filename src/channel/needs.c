@@ -537,6 +537,11 @@ bool channel_needs_is_available(struct channel_needs *n, uint32_t package)
 	return !n->ops->is_available || n->ops->is_available(n, package);
 }
 
+struct str channel_needs_unavailable(struct channel_needs *n, uint32_t package, struct buf *b)
+{
+	return n->ops->unavailable ? n->ops->unavailable(n, package, b) : STR_NONE;
+}
+
 bool channel_needs_lacks_system(struct channel_needs *n, uint32_t package)
 {
 	return n->ops->lacks_system && n->ops->lacks_system(n, package);

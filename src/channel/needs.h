@@ -45,6 +45,7 @@ struct needs_ops {
 	int (*files)(struct channel_needs *n, uint32_t package, channel_item_fn *fn, void *ctx, struct err *e);
 	/* NULL: everything is available; nothing is told. */
 	bool (*is_available)(struct channel_needs *n, uint32_t package);
+	struct str (*unavailable)(struct channel_needs *n, uint32_t package, struct buf *b);
 	bool (*lacks_system)(struct channel_needs *n, uint32_t package);
 	int (*messages)(struct channel_needs *n, uint32_t package, struct arena *a, const struct str **ret,
 			size_t *ret_n, struct err *e);

@@ -437,6 +437,18 @@ static bool opam_is_available(struct channel_needs *n, uint32_t package)
 	return read_record(all_of(n), package)->is_available;
 }
 
+static struct str opam_unavailable(struct channel_needs *n, uint32_t package, struct buf *b)
+{
+	struct opam_all *d = all_of(n);
+	const struct opam_record *r = record_of(n, package);
+	const struct str *pinned = said(d, &d->pinned, r->name);
+	auto_arena a = ARENA_INIT;
+	const struct pkg_opam_expr *x = r->ix ? opam_index_formula(r->ix, r->at, OI_AVAILABLE, &a) : NULL;
+	if (x)
+		pkg_opam_expr_format(x, b);
+	return pinned && !str_eq(*pinned, r->version) ? *pinned : STR_NONE;
+}
+
 static bool opam_lacks_system(struct channel_needs *n, uint32_t package)
 {
 	struct opam_all *d = all_of(n);
@@ -654,6 +666,7 @@ const struct needs_ops opam_needs = {
 	.tell = opam_tell,
 	.files = opam_files,
 	.is_available = opam_is_available,
+	.unavailable = opam_unavailable,
 	.lacks_system = opam_lacks_system,
 	.messages = opam_messages,
 	.order = opam_order,

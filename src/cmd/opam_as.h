@@ -120,6 +120,11 @@ int opam_as_open_archive(struct opam_as *x, struct str url, struct err *e);
 /* "/x" as opam writes URLs: "file:///x"; a name that `slipway channel add opam` keeps as its URL. */
 struct str opam_as_url(struct opam_as *x, const char *said);
 
+/* The switch's invariant, as a formula; STR_NONE: it has none. */
+int opam_as_invariant(struct opam_as *x, struct arena *a, struct str *ret, struct err *e);
+/* That there is no plan, as opam says it: what is in the way (opam_plan) on standard error, that it ends on the other. OPAM_NO_SOLUTION. */
+int opam_as_no_solution(struct opam_as *x, const struct str *why, size_t n);
+
 int opam_as_config(struct opam_as *x, int argc, char **argv);
 int opam_as_env(struct opam_as *x, int argc, char **argv);
 int opam_as_exec(struct opam_as *x, int argc, char **argv);

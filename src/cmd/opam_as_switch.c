@@ -188,3 +188,32 @@ int opam_as_switches(struct opam_as *x, int argc, char **argv)
 	vec_release(&words);
 	return code;
 }
+
+int opam_as_invariant(struct opam_as *x, struct arena *a, struct str *ret, struct err *e)
+{
+	struct pkg_opam_doc doc;
+	auto_buf b = BUF_INIT(BUF_MAX);
+	*ret = STR_NONE;
+	if (env_opam_switch_config(x->s, a, &doc, e) < 0)
+		return -1;
+	const struct pkg_opam_value *v = pkg_opam_get(&doc, "invariant");
+	if (v)
+		pkg_opam_print_value(v, &b);
+	if (b.n && memchr(b.p, '"', b.n))
+		*ret = arena_str(a, buf_str(&b));
+	return 0;
+}
+
+int opam_as_no_solution(struct opam_as *x, const struct str *why, size_t n)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "  * %.*s\n", STR_ARG(why[i]));
+	if (!n)
+		buf_put_c(&b, "Sorry, no solution found: there seems to be a problem with your request.\n");
+	buf_put_char(&b, '\n');
+	opam_as_say(x, OPAM_NO_SOLUTION, "Package conflict!");
+	out_put_remark(&x->c->out, buf_str(&b));
+	opam_as_put(x, "No solution found, exiting\n");
+	return OPAM_NO_SOLUTION;
+}

@@ -186,28 +186,26 @@ static bool wants_oldest(const char *variable)
 
 static int find_solution(struct plan *p, const struct str_vec *asked, bool oldest, bool keep)
 {
+	struct str invariant;
 	struct err e = ERR_INIT;
 	const struct str *why = NULL;
 	size_t why_n = 0;
 	struct str solver = pkg_opam_text(pkg_opam_get(&p->config.doc, "solver"));
+	if (opam_as_invariant(p->x, arena_of(p), &invariant, &e) < 0)
+		return opam_as_fail(p->x, &e);
 	const struct opam_plan_request r = {.needs = p->needs,
 					    .asked = asked->v,
 					    .names = p->names.v,
 					    .asked_n = asked->n,
 					    .oldest = oldest,
 					    .keep = keep,
+					    .invariant = &invariant,
+					    .invariant_n = invariant.n > 0,
 					    .depth_first = str_eq(solver, STR("builtin-0install"))};
 	int rc = opam_plan(&r, arena_of(p), &p->actions, &p->actions_n, &why, &why_n, &e);
 	if (rc < 0)
 		return opam_as_fail(p->x, &e);
-	if (rc > 0) {
-		auto_buf b = BUF_INIT(BUF_MAX);
-		for (size_t i = 0; i < why_n; i++)
-			buf_printf(&b, "\n  * %.*s", STR_ARG(why[i]));
-		opam_as_say(p->x, 0, "Package conflict!%s", b.p);
-		return opam_as_say(p->x, OPAM_NO_SOLUTION, "No solution found, exiting");
-	}
-	return OPAM_OK;
+	return rc > 0 ? opam_as_no_solution(p->x, why, why_n) : OPAM_OK;
 }
 
 /* What is there already is said, and not asked for any more. */
@@ -677,21 +675,18 @@ static int carry_out(struct plan *p)
 
 /* == the commands =========================================================================================================== */
 
-static int not_found(struct plan *p, struct str name)
-{
-	return opam_as_say(p->x, OPAM_NOT_FOUND, "No package named %.*s found.", STR_ARG(name));
-}
-
 static int plan_install(struct plan *p)
 {
 	struct err e = ERR_INIT;
 	if (open_repos(p, &e) < 0 || open_needs(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
-	for (size_t i = 0; i < p->names.n; i++)
-		if (!is_known(p, p->names.v[i]))
-			return p->w->act == UPGRADE ? opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s unknown package",
-								  STR_ARG(p->names.v[i]))
-						    : not_found(p, p->names.v[i]);
+	for (size_t i = 0; i < p->names.n; i++) {
+		struct str no = opam_plan_refuses(p->needs, p->asked.v[i], p->names.v[i], arena_of(p));
+		if (no.p && p->w->act == UPGRADE && !is_known(p, p->names.v[i]))
+			return opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s unknown package", STR_ARG(p->names.v[i]));
+		if (no.p)
+			return opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s", STR_ARG(no));
+	}
 	int code = find_solution(p, &p->asked, wants_oldest("OPAMCRITERIA"), false);
 	if (code != OPAM_OK)
 		return code;

@@ -43,11 +43,74 @@ static struct opam_action action_of(const struct channel_needs *needs, const str
 				    .after_n = s->after_n};
 }
 
+/* What fits a word: the packages, and whether one can be had. */
+struct fitting {
+	struct channel_needs *needs;
+	uint32_t best;
+	size_t n;
+	bool had;
+};
+
+static int fit(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct fitting *f = ctx;
+	(void)e;
+	for (size_t i = 0; i < need->one.n; i++) {
+		if (!f->n++)
+			f->best = need->one.v[i];
+		f->had |= channel_needs_candidate(f->needs, need->one.v[i])->installed ||
+			  channel_needs_is_available(f->needs, need->one.v[i]);
+	}
+	return 0;
+}
+
+struct str opam_plan_refuses(struct channel_needs *needs, struct str asked, struct str name, struct arena *a)
+{
+	struct fitting f = {.needs = needs};
+	struct err e = ERR_INIT;
+	auto_buf b = BUF_INIT(1 << 16);
+	if (channel_needs_ask(needs, name, fit, &f, &e) < 0)
+		return str_c(arena_printf(a, "No package named %.*s found.", STR_ARG(name)));
+	f = (struct fitting){.needs = needs};
+	if (channel_needs_ask(needs, asked, fit, &f, &e) < 0) {
+		struct str version = str_skip(asked, asked.n > name.n ? name.n : asked.n);
+		if (str_starts(version, STR(".")))
+			version = str_skip(version, 1);
+		return str_c(arena_printf(a, "Package %.*s has no version %.*s.", STR_ARG(name), STR_ARG(version)));
+	}
+	if (f.had)
+		return STR_NONE;
+	struct str pinned = channel_needs_unavailable(needs, f.best, &b);
+	if (pinned.n)
+		return str_c(arena_printf(a, "%.*s not available because the package is pinned to version %.*s",
+					  STR_ARG(asked), STR_ARG(pinned)));
+	return str_c(arena_printf(a, "%.*s unmet availability conditions%s'%.*s'", STR_ARG(asked),
+				  f.n > 1 ? ", e.g. " : ": ", (int)b.n, b.n ? b.p : ""));
+}
+
+/* What is in the way, in opam's words. */
+static void say_why(const struct solve_needs_result *s, struct arena *a, const struct str **ret, size_t *ret_n)
+{
+	struct str *v = arena_array(a, struct str, s->conflicts_n + 1);
+	bool invariant = false;
+	for (size_t i = 0; i < s->conflicts_n; i++) {
+		auto_buf b = BUF_INIT(1 << 20);
+		solve_conflict_in_opam(&s->conflict[i], !invariant, &b);
+		v[i] = arena_str(a, buf_str(&b));
+		for (size_t k = 0; k < s->conflict[i].chains; k++)
+			invariant |= s->conflict[i].kind != SOLVE_MISSING && s->conflict[i].chain[k].invariant;
+	}
+	*ret = v;
+	*ret_n = s->conflicts_n;
+}
+
 int opam_plan(const struct opam_plan_request *r, struct arena *a, struct opam_action **ret, size_t *ret_n,
 	      const struct str **ret_why, size_t *ret_why_n, struct err *e)
 {
 	const struct solve_needs_request request = {.asked = r->asked,
 						    .asked_n = r->asked_n,
+						    .invariant = r->invariant,
+						    .invariant_n = r->invariant_n,
 						    .criteria = r->oldest	 ? SOLVE_OLDEST
 								: r->depth_first ? SOLVE_0INSTALL
 										 : SOLVE_NEWEST,
@@ -55,10 +118,8 @@ int opam_plan(const struct opam_plan_request *r, struct arena *a, struct opam_ac
 	struct solve_needs_result s;
 	struct solve_steps steps;
 	int rc = solve_needs_by(r->needs, &request, a, &s, e);
-	if (rc > 0) {
-		*ret_why = s.why;
-		*ret_why_n = s.why_n;
-	}
+	if (rc > 0)
+		say_why(&s, a, ret_why, ret_why_n);
 	if (rc != 0)
 		return rc;
 	if (solve_steps(r->needs, s.package, s.n, r->names, r->asked_n, SOLVE_IN_ORDER, a, &steps, e) < 0)

@@ -22,10 +22,14 @@ struct opam_plan_request {
 	struct channel_needs *needs;
 	const struct str *asked, *names; /* as written; the names in them */
 	size_t asked_n;
+	const struct str *invariant; /* formulas that the switch keeps to */
+	size_t invariant_n;
 	bool depth_first; /* as opam's builtin-0install chooses */
 	bool oldest;	  /* the oldest of everything, and nothing is kept */
 	bool keep;	  /* what is installed stays as it is, where it can */
 };
-/* In an order in which they can be done. 0; 1 there is no solution, *ret_why a line each; -1. */
+/* What opam says of a word that asks for what is not to be had ("Package p has no version 7."). STR_NONE: nothing. */
+struct str opam_plan_refuses(struct channel_needs *needs, struct str asked, struct str name, struct arena *a);
+/* In an order in which they can be done. 0; 1 there is no solution, *ret_why what is in the way, in opam's words; -1. */
 int opam_plan(const struct opam_plan_request *r, struct arena *a, struct opam_action **ret, size_t *ret_n,
 	      const struct str **ret_why, size_t *ret_why_n, struct err *e);

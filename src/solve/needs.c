@@ -11,6 +11,7 @@
 #include "solve/aims.h"
 #include "solve/cdcl.h"
 #include "solve/optimum.h"
+#include "solve/why_not.h"
 
 enum { CONFLICTS_MAX = 100000, IMPROVE_MAX = 5000, WHY_MAX = 12, WITNESS_MAX = 16 };
 /* What a variable is of, where it is of no package: nothing; to do without something that is installed, or that is asked for if it can be had. */
@@ -20,8 +21,9 @@ enum { NONE = UINT32_MAX, REMOVED = UINT32_MAX - 1, UNMET = UINT32_MAX - 2 };
 struct origin {
 	uint32_t var, package; /* package NONE: it was asked for */
 	const struct pkg_need *formula;
-	size_t n; /* of its candidates */
-	bool ban;
+	const uint32_t *v; /* its candidates; where steps are noted */
+	size_t n;
+	bool ban, invariant;
 };
 /* The choices that a variable implies, in the order in which they were told: in `gate`. */
 struct gates {
@@ -42,6 +44,8 @@ struct solving {
 	VEC(uint32_t) scratch;
 	uint32_t telling, var; /* whose needs are being told, and its variable */
 	uint32_t without;      /* what it means to do without what is being wished for: REMOVED, UNMET, NONE */
+	bool noting;	       /* each step, to tell why not */
+	bool invariant;	       /* what must hold is being told */
 	bool avoiding;	       /* what is to be avoided is refused */
 	size_t refused;
 	struct map asked; /* names */
@@ -219,7 +223,9 @@ static void split(struct solving *x)
 static void say_origin(struct solving *x, uint32_t var, const struct channel_need *need)
 {
 	/* formulas of what the needs read for the moment live in their memory */
-	vec_push(&x->origin, ((struct origin){var, x->telling, need->formula, need->one.n, need->kind == CHANNEL_BAN}));
+	const uint32_t *v = x->noting && need->one.n ? arena_copy(x->a, need->one.v, need->one.n, sizeof(*v)) : NULL;
+	vec_push(&x->origin, ((struct origin){var, x->telling, need->formula, v, need->one.n, need->kind == CHANNEL_BAN,
+					      x->invariant}));
 }
 
 static int take(void *ctx, const struct channel_need *need, struct err *e)
@@ -338,7 +344,10 @@ static int expand_root(struct solving *x, struct err *e)
 		return -1;
 	if (r->criteria == SOLVE_0INSTALL && wish_installed(x, e) < 0)
 		return -1;
-	if (ask_each(x, r->invariant, r->invariant_n, take, e) < 0 || ask_all(x, e) < 0)
+	x->invariant = true;
+	int rc = ask_each(x, r->invariant, r->invariant_n, take, e);
+	x->invariant = false;
+	if (rc < 0 || ask_all(x, e) < 0)
 		return -1;
 	return keeps && r->criteria != SOLVE_0INSTALL ? wish_installed(x, e) : 0;
 }
@@ -444,6 +453,31 @@ static void explain(struct solving *x, struct solve_needs_result *ret)
 	ret->why = v;
 }
 
+/* By criteria it is told in chains (why_not.h). */
+static void explain_chains(struct solving *x, struct solve_needs_result *ret)
+{
+	const struct cdcl_why *why;
+	size_t n = cdcl_proof(x->s, &why), edges = 0;
+	auto_free struct why_edge *edge = xreallocarray(NULL, n + 1, sizeof(*edge));
+	auto_free uint8_t *told = xcalloc(x->package_of.n + 1, 1);
+	auto_free uint32_t *place = xcalloc(x->package_of.n + 1, sizeof(*place));
+	for (size_t i = 0; i < x->origin.n; i++)
+		place[x->origin.v[i].var] = (uint32_t)i + 1;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t gate = why[i].kind == CDCL_IMPLIES ? why[i].b : why[i].a;
+		if ((why[i].kind != CDCL_IMPLIES && why[i].kind != CDCL_CHOICE && why[i].kind != CDCL_BANS) ||
+		    gate >= x->package_of.n || !place[gate] || told[gate])
+			continue;
+		const struct origin *o = &x->origin.v[place[gate] - 1];
+		told[gate] = 1;
+		edge[edges++] = (struct why_edge){o->package != NONE ? o->package
+						  : o->invariant     ? WHY_INVARIANT
+								     : WHY_ASKED,
+						  o->ban, o->formula, o->v, o->n};
+	}
+	why_not(x->needs, edge, edges, x->a, ret);
+}
+
 /* -- solving -------------------------------------------------------------------------------------------------------- */
 
 static void collect(struct solving *x, struct solve_needs_result *ret)
@@ -521,8 +555,13 @@ int solve_needs_by(struct channel_needs *needs, const struct solve_needs_request
 	*ret = (struct solve_needs_result){0};
 	/* without what is to be avoided; with it; and once more with notes of each step, where there is something to tell */
 	for (int turn = r->criteria == SOLVE_FIRST ? 0 : 1; turn < 3; turn++) {
-		cleanup_with(solving_release) struct solving x = {
-			.needs = needs, .a = a, .r = r, .result = ret, .avoiding = turn == 0, .asked = MAP_INIT};
+		cleanup_with(solving_release) struct solving x = {.needs = needs,
+								  .a = a,
+								  .r = r,
+								  .result = ret,
+								  .avoiding = turn == 0,
+								  .noting = turn == 2,
+								  .asked = MAP_INIT};
 		int rc = run(&x, turn == 2, e);
 		if (rc < 0)
 			return -1;
@@ -532,8 +571,10 @@ int solve_needs_by(struct channel_needs *needs, const struct solve_needs_request
 			return finish(&x, ret, e);
 		if (turn == 0 && !x.refused)
 			turn++;
-		if (turn == 2)
+		if (turn == 2 && r->criteria == SOLVE_FIRST)
 			explain(&x, ret);
+		else if (turn == 2)
+			explain_chains(&x, ret);
 	}
 	return 1;
 }

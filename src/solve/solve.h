@@ -102,11 +102,40 @@ int solve_why(const struct pkg_record *records, size_t n, const struct str *spec
  *
  *	int rc = solve_needs(needs, asked, n, max_conflicts, &arena, &res, e);	0 solved, 1 no solution (res.why), -1 error
  */
+/*
+ * What is in the way, by criteria: chains of names from what was asked for (or from the invariant), each with the versions that its needs
+ * allow ("lib >= 2"; as opam's shortest formula among all versions that there are).
+ */
+enum solve_conflict_kind {
+	SOLVE_DISAGREE,	    /* two chains end in different versions of `name` */
+	SOLVE_INCOMPATIBLE, /* two chains end in packages that cannot be installed together */
+	SOLVE_MISSING,	    /* the end of one chain cannot be had */
+};
+enum solve_lack { SOLVE_LACK_NAME, SOLVE_LACK_VERSION, SOLVE_LACK_HERE };
+struct solve_chain {
+	bool invariant; /* it begins there */
+	const struct str *link;
+	size_t n;
+};
+struct solve_conflict {
+	enum solve_conflict_kind kind;
+	struct str name;
+	struct solve_chain chain[2];
+	size_t chains;
+	enum solve_lack lack;	      /* MISSING: there is no such name, no such version, or none for this host: */
+	struct str available, pinned; /* its filter; or the version that it is pinned to */
+	bool several;		      /* that of the best of several */
+};
+/* As opam tells it, without the bullet: lines are joined by "\n    ". `first_of_invariant`: none that was told before speaks of the invariant. */
+void solve_conflict_in_opam(const struct solve_conflict *c, bool first_of_invariant, struct buf *b);
+
 struct solve_needs_result {
 	const uint32_t *package; /* as the needs number them, ascending */
 	size_t n;
 	const struct str *why; /* without a solution: what is in the way, a line each */
 	size_t why_n;
+	const struct solve_conflict *conflict; /* the same in parts; none from solve_needs */
+	size_t conflicts_n;
 	bool unproved; /* by criteria: it is a solution, but there was no time to show that it is the best */
 	uint64_t conflicts, variables;
 };

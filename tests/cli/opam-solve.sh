@@ -284,9 +284,9 @@ t 'an unknown version' must_fail 5 "$SLIPWAY" opam solve --repo repo app.77
 t 'one that is not available' must_fail 5 "$SLIPWAY" opam solve --repo repo app tool.2
 t 'but elsewhere it is' "$SLIPWAY" opam solve --repo repo --var os=macos tool.2
 t 'no solution' must_fail 20 "$SLIPWAY" opam solve --repo repo clash user
-t 'says why' grep -q 'clash 1 cannot be with user' err
+t 'says why' grep -q 'cannot be with .*user was asked for' err
 t 'a version that nothing has' must_fail 20 "$SLIPWAY" opam solve --repo repo none
-t 'is told' grep -q 'none 1 needs lib (>= 9), which is not there' err
+t 'is told' grep -q 'none needs lib >= 9, but there is no such version' err
 t 'unknown criteria' must_fail 2 "$SLIPWAY" opam solve --repo repo --criteria best app
 t 'nothing asked for' must_fail 2 "$SLIPWAY" opam solve --repo repo
 t 'a state that is none' must_fail 1 "$SLIPWAY" opam solve --repo repo --switch-state repo/nosuch app
@@ -297,6 +297,118 @@ a = {x["name"]: x for x in json.load(open("json"))["actions"]}
 assert a["lib"]["from"] == "1" and a["lib"]["version"] == "2" and a["lib"]["action"] == "upgrade", a
 assert a["user"]["cause"] == "uses" and a["user"]["causes"] == ["lib"] and a["user"]["after"] == ["lib"], a
 assert a["app"]["cause"] == "requested", a'
+
+# What is in the way: in our words, and, as opam, in those that opam 2.1.2 had for it.
+p lacks.1 'depends: ["nosuch"]'
+p later.1 'depends: ["lacks" {>= "3"}]'
+p abroad.1 'available: os = "macos"'
+p travels.1 'depends: ["abroad"]'
+p either.1 'depends: ["x" & ("lacks" | "travels")]'
+p core4.1 'depends: ["comp" {= "1"} "shell" {>= "2"}]'
+p both.1 'depends: ["x" "notx"]'
+in_the_way()
+{
+	what=$1
+	shift
+	cat >want
+	"$SLIPWAY" opam solve --repo repo "$@" 2>got >/dev/null
+	t "$what" cmp want got
+}
+in_the_way 'a name that there is not' lacks <<'X'
+slipway: no solution:
+  - lacks needs nosuch, but there is no package 'nosuch'
+X
+in_the_way 'a version that there is not' later <<'X'
+slipway: no solution:
+  - later needs lacks >= 3, but there is no such version
+X
+in_the_way 'each way is told' either <<'X'
+slipway: no solution:
+  - either needs lacks, which needs nosuch, but there is no package 'nosuch'
+  - either needs travels, which needs abroad, which is not available here: it wants os = "macos"
+X
+in_the_way 'a pin' --pin lib.1 'lib>=2' <<'X'
+slipway: 'lib>=2' is not available here: its field 'available' or a pin says so
+X
+in_the_way 'a pin of something that is needed' --pin comp.1 core.2 <<'X'
+slipway: no solution:
+  - core >= 2 needs comp >= 2, but it is pinned to 1
+X
+in_the_way 'the invariant' $state three <<'X'
+slipway: no solution:
+  - comp < 3 is the invariant, but three needs comp >= 3
+X
+in_the_way 'two that want different versions' core4 <<'X'
+slipway: no solution:
+  - core4 needs comp < 2, but core4 needs shell >= 2, which needs core >= 2, which needs comp >= 2
+X
+in_the_way 'two that cannot be together' both <<'X'
+slipway: no solution:
+  - notx cannot be with x: both needs notx, and both needs x
+X
+"$SLIPWAY" --json opam solve --repo repo both >json 2>err
+t 'as an object' grep -q 'notx cannot be with x' json
+
+ln -s "$SLIPWAY" opam
+OPAMROOT=$PWD/root OPAMYES=1 OPAMROOTISOK=1 OPAMCOLOR=never
+export OPAMROOT OPAMYES OPAMROOTISOK OPAMCOLOR
+./opam init --bare --disable-sandboxing --no-setup -k local default "$PWD/repo" >out 2>&1
+./opam switch create s --empty >out 2>&1
+cp switch/switch-state root/s/.opam-switch/
+sed -i '/^invariant/d' root/s/.opam-switch/switch-config
+sed 1d switch/switch-config >>root/s/.opam-switch/switch-config
+as_opam()
+{
+	what=$1 code=$2
+	shift 2
+	cat >want
+	./opam install --show-actions "$@" >got 2>&1
+	echo "exit $?" >>got
+	echo "exit $code" >>want
+	t "as opam: $what" cmp want got
+}
+as_opam 'a name that there is not' 20 lacks <<'X'
+[ERROR] Package conflict!
+  * Missing dependency:
+    - nosuch
+    unknown package
+
+No solution found, exiting
+X
+as_opam 'each way is told' 20 either <<'X'
+[ERROR] Package conflict!
+  * Missing dependency:
+    - either -> lacks -> nosuch
+    unknown package
+  * Missing dependency:
+    - either -> travels -> abroad
+    unmet availability conditions: 'os = "macos"'
+
+No solution found, exiting
+X
+as_opam 'the invariant' 20 three <<'X'
+[ERROR] Package conflict!
+  * No agreement on the version of comp:
+    - (invariant) -> comp < 3
+    - three -> comp >= 3
+    You can temporarily relax the switch invariant with `--update-invariant'
+
+No solution found, exiting
+X
+as_opam 'two that cannot be together' 20 y x notx <<'X'
+[ERROR] Package conflict!
+  * Incompatible packages:
+    - notx
+    - x
+
+No solution found, exiting
+X
+as_opam 'no such version' 5 'lib>=9' <<'X'
+[ERROR] Package lib has no version >=9.
+X
+as_opam 'not here' 5 abroad <<'X'
+[ERROR] abroad unmet availability conditions: 'os = "macos"'
+X
 
 # The real repositories, and what opams said of them.
 data=$SHARED/data/opam
