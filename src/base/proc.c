@@ -129,13 +129,15 @@ static int spawn_prepare(struct spawn *s, const struct proc_opts *o, int in, int
 
 static int start(const struct proc_opts *o, struct child *c, struct err *e)
 {
-	auto_fd in = open_input(o->input, e);
+	auto_fd in = o->keep_stdin ? above_stdio(fcntl(0, F_DUPFD_CLOEXEC, 3)) : open_input(o->input, e);
 	auto_fd out = -1;
 	auto_fd errout = -1;
 	bool same = o->both_to > 0 || o->say || (o->out && o->out == o->errout);
 	int to = o->both_to > 0 ? o->both_to : o->out_to;
 	if (to > 0 && (out = above_stdio(fcntl(to, F_DUPFD_CLOEXEC, 3))) < 0)
 		return err_sys(e, "hand on the output of '%s'", c->name);
+	if (in < 0 && o->keep_stdin)
+		return err_sys(e, "hand on the standard input of '%s'", c->name);
 	if (in < 0 || ((o->out || o->say) && make_pipe(&c->from[0], &out, e) < 0) ||
 	    (o->errout && !same && make_pipe(&c->from[1], &errout, e) < 0))
 		return -1;

@@ -17,11 +17,12 @@ struct proc_opts {
 	const char *const *envp; /* NULL: the caller's environment */
 	const char *cwd;	 /* NULL: unchanged */
 	struct str input;	 /* bytes for standard input */
-	struct buf *out;	 /* standard output is collected here (bounded by its maximum); NULL: inherited */
-	struct buf *errout;	 /* standard error; NULL: inherited; may be the same as out */
-	int both_to;		 /* in place of both of them, standard output and error go to this open file; 0: no */
-	int out_to;		 /* standard output alone goes to this open file; 0: no */
-	int64_t deadline_ms;	 /* from now; 0: none */
+	bool keep_stdin; /* in place of them: the caller's own. Not with a deadline: a group of its own reads no terminal */
+	struct buf *out;     /* standard output is collected here (bounded by its maximum); NULL: inherited */
+	struct buf *errout;  /* standard error; NULL: inherited; may be the same as out */
+	int both_to;	     /* in place of both of them, standard output and error go to this open file; 0: no */
+	int out_to;	     /* standard output alone goes to this open file; 0: no */
+	int64_t deadline_ms; /* from now; 0: none */
 	int64_t quiet_ms; /* ended (ERR_BUSY) when it has printed nothing for so long; 0: never. Of what is collected */
 	bool signals; /* what interrupts this process or ends it, as a terminal does, kills the group first. For the only thread */
 	/* Standard output and error as they come, in place of out, errout and both_to. */
