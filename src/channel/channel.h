@@ -485,6 +485,12 @@ int channel_takeout_read(struct arena *a, struct str text, const char *where, st
  *	channel_needs_files(n, package, fn, ctx, e)		its files: one, or for opam each archive under each of its names
  */
 struct channel_needs;
+enum channel_system_has {
+	CHANNEL_SYSTEM_INSTALLED,
+	CHANNEL_SYSTEM_WANTED, /* it is not there; whether there is one, is not known */
+	CHANNEL_SYSTEM_OFFERED,
+	CHANNEL_SYSTEM_NOT_OFFERED
+};
 struct channel_needs_opts {
 	struct str platform;	     /* "amd64", "x86_64"; opam: "linux-x86_64"; "": of the host that runs this */
 	bool weak;		     /* what is recommended, too */
@@ -500,6 +506,9 @@ struct channel_needs_opts {
 	/* opam: packages of the system that the host has; NULL: nobody asked it, and none is missed */
 	const struct str *system;
 	size_t system_n;
+	/* In place of them, what the host has of one that `depexts` names. A package that wants what is not offered cannot be had. */
+	enum channel_system_has (*ask_system)(void *ctx, struct str name);
+	void *system_ctx;
 };
 struct channel_candidate {
 	struct str name, version, platform;
@@ -536,7 +545,7 @@ int channel_needs_ask(struct channel_needs *n, struct str text, channel_need_fn 
 /* A formula that cannot be read is told as a need that nothing meets. */
 int channel_needs_tell(struct channel_needs *n, uint32_t package, channel_need_fn *fn, void *ctx, struct err *e);
 int channel_needs_files(struct channel_needs *n, uint32_t package, channel_item_fn *fn, void *ctx, struct err *e);
-/* Whether the host can have it at all, as far as it alone tells (opam: the field available, and pins). */
+/* Whether the host can have it at all, as far as it alone tells (opam: the field available, pins, what the system does not offer). */
 bool channel_needs_is_available(struct channel_needs *n, uint32_t package);
 /* Why not: appends the filter that does not hold (opam: available), and returns the version that its name is pinned to, where that is another. */
 struct str channel_needs_unavailable(struct channel_needs *n, uint32_t package, struct buf *b);
@@ -545,6 +554,10 @@ bool channel_needs_lacks_system(struct channel_needs *n, uint32_t package);
 /* What its author tells whoever is about to install it (opam: messages). In the arena. */
 int channel_needs_messages(struct channel_needs *n, uint32_t package, struct arena *a, const struct str **ret,
 			   size_t *ret_n, struct err *e);
+/* The system packages that it wants on this host (opam), each once, sorted; in the arena or the needs. How many. */
+size_t channel_needs_system(struct channel_needs *n, uint32_t package, struct arena *a, const struct str **ret);
+/* What the host has is to be asked once more, where it is asked the next time. */
+void channel_needs_system_changed(struct channel_needs *n);
 /* What comes before a package in the order of work: for each name in its formulas, optional ones among them, the packages that
  * meet it, as wishes. Without what is needed some time later (post); `building`: with what is needed for building alone. */
 int channel_needs_order(struct channel_needs *n, uint32_t package, bool building, channel_need_fn *fn, void *ctx,

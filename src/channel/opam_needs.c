@@ -17,7 +17,7 @@ struct opam_record {		     /* by the order of adding */
 	const struct opam_index *ix; /* NULL: it is installed, and no repository has it any more */
 	struct oi_pkg at;
 	struct str name, version;
-	bool is_parsed, is_available;
+	bool is_parsed, is_available, is_lacking;
 	const struct pkg_need *depends, *conflicts;
 };
 struct opam_class {
@@ -39,6 +39,8 @@ struct opam_all {
 	struct str name, version; /* of the package that is being read */
 	bool ordering, building;  /* not what is needed some time later; nor for building alone, unless `building` */
 	bool with_test, with_doc; /* for these: */
+	enum channel_system_has (*ask_system)(void *ctx, struct str name);
+	void *system_ctx;
 	struct map asked;
 	struct map system; /* packages that the host has */
 	bool asks_system;
@@ -93,6 +95,8 @@ static void note_all(struct opam_all *d, const struct channel_needs_opts *o)
 	d->asks_system = o->system != NULL;
 	d->with_test = o->with_test;
 	d->with_doc = o->with_doc;
+	d->ask_system = o->ask_system;
+	d->system_ctx = o->system_ctx;
 }
 
 /* -- the host ------------------------------------------------------------------------------------------------------- */
@@ -371,6 +375,30 @@ static int parse(struct channel_needs *n, struct arena *a, struct str text, cons
 						     : pkg_opam_spec_parse(a, text, ret, e);
 }
 
+static size_t system_of(struct opam_all *d, const struct opam_record *r, struct arena *a, const struct str **ret)
+{
+	const struct pkg_opam_host host = {.variable = variable, .ctx = d, .self = r->name};
+	*ret = NULL;
+	if (!r->ix)
+		return 0;
+	d->name = r->name;
+	d->version = r->version;
+	struct pkg_opam_lines l = opam_index_depexts(r->ix, r->at, a);
+	return pkg_opam_system(a, &l, &host, ret);
+}
+
+static void ask_system(struct opam_all *d, struct opam_record *r)
+{
+	auto_arena open = ARENA_INIT;
+	const struct str *v;
+	size_t n = system_of(d, r, &open, &v);
+	for (size_t i = 0; i < n; i++) {
+		enum channel_system_has has = d->ask_system(d->system_ctx, v[i]);
+		r->is_lacking = r->is_lacking || has != CHANNEL_SYSTEM_INSTALLED;
+		r->is_available = r->is_available && has != CHANNEL_SYSTEM_NOT_OFFERED;
+	}
+}
+
 static void read_formulas(struct opam_all *d, struct opam_record *r)
 {
 	const struct pkg_opam_host host = {.variable = variable, .ctx = d, .self = r->name};
@@ -389,6 +417,8 @@ static void read_formulas(struct opam_all *d, struct opam_record *r)
 	if (pkg_opam_need_of(a, opam_index_formula(r->ix, r->at, OI_DEPENDS, &open), &host, &r->depends, &why) < 0 ||
 	    pkg_opam_need_of(a, opam_index_formula(r->ix, r->at, OI_CONFLICTS, &open), &host, &r->conflicts, &why) < 0)
 		r->is_available = false;
+	if (d->ask_system && r->is_available)
+		ask_system(d, r);
 }
 
 static const struct opam_record *read_record(struct opam_all *d, uint32_t package)
@@ -452,18 +482,14 @@ static struct str opam_unavailable(struct channel_needs *n, uint32_t package, st
 static bool opam_lacks_system(struct channel_needs *n, uint32_t package)
 {
 	struct opam_all *d = all_of(n);
-	const struct opam_record *r = record_of(n, package);
-	const struct pkg_opam_host host = {.variable = variable, .ctx = d, .self = r->name};
 	auto_arena a = ARENA_INIT;
-	if (!d->asks_system || !r->ix)
-		return false;
-	d->name = r->name;
-	d->version = r->version;
-	const struct pkg_opam_lines l = opam_index_depexts(r->ix, r->at, &a);
-	for (size_t i = 0; i < l.n; i++)
-		for (size_t k = 0; k < l.v[i].n; k++)
-			if (!map_get(&d->system, l.v[i].arg[k].text) && pkg_opam_holds(&a, l.v[i].filter, &host))
-				return true;
+	const struct str *v;
+	if (d->ask_system)
+		return read_record(d, package)->is_lacking;
+	size_t names = d->asks_system ? system_of(d, record_of(n, package), &a, &v) : 0;
+	for (size_t i = 0; i < names; i++)
+		if (!map_get(&d->system, v[i]))
+			return true;
 	return false;
 }
 
@@ -494,6 +520,19 @@ static int opam_messages(struct channel_needs *n, uint32_t package, struct arena
 	}
 	*ret = v;
 	return 0;
+}
+
+size_t channel_needs_system(struct channel_needs *n, uint32_t package, struct arena *a, const struct str **ret)
+{
+	*ret = NULL;
+	return n->ops == &opam_needs ? system_of(all_of(n), record_of(n, package), a, ret) : 0;
+}
+
+void channel_needs_system_changed(struct channel_needs *n)
+{
+	if (n->ops == &opam_needs)
+		vec_foreach(r, &all_of(n)->record)
+			r->is_parsed = r->is_lacking = false;
 }
 
 /* depends and depopts as they are now; what is too large says nothing. */

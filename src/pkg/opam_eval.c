@@ -393,3 +393,32 @@ size_t pkg_opam_argv(struct arena *a, const struct pkg_opam_line *l, const struc
 	*ret = v;
 	return at;
 }
+
+static int text_cmp(const void *x, const void *y)
+{
+	return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+size_t pkg_opam_system(struct arena *a, const struct pkg_opam_lines *l, const struct pkg_opam_host *h,
+		       const struct str **ret)
+{
+	size_t n = 0, kept = 0;
+	*ret = NULL;
+	for (size_t i = 0; i < l->n; i++)
+		n += l->v[i].n;
+	if (n == 0)
+		return 0;
+	struct str *v = arena_array(a, struct str, n);
+	n = 0;
+	for (size_t i = 0; i < l->n; i++)
+		if (pkg_opam_holds(a, l->v[i].filter, h))
+			for (size_t k = 0; k < l->v[i].n; k++)
+				if (!l->v[i].arg[k].is_variable && pkg_opam_holds(a, l->v[i].arg[k].filter, h))
+					v[n++] = l->v[i].arg[k].text;
+	qsort(v, n, sizeof(*v), text_cmp);
+	for (size_t i = 0; i < n; i++)
+		if (i == 0 || !str_eq(v[i], v[kept - 1]))
+			v[kept++] = v[i];
+	*ret = v;
+	return kept;
+}

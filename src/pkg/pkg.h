@@ -460,6 +460,9 @@ int pkg_opam_package(struct arena *a, struct pkg_opam_doc *d, struct pkg_opam *r
 /* A command with its filters decided and its words expanded: how many words; 0: it is not to be run. */
 size_t pkg_opam_argv(struct arena *a, const struct pkg_opam_line *l, const struct pkg_opam_host *h,
 		     const struct str **ret);
+/* The system packages that depexts name where its filters hold: each once, sorted; as they are written, whatever they are. How many. */
+size_t pkg_opam_system(struct arena *a, const struct pkg_opam_lines *l, const struct pkg_opam_host *h,
+		       const struct str **ret);
 /* "sha256=…", or digits alone, told by how many they are. */
 bool pkg_opam_checksum_parse(struct str text, struct digest_value *ret);
 bool pkg_opam_name_is_good(struct str name);
