@@ -30,6 +30,7 @@
 #include "base/err.h"
 #include "base/progress.h"
 #include "base/str.h"
+#include "channel/channel.h"
 #include "layer/layer.h"
 #include "sandbox/sandbox.h"
 
@@ -465,3 +466,60 @@ int build_workshop_kept(struct build_workshop *w, struct store *store, const uin
  * result, as build_opam tells it; the others are kept. */
 int build_workshop_make(struct build_workshop *w, struct store *store, const struct build_opam_opts *o, int64_t wait_ms,
 			struct build_made *v, size_t n, struct arena *a, struct build_opam_result *ret, struct err *e);
+
+/* -- opam: packages of the system ------------------------------------------------------------------------------------------ */
+/*
+ * What `depexts` of opam packages name: what is installed of it, what the package manager offers, what installs it. How each family of
+ * distributions is asked stands in one table (opam_system.c): dpkg and apt, rpm and dnf or yum, zypper, apk.
+ *
+ *	build_depexts_open(&o, &d, e)			ERR_UNSUPPORTED: nothing is known of that family's packages
+ *	needs_opts.ask_system = build_depexts_has; needs_opts.system_ctx = d;
+ *	build_depexts_ask(d, e)				what is wanted is looked up; when 1, what was planned before is to be planned anew
+ *	build_depexts_install(d, names, n, true, &a, &commands, &commands_n, e)
+ *	build_depexts_run(&commands[0], say, ctx, &status, e)
+ *
+ * Nothing is started before something is asked. What is installed is read once, whole, and quickly; what is offered, which takes apt some
+ * tenths of a second, only by build_depexts_ask. Where a program cannot be asked (it is not there, fails, hangs, prints without end),
+ * names count as wanted, and as offered: the package manager decides, when it is to install them.
+ *
+ * Names that could be taken for something else than a package are offered by nobody: an option, a file, a URL, a pattern, what apt would remove.
+ */
+struct build_depexts;
+struct build_depexts_opts {
+	struct str family;	   /* the variable os-family */
+	const struct str *ignored; /* these count as installed */
+	size_t n_ignored;
+	bool offers_nothing; /* what is not there cannot be had (depext-cannot-install) */
+	int64_t query_ms;    /* how long a query may take; 0: two minutes */
+};
+int build_depexts_open(const struct build_depexts_opts *o, struct build_depexts **ret, struct err *e);
+void build_depexts_free(struct build_depexts *d);
+DEFINE_AUTO(struct build_depexts *, build_depexts, build_depexts_free);
+/* `d` is a struct build_depexts; as channel_needs_opts.ask_system. */
+enum channel_system_has build_depexts_has(void *d, struct str name);
+/* Looks for packages of all the names that build_depexts_has called wanted since. 1: some are not offered; 0. ERR_LIMIT: too many names. */
+int build_depexts_ask(struct build_depexts *d, struct err *e);
+/* Forgets what is installed: somebody has installed something. */
+void build_depexts_forget(struct build_depexts *d);
+/* Why something could not be asked; NULL: everything could. */
+const char *build_depexts_problem(const struct build_depexts *d);
+/* Whether it can be the name of a package, of this family's. */
+bool build_depexts_is_name(const struct build_depexts *d, struct str name);
+
+struct build_depexts_command {
+	const char *const *argv; /* argv[0]: where the program lies */
+	const char *const *envp;
+	const char *shown; /* "/usr/bin/sudo "apt-get" "install" …" */
+	const char *words; /* "sudo apt-get install …" */
+	const char *plain; /* the same without sudo */
+	bool asks;	   /* it asks whether it may: a person has to be there */
+};
+/* Commands that install these, one behind the other; `yes`: without a question. Who is not root gets them through sudo, or su. ERR_LIMIT. */
+int build_depexts_install(struct build_depexts *d, const struct str *names, size_t n, bool yes, struct arena *a,
+			  struct build_depexts_command **ret, size_t *ret_n, struct err *e);
+/* The command that brings the package manager's lists up to date. */
+int build_depexts_update(struct build_depexts *d, struct arena *a, struct build_depexts_command *ret, struct err *e);
+/* Runs it; what it prints comes in pieces. One that asks has standard input; another one of root's is ended when it says nothing for half an
+ * hour. -1: it could not be started, or was killed. */
+int build_depexts_run(const struct build_depexts_command *c, void (*say)(void *ctx, struct str text), void *ctx,
+		      int *ret_status, struct err *e);
