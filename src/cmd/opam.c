@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* opam solve, opam why: what opam would do, in its words (doc/opam.md). Exit codes are opam's where it has one. */
 #include <fcntl.h>
+#include <stdlib.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -13,13 +14,18 @@ enum { OPAM_NOT_FOUND = 5, OPAM_NO_SOLUTION = 20, STATE_MAX = 16 << 20, CAUSES_S
 
 struct opam_args {
 	struct cmd_list repos;
-	const char *state, *criteria, *format, *platform;
+	const char *state, *criteria, *format, *platform, *distribution;
 	struct cmd_list installed, pinned, variables, words, removed, system;
 	const char *invariant;
-	bool with_test, with_doc, upgrade, best_effort;
+	bool with_test, with_doc, upgrade, best_effort, depexts;
 	bool old; /* as opam 2.1 prints */
 };
 VEC_TYPE(text_vec, struct str);
+/* A package of the system, and one of the plan that wants it. */
+struct opam_wish {
+	struct str name;
+	uint32_t step;
+};
 /* What was asked for, read and opened. */
 struct opam_request {
 	const struct opam_args *args;
@@ -31,6 +37,7 @@ struct opam_request {
 	size_t left; /* of what was asked for, what is not installed already */
 	struct solve_needs_result result;
 	struct solve_steps steps;
+	VEC(struct opam_wish) wishes; /* by name, then as the plan goes */
 };
 
 static void request_release(struct opam_request *r)
@@ -45,6 +52,7 @@ static void request_release(struct opam_request *r)
 	vec_release(&r->removed);
 	vec_release(&r->invariant);
 	vec_release(&r->system);
+	vec_release(&r->wishes);
 }
 
 /* -- what is asked -------------------------------------------------------------------------------------------------- */
@@ -140,6 +148,40 @@ static int read_criteria(struct opam_request *r, struct err *e)
 	return solve_aims_parse(str_c(name), &r->aims, e);
 }
 
+/* "debian-12": the variables that say so, as that distribution's own /etc/os-release does. */
+static int add_distribution(struct cmd_context *c, struct opam_request *r, struct err *e)
+{
+	static const char *const known[][3] = {/* as images are called, ID, the first of ID_LIKE */
+					       {"debian", "debian", "debian"},	{"ubuntu", "ubuntu", "debian"},
+					       {"alpine", "alpine", "alpine"},	{"fedora", "fedora", "fedora"},
+					       {"rhel", "rhel", "fedora"},	{"centos", "centos", "rhel"},
+					       {"rocky", "rocky", "rhel"},	{"almalinux", "almalinux", "rhel"},
+					       {"oraclelinux", "ol", "fedora"}, {"opensuse", "opensuse-leap", "suse"},
+					       {"archlinux", "arch", "arch"}};
+	struct str name = str_c(r->args->distribution), version = STR("unknown");
+	ptrdiff_t dash = str_rfind(name, '-');
+	if (dash > 0 && (size_t)dash + 1 < name.n) {
+		version = str_skip(name, (size_t)dash + 1);
+		name = str_head(name, (size_t)dash);
+	}
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+		if (!str_eq_c(name, known[i][0]))
+			continue;
+		struct arena *a = &c->arena;
+		vec_push(&r->variables, str_c(arena_printf(a, "os-distribution=%s", known[i][1])));
+		vec_push(&r->variables, str_c(arena_printf(a, "os-family=%s", known[i][2])));
+		vec_push(&r->variables, str_c(arena_printf(a, "os-version=%.*s", STR_ARG(version))));
+		return 0;
+	}
+	auto_buf b = BUF_INIT(4096);
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		buf_printf(&b, "%s%s", i ? ", " : "", known[i][0]);
+	return err_new(
+		e, ERR_USAGE,
+		"--distribution wants one of %s, and a version, as in debian-12, not '%s'; others are said with --var",
+		b.p, r->args->distribution);
+}
+
 static int read_request(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
 	const struct opam_args *args = r->args;
@@ -163,6 +205,8 @@ static int read_request(struct cmd_context *c, struct opam_request *r, struct er
 	}
 	/* what was said last counts */
 	vec_push(&r->variables, args->old ? STR("opam-version=2.1.6") : STR("opam-version=2.5.2"));
+	if (args->distribution && add_distribution(c, r, e) < 0)
+		return -1;
 	add_texts(&r->variables, &args->variables);
 	r->solve.update = args->old;
 	r->solve.best_effort = args->best_effort;
@@ -346,6 +390,48 @@ static int put_plan(struct cmd_context *c, const struct opam_request *r, struct 
 	return 0;
 }
 
+/* -- packages of the system ------------------------------------------------------------------------------------------ */
+
+static int wish_cmp(const void *x, const void *y)
+{
+	const struct opam_wish *a = x, *b = y;
+	int c = str_cmp(a->name, b->name);
+	return c ? c : (a->step > b->step) - (a->step < b->step);
+}
+
+static void find_wishes(struct cmd_context *c, struct opam_request *r)
+{
+	for (size_t i = 0; i < r->steps.n; i++) {
+		const struct str *v;
+		size_t n = r->steps.v[i].kind == SOLVE_REMOVE
+				   ? 0
+				   : channel_needs_system(r->needs, r->steps.v[i].package, &c->arena, &v);
+		for (size_t k = 0; k < n; k++)
+			vec_push(&r->wishes, ((struct opam_wish){v[k], (uint32_t)i}));
+	}
+	vec_sort(&r->wishes, wish_cmp);
+}
+
+/* How many wishes from this one on are for the same package. */
+static size_t wishes_alike(const struct opam_request *r, size_t i)
+{
+	size_t n = 1;
+	while (i + n < r->wishes.n && str_eq(r->wishes.v[i + n].name, r->wishes.v[i].name))
+		n++;
+	return n;
+}
+
+static void put_wishes(const struct opam_request *r, struct buf *b)
+{
+	if (!r->args->depexts)
+		return;
+	buf_put_c(b, r->wishes.n ? "\nThe following system packages are needed:\n   "
+				 : "\nNo system packages are needed.");
+	for (size_t i = 0; i < r->wishes.n; i += wishes_alike(r, i))
+		buf_printf(b, " %.*s", STR_ARG(r->wishes.v[i].name));
+	buf_put_char(b, '\n');
+}
+
 /* -- JSON ----------------------------------------------------------------------------------------------------------- */
 
 static void put_names(struct jw *w, const struct opam_request *r, const char *key, const uint32_t *v, size_t n)
@@ -379,11 +465,30 @@ static void put_step(struct jw *w, const void *ctx, size_t i)
 	put_names(w, r, "after", after, n);
 }
 
+static void put_system(struct jw *w, const struct opam_request *r)
+{
+	jw_key(w, "system_packages");
+	jw_array(w);
+	for (size_t i = 0, n; i < r->wishes.n; i += n) {
+		n = wishes_alike(r, i);
+		jw_object(w);
+		jw_kv_str(w, "name", r->wishes.v[i].name);
+		jw_key(w, "packages");
+		jw_array(w);
+		for (size_t k = i; k < i + n; k++)
+			jw_str(w, channel_needs_candidate(r->needs, r->steps.v[r->wishes.v[k].step].package)->name);
+		jw_array_end(w);
+		jw_object_end(w);
+	}
+	jw_array_end(w);
+}
+
 static int answer(struct cmd_context *c, const struct opam_request *r)
 {
 	auto_answer a = {0};
 	struct jw *w = cmd_answer(&a);
 	jw_kv_objects(w, "actions", r->steps.n, put_step, r);
+	put_system(w, r);
 	jw_kv_bool(w, "best", !r->result.unproved);
 	return cmd_answer_print(c, &a);
 }
@@ -587,6 +692,8 @@ static int run(struct cmd_context *c, struct opam_request *r, struct err *e)
 	if (rc == 0)
 		rc = solve_steps(r->needs, r->result.package, r->result.n, r->names.v, r->names.n, order, &c->arena,
 				 &r->steps, e);
+	if (rc == 0 && (r->args->depexts || c->json))
+		find_wishes(c, r);
 	return rc < 0 || check_needs(r, e) < 0 ? -1 : rc;
 }
 
@@ -604,7 +711,10 @@ static int solve_and_show(struct cmd_context *c, const struct opam_args *args)
 			r.result.unproved ? "; there was no time to show that nothing is better" : "");
 	if (c->json)
 		return answer(c, &r);
-	return put_plan(c, &r, &b, &e) < 0 ? fail(c, &e) : cmd_print(c, &b);
+	if (put_plan(c, &r, &b, &e) < 0)
+		return fail(c, &e);
+	put_wishes(&r, &b);
+	return cmd_print(c, &b);
 }
 
 int cmd_opam_solve(struct cmd_context *c, int argc, char **argv)
@@ -617,6 +727,8 @@ int cmd_opam_solve(struct cmd_context *c, int argc, char **argv)
 		{0, "criteria", CMD_TEXT, &args.criteria},
 		{0, "format", CMD_TEXT, &args.format},
 		{0, "platform", CMD_TEXT, &args.platform},
+		{0, "distribution", CMD_TEXT, &args.distribution},
+		{0, "depexts", CMD_FLAG, &args.depexts},
 		{0, "installed", CMD_LIST, &args.installed},
 		{0, "pin", CMD_LIST, &args.pinned},
 		{0, "var", CMD_LIST, &args.variables},

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <termios.h>
 
 #include "base/fs.h"
 #include "cmd/change.h"
@@ -156,39 +158,62 @@ static bool is_set(const char *name)
 
 bool opam_as_utf8(void)
 {
-	const char *asked = getenv("OPAMUTF8"), *said = getenv("LC_ALL");
+	const char *asked = getenv("OPAMUTF8"), *all = getenv("LC_ALL");
 	if (asked && strcmp(asked, "auto") != 0)
 		return is_set("OPAMUTF8") && strcmp(asked, "never") != 0;
-	for (int i = 0; i < 2; i++, said = getenv("LANG")) {
-		struct str s = str_c(said);
-		struct str end = str_skip(s, s.n > 5 ? s.n - 5 : 0);
-		if (s.n >= 5 &&
-		    (str_casecmp(end, STR("utf-8")) == 0 || str_casecmp(str_skip(end, 1), STR("utf8")) == 0))
-			return true;
+	struct str s = str_c(all ? all : getenv("LANG"));
+	struct str end = str_skip(s, s.n > 5 ? s.n - 5 : 0);
+	return s.n >= 5 && (str_casecmp(end, STR("utf-8")) == 0 || str_casecmp(str_skip(end, 1), STR("utf8")) == 0);
+}
+
+/* One key, as opam reads it: y, n, or Enter for what is usual. Keys that were pressed before the question are no answer. */
+static bool read_key(bool usual)
+{
+	enum { INTERRUPT = 3, END = 4 };
+	struct termios before, raw;
+	char key = 0;
+	if (tcgetattr(STDIN_FILENO, &before) < 0)
+		return usual;
+	raw = before;
+	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG); /* an interrupt must not leave the terminal so */
+	if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw) < 0)
+		return usual;
+	while (!strchr("yYnN\n\r", key) || !key) {
+		ssize_t n = read(STDIN_FILENO, &key, 1);
+		if (n == 0 || (n < 0 && errno != EINTR) || key == INTERRUPT || key == END)
+			break;
 	}
-	return false;
+	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+	if (key == INTERRUPT)
+		raise(SIGINT);
+	return key == 'y' || key == 'Y' || (key != 'n' && key != 'N' && usual);
+}
+
+/* Without a terminal nobody can be asked: no. */
+static bool confirm(struct opam_as *x, bool usual, enum opam_answer enough, const char *question)
+{
+	opam_as_put(x, "%s [%s] ", question, usual ? "Y/n" : "y/N");
+	out_flush(&x->c->out);
+	bool yes = x->answer >= enough;
+	if (!yes && x->answer != OPAM_NO && isatty(STDIN_FILENO) && !x->safe)
+		yes = read_key(usual);
+	opam_as_put(x, "%s\n", yes ? "y" : "n");
+	return yes;
 }
 
 bool opam_as_confirm(struct opam_as *x, bool usual, const char *fmt, ...)
 {
 	auto_buf b = BUF_INIT(LINE_MAX_BYTES);
-	char answer[64] = "";
 	va_list ap;
 	va_start(ap, fmt);
 	buf_vprintf(&b, fmt, ap);
 	va_end(ap);
-	opam_as_put(x, "%s [%s] ", b.p, usual ? "Y/n" : "y/N");
-	out_flush(&x->c->out);
-	bool yes = usual;
-	if (x->yes)
-		yes = true;
-	else if (is_set("OPAMNO") || !fgets(answer, sizeof(answer), stdin))
-		yes = false;
-	else if (answer[0] != '\n')
-		yes = answer[0] == 'y' || answer[0] == 'Y';
-	if (x->yes || !isatty(STDIN_FILENO))
-		opam_as_put(x, "%s\n", yes ? "y" : "n");
-	return yes;
+	return confirm(x, usual, OPAM_YES, b.p);
+}
+
+bool opam_as_confirm_unsafe(struct opam_as *x, const char *question)
+{
+	return confirm(x, true, OPAM_UNSAFE_YES, question);
 }
 
 /* -- tables ----------------------------------------------------------------------------------------------------------------- */
@@ -234,7 +259,7 @@ void opam_as_table(struct opam_as *x, struct opam_as_table *t)
 
 /* -- options ------------------------------------------------------------------------------------------------------------------ */
 
-static int usage(struct opam_as *x, const char *why)
+int opam_as_usage(struct opam_as *x, const char *why)
 {
 	auto_buf b = BUF_INIT(8192);
 	const char *end = strstr(why, "; 'slipway"); /* what it says next is about another program */
@@ -245,6 +270,35 @@ static int usage(struct opam_as *x, const char *why)
 		STR_ARG(text), x->command, x->command);
 	out_put_remark(&x->c->out, buf_str(&b));
 	return OPAM_USAGE;
+}
+
+bool opam_as_is_cli(const struct opam_as *x, const char *version)
+{
+	const char *cli = x->cli ? x->cli : getenv("OPAMCLI");
+	return cli && strcmp(cli, version) == 0;
+}
+
+/* --confirm-level, else OPAMCONFIRMLEVEL, else --yes or --no, OPAMYES, OPAMNO. False: there is no such level. */
+static bool read_answer(struct opam_as *x)
+{
+	static const char *const levels[] = {"ask", "no", "yes", "unsafe-yes"};
+	const char *env = opam_as_is_cli(x, "2.0") ? NULL : getenv("OPAMCONFIRMLEVEL");
+	const char *level = x->confirm ? x->confirm : env && *env ? env : NULL;
+	bool known = !level;
+	x->answer = x->yes		? OPAM_YES
+		    : x->no		? OPAM_NO
+		    : is_set("OPAMYES") ? OPAM_YES
+		    : is_set("OPAMNO")	? OPAM_NO
+					: OPAM_ASK;
+	for (size_t i = 0; level && i < sizeof(levels) / sizeof(*levels); i++)
+		if (strcmp(level, levels[i]) == 0) {
+			x->answer = (enum opam_answer)i;
+			known = true;
+		}
+	if (!known && !x->confirm)
+		opam_as_note(x, "WARNING", "Invalid value for environment variable OPAMCONFIRMLEVEL, ignored.");
+	x->yes = x->answer >= OPAM_YES;
+	return known || !x->confirm;
 }
 
 enum { OWN_MAX = 48 };
@@ -264,6 +318,7 @@ bool opam_as_parse(struct opam_as *x, const struct cmd_option *own, int argc, ch
 		{0, "solver", CMD_TEXT, &solver},
 		{0, "criteria", CMD_TEXT, &criteria},
 		{'y', "yes", CMD_FLAG, &x->yes},
+		{0, "no", CMD_FLAG, &x->no},
 		{'q', "quiet", CMD_FLAG, &x->quiet},
 		{'v', "verbose", CMD_FLAG, &verbose},
 		{'w', "working-dir", CMD_FLAG, &verbose},
@@ -284,11 +339,14 @@ bool opam_as_parse(struct opam_as *x, const struct cmd_option *own, int argc, ch
 	struct err e = ERR_INIT;
 	*ret = OPAM_OK;
 	if (cmd_parse(x->c, list, false, argc, argv, words, &e) < 0) {
-		*ret = x->c->cmd->run ? cmd_fail(x->c, &e) : usage(x, e.msg);
+		*ret = x->c->cmd->run ? cmd_fail(x->c, &e) : opam_as_usage(x, e.msg);
 		return false;
 	}
 	x->verbosity += verbose;
-	x->yes = x->yes || is_set("OPAMYES") || (x->confirm && strstr(x->confirm, "yes"));
+	if (!read_answer(x)) {
+		*ret = opam_as_usage(x, "option '--confirm-level' is one of ask, no, yes and unsafe-yes");
+		return false;
+	}
 	x->safe = x->safe || is_set("OPAMSAFE");
 	if (x->help || x->c->help) {
 		*ret = cmd_help(x->c);

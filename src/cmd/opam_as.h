@@ -29,11 +29,15 @@ enum {
 	OPAM_INTERNAL = 99
 };
 
+/* What questions are answered with, where it is not a person who is asked. Only UNSAFE_YES lets the system's package manager run. */
+enum opam_answer { OPAM_ASK, OPAM_NO, OPAM_YES, OPAM_UNSAFE_YES };
+
 struct opam_as {
 	struct cmd_context *c;
 	const char *command;
 	const char *root, *sw, *cli, *colour, *confirm; /* options of every command */
-	bool yes, safe, quiet, debug, strict, no_self, help, version;
+	enum opam_answer answer;
+	bool yes, no, safe, quiet, debug, strict, no_self, help, version;
 	int64_t verbosity;
 	const char *sw_from; /* "--switch", "OPAMSWITCH", "folder", "root": who chose the switch */
 	struct env_opam *o;
@@ -57,6 +61,12 @@ void opam_as_put(struct opam_as *x, const char *fmt, ...) __attribute__((format(
 void opam_as_header(struct opam_as *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Whether a person, or -y, says so; "Continue? [Y/n] y" is shown. */
 bool opam_as_confirm(struct opam_as *x, bool usual, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The same for what --yes does not cover. */
+bool opam_as_confirm_unsafe(struct opam_as *x, const char *question);
+/* Wrong words: says so, OPAM_USAGE. */
+int opam_as_usage(struct opam_as *x, const char *why);
+/* Whether opam is to be as that version of its command line (--cli, OPAMCLI). */
+bool opam_as_is_cli(const struct opam_as *x, const char *version);
 bool opam_as_utf8(void);
 
 /* Rows of cells, aligned, with `sep` between columns. */

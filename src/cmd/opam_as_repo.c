@@ -5,10 +5,8 @@
 #include <stdio.h>
 
 #include "base/fs.h"
-#include "base/proc.h"
 #include "cmd/opam_as.h"
-
-enum { APT_WAIT_MS = 600000 };
+#include "cmd/opam_system.h"
 
 /* -- repository ------------------------------------------------------------------------------------------------------------------ */
 
@@ -306,50 +304,26 @@ int opam_as_repository(struct opam_as *x, int argc, char **argv)
 /* The lists of the system's packages, by its own program. */
 static int update_system(struct opam_as *x)
 {
-	static const struct {
-		const char *path, *shown, *words[4];
-	} tools[] = {{"/usr/bin/apt-get", "/usr/bin/apt-get", {"update"}},
-		     {"/usr/bin/dnf", "/usr/bin/dnf", {"check-update"}},
-		     {"/sbin/apk", "/sbin/apk", {"update"}}};
-	size_t i = 0;
-	while (i < sizeof(tools) / sizeof(*tools) && !fs_exists(AT_FDCWD, tools[i].path))
-		i++;
-	if (i == sizeof(tools) / sizeof(*tools)) {
-		opam_as_note(x, "WARNING", "Unknown system package manager, cannot update its lists");
-		return OPAM_OK;
-	}
-	const char *argv[6], **p = argv;
-	bool sudo = geteuid() != 0;
-	if (sudo)
-		*p++ = "/usr/bin/sudo";
-	*p++ = tools[i].path;
-	*p++ = tools[i].words[0];
-	*p = NULL;
-	opam_as_put(x, "+ %s%s%s%s \"%s\"\n", sudo ? "/usr/bin/sudo " : "", sudo ? "\"" : "",
-		    sudo ? strrchr(tools[i].shown, '/') + 1 : tools[i].shown, sudo ? "\"" : "", tools[i].words[0]);
-	out_flush(&x->c->out);
-	auto_buf b = BUF_INIT(BUF_MAX);
+	struct env_opam_vars *vars;
 	struct err e = ERR_INIT;
-	struct str line;
-	int status =
-		proc_run(&(struct proc_opts){.argv = argv, .out = &b, .errout = &b, .deadline_ms = APT_WAIT_MS}, &e);
-	for (struct str rest = buf_str(&b); str_take_line(&rest, &line);)
-		opam_as_put(x, "- %.*s\n", STR_ARG(line));
-	if (status == 0)
-		return OPAM_OK;
-	return opam_as_say(x, OPAM_SYNC_ERROR, "System package update failed%s%s", status < 0 ? ": " : "",
-			   status < 0 ? e.msg : "");
+	int code = opam_as_root(x);
+	if (code != OPAM_OK)
+		return code;
+	if (env_opam_vars_new(x->o, NULL, &x->c->arena, &vars, &e) < 0)
+		return opam_as_fail(x, &e);
+	code = opam_system_update(x, vars);
+	env_opam_vars_free(vars);
+	return code;
 }
 
-static int update_all(struct opam_as *x, const struct cmd_list *w, bool depexts)
+static int update_all(struct opam_as *x, const struct cmd_list *w)
 {
 	struct env_opam_repo *v;
 	struct err e = ERR_INIT;
 	size_t n;
 	int code = opam_as_hold(x, ENV_OPAM_CONFIG);
-	if (code != OPAM_OK || depexts)
-		return code != OPAM_OK ? code : update_system(x);
-	code = opam_as_hold(x, ENV_OPAM_REPOS);
+	if (code == OPAM_OK)
+		code = opam_as_hold(x, ENV_OPAM_REPOS);
 	if (code != OPAM_OK)
 		return code;
 	if (env_opam_repos(x->o, &x->c->arena, &v, &n, &e) < 0)
@@ -381,8 +355,11 @@ int opam_as_update(struct opam_as *x, int argc, char **argv)
 					     {0, "development", CMD_FLAG, &development},
 					     {0, NULL, CMD_FLAG, NULL}};
 	int code;
-	if (opam_as_parse(x, options, argc, argv, &words, &code))
-		code = update_all(x, &words, depexts);
+	if (opam_as_parse(x, options, argc, argv, &words, &code)) {
+		code = depexts ? update_system(x) : OPAM_OK;
+		if (code == OPAM_OK && (!depexts || repositories || development))
+			code = update_all(x, &words);
+	}
 	vec_release(&words);
 	return code;
 }

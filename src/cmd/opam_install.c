@@ -13,9 +13,11 @@
 #include "cmd/opam_as.h"
 #include "cmd/opam_plan.h"
 #include "cmd/opam_repos.h"
+#include "cmd/opam_system.h"
 
 static void plan_release(struct plan *p)
 {
+	opam_system_close(&p->system);
 	channel_needs_free(p->needs);
 	vec_release(&p->asked);
 	vec_release(&p->names);
@@ -104,6 +106,20 @@ static int find_opam(struct plan *p, const char *nv, struct build_opam_package *
 	return opam_index_text(r->index, id, arena_of(p), ret_text, e);
 }
 
+static int open_system(struct plan *p)
+{
+	struct err e = ERR_INIT;
+	struct pkg_opam_doc d;
+	if (env_opam_switch_config(p->x->s, arena_of(p), &d, &e) < 0)
+		return opam_as_fail(p->x, &e);
+	if (p->w->act == REMOVE)
+		return OPAM_OK;
+	int code = opam_system_open(&p->system, p->x, &p->w->system, &p->config.doc, &d, p->vars);
+	if (code == OPAM_OK && opam_system_changed(&p->system, p->vars, &p->state, &e) < 0)
+		return opam_as_fail(p->x, &e);
+	return code;
+}
+
 /* Text of an opam file: installed, or the repository's. */
 static int read_opam(struct plan *p, struct str name, struct str version, bool installed,
 		     struct build_opam_package *ret, struct err *e)
@@ -147,7 +163,9 @@ static int open_needs(struct plan *p, struct err *e)
 					     .asked = p->names.v,
 					     .asked_n = p->names.n,
 					     .with_test = p->w->with_test,
-					     .with_doc = p->w->with_doc};
+					     .with_doc = p->w->with_doc,
+					     .ask_system = p->system.depexts ? build_depexts_has : NULL,
+					     .system_ctx = p->system.depexts};
 	struct opam_index **v = arena_array(arena_of(p), struct opam_index *, p->x->repos_n);
 	for (size_t i = 0; i < p->x->repos_n; i++)
 		v[i] = p->x->repos[i].index;
@@ -184,7 +202,7 @@ static bool wants_oldest(const char *variable)
 	return said && strstr(said, "+count[version-lag,solution]");
 }
 
-static int find_solution(struct plan *p, const struct str_vec *asked, bool oldest, bool keep)
+static int find_solution_once(struct plan *p, const struct str_vec *asked, bool oldest, bool keep)
 {
 	struct str invariant;
 	struct err e = ERR_INIT;
@@ -205,7 +223,33 @@ static int find_solution(struct plan *p, const struct str_vec *asked, bool oldes
 	int rc = opam_plan(&r, arena_of(p), &p->actions, &p->actions_n, &why, &why_n, &e);
 	if (rc < 0)
 		return opam_as_fail(p->x, &e);
-	return rc > 0 ? opam_as_no_solution(p->x, why, why_n) : OPAM_OK;
+	return rc == 0		   ? OPAM_OK
+	       : p->system.missing ? opam_system_no_solution(&p->system)
+				   : opam_as_no_solution(p->x, why, why_n);
+}
+
+/* The system is asked what it offers when a plan wants some of it; where it does not, another plan is looked for. */
+static int find_solution(struct plan *p, const struct str_vec *asked, bool oldest, bool keep)
+{
+	struct opam_system *s = &p->system;
+	for (int turn = 0;; turn++) {
+		struct err e = ERR_INIT;
+		int code = opam_system_check(s, p->needs, asked->v, asked->n);
+		if (code == OPAM_OK)
+			code = find_solution_once(p, asked, oldest, keep);
+		if (code != OPAM_OK || !opam_system_is_lacking(p->needs, p->actions, p->actions_n))
+			return code;
+		int rc = opam_system_look(s, &e);
+		if (rc == 0 && turn < SYSTEM_TURNS)
+			return OPAM_OK;
+		if (rc > 0 && turn == SYSTEM_TURNS)
+			rc = err_new(&e, ERR_LIMIT, "after %d plans there are still system packages that nobody offers",
+				     turn);
+		if (rc < 0)
+			return opam_as_fail(p->x, &e);
+		opam_system_note(s, p->needs, p->actions, p->actions_n);
+		channel_needs_system_changed(p->needs);
+	}
 }
 
 /* What is there already is said, and not asked for any more. */
@@ -666,8 +710,11 @@ static int carry_out(struct plan *p)
 		if (r.done[i].step == BUILD_OPAM_INSTALL)
 			opam_as_pin_installed(x, r.done[i].package->name);
 	int code = r.n_failures ? opam_install_report(p, &r) : r.cancelled ? OPAM_ABORTED : OPAM_OK;
+	if (opam_system_bypass(&p->system, p->packages.v, r.done, r.n_done, &e) < 0)
+		return opam_as_fail(x, &e);
 	if (code == OPAM_OK)
 		opam_as_put(x, "Done.\n");
+	opam_system_declared(&p->system, p->vars, r.failures, r.n_failures);
 	opam_as_tell_eval(x, env_opam_switch_name(x->s));
 	int printed = opam_install_answer(p, &r);
 	return code ? code : printed;
@@ -695,7 +742,7 @@ static int plan_install(struct plan *p)
 		leave_out_asked(p);
 	if (make_packages(p, &e) < 0 || opam_as_check_repos(p->x, &e) < 0)
 		return opam_as_fail(p->x, &e);
-	if (p->packages.n)
+	if (p->packages.n && !p->w->system.depext_only)
 		opam_install_show_actions(p);
 	return OPAM_OK;
 }
@@ -810,6 +857,9 @@ static int act(struct plan *p)
 		return code;
 	if (read_switch(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
+	code = open_system(p);
+	if (code != OPAM_OK)
+		return code;
 	switch (p->w->act) {
 	case INSTALL:
 		code = changed_pins(p) ? plan_reinstall(p) : plan_install(p);
@@ -833,11 +883,14 @@ static int act(struct plan *p)
 			opam_as_put(p->x, "Nothing to do.\n");
 		return opam_install_answer(p, NULL);
 	}
-	if (p->w->show || p->w->dry_run)
+	opam_system_find(&p->system, p->vars, p->packages.v, p->packages.n);
+	if (p->w->show)
 		return opam_install_answer(p, NULL);
-	if (is_consent_needed(p) && !p->x->yes && !opam_as_confirm(p->x, true, "Do you want to continue?"))
+	bool build = !p->w->dry_run && !p->w->system.depext_only;
+	if (build && is_consent_needed(p) && !p->x->yes && !opam_as_confirm(p->x, true, "Do you want to continue?"))
 		return OPAM_ABORTED;
-	return carry_out(p);
+	code = opam_system_first(&p->system);
+	return code != OPAM_OK ? code : build ? carry_out(p) : opam_install_answer(p, NULL);
 }
 
 static int run(struct opam_as *x, enum act what, int argc, char **argv)
@@ -859,8 +912,9 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 		{'b', "keep-build-dir", CMD_FLAG, &w.keep},
 		{'j', "jobs", CMD_NUMBER, &w.jobs},
 		{0, "download-jobs", CMD_NUMBER, &w.download_jobs},
-		{0, "no-depexts", CMD_FLAG, &w.no_depexts},
-		{0, "assume-depexts", CMD_FLAG, &w.no_depexts},
+		{0, "no-depexts", CMD_FLAG, &w.system.no_depexts},
+		{0, "assume-depexts", CMD_FLAG, &w.system.assume_depexts},
+		{0, "depext-only", CMD_FLAG, &w.system.depext_only},
 		{0, "disable-sandboxing", CMD_FLAG, &w.no_sandbox},
 		{0, "memory-limit", CMD_NUMBER, &w.memory_mb},
 		{0, "time-limit", CMD_NUMBER, &w.time_s},
@@ -870,8 +924,8 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 		return code;
 	if (w.words.n == 0 && what != UPGRADE)
 		return opam_as_say(x, OPAM_USAGE, "no package is named");
-	w.dry_run = w.dry_run || x->c->dry_run;
-	cleanup_with(plan_release) struct plan p = {.x = x, .w = &w};
+	w.dry_run = w.system.dry_run = w.dry_run || x->c->dry_run;
+	cleanup_with(plan_release) struct plan p = {.x = x, .w = &w, .system = {.x = x}};
 	code = act(&p);
 	vec_release(&w.words);
 	return code;

@@ -6,12 +6,15 @@
 #include "build/build.h"
 #include "cmd/opam_as.h"
 #include "cmd/opam_plan.h"
+#include "cmd/opam_system.h"
 
+enum { SYSTEM_TURNS = 100 };
 enum act { INSTALL, REINSTALL, REMOVE, UPGRADE };
 struct wanted {
 	enum act act;
 	struct cmd_list words;
-	bool with_test, with_doc, show, dry_run, keep, no_sandbox, no_depexts, anew, deps_only, check, all;
+	bool with_test, with_doc, show, dry_run, keep, no_sandbox, anew, deps_only, check, all;
+	struct opam_system_options system;
 	const char *kept;
 	int64_t jobs, download_jobs, memory_mb, time_s;
 };
@@ -30,6 +33,7 @@ struct plan {
 	struct opam_action *actions;
 	size_t actions_n;
 	VEC(struct build_opam_package) packages;
+	struct opam_system system;
 	struct env_opam_vars *vars;
 };
 

@@ -60,12 +60,18 @@ static void show_row(struct plan *p, struct opam_as_table *t, enum opam_action_k
 	(void)p;
 }
 
+static void put_heading(struct plan *p)
+{
+	opam_as_put(p->x, "The following actions %s be %s:\n", p->w->show ? "would" : "will",
+		    p->w->dry_run ? "simulated" : "performed");
+}
+
 void opam_install_show_actions(struct plan *p)
 {
 	enum { ALL = 4, SHOWN = 3 };
 	struct opam_as_table t = {.columns = 4, .sep = " "};
 	size_t count[5] = {0};
-	opam_as_put(p->x, "The following actions will be performed:\n");
+	put_heading(p);
 	for (size_t i = 0; i < p->actions_n; i++) {
 		const struct opam_action *act = &p->actions[i];
 		auto_buf why = BUF_INIT(1 << 16);
@@ -89,7 +95,7 @@ void opam_install_show_removals(struct plan *p)
 {
 	struct opam_as_table t = {.columns = 4, .sep = " "};
 	size_t count[5] = {0};
-	opam_as_put(p->x, "The following actions will be performed:\n");
+	put_heading(p);
 	for (size_t i = 0; i < p->packages.n; i++) {
 		const struct build_opam_package *b = &p->packages.v[i];
 		enum opam_action_kind kind = b->install ? OPAM_RECOMPILE : OPAM_REMOVE;
@@ -308,6 +314,7 @@ int opam_install_answer(struct plan *p, const struct build_opam_result *r)
 	jw_kv_c(w, "operation", names[p->w->act]);
 	jw_kv_bool(w, "dry_run", r == NULL);
 	jw_kv_objects(w, "actions", p->packages.n, put_planned, p->packages.v);
+	opam_system_json(&p->system, p->packages.v, w);
 	if (r) {
 		jw_kv_objects(w, "done", r->n_done, put_action, r->done);
 		jw_kv_int(w, "reused", (int64_t)r->n_reused);

@@ -33,6 +33,7 @@ static struct opam_action action_of(const struct channel_needs *needs, const str
 	for (size_t i = 0; i < s->after_n; i++)
 		after[i] = s->after[i];
 	return (struct opam_action){.kind = kind_of(s->kind),
+				    .package = s->package,
 				    .name = c->name,
 				    .version = c->version,
 				    .before = channel_needs_candidate(needs, s->before)->version,

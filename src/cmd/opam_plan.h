@@ -11,6 +11,7 @@
 enum opam_action_kind { OPAM_REMOVE, OPAM_DOWNGRADE, OPAM_RECOMPILE, OPAM_UPGRADE, OPAM_INSTALL };
 struct opam_action {
 	enum opam_action_kind kind;
+	uint32_t package;		  /* as the needs number them */
 	struct str name, version, before; /* before: the version that is replaced */
 	const char *why;		  /* "required by ", "uses " …; "" for what was asked */
 	const struct str *causes;	  /* names */
