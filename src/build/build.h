@@ -416,7 +416,7 @@ struct build_opam_kept_gc {
 int build_opam_kept_gc(const char *path, const struct build_opam_kept_gc *o, struct arena *a,
 		       struct build_opam_kept **ret, size_t *ret_n, struct err *e);
 
-/* -- opam packages of environments (doc/decisions/0085-opam-environments.md) -----------------------------------------------
+/* -- opam packages of environments (doc/decisions/0087-opam-environments.md) -----------------------------------------------
  *
  * Packages that are built once, in a switch that is made for it and thrown away, and kept in the store, from where environments link them as they
  * link conda packages:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /*
- * env_opam: the opam packages of an environment (doc/decisions/0085-opam-environments.md). In specs, channels and locks they stand beside conda's as
+ * env_opam: the opam packages of an environment (doc/decisions/0087-opam-environments.md). In specs, channels and locks they stand beside conda's as
  * "opam:dune>=3", "opam:URL" and packages "opam:dune".
  *
  *	cmd_env_apart(c, a, file, before, &conda, &opam, e)       what is asked for, by kind
