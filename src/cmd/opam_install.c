@@ -731,8 +731,9 @@ static int plan_install(struct plan *p)
 		struct str no = opam_plan_refuses(p->needs, p->asked.v[i], p->names.v[i], arena_of(p));
 		if (no.p && p->w->act == UPGRADE && !is_known(p, p->names.v[i]))
 			return opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s unknown package", STR_ARG(p->names.v[i]));
+		int refused = no.p ? opam_system_check(&p->system, p->needs, &p->asked.v[i], 1) : OPAM_OK;
 		if (no.p)
-			return opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s", STR_ARG(no));
+			return refused ? refused : opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s", STR_ARG(no));
 	}
 	int code = find_solution(p, &p->asked, wants_oldest("OPAMCRITERIA"), false);
 	if (code != OPAM_OK)
