@@ -95,7 +95,11 @@ import os, itertools
 for i in itertools.count(): os.utime("moving/file", ns=(i, i))' &
 	changing=$!
 	changes_rc=1
-	for changes_n in 1 2 3 4 5 6 7 8 9; do
+	for changes_n in $(seq 200); do # until it is at work: it began long ago, in 1970
+		[ "$(stat -c %Y moving/file)" != 0 ] || break
+		sleep 0.05
+	done
+	for changes_n in $(seq 40); do
 		"$SLIPWAY" build -f kept.spec --pool nobody --detach moving >said 2>&1 || { changes_rc=0; break; }
 	done
 	kill "$changing"
