@@ -197,18 +197,25 @@ t '--depext-only without depexts is refused' alone
 
 # -- a person at a terminal -------------------------------------------------------------------------------------------------
 
-# at_terminal KEYS PROGRAM ARGUMENTS...: what a terminal shows; each question gets the next key
+# at_terminal KEYS PROGRAM ARGUMENTS...: what a terminal shows; each question gets the next key. A session's first process stays
+# while the terminal is read, as a shell does: its end would throw away what the kernel has not yet brought to the other side.
 at_terminal()
 {
 	timeout 60 python3 - "$@" <<'PY' | sed 's/\(Reading database ...\).*/\1/'
-import os, pty, re, sys
+import os, pty, re, signal, sys
 keys, argv = list(sys.argv[1]), sys.argv[2:]
 pid, fd = pty.fork()
 if pid == 0:
-    os.environ['TERM'], os.environ['COLUMNS'] = 'dumb', '400'
-    os.execv(argv[0], argv)
+    child = os.fork()
+    if child == 0:
+        os.environ['TERM'], os.environ['COLUMNS'] = 'dumb', '400'
+        os.execv(argv[0], argv)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _, status = os.waitpid(child, 0)
+    os.write(1, b'code %d\n' % os.waitstatus_to_exitcode(status))
+    signal.pause()  # until the other side is closed
 said, answered = b'', 0
-while True:
+while not re.search(rb'^code -?[0-9]+\r\n$', said, re.M):
     try:
         piece = os.read(fd, 65536)
     except OSError:
@@ -222,9 +229,9 @@ while True:
         import time
         time.sleep(0.2)  # what is typed before the program reads is thrown away
         os.write(fd, keys.pop(0).encode() if keys else b'\x03')
-_, status = os.waitpid(pid, 0)
+os.close(fd)
+os.waitpid(pid, 0)
 sys.stdout.write(said.decode().replace('\r', ''))
-print('code', os.waitstatus_to_exitcode(status))
 PY
 }
 
