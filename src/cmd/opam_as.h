@@ -130,6 +130,11 @@ int opam_as_open_archive(struct opam_as *x, struct str url, struct err *e);
 /* "/x" as opam writes URLs: "file:///x"; a name that `slipway channel add opam` keeps as its URL. */
 struct str opam_as_url(struct opam_as *x, const char *said);
 
+/* opam_as_var.c: variables as the switch in use has them, or without `need_switch` the root's where none is. An exit code; OPAM_OK: *ret is the caller's. */
+int opam_as_open_vars(struct opam_as *x, bool need_switch, struct env_opam_vars **ret);
+/* What a variable ("os", "pkg:version") comes to, in the command's arena. False: it is not defined. */
+bool opam_as_value(struct opam_as *x, const struct pkg_opam_host *h, struct str name, struct str *ret);
+
 /* The switch's invariant, as a formula; STR_NONE: it has none. */
 int opam_as_invariant(struct opam_as *x, struct arena *a, struct str *ret, struct err *e);
 /* That there is no plan, as opam says it: what is in the way (opam_plan) on standard error, that it ends on the other. OPAM_NO_SOLUTION. */
