@@ -467,6 +467,55 @@ int build_workshop_kept(struct build_workshop *w, struct store *store, const uin
 int build_workshop_make(struct build_workshop *w, struct store *store, const struct build_opam_opts *o, int64_t wait_ms,
 			struct build_made *v, size_t n, struct arena *a, struct build_opam_result *ret, struct err *e);
 
+/* -- opam: the packages of an environment ------------------------------------------------------------------------------------ */
+/*
+ * Which packages of opam's an environment is to have, as its lock names them ("opam:dune"), and how they come there (doc/decisions/0087):
+ *
+ *	struct build_opam_set *s;
+ *	build_opam_set_open(root_fd, root_path, store, &repos, &arena, &s, e)
+ *	build_opam_set_needs(s, &before, &needs, e)             to solve with: what the environment has counts as installed
+ *	build_opam_set_add(s, name, version, record)            each package of the solution, or of the lock
+ *	build_opam_set_settle(s, names, n, e)                   opam files, keys, the order of work; what is built already
+ *	build_opam_set_record(s, i, &record)                    package i of build_opam_set_made as the lock tells it
+ *	build_opam_set_make(s, &opts, wait_ms, &result, e)      the others, built and kept: build_workshop_make
+ *
+ * A package that no repository has any more stays as it was built, as long as the store has it and it needs not be built again.
+ */
+struct build_opam_set;
+struct build_opam_repos { /* best first; the caller's, and live as long as the set */
+	const struct channel *channel;
+	struct opam_index *const *index;
+	size_t n;
+};
+struct channel_needs;
+struct env_spec_file;
+struct pkg_record;
+/* What the set gives is in the arena. */
+int build_opam_set_open(int root_fd, const char *root_path, struct store *store, const struct build_opam_repos *repos,
+			struct arena *a, struct build_opam_set **ret, struct err *e);
+void build_opam_set_free(struct build_opam_set *s);
+DEFINE_AUTO(struct build_opam_set *, build_opam_set, build_opam_set_free);
+struct pkg_opam_host build_opam_set_host(struct build_opam_set *s);
+/* What is needed on this host, where the opam packages of `before` (NULL: none) are installed. The set outlives it. */
+int build_opam_set_needs(struct build_opam_set *s, const struct env_spec_file *before, struct channel_needs **ret,
+			 struct err *e);
+/* After reads of the repositories: whether what they told is worth anything (ERR_VERIFY). */
+int build_opam_set_check(const struct build_opam_set *s, struct err *e);
+/* `before`: the record of that very version in the environment or the lock, which outlives the set; NULL: it is new. */
+void build_opam_set_add(struct build_opam_set *s, struct str name, struct str version, const struct pkg_record *before);
+/* What none of these names needs is left out; names NULL: nothing is. ERR_NOT_FOUND: a package that no repository has, and that was not built here. */
+int build_opam_set_settle(struct build_opam_set *s, const struct str *names, size_t n, struct err *e);
+/* In the order of work. */
+const struct build_made *build_opam_set_made(const struct build_opam_set *s, size_t *ret_n);
+/* sha256 and size only where it is kept. */
+void build_opam_set_record(const struct build_opam_set *s, size_t i, struct pkg_record *ret);
+/* Of a lock's packages: ERR_VERIFY where a repository's opam file builds something else than the one that the lock was made with. */
+int build_opam_set_check_files(struct build_opam_set *s, struct err *e);
+int build_opam_set_make(struct build_opam_set *s, const struct build_opam_opts *o, int64_t wait_ms,
+			struct build_opam_result *ret, struct err *e);
+/* What a record says of how it was made; `file` (build_opam_file_digest) and `key` may be NULL. ERR_INPUT where it does not. */
+int build_opam_said(struct arena *a, const struct pkg_record *r, uint8_t *file, uint8_t *key, struct err *e);
+
 /* -- opam: packages of the system ------------------------------------------------------------------------------------------ */
 /*
  * What `depexts` of opam packages name: what is installed of it, what the package manager offers, what installs it. How each family of

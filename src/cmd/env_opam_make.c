@@ -66,7 +66,7 @@ static void show_output(struct cmd_context *c, const char *path)
 static void show_depexts(struct cmd_env_opam *oe, const struct build_opam_package *p)
 {
 	struct arena *a = &oe->c->arena;
-	struct pkg_opam_host h = build_workshop_host(oe->workshop);
+	struct pkg_opam_host h = build_opam_set_host(oe->set);
 	auto_buf b = BUF_INIT(1 << 16);
 	for (size_t i = 0; i < p->opam->depexts.n; i++) {
 		const struct pkg_opam_line *l = &p->opam->depexts.v[i];
@@ -95,16 +95,18 @@ static int failed(struct cmd_env_opam *oe, const struct build_opam_result *r, st
 
 static void fill_plan(const struct cmd_env_opam *oe, struct env_plan *plan)
 {
-	for (size_t i = 0; i < oe->n; i++)
+	size_t n;
+	const struct build_made *v = build_opam_set_made(oe->set, &n);
+	for (size_t i = 0; i < n; i++)
 		for (uint32_t k = 0; k < plan->target.packages_n; k++) {
 			struct pkg_record *r =
 				(struct pkg_record *)&plan->target.packages[k].record; /* the plan's own copy */
 			struct str name;
-			if (!pkg_is_opam(r->name, &name) || !str_eq(name, oe->v[i].package.name))
+			if (!pkg_is_opam(r->name, &name) || !str_eq(name, v[i].package.name))
 				continue;
-			memcpy(r->sha256, oe->v[i].sha256, SHA256_SIZE);
-			r->has_sha256 = oe->v[i].kept;
-			r->size = oe->v[i].size;
+			memcpy(r->sha256, v[i].sha256, SHA256_SIZE);
+			r->has_sha256 = v[i].kept;
+			r->size = v[i].size;
 		}
 }
 
@@ -113,12 +115,12 @@ static int make(struct cmd_env_opam *oe, const struct build_opam_opts *o, struct
 {
 	struct cmd_context *c = oe->c;
 	struct err busy = ERR_INIT;
-	if (build_workshop_make(oe->workshop, c->store, o, 0, oe->v, oe->n, &c->arena, ret, &busy) == 0)
+	if (build_opam_set_make(oe->set, o, 0, ret, &busy) == 0)
 		return 0;
 	if (busy.code != ERR_BUSY)
 		return *e = busy, -1;
 	cmd_say(c, "waiting for another command that builds opam packages");
-	return build_workshop_make(oe->workshop, c->store, o, BUILD_WAIT_MS, oe->v, oe->n, &c->arena, ret, e);
+	return build_opam_set_make(oe->set, o, BUILD_WAIT_MS, ret, e);
 }
 
 int cmd_env_opam_make(struct cmd_context *c, struct cmd_env_opam *oe, struct env_plan *plan,
@@ -127,9 +129,10 @@ int cmd_env_opam_make(struct cmd_context *c, struct cmd_env_opam *oe, struct env
 	struct build_opam_opts o = BUILD_OPAM_OPTS_INIT;
 	struct build_opam_result r = {0};
 	struct str *mirrors;
-	size_t missing = 0;
-	for (size_t i = 0; i < oe->n; i++)
-		missing += !oe->v[i].kept;
+	size_t n, missing = 0;
+	const struct build_made *v = build_opam_set_made(oe->set, &n);
+	for (size_t i = 0; i < n; i++)
+		missing += !v[i].kept;
 	if (missing) {
 		cmd_say(c, "building %zu opam package%s from sources", missing, missing == 1 ? "" : "s");
 		read_mirrors(oe, &mirrors, &o.n_mirrors);

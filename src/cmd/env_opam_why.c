@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* why -n ENV opam:NAME.VERSION: what keeps a version of an opam package out of an environment, or what would come with it. */
 #include "base/json.h"
+#include "base/map.h"
 #include "cmd/env_opam_internal.h"
 
 struct answer {
@@ -78,8 +79,9 @@ int cmd_env_opam_why_not(struct cmd_context *c, struct str env, const struct env
 	struct solve_needs_result r;
 	struct str wanted;
 	env_opam_part(c, lock, &before);
-	if (env_opam_begin(c, &usual, &none, &before, &oe, e) < 0 || env_opam_needs(oe, &before, &needs, e) < 0 ||
-	    env_opam_check(c, needs, &spec, 1, e) < 0 || env_opam_name(c, spec, &wanted, e) < 0)
+	if (env_opam_begin(c, &usual, &none, &before, &oe, e) < 0 ||
+	    build_opam_set_needs(oe->set, &before, &needs, e) < 0 || env_opam_check(c, needs, &spec, 1, e) < 0 ||
+	    env_opam_name(c, spec, &wanted, e) < 0)
 		return cmd_fail(c, e);
 	struct str *asked = arena_array(&c->arena, struct str, before.specs_n + 1);
 	struct solve_needs_request q = {.asked = asked, .criteria = SOLVE_NEWEST};
