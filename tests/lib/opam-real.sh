@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=sh disable=SC2015,SC2016 # formats of apt; what is shown where one of them fails always succeeds
+# shellcheck shell=sh disable=SC2015,SC2016,SC2086 # formats of apt; what is shown where one of them fails always succeeds; lists of names
 # . "$SOURCE_ROOT/tests/lib/opam-real.sh": a local opam repository in ./repo with real packages, whose archives lie beside them (repo/cache): sources that Debian's
 # source archive has byte for byte. Skips the script where they, or what builds them, cannot be had.
 #
-# ocaml 4.13.1 (the machine's own), cmdliner, fmt, topkg, ocamlbuild, ocamlfind, and greet 1, a program that needs them and greets whom it is told to
+# ocaml 4.13.1 (the machine's own), cmdliner, fmt, topkg, ocamlbuild, ocamlfind, and greet 1, a program that needs them and greets whom it is told to.
+# $more_sources and $more_packages, said before, name Debian's sources and the packages that are made of them.
 need_shared data/opam/opam-files-2025-05-06.tar.zst
 for tool in ocamlfind apt-get zstd make; do
 	command -v $tool >/dev/null || skip_all "build: no $tool"
@@ -20,7 +21,7 @@ apt()
 	timeout 120 apt-get -qq -o Dir::Etc::sourcelist="$T/apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$T/apt/lists" \
 		-o Dir::Cache="$T/apt/cache" -o Acquire::Retries=0 -o APT::Sandbox::User=root "$@"
 }
-apt update >apt.log 2>&1 && (cd sources && apt source --download-only findlib ocamlbuild ocaml-topkg cmdliner ocaml-fmt) >>apt.log 2>&1 ||
+apt update >apt.log 2>&1 && (cd sources && apt source --download-only findlib ocamlbuild ocaml-topkg cmdliner ocaml-fmt ${more_sources:-}) >>apt.log 2>&1 ||
 	skip_all 'build: no sources from the archive of Debian'
 
 mkdir -p repo/packages repo/cache
@@ -33,7 +34,7 @@ for f in sources/*.orig.tar.*; do
 	done
 done
 mkdir all
-for nv in cmdliner.1.1.1 fmt.0.9.0 topkg.1.0.7 ocamlbuild.0.14.1 ocamlfind.1.9.6; do
+for nv in cmdliner.1.1.1 fmt.0.9.0 topkg.1.0.7 ocamlbuild.0.14.1 ocamlfind.1.9.6 ${more_packages:-}; do
 	tar --zstd -xf "$SHARED/data/opam/opam-files-2025-05-06.tar.zst" -C all --wildcards "*/$nv/opam"
 	mkdir -p "repo/packages/${nv%%.*}/$nv"
 	cp "$(find all -path "*/$nv/opam")" "repo/packages/${nv%%.*}/$nv/opam"
