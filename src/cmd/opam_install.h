@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /*
- * opam_install: a plan on its way from words to what build_opam does; opam_install.c makes it, opam_install_show.c tells of it in opam's words.
+ * opam_install: a plan on its way from words to what build_opam does. opam_install.c asks for it, by command and options; opam_install_packages.c makes
+ * packages of it, opam_install_build.c carries it out, opam_install_show.c tells of it in opam's words.
  */
 #include "build/build.h"
 #include "cmd/opam_as.h"
@@ -49,6 +50,29 @@ static inline bool is_asked(const struct plan *p, struct str name)
 			return true;
 	return false;
 }
+
+/* -- packages (opam_install_packages.c) -------------------------------------------------------------------------------------- */
+
+/* p->packages of p->actions: an upgrade is the old version removed and the new one installed. */
+int opam_install_packages(struct plan *p, struct err *e);
+/* --deps-only: what was asked for leaves p->actions, whose order stays. */
+void opam_install_leave_out_asked(struct plan *p);
+/* What is installed, p->state.installed.n of it, with what becomes of it and of its users when the names are removed or built anew. */
+int opam_install_members(struct plan *p, struct env_opam_member **ret, struct err *e);
+/* p->packages without a solver: the names, and what uses them. */
+int opam_install_users(struct plan *p, struct err *e);
+/* With a solver: first what is asked of it, that all names stay at their versions (oldest: the compiler too), and then, in its actions, what is to be built
+ * anew besides. */
+void opam_install_ask_as_installed(struct plan *p, const struct env_opam_member *v, size_t n, bool oldest,
+				   struct str_vec *asked);
+void opam_install_add_recompiles(struct plan *p, const struct env_opam_member *v, size_t n);
+
+/* -- doing (opam_install_build.c) --------------------------------------------------------------------------------------------- */
+
+/* p->packages, told as it goes; the exit code. */
+int opam_install_build(struct plan *p);
+
+/* -- telling (opam_install_show.c) -------------------------------------------------------------------------------------------- */
 
 void opam_install_show_actions(struct plan *p);
 void opam_install_show_removals(struct plan *p);

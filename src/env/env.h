@@ -555,6 +555,34 @@ DEFINE_AUTO(struct env_opam_vars *, env_opam_vars, env_opam_vars_free);
 /* For a package ("name", "version", "bin" … are its own): `file` may be NULL. */
 struct pkg_opam_host env_opam_host(struct env_opam_vars *v, struct str name, struct str version,
 				   const struct pkg_opam_doc *file, const struct env_opam_local *local, size_t local_n);
+
+/* -- what uses what, of what is installed (opam_users.c) -------------------------------------------------------------------- */
+/*
+ *	env_opam_members(s, vars, &state, &a, &v, e)         state.installed.n of them, all ENV_OPAM_STAYS
+ *	v[i].fate = ENV_OPAM_GOES                            what is to go, or to be built anew
+ *	env_opam_spread(v, n)                                and what follows from that
+ */
+enum env_opam_fate { ENV_OPAM_STAYS, ENV_OPAM_GOES, ENV_OPAM_ANEW };
+struct env_opam_member {
+	struct str name, version;
+	const struct pkg_opam *opam;		  /* as it was installed; empty where that file is gone */
+	const struct pkg_need *depends, *depopts; /* on this host, in this switch; NULL: none */
+	enum env_opam_fate fate;
+};
+/* Values live in a. ERR_INPUT, ERR_LIMIT (pkg_opam_need_of). */
+int env_opam_members(struct env_opam_switch *s, struct env_opam_vars *vars, const struct env_opam_state *st,
+		     struct arena *a, struct env_opam_member **ret, struct err *e);
+/* What cannot be without what goes, goes; what was built with something that goes or is built anew, is built anew. */
+void env_opam_spread(struct env_opam_member *v, size_t n);
+/* Its formulas name it. */
+bool env_opam_uses(const struct env_opam_member *m, struct str name);
+/* Of what its formulas name the numbers that `at` has (+ 1); v has room for max. How many. */
+struct map;
+size_t env_opam_used(const struct env_opam_member *m, const struct map *at, size_t *v, size_t max);
+/* The package of an installed "name.version", empty where its opam file is gone. */
+int env_opam_installed_package(struct env_opam_switch *s, struct arena *a, struct str nv, const struct pkg_opam **ret,
+			       struct err *e);
+
 /* -- the environment of a shell --------------------------------------------------------------------------------------------- */
 struct env_opam_update {
 	struct str variable, value, why;
