@@ -17,33 +17,12 @@ void build_opam_set_free(struct build_opam_set *s)
 	free(s);
 }
 
-/* What decides which packages there are. */
-static void read_variables(struct build_opam_set *s, struct str_vec *out)
-{
-	static const char *const names[] = {"arch",
-					    "os",
-					    "os-distribution",
-					    "os-family",
-					    "os-version",
-					    "sys-ocaml-version",
-					    "sys-ocaml-arch",
-					    "sys-ocaml-cc",
-					    "sys-ocaml-libc",
-					    "sys-ocaml-system"};
-	struct pkg_opam_host h = build_workshop_host(s->workshop);
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		struct str value;
-		if (h.variable(h.ctx, str_c(names[i]), &value))
-			vec_push(out, str_c(arena_printf(s->a, "%s=%.*s", names[i], STR_ARG(value))));
-	}
-	vec_push(out, STR("opam-version=" ENV_OPAM_VERSION));
-}
-
 int build_opam_set_needs(struct build_opam_set *s, const struct env_spec_file *before, struct channel_needs **ret,
 			 struct err *e)
 {
-	struct str_vec variables = {0}, installed = {0};
-	read_variables(s, &variables);
+	struct pkg_opam_host h = build_workshop_host(s->workshop);
+	struct pkg_opam_strs variables = env_opam_host_variables(&h, s->a);
+	struct str_vec installed = {0};
 	for (uint32_t i = 0; before && i < before->packages_n; i++) {
 		const struct pkg_record *r = &before->packages[i].record;
 		vec_push(&installed,
@@ -54,7 +33,6 @@ int build_opam_set_needs(struct build_opam_set *s, const struct env_spec_file *b
 					     .installed = installed.v,
 					     .installed_n = installed.n};
 	int rc = channel_needs_open_opam(s->repos.index, s->repos.n, &o, ret, e);
-	vec_release(&variables);
 	vec_release(&installed);
 	return rc;
 }

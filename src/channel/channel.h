@@ -632,6 +632,8 @@ int opam_index_text(const struct opam_index *ix, struct oi_pkg p, struct arena *
 /* What was wrong in the repository: "packages/x/x.1/opam:3:12: a string does not end". Of broken packages, and of what was left out. */
 struct str opam_index_problem(const struct opam_index *ix, uint32_t i);
 struct str opam_index_problem_of(const struct opam_index *ix, struct oi_pkg p); /* empty: none */
+/* archive-mirrors of the repository's file `repo`: URLs and paths as they are, others below `base`, where the repository lies. All in the arena. */
+struct pkg_opam_strs opam_index_mirrors(const struct opam_index *ix, struct str base, struct arena *a);
 
 /*
  * The repository's index, brought up to date: a folder with packages/ by the times of its files (each time); a tar (.tar, .gz, .zst, .xz, .bz2;

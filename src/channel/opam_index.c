@@ -336,6 +336,24 @@ struct str opam_index_problem_of(const struct opam_index *ix, struct oi_pkg p)
 	return STR("");
 }
 
+struct pkg_opam_strs opam_index_mirrors(const struct opam_index *ix, struct str base, struct arena *a)
+{
+	struct pkg_opam_doc d;
+	struct err ignored =
+		ERR_INIT; /* a repository without such a file has none; what could be read of a faulty one counts */
+	VEC(struct str) list = {0};
+	pkg_opam_read(a, arena_str(a, opam_index_info(ix).repo), "repo", &d, &ignored);
+	for (const struct pkg_opam_value *v = pkg_opam_first(pkg_opam_get(&d, "archive-mirrors")); v; v = v->next) {
+		struct str url = pkg_opam_text(v);
+		bool whole = str_search(url, STR("://")) >= 0 || str_starts(url, STR("/"));
+		if (url.n)
+			vec_push(&list, whole ? url : str_c(arena_printf(a, "%.*s/%.*s", STR_ARG(base), STR_ARG(url))));
+	}
+	struct pkg_opam_strs ret = {vec_copy(&list, a), list.n};
+	vec_release(&list);
+	return ret;
+}
+
 /* -- texts ---------------------------------------------------------------------------------------------------------- */
 
 static int bad_texts(const struct opam_index *ix, struct err *e)

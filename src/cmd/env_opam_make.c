@@ -21,29 +21,18 @@ static void tell(void *ctx, const struct build_opam_event *v)
 		cmd_say(oe->c, "built %.*s.%.*s", STR_ARG(p->name), STR_ARG(p->version));
 }
 
-/* archive-mirrors of the repositories: absolute URLs, or relative to them. */
-static void read_mirrors(struct cmd_env_opam *oe, struct str **ret, size_t *ret_n)
+static struct pkg_opam_strs read_mirrors(struct cmd_env_opam *oe)
 {
 	struct arena *a = &oe->c->arena;
 	VEC(struct str) list = {0};
 	for (size_t i = 0; i < oe->repos.n; i++) {
-		struct pkg_opam_doc d;
-		struct err ignored = ERR_INIT; /* a repository without such a file has none */
-		struct str text = opam_index_info(oe->repos.index[i]).repo, base = oe->repos.channel[i].url;
-		pkg_opam_read(a, arena_str(a, text), "repo", &d, &ignored);
-		const struct pkg_opam_value *v = pkg_opam_get(&d, "archive-mirrors");
-		for (v = v && v->kind == PKG_OPAM_STRING ? v : pkg_opam_first(v); v; v = v->next) {
-			struct str url = pkg_opam_text(v);
-			bool whole = str_search(url, STR("://")) >= 0 || str_starts(url, STR("/"));
-			if (url.n)
-				vec_push(&list,
-					 whole ? url
-					       : str_c(arena_printf(a, "%.*s/%.*s", STR_ARG(base), STR_ARG(url))));
-		}
+		struct pkg_opam_strs more = opam_index_mirrors(oe->repos.index[i], oe->repos.channel[i].url, a);
+		for (size_t k = 0; k < more.n; k++)
+			vec_push(&list, more.v[k]);
 	}
-	*ret = vec_copy(&list, a);
-	*ret_n = list.n;
+	struct pkg_opam_strs ret = {vec_copy(&list, a), list.n};
 	vec_release(&list);
+	return ret;
 }
 
 /* The end of what the command printed. */
@@ -128,15 +117,15 @@ int cmd_env_opam_make(struct cmd_context *c, struct cmd_env_opam *oe, struct env
 {
 	struct build_opam_opts o = BUILD_OPAM_OPTS_INIT;
 	struct build_opam_result r = {0};
-	struct str *mirrors;
 	size_t n, missing = 0;
 	const struct build_made *v = build_opam_set_made(oe->set, &n);
 	for (size_t i = 0; i < n; i++)
 		missing += !v[i].kept;
 	if (missing) {
 		cmd_say(c, "building %zu opam package%s from sources", missing, missing == 1 ? "" : "s");
-		read_mirrors(oe, &mirrors, &o.n_mirrors);
-		o.mirrors = mirrors;
+		struct pkg_opam_strs mirrors = read_mirrors(oe);
+		o.mirrors = mirrors.v;
+		o.n_mirrors = mirrors.n;
 		o.jobs = co->jobs > 0 ? (unsigned)co->jobs : 0;
 		o.no_sandbox = co->no_sandbox;
 		o.tell = tell;

@@ -10,7 +10,6 @@ static void plan_release(struct plan *p)
 	channel_needs_free(p->needs);
 	vec_release(&p->asked);
 	vec_release(&p->names);
-	vec_release(&p->variables);
 	vec_release(&p->mirrors);
 	vec_release(&p->packages);
 	if (p->vars)
@@ -19,44 +18,14 @@ static void plan_release(struct plan *p)
 
 /* == reading ============================================================================================================= */
 
-/* archive-mirrors of a repository: absolute URLs, or relative to it. */
+/* A repository in git or a folder has its mirrors, where they are relative, beside it. */
 static void add_mirrors(struct plan *p, const struct opam_as_repo *r)
 {
-	struct pkg_opam_doc d;
-	struct err ignored = ERR_INIT; /* a repository without such a file has none */
 	struct str base = r->url;
 	(void)(str_take_str(&base, STR("git+")) || str_take_str(&base, STR("file://")));
-	pkg_opam_read(arena_of(p), opam_index_info(r->index).repo, "repo", &d, &ignored);
-	for (const struct pkg_opam_value *v = pkg_opam_first(pkg_opam_get(&d, "archive-mirrors")); v; v = v->next) {
-		struct str url = pkg_opam_text(v);
-		if (url.n == 0)
-			continue;
-		bool whole = str_search(url, STR("://")) >= 0 || url.p[0] == '/';
-		vec_push(&p->mirrors,
-			 whole ? url : str_c(arena_printf(arena_of(p), "%.*s/%.*s", STR_ARG(base), STR_ARG(url))));
-	}
-}
-
-/* What decides which packages there are: the host's variables, as the switch has them. */
-static void read_variables(struct plan *p)
-{
-	static const char *const names[] = {"arch",
-					    "os",
-					    "os-distribution",
-					    "os-family",
-					    "os-version",
-					    "opam-version",
-					    "sys-ocaml-version",
-					    "sys-ocaml-arch",
-					    "sys-ocaml-cc",
-					    "sys-ocaml-libc",
-					    "sys-ocaml-system"};
-	struct pkg_opam_host h = env_opam_host(p->vars, STR_NONE, STR_NONE, NULL, NULL, 0);
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		struct str value;
-		if (h.variable(h.ctx, str_c(names[i]), &value))
-			vec_push(&p->variables, str_c(arena_printf(arena_of(p), "%s=%.*s", names[i], STR_ARG(value))));
-	}
+	struct pkg_opam_strs more = opam_index_mirrors(r->index, base, arena_of(p));
+	for (size_t i = 0; i < more.n; i++)
+		vec_push(&p->mirrors, more.v[i]);
 }
 
 static int read_switch(struct plan *p, struct err *e)
@@ -67,7 +36,8 @@ static int read_switch(struct plan *p, struct err *e)
 	    env_opam_repos(x->o, a, &p->repo, &p->repo_n, e) < 0 || env_opam_vars_new(x->o, x->s, a, &p->vars, e) < 0)
 		return -1;
 	p->files = arena_printf(a, "%s/.opam-switch/slipway-files", env_opam_prefix(x->s));
-	read_variables(p);
+	struct pkg_opam_host h = env_opam_host(p->vars, STR_NONE, STR_NONE, NULL, NULL, 0);
+	p->variables = env_opam_host_variables(&h, a);
 	return 0;
 }
 

@@ -28,8 +28,9 @@ struct plan {
 	struct env_opam_repo *repo;
 	size_t repo_n;
 	const char *files; /* PREFIX/.opam-switch/slipway-files: what lies beside opam files in tars */
-	struct str_vec asked, names, variables, mirrors;
-	bool everything; /* nobody named anything */
+	struct str_vec asked, names, mirrors;
+	struct pkg_opam_strs variables; /* env_opam_host_variables */
+	bool everything;		/* nobody named anything */
 	struct channel_needs *needs;
 	struct opam_action *actions;
 	size_t actions_n;

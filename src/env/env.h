@@ -555,6 +555,8 @@ DEFINE_AUTO(struct env_opam_vars *, env_opam_vars, env_opam_vars_free);
 /* For a package ("name", "version", "bin" … are its own): `file` may be NULL. */
 struct pkg_opam_host env_opam_host(struct env_opam_vars *v, struct str name, struct str version,
 				   const struct pkg_opam_doc *file, const struct env_opam_local *local, size_t local_n);
+/* What decides which packages there are, "os=linux" each, of the root's variables alone (channel_needs_opts.variables). */
+struct pkg_opam_strs env_opam_host_variables(const struct pkg_opam_host *h, struct arena *a);
 
 /* -- what uses what, of what is installed (opam_users.c) -------------------------------------------------------------------- */
 /*

@@ -492,3 +492,27 @@ size_t env_opam_vars_of_root(struct env_opam_vars *v, struct env_opam_update **r
 	*ret = list;
 	return v->global_n;
 }
+
+struct pkg_opam_strs env_opam_host_variables(const struct pkg_opam_host *h, struct arena *a)
+{
+	static const char *const names[] = {"arch",
+					    "os",
+					    "os-distribution",
+					    "os-family",
+					    "os-version",
+					    "opam-version",
+					    "sys-ocaml-version",
+					    "sys-ocaml-arch",
+					    "sys-ocaml-cc",
+					    "sys-ocaml-libc",
+					    "sys-ocaml-system"};
+	enum { NAMES = sizeof(names) / sizeof(*names) };
+	struct str *v = arena_array(a, struct str, NAMES);
+	size_t n = 0;
+	for (size_t i = 0; i < NAMES; i++) {
+		struct str value;
+		if (h->variable(h->ctx, str_c(names[i]), &value))
+			v[n++] = str_c(arena_printf(a, "%s=%.*s", names[i], STR_ARG(value)));
+	}
+	return (struct pkg_opam_strs){v, n};
+}
