@@ -71,9 +71,16 @@ static int remove_entry(int fd, const char *key, struct err *e)
 	hex_encode(random, sizeof(random), hex);
 	entry_path(key, "", path);
 	snprintf(aside, sizeof(aside), "tmp/gone-%s", hex);
-	if (sys_renameat(fd, path, fd, aside) < 0)
+	if (sys_renameat(fd, path, fd, aside) == 0)
+		return fs_remove_tree(fd, aside, e);
+	if (errno != EXDEV)
 		return errno == ENOENT ? 0 : err_sys(e, "remove '%s'", path);
-	return fs_remove_tree(fd, aside, e);
+	/* a folder of a layer below, as in a step of a build, cannot be moved; without its list it is no entry */
+	entry_path(key, "/list", path);
+	if (sys_unlinkat(fd, path, 0) < 0 && errno != ENOENT)
+		return err_sys(e, "remove '%s'", path);
+	entry_path(key, "", path);
+	return fs_remove_tree(fd, path, e);
 }
 
 static void sum_of(struct str text, char hex[SHA256_HEX_SIZE])

@@ -129,6 +129,7 @@ t 'a package that finds no network and no way out of its folder' eval 'ci reach.
 
 # -- tests
 t 'a package with tests' eval 'ci --with-tests tested.1 >out 2>err || { cat out err; false; }'
+t 'what is built anew is kept anew, where a layer below has it' hasnt 'Not kept' out
 t 'its steps up to there are those of the package alone' eval 'ci tested.1 >out 2>&1 && hasnt "> saved as " out'
 t 'tests that fail' fails --with-tests tested.2
 t 'are there to be read' grep -q 'tests ran' out
