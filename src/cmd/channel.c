@@ -2,6 +2,7 @@
 /* channel add, list, remove, refresh. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -72,18 +73,39 @@ static int kept_answer(struct cmd_context *c, const char *operation, struct str 
 	return cmd_answer_print(c, &a);
 }
 
+/* A folder may be filled later; who mistyped it wants to hear now. */
+static void note_missing(struct cmd_context *c, const struct channel *ch, bool is_opam)
+{
+	struct str path = ch->url;
+	struct stat st;
+	if (!str_take_str(&path, STR("file://")) || str_find(path, '%') >= 0)
+		return;
+	const char *at = arena_strdup(&c->arena, path);
+	if (stat(at, &st) < 0)
+		cmd_say(c, "note: there is no such folder yet");
+	else if (is_opam && S_ISDIR(st.st_mode) && !fs_exists(AT_FDCWD, arena_printf(&c->arena, "%s/packages", at)) &&
+		 !fs_exists(AT_FDCWD, arena_printf(&c->arena, "%s/index.tar.gz", at)))
+		cmd_say(c, "note: it is no opam repository yet: it has neither packages/ nor index.tar.gz");
+}
+
 static int add(struct cmd_context *c, const struct channel_args *a, struct err *e)
 {
 	struct cmd_channel *old, *list;
 	struct channel ch;
 	size_t n;
 	bool known = false, is_opam = a->words.n == 2 && strcmp(a->words.v[0], "opam") == 0;
+	bool opam_alone = a->words.n == 1 && strcmp(a->words.v[0], "opam") == 0;
 	if (a->words.n != (is_opam ? 2U : 1U))
 		return err_new(e, ERR_USAGE,
 			       "add which channel? as in: slipway channel add [opam] URL-or-folder [--name NAME]");
-	if (cmd_channels_read(c, &old, &n, e) < 0 || (is_opam ? cmd_opam_parse(c, str_c(a->words.v[1]), &ch, e)
-							      : cmd_channel_parse(c, str_c(a->words.v[0]), &ch, e)) < 0)
+	if (cmd_channels_read(c, &old, &n, e) < 0)
 		return -1;
+	if ((is_opam ? cmd_opam_parse(c, str_c(a->words.v[1]), &ch, e)
+		     : cmd_channel_parse(c, str_c(a->words.v[0]), &ch, e)) < 0)
+		return opam_alone ? err_new(e, ERR_USAGE,
+					    "add which opam repository? as in: slipway channel add opam "
+					    "URL-or-folder-or-tar [--name NAME]")
+				  : -1;
 	struct cmd_channel new = {a->name ? str_c(a->name) : ch.name, ch.url, is_opam};
 	if (check_name(new.name, e) < 0)
 		return -1;
@@ -108,12 +130,11 @@ static int add(struct cmd_context *c, const struct channel_args *a, struct err *
 		return -1;
 	if (!c->dry_run && keep(c, list, k, e) < 0)
 		return -1;
-	cmd_say(c, "%s%s %s '%.*s': %.*s", c->dry_run ? "would have " : "", known ? "changed" : "added",
-		is_opam ? "opam repository" : "channel", STR_ARG(new.name), STR_ARG(ch.shown));
-	struct str path = ch.url;
-	if (str_take_str(&path, STR("file://")) && str_find(path, '%') < 0 &&
-	    !fs_exists(AT_FDCWD, arena_strdup(&c->arena, path)))
-		cmd_say(c, "note: there is no such folder yet");
+	bool named = !str_eq(new.name, ch.shown);
+	cmd_say(c, "%s%s %s '%.*s'%s%.*s", c->dry_run ? "would have " : "", known ? "changed" : "added",
+		is_opam ? "opam repository" : "channel", STR_ARG(new.name), named ? ": " : "",
+		STR_ARG(named ? ch.shown : STR_NONE));
+	note_missing(c, &ch, is_opam);
 	return c->json ? kept_answer(c, known ? "change" : "add", new.name, ch.shown, is_opam) : 0;
 }
 

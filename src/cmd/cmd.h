@@ -125,6 +125,10 @@ int cmd_fetch(struct cmd_context *c, struct transfer_request *r, struct buf *ret
 
 /* "slipway: message" on standard error (or {"error": …} on standard output with --json), and the exit code for it. */
 int cmd_fail(struct cmd_context *c, const struct err *e);
+/* The same for a command with exit codes of its own. */
+int cmd_fail_as(struct cmd_context *c, const struct err *e, int code);
+/* The exit code that cmd_fail has for it. */
+int cmd_exit_of(const struct err *e);
 /* The commands in it ("slipway ..." at its beginning or behind a quotation mark) as they have to be typed here: with the --root of the
  * command line, where that has one. The functions of this section do so themselves. */
 const char *cmd_typed(struct cmd_context *c, const char *text);

@@ -31,13 +31,14 @@ struct opam_request {
 	const struct opam_args *args;
 	struct text_vec installed, pinned, names, asked, variables, removed, invariant, system;
 	struct cmd_opam_repos repos;
-	struct channel_needs *needs;
+	struct channel_needs *needs; /* NULL until the repositories could be read */
 	struct solve_needs_request solve;
 	struct solve_aims aims;
 	size_t left; /* of what was asked for, what is not installed already */
 	struct solve_needs_result result;
 	struct solve_steps steps;
 	VEC(struct opam_wish) wishes; /* by name, then as the plan goes */
+	struct text_vec left_out;     /* with --best-effort: of what was asked for */
 };
 
 static void request_release(struct opam_request *r)
@@ -53,6 +54,7 @@ static void request_release(struct opam_request *r)
 	vec_release(&r->invariant);
 	vec_release(&r->system);
 	vec_release(&r->wishes);
+	vec_release(&r->left_out);
 }
 
 /* -- what is asked -------------------------------------------------------------------------------------------------- */
@@ -182,11 +184,39 @@ static int add_distribution(struct cmd_context *c, struct opam_request *r, struc
 		b.p, r->args->distribution);
 }
 
+/* Packages with their versions: what has none would count for nothing. */
+static int check_packages(const char *option, const struct cmd_list *words, struct err *e)
+{
+	struct str name, version;
+	vec_foreach(word, words)
+		if (!env_opam_split(str_c(*word), &name, &version))
+			return err_new(e, ERR_USAGE, "%s wants a package with its version, as in dune.3.0.3, not '%s'",
+				       option, *word);
+	return 0;
+}
+
+static int check_args(const struct opam_args *args, struct err *e)
+{
+	if (!args->words.n && !args->removed.n && !args->upgrade)
+		return err_new(e, ERR_USAGE, "nothing to solve for: name packages, as in: dune merlin.5.2");
+	if (check_packages("--installed", &args->installed, e) < 0 || check_packages("--pin", &args->pinned, e) < 0)
+		return -1;
+	vec_foreach(v, &args->variables)
+		if (str_find(str_c(*v), '=') < 1)
+			return err_new(e, ERR_USAGE, "--var wants NAME=VALUE, as in os-distribution=alpine, not '%s'",
+				       *v);
+	const char *dash = args->platform ? strchr(args->platform, '-') : NULL;
+	if (args->platform && (!dash || dash == args->platform || !dash[1]))
+		return err_new(e, ERR_USAGE, "--platform wants OS-ARCH, as in linux-x86_64 or macos-arm64, not '%s'",
+			       args->platform);
+	return 0;
+}
+
 static int read_request(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
 	const struct opam_args *args = r->args;
-	if (!args->words.n && !args->removed.n && !args->upgrade)
-		return err_new(e, ERR_USAGE, "nothing to solve for: name packages, as in: dune merlin.5.2");
+	if (check_args(args, e) < 0)
+		return -1;
 	if (read_criteria(r, e) < 0 || read_state(c, r, e) < 0)
 		return -1;
 	add_texts(&r->installed, &args->installed);
@@ -489,16 +519,18 @@ static int answer(struct cmd_context *c, const struct opam_request *r)
 	struct jw *w = cmd_answer(&a);
 	jw_kv_objects(w, "actions", r->steps.n, put_step, r);
 	put_system(w, r);
+	jw_kv_list(w, "left_out", r->left_out.v, r->left_out.n);
 	jw_kv_bool(w, "best", !r->result.unproved);
 	return cmd_answer_print(c, &a);
 }
 
 /* -- failing -------------------------------------------------------------------------------------------------------- */
 
-static int fail(struct cmd_context *c, const struct err *e)
+/* A repository that is not there is no package that is not there. */
+static int fail(struct cmd_context *c, const struct opam_request *r, const struct err *e)
 {
-	int code = cmd_fail(c, e);
-	return e->code == ERR_NOT_FOUND && !e->sys ? OPAM_NOT_FOUND : code;
+	bool no_package = e->code == ERR_NOT_FOUND && !e->sys && r->needs;
+	return cmd_fail_as(c, e, no_package ? OPAM_NOT_FOUND : cmd_exit_of(e));
 }
 
 static int no_solution(struct cmd_context *c, const struct opam_request *r)
@@ -525,7 +557,7 @@ static int no_solution(struct cmd_context *c, const struct opam_request *r)
 struct looking {
 	struct channel_needs *needs;
 	bool had;
-	struct str installed;
+	struct str installed, newest;
 };
 
 static int look(void *ctx, const struct channel_need *need, struct err *e)
@@ -536,10 +568,19 @@ static int look(void *ctx, const struct channel_need *need, struct err *e)
 		const struct channel_candidate *c = channel_needs_candidate(l->needs, need->one.v[i]);
 		bool available = channel_needs_is_available(l->needs, need->one.v[i]);
 		l->had |= available || c->installed;
+		if (!l->newest.n && !c->installed)
+			l->newest = c->version; /* the best stands first */
 		if (available && c->installed)
 			l->installed = c->version;
 	}
 	return 0;
+}
+
+static int no_name(const struct opam_request *r, struct str name, struct err *e)
+{
+	struct str like = cmd_opam_similar(&r->repos, name);
+	return err_new(e, ERR_NOT_FOUND, "no package named '%.*s'%s%.*s%s", STR_ARG(name),
+		       like.n ? "; did you mean '" : "", STR_ARG(like), like.n ? "'?" : "");
 }
 
 /* Every name must be one that the repository has, at a version that can be had. */
@@ -547,25 +588,40 @@ static int look_for(struct opam_request *r, struct str name, struct str asked, s
 {
 	*l = (struct looking){.needs = r->needs};
 	if (channel_needs_ask(r->needs, name, look, l, e) < 0)
-		return e->code == ERR_NOT_FOUND ? err_new(e, ERR_NOT_FOUND, "no package named '%.*s'", STR_ARG(name))
-						: -1;
+		return e->code == ERR_NOT_FOUND ? no_name(r, name, e) : -1;
+	struct str newest = l->newest;
 	*l = (struct looking){.needs = r->needs};
 	if (channel_needs_ask(r->needs, asked, look, l, e) < 0)
-		return e->code == ERR_NOT_FOUND ? err_new(e, ERR_NOT_FOUND, "package '%.*s' has no version '%.*s'",
-							  STR_ARG(name), STR_ARG(asked))
-						: -1;
+		return e->code == ERR_NOT_FOUND
+			       ? err_new(e, ERR_NOT_FOUND, "package '%.*s' has no version for '%.*s'%s%.*s",
+					 STR_ARG(name), STR_ARG(asked), newest.n ? "; its newest is " : "",
+					 STR_ARG(newest))
+			       : -1;
 	return 0;
 }
 
-/* The version of a name that is installed; STR_NONE. */
-static struct str installed_of(const struct opam_request *r, struct str name)
+/* The version of a name in a list of NAME.VERSION; STR_NONE. */
+static struct str version_of(const struct text_vec *list, struct str name)
 {
-	vec_foreach(key, &r->installed) {
+	vec_foreach(key, list) {
 		struct str version = *key, one;
 		if (str_take_until(&version, '.', &one) && str_eq(one, name))
 			return version;
 	}
 	return STR_NONE;
+}
+
+static int not_available(struct opam_request *r, struct str name, struct str asked, struct err *e)
+{
+	struct looking any = {.needs = r->needs};
+	struct str pin = version_of(&r->pinned, name);
+	if (!pin.n)
+		return err_new(e, ERR_NOT_FOUND, "'%.*s' is not available here: its field 'available' says so",
+			       STR_ARG(asked));
+	if (channel_needs_ask(r->needs, name, look, &any, e) < 0)
+		return -1;
+	return err_new(e, ERR_NOT_FOUND, "'%.*s' cannot be had: '%.*s' is pinned to %.*s%s", STR_ARG(asked),
+		       STR_ARG(name), STR_ARG(pin), any.had ? "" : ", which is not available here or in no repository");
 }
 
 /* What is installed so is not looked at; an upgrade may be to nothing older. */
@@ -577,10 +633,8 @@ static int look_up(struct cmd_context *c, struct opam_request *r, struct err *e)
 		if (look_for(r, name, *asked, &l, e) < 0)
 			return -1;
 		if (!l.had)
-			return err_new(e, ERR_NOT_FOUND,
-				       "'%.*s' is not available here: its field 'available' or a pin says so",
-				       STR_ARG(*asked));
-		struct str installed = installed_of(r, name);
+			return not_available(r, name, *asked, e);
+		struct str installed = version_of(&r->installed, name);
 		if (r->args->upgrade) {
 			r->left++;
 			if (installed.p && str_eq(name, *asked))
@@ -674,6 +728,36 @@ static int look_up_removed(struct cmd_context *c, struct opam_request *r, struct
 	return 0;
 }
 
+/* -- best effort ---------------------------------------------------------------------------------------------------- */
+
+struct seeking {
+	const struct opam_request *r;
+	bool found;
+};
+
+static int seek(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct seeking *s = ctx;
+	(void)e;
+	for (size_t i = 0; i < need->one.n && !s->found; i++)
+		for (size_t k = 0; k < s->r->result.n && !s->found; k++)
+			s->found = s->r->result.package[k] == need->one.v[i];
+	return 0;
+}
+
+/* What was asked for, and could not be had with the rest. */
+static int find_left_out(struct opam_request *r, struct err *e)
+{
+	for (size_t i = 0; i < r->asked.n; i++) {
+		struct seeking s = {r, false};
+		if (channel_needs_ask(r->needs, r->asked.v[i], seek, &s, e) < 0)
+			return -1;
+		if (!s.found)
+			vec_push(&r->left_out, r->asked.v[i]);
+	}
+	return 0;
+}
+
 static int run(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
 	enum solve_step_order order = r->args->old ? SOLVE_IN_ORDER : SOLVE_BY_NAME;
@@ -692,6 +776,8 @@ static int run(struct cmd_context *c, struct opam_request *r, struct err *e)
 	if (rc == 0)
 		rc = solve_steps(r->needs, r->result.package, r->result.n, r->names.v, r->names.n, order, &c->arena,
 				 &r->steps, e);
+	if (rc == 0 && r->args->best_effort)
+		rc = find_left_out(r, e);
 	if (rc == 0 && (r->args->depexts || c->json))
 		find_wishes(c, r);
 	return rc < 0 || check_needs(r, e) < 0 ? -1 : rc;
@@ -704,15 +790,19 @@ static int solve_and_show(struct cmd_context *c, const struct opam_args *args)
 	cleanup_with(request_release) struct opam_request r = {.args = args};
 	int rc = run(c, &r, &e);
 	if (rc)
-		return rc < 0 ? fail(c, &e) : no_solution(c, &r);
+		return rc < 0 ? fail(c, &r, &e) : no_solution(c, &r);
 	if (c->verbose)
 		cmd_say(c, "%zu packages, %llu variables, %llu conflicts%s", r.result.n,
 			(unsigned long long)r.result.variables, (unsigned long long)r.result.conflicts,
 			r.result.unproved ? "; there was no time to show that nothing is better" : "");
+	vec_foreach(asked, &r.left_out)
+		cmd_say(c, "left out, as it does not go with the rest: %.*s", STR_ARG(*asked));
 	if (c->json)
 		return answer(c, &r);
 	if (put_plan(c, &r, &b, &e) < 0)
-		return fail(c, &e);
+		return fail(c, &r, &e);
+	if (!r.steps.n)
+		cmd_say(c, "%sNothing to do.", args->upgrade ? "Already up-to-date.\n" : "");
 	put_wishes(&r, &b);
 	return cmd_print(c, &b);
 }

@@ -117,6 +117,14 @@ static int named_image(struct ci *k, const char *on, struct err *e)
 					   : (*e = other, -1);
 }
 
+/* An image that is not here: the tag alone is that of ocaml/opam, as it is of those that are. */
+static struct str absent_image(struct ci *k, const char *on)
+{
+	struct str given = str_c(on);
+	bool bare = str_find(given, '/') < 0 && str_find(given, ':') < 0 && str_search(given, STR("-ocaml-")) > 0;
+	return bare ? str_c(arena_printf(&k->c->arena, "ocaml/opam:%s", on)) : given;
+}
+
 /* The spec names it with its digest, so that it means the same tomorrow. Of one that is not here a dry run can still tell what would be done. */
 static int choose_image(struct ci *k, struct err *e)
 {
@@ -126,9 +134,9 @@ static int choose_image(struct ci *k, struct err *e)
 		return -1;
 	int rc = on ? named_image(k, on, e) : only_image(k, e);
 	if (rc < 0 && e->code == ERR_NOT_FOUND && on && k->c->dry_run) {
-		cmd_say(k->c, "image '%s' is not here: nothing can be built on it yet", on);
 		*e = ERR_INIT;
-		k->base = str_c(on);
+		k->base = absent_image(k, on);
+		cmd_say(k->c, "image '%.*s' is not here: nothing can be built on it yet", STR_ARG(k->base));
 	} else if (rc < 0) {
 		return -1;
 	} else {
@@ -184,13 +192,14 @@ static int find_repository(struct ci *k, struct err *e)
 	struct cmd_context *c = k->c;
 	struct str repo = str_c(k->a->repo);
 	struct git_commits g;
-	if (!repo.n)
-		return err_new(e, ERR_USAGE, "which repository? say --repo DIR, or --repo URL#REF");
 	(void)str_take_str(&repo, STR("git+"));
 	if (str_search(repo, STR("://")) >= 0) {
 		s->git = repo.p;
 		return build_source_resolve(c, s, NULL, 0, e) < 0 ? -1 : build_source_place(c, s, &k->place, e);
 	}
+	if (s->commit || s->onto || s->merge_base)
+		return err_new(e, ERR_USAGE,
+			       "--commit, --onto and --merge-base are of a repository that is fetched: --repo URL#REF");
 	const char *dir = k->a->repo;
 	int is_commit = 0;
 	if (build_source_resolve(c, s, &dir, 1, e) < 0 || build_source_place(c, s, &k->place, e) < 0 ||
@@ -413,16 +422,22 @@ static int check_args(const struct ci_args *a, struct err *e)
 		return err_new(e, ERR_USAGE, "%s",
 			       a->words.n ? "one package at a time"
 					  : "which package? as in: slipway opam ci --repo DIR fmt.0.9.0");
-	if (a->with_tests + a->lower_bounds + (a->reverse.n > 0) > 1)
+	if (a->with_tests + a->lower_bounds + (a->reverse.n || a->all_reverse) > 1)
 		return err_new(
 			e, ERR_USAGE,
 			"--with-tests, --lower-bounds and --reverse-dependency are different jobs: one at a time");
+	if (a->list && !a->all_reverse)
+		return err_new(e, ERR_USAGE, "--list is of --reverse-dependencies; say both");
+	if (a->opam && (!*a->opam || strspn(a->opam, "0123456789.") != strlen(a->opam)))
+		return err_new(e, ERR_USAGE, "--opam wants a version of opam, as 2.1, not '%s'", a->opam);
+	if (!a->repo || !*a->repo)
+		return err_new(e, ERR_USAGE, "which repository? say --repo DIR, or --repo URL#REF");
 	return cmd_build_job_check(&a->job, e);
 }
 
 static int plan(struct ci *k, struct err *e)
 {
-	if (check_args(k->a, e) < 0 || choose_image(k, e) < 0 || find_repository(k, e) < 0)
+	if (check_args(k->a, e) < 0 || find_repository(k, e) < 0 || choose_image(k, e) < 0)
 		return -1;
 	if (k->a->all_reverse && find_users(k, e) < 0)
 		return -1;
@@ -530,6 +545,5 @@ int cmd_opam_ci(struct cmd_context *c, int argc, char **argv)
 	int code = run(&k, &e);
 	if (code >= 0)
 		return code;
-	code = cmd_fail(c, &e);
-	return e.code == ERR_NOT_FOUND && !e.sys ? OPAM_NOT_FOUND : code;
+	return cmd_fail_as(c, &e, e.code == ERR_NOT_FOUND && !e.sys ? OPAM_NOT_FOUND : cmd_exit_of(&e));
 }

@@ -32,7 +32,15 @@ int cmd_opam_parse(struct cmd_context *c, struct str text, struct channel *ret, 
 	if (!known && str_find(text, '/') < 0 && fs_exists(AT_FDCWD, arena_strdup(&c->arena, text)))
 		text = str_c(arena_printf(&c->arena, "./%.*s",
 					  STR_ARG(text))); /* a tar is no folder, which would be known as one */
-	return cmd_channel_parse(c, text, ret, e);
+	if (cmd_channel_parse(c, text, ret, e) == 0)
+		return 0;
+	if (!known && e->code == ERR_USAGE && text.n && str_find(text, '/') < 0 && str_find(text, ':') < 0)
+		return err_new(
+			e, ERR_USAGE,
+			"there is no folder or tar '%.*s', and no opam repository is kept under that name; 'slipway channel "
+			"add opam --name %.*s URL-or-folder' keeps one, 'slipway channel list' shows them",
+			STR_ARG(text), STR_ARG(text));
+	return -1;
 }
 
 static int open_one(struct cmd_context *c, struct str name, enum channel_refresh_flags flags,
@@ -48,6 +56,15 @@ static int open_one(struct cmd_context *c, struct str name, enum channel_refresh
 		return -1;
 	ret->n++;
 	return 0;
+}
+
+/* Nobody named it now. */
+static void tell_kept(struct str name, struct err *e)
+{
+	struct err was = *e;
+	err_new(e, was.code, "%s; it is kept as '%.*s', which 'slipway channel remove' would forget", was.msg,
+		STR_ARG(name));
+	e->sys = was.sys;
 }
 
 int cmd_opam_open(struct cmd_context *c, const char *const *names, size_t n, enum channel_refresh_flags flags,
@@ -69,10 +86,32 @@ int cmd_opam_open(struct cmd_context *c, const char *const *names, size_t n, enu
 	*ret = (struct cmd_opam_repos){.channel = arena_array(&c->arena, struct channel, n + kept_n),
 				       .index = arena_array(&c->arena, struct opam_index *, n + kept_n)};
 	cmd_progress_begin(c);
-	for (size_t i = 0; rc == 0 && i < n + kept_n; i++)
+	for (size_t i = 0; rc == 0 && i < n + kept_n; i++) {
 		rc = open_one(c, n ? str_c(names[i]) : kept[i].name, flags, ret, e);
+		if (rc < 0 && !n)
+			tell_kept(kept[i].name, e);
+	}
 	cmd_progress_end(c);
 	return rc;
+}
+
+struct str cmd_opam_similar(const struct cmd_opam_repos *r, struct str name)
+{
+	struct str best = STR_NONE;
+	unsigned most = name.n < 4 ? 1 : name.n < 8 ? 2 : 3;
+	for (size_t i = 0; i < r->n; i++) {
+		uint32_t n = opam_index_info(r->index[i]).names;
+		for (uint32_t k = 0; k < n; k++) {
+			struct str s = opam_index_name(r->index[i], (struct oi_name){k});
+			unsigned d = str_distance(name, s);
+			bool begins = name.n && s.n && s.p[0] == name.p[0]; /* few mistype the first letter */
+			if (d > most || (d == most && best.n && (!begins || best.p[0] == name.p[0])))
+				continue;
+			best = s;
+			most = d;
+		}
+	}
+	return best;
 }
 
 uint32_t cmd_opam_left_out(struct cmd_context *c, const struct channel *ch, struct str *first)

@@ -18,6 +18,8 @@ int cmd_opam_parse(struct cmd_context *c, struct str text, struct channel *ret, 
 /* Those named, or, where none is, the kept ones (none at all: ERR_USAGE); brought up to date as the flags say, beside --offline. */
 int cmd_opam_open(struct cmd_context *c, const char *const *names, size_t n, enum channel_refresh_flags flags,
 		  struct cmd_opam_repos *ret, struct err *e);
+/* The name of a package there that is most like this one, for "did you mean"; empty: none is near. */
+struct str cmd_opam_similar(const struct cmd_opam_repos *r, struct str name);
 /* Faults in what is held of it, and the first of them; what is not held yet has none. */
 uint32_t cmd_opam_left_out(struct cmd_context *c, const struct channel *ch, struct str *first);
 /* Of the root: packages that were built before (build/build.h). */

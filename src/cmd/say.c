@@ -132,11 +132,20 @@ const char *cmd_typed(struct cmd_context *c, const char *text)
 	return arena_strdup(&c->arena, buf_str(&b));
 }
 
-int cmd_fail(struct cmd_context *c, const struct err *failure)
+int cmd_exit_of(const struct err *e)
+{
+	return exit_code_of(e->code);
+}
+
+int cmd_fail(struct cmd_context *c, const struct err *e)
+{
+	return cmd_fail_as(c, e, cmd_exit_of(e));
+}
+
+int cmd_fail_as(struct cmd_context *c, const struct err *failure, int code)
 {
 	struct err more;
 	const struct err *e = with_cure(c, failure, &more);
-	int code = exit_code_of(e->code);
 	cmd_progress_end(c);
 	cmd_warn(c, "%s", e->msg);
 	if (c->json) {

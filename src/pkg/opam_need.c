@@ -22,7 +22,8 @@ int pkg_opam_spec_parse(struct arena *a, struct str text, const struct pkg_need 
 			n->range = r;
 			rest = r->version.n ? STR_NONE : STR(".");
 		}
-	return n->name.n && !rest.n
+	bool versioned = !n->range || pkg_opam_version_is_good(n->range->version);
+	return n->name.n && !rest.n && versioned
 		       ? 0
 		       : err_new(e, ERR_INPUT, "'%.*s' is no package; as in: dune, dune.3.0, dune>=3.0", STR_ARG(text));
 }

@@ -22,6 +22,9 @@ SEED_PACKAGE=ocaml-unikraft-backend-qemu.0.18.0
 t 'a package is named' must_fail 2 "$SLIPWAY" opam ci --repo repo --on x
 t 'one' must_fail 2 "$SLIPWAY" opam ci --repo repo --on x one.1 one.2
 t 'one kind of job' must_fail 2 "$SLIPWAY" opam ci --repo repo --on x --with-tests --lower-bounds one.1
+t 'reverse dependencies are another' must_fail 2 "$SLIPWAY" opam ci --repo repo --on x --with-tests --reverse-dependencies one.1
+t 'a list is of them' must_fail 2 "$SLIPWAY" opam ci --repo repo --on x --list one.1
+t 'a version of opam is one' must_fail 2 "$SLIPWAY" opam ci --repo repo --on x --opam new one.1
 t 'a repository is named' must_fail 2 "$SLIPWAY" opam ci --dry-run --on "$ON" one.1
 t 'without an image' must_fail 5 "$SLIPWAY" opam ci --repo repo one.1
 t 'says how to have one' has 'examples/opam-ci/image.sh' err
@@ -101,6 +104,8 @@ t 'begins with the note' eval '[ "$(head -n 1 out)" = "(a note)" ]'
 t 'tells the commit' grep -qxF "                              from file://$T/repo#refs/pull/7/head ($PULL)" out
 t 'and the one to merge into' grep -qxF "git merge --no-edit $HEAD" out
 t 'merging is for URLs' must_fail 2 "$SLIPWAY" opam ci --dry-run --repo repo --onto master --on "$ON" one.1
+t 'which --repo takes' has 'repo URL' err
+t 'a tag alone is of ocaml/opam' eval '"$SLIPWAY" opam ci --dry-run --repo repo --on debian-12-ocaml-5.3 one.1 2>err | grep -qx "FROM ocaml/opam:debian-12-ocaml-5.3"'
 t 'with a pool' eval '"$SLIPWAY" opam ci --dry-run --repo repo --on "$ON" --pool P one.1 >out 2>err'
 t 'what would be submitted' grep -qE '^title +build one.1, using opam 2.1$' out
 t 'one answer is for one job' must_fail 2 "$SLIPWAY" opam ci --dry-run --json --repo repo --on "$ON" --pool P --reverse-dependency one.1 --reverse-dependency one.2 $SEED_PACKAGE

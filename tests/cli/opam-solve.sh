@@ -248,6 +248,7 @@ The following actions would be performed:
   - recompile alt 1 [uses y]
 ===== 1 to install | 1 to recompile =====
 X
+t 'what is left out is said' grep -q 'left out.*: three' err
 plan 'nothing needs a change' $state --upgrade --criteria fixup </dev/null
 plan 'criteria in words of opam' --criteria '-count[version-lag,solution],-changed' app.1 <<'X'
 The following actions would be performed:
@@ -280,7 +281,29 @@ t 'nothing to remove by that name' must_fail 5 "$SLIPWAY" opam solve --repo repo
 
 t 'an unknown name' must_fail 5 "$SLIPWAY" opam solve --repo repo nosuch
 t 'is named' grep -q "no package named 'nosuch'" err
+t 'a name that is mistyped' must_fail 5 "$SLIPWAY" opam solve --repo repo clush
+t 'has its like told' grep -q "did you mean 'clash'?" err
+t 'as an object' eval 'must_fail 5 "$SLIPWAY" --json opam solve --repo repo nosuch; grep -q "\"exit\": 5" out'
 t 'an unknown version' must_fail 5 "$SLIPWAY" opam solve --repo repo app.77
+t 'has the newest told' grep -q "no version for 'app.77'; its newest is 3" err
+t 'a pin to nothing' must_fail 5 "$SLIPWAY" opam solve --repo repo --pin app.77 app
+t 'is told as one' grep -q "'app' is pinned to 77, which is not available here or in no repository" err
+t 'a version that cannot be one' must_fail 2 "$SLIPWAY" opam solve --repo repo 'app>=1&<3'
+t 'installed without a version' must_fail 2 "$SLIPWAY" opam solve --repo repo --installed app lib
+t 'pinned without a version' must_fail 2 "$SLIPWAY" opam solve --repo repo --pin app lib
+t 'a variable without a value' must_fail 2 "$SLIPWAY" opam solve --repo repo --var os app
+t 'a platform without an architecture' must_fail 2 "$SLIPWAY" opam solve --repo repo --platform macos app
+t 'a repository that is nowhere' must_fail 2 "$SLIPWAY" opam solve --repo nosuch app
+t 'how one is kept is told' grep -q "channel add opam --name nosuch" err
+t 'nothing to upgrade' runs "$SLIPWAY" opam solve --repo repo --upgrade
+t 'is said' grep -q 'Nothing to do' err
+t 'a repository with nothing in it is kept' eval 'mkdir -p none && "$SLIPWAY" channel add opam ./none 2>err'
+t 'with a note' grep -q 'no opam repository yet' err
+t 'it is not taken for a package that is not there' must_fail 1 "$SLIPWAY" opam solve app
+t 'it is named' grep -q "'slipway channel remove' would forget" err
+t 'it is forgotten' eval '"$SLIPWAY" channel remove ./none 2>err'
+t 'no repository is named' must_fail 2 "$SLIPWAY" channel add opam
+t 'which is said so' grep -q 'add which opam repository' err
 t 'one that is not available' must_fail 5 "$SLIPWAY" opam solve --repo repo app tool.2
 t 'but elsewhere it is' "$SLIPWAY" opam solve --repo repo --var os=macos tool.2
 t 'no solution' must_fail 20 "$SLIPWAY" opam solve --repo repo clash user
@@ -328,7 +351,7 @@ slipway: no solution:
   - either needs travels, which needs abroad, which is not available here: it wants os = "macos"
 X
 in_the_way 'a pin' --pin lib.1 'lib>=2' <<'X'
-slipway: 'lib>=2' is not available here: its field 'available' or a pin says so
+slipway: 'lib>=2' cannot be had: 'lib' is pinned to 1
 X
 in_the_way 'a pin of something that is needed' --pin comp.1 core.2 <<'X'
 slipway: no solution:
