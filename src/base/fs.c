@@ -61,9 +61,12 @@ static int read_open(int fd, const char *path, struct buf *b, struct err *e)
 int fs_read(int dirfd, const char *path, struct buf *b, struct err *e)
 {
 	auto_fd fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return fd < 0 ? err_sys(e, "open '%s'", path) : fs_read_file(fd, path, b, e);
+}
+
+int fs_read_file(int fd, const char *path, struct buf *b, struct err *e)
+{
 	struct stat st;
-	if (fd < 0)
-		return err_sys(e, "open '%s'", path);
 	if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
 		return err_new(e, ERR_INPUT, "'%s' is %s, not a file", path,
 			       S_ISDIR(st.st_mode) ? "a folder" : "a pipe, a socket or a device");

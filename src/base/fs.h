@@ -11,6 +11,8 @@
 /* Whole file into b (appended); ERR_LIMIT where it exceeds b's maximum, ERR_NOT_FOUND where it is not there, ERR_INPUT where it
  * is no regular file: what somebody put in its place cannot make the reader wait. */
 int fs_read(int dirfd, const char *path, struct buf *b, struct err *e);
+/* The same of one that is open, not to wait; `path` names it in messages. */
+int fs_read_file(int fd, const char *path, struct buf *b, struct err *e);
 /* What a person named: a pipe or a terminal too, waited for. */
 int fs_read_any(int dirfd, const char *path, struct buf *b, struct err *e);
 /* All n bytes, across short writes and EINTR. `what` names the file in messages. */
@@ -62,6 +64,17 @@ bool fs_exists(int dirfd, const char *path); /* lstat succeeds */
 /* True where a path from outside stays inside its folder: relative, no "..", no empty or "." component, no NUL, no
  * control byte, at most 4096 bytes. */
 bool fs_path_is_inside(struct str path);
+
+/*
+ * Paths below a folder whose content nobody trusts (base/fs_below.c): links on the way are followed as long as they stay below it, before Linux 5.6
+ * none. A path that fs_path_is_inside can still lead out by a link; these do not go there (ERR_INPUT).
+ */
+int fs_open_below(int dir_fd, const char *path, int flags); /* a fd, or -1 with errno; EXDEV: it leaves */
+/* Opens the folder that a path lies in, made where it is missing and `make` is set, and tells the path's last part, which ends where the path does. */
+int fs_open_parent_below(int dir_fd, struct str path, bool make, struct str *ret_last, struct err *e);
+int fs_read_below(int dir_fd, const char *path, struct buf *b, struct err *e);
+/* Parents are made. */
+int fs_replace_below(int dir_fd, const char *path, const void *p, size_t n, enum fs_replace_flags flags, struct err *e);
 
 /* ERR_FAILED with e->sys ENOSPC where the file system of fd has no more than leave_bytes free. */
 int fs_check_space(int fd, uint64_t leave_bytes, struct err *e);

@@ -190,10 +190,10 @@ static int subst(int build, struct str file, const struct view *w, struct arena 
 	const char *to = arena_strdup(a, file), *from = arena_printf(a, "%s.in", to);
 	if (!fs_path_is_inside(file))
 		return err_new(e, ERR_INPUT, "'%s' leads out of the sources", tar_shown(file).s);
-	if (fs_read(build, from, &b, e) < 0)
+	if (fs_read_below(build, from, &b, e) < 0)
 		return err_ctx(e, "String expansion failed for these files:\n  - %s", from);
 	struct str text = pkg_opam_subst(a, arena_str(a, buf_str(&b)), &w->host);
-	return fs_replace(build, to, text.p, text.n, 0, e);
+	return fs_replace_below(build, to, text.p, text.n, 0, e);
 }
 
 static int substs(const struct pkg_opam *o, bool patches, int build, const struct view *w, struct arena *a,
@@ -274,7 +274,7 @@ static int place(struct opam_run *r, const struct build_opam_package *p, int bui
 	struct err why = ERR_INIT;
 	const char *file = arena_printf(a, "%.*s.install", STR_ARG(p->name));
 	const char *config = arena_printf(a, "%.*s.config", STR_ARG(p->name));
-	if (fs_read(build, file, &b, &why) < 0) {
+	if (fs_read_below(build, file, &b, &why) < 0) {
 		if (why.code != ERR_NOT_FOUND)
 			return *e = why, -1;
 		if (!fs_exists(build, config))

@@ -39,19 +39,17 @@ static bool is_archive(int fd)
 	return false;
 }
 
-/* The bytes of fd become dir/path, whatever was there before. */
-static int put_file(int dir, const char *path, int fd, mode_t mode, struct err *e)
+/* The bytes of fd become top/path, whatever was there before; what sources brought along may hold links. */
+static int put_file(int top, const char *path, int fd, mode_t mode, struct err *e)
 {
-	const char *slash = strrchr(path, '/');
+	struct str last;
 	auto_free char *piece = xmalloc(OPAM_PIECE);
-	if (slash) {
-		auto_free char *parent = str_dup(str_of(path, (size_t)(slash - path)));
-		if (fs_mkdirs(dir, parent, 0755, e) < 0)
-			return -1;
-	}
-	if (sys_unlinkat(dir, path, 0) < 0 && errno != ENOENT)
+	auto_fd dir = fs_open_parent_below(top, str_c(path), true, &last, e);
+	if (dir < 0)
+		return -1;
+	if (sys_unlinkat(dir, last.p, 0) < 0 && errno != ENOENT)
 		return err_sys(e, "replace '%s'", path);
-	auto_fd to = sys_openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	auto_fd to = sys_openat(dir, last.p, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (to < 0)
 		return err_sys(e, "make '%s'", path);
 	if (lseek(fd, 0, SEEK_SET) < 0)
@@ -111,28 +109,37 @@ static const char *scratch_name(struct opam_run *r, const char *what, struct are
 	return arena_printf(a, "%s-%u", what, number);
 }
 
-/* The folder in `tmp` that is the package's: its only entry, or it all; then the part that is asked for. */
-static int find_top(struct opam_run *r, const char *tmp, struct str subpath, struct arena *a, const char **ret,
-		    struct err *e)
+/* What of the unpacked folder is the package's: of an archive its only entry, where that is a folder; then the part that is asked for. "": all. */
+static int find_top(int dir, bool is_archive, struct str subpath, struct arena *a, struct str *ret, struct err *e)
 {
 	struct stat st;
 	auto_fs_list names = {0};
-	if (fs_list(r->scratch_fd, tmp, 1000000, &names, e) < 0)
+	*ret = STR("");
+	if (is_archive && fs_list(dir, ".", 1000000, &names, e) < 0)
 		return -1;
-	*ret = tmp;
-	if (names.n == 1) {
-		const char *only = arena_printf(a, "%s/%s", tmp, names.name[0]);
-		if (fstatat(r->scratch_fd, only, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
-			*ret = only;
-	}
+	if (names.n == 1 && fstatat(dir, names.name[0], &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+		*ret = str_c(arena_strdup(a, str_c(names.name[0])));
 	if (subpath.n == 0)
 		return 0;
 	if (!fs_path_is_inside(subpath))
-		return err_new(e, ERR_INPUT, "subpath '%.*s' leads out of the archive", STR_ARG(subpath));
-	*ret = arena_printf(a, "%s/%.*s", *ret, STR_ARG(subpath));
-	if (fstatat(r->scratch_fd, *ret, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
-		return err_new(e, ERR_NOT_FOUND, "the archive has no folder '%.*s'", STR_ARG(subpath));
+		return err_new(e, ERR_INPUT, "subpath '%s' leads out of the sources", tar_shown(subpath).s);
+	*ret = str_c(arena_printf(a, "%.*s%s%.*s", STR_ARG(*ret), ret->n ? "/" : "", STR_ARG(subpath)));
 	return 0;
+}
+
+/* It becomes `name` of to_fd. A link on the way to it stays inside, or it is not gone. */
+static int move_top(int dir, struct str top, struct str subpath, int to_fd, const char *name, struct err *e)
+{
+	struct stat st;
+	struct str last;
+	auto_fd parent = fs_open_parent_below(dir, top, false, &last, e);
+	if (parent < 0)
+		return err_ctx(e, "subpath '%s'", tar_shown(subpath).s);
+	if (fstatat(parent, last.p, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+		return err_new(e, ERR_NOT_FOUND, "the sources have no folder '%s'", tar_shown(subpath).s);
+	return sys_renameat(parent, last.p, to_fd, name) < 0
+		       ? err_sys(e, "move the sources of '%s' to where they are built", name)
+		       : 0;
 }
 
 /* The last part of a URL, as a file's name. */
@@ -145,39 +152,40 @@ static struct str url_name(struct str url)
 	return fs_path_is_inside(name) ? name : STR("source");
 }
 
+/* Into the empty folder `dir`. *ret: whether it was an archive. */
+static int unpack_into(int dir, struct opam_archive *s, const char *name, struct arena *a, bool *ret, struct err *e)
+{
+	*ret = false;
+	if (s->fetch.is_folder) {
+		struct copy c = {.from = s->fetch.fd, .to = dir, .a = a};
+		return fs_walk(s->fetch.fd, ".", copy_entry, &c, e) < 0 ? err_ctx(e, "copy the sources of '%s'", name)
+									: 0;
+	}
+	*ret = is_archive(s->fetch.fd);
+	if (!*ret)
+		return put_file(dir, arena_strdup(a, url_name(s->source->src)), s->fetch.fd, 0644, e);
+	if (lseek(s->fetch.fd, 0, SEEK_SET) < 0)
+		return err_sys(e, "read the archive of '%s'", name);
+	return store_unpack_into(dir, s->fetch.fd, NULL, arena_printf(a, "sources of %s", name), e);
+}
+
 static int unpack_main(struct opam_run *r, struct opam_archive *s, int to_fd, const char *name, struct arena *a,
 		       struct err *e)
 {
-	const char *tmp = scratch_name(r, "source", a), *top;
+	const char *tmp = scratch_name(r, "source", a);
+	struct str top, subpath = s->source->subpath;
+	bool was_archive;
 	if (sys_mkdirat(r->scratch_fd, tmp, 0755) < 0)
 		return err_sys(e, "make '%s/%s'", r->scratch, tmp);
 	auto_fd dir = fs_open_dir(r->scratch_fd, tmp, e);
-	if (dir < 0)
+	if (dir < 0 || unpack_into(dir, s, name, a, &was_archive, e) < 0 ||
+	    find_top(dir, was_archive, subpath, a, &top, e) < 0)
 		return -1;
-	if (s->fetch.is_folder) {
-		struct copy c = {.from = s->fetch.fd, .to = dir, .a = a};
-		if (fs_walk(s->fetch.fd, ".", copy_entry, &c, e) < 0)
-			return err_ctx(e, "copy the sources of '%s'", name);
-		top = tmp;
-		if (s->source->subpath.n)
-			top = arena_printf(a, "%s/%.*s", tmp, STR_ARG(s->source->subpath));
-		if (s->source->subpath.n && !fs_path_is_inside(s->source->subpath))
-			return err_new(e, ERR_INPUT, "subpath '%.*s' leads out of the folder",
-				       STR_ARG(s->source->subpath));
-	} else if (is_archive(s->fetch.fd)) {
-		if (lseek(s->fetch.fd, 0, SEEK_SET) < 0)
-			return err_sys(e, "read the archive of '%s'", name);
-		if (store_unpack_into(dir, s->fetch.fd, NULL, arena_printf(a, "sources of %s", name), e) < 0 ||
-		    find_top(r, tmp, s->source->subpath, a, &top, e) < 0)
-			return -1;
-	} else {
-		if (put_file(dir, arena_strdup(a, url_name(s->source->src)), s->fetch.fd, 0644, e) < 0)
-			return -1;
-		top = tmp;
-	}
-	if (sys_renameat(r->scratch_fd, top, to_fd, name) < 0)
-		return err_sys(e, "move the sources of '%s' to where they are built", name);
-	return top == tmp ? 0 : fs_remove_tree(r->scratch_fd, tmp, e);
+	if (top.n)
+		return move_top(dir, top, subpath, to_fd, name, e) < 0 ? -1 : fs_remove_tree(r->scratch_fd, tmp, e);
+	return sys_renameat(r->scratch_fd, tmp, to_fd, name) < 0
+		       ? err_sys(e, "move the sources of '%s' to where they are built", name)
+		       : 0;
 }
 
 /* == files beside the opam file ========================================================================================== */
@@ -197,12 +205,8 @@ static int extra_file(int build, int files, const char *path, const struct diges
 		if (memcmp(got, sum->bytes, digest_final(d, got)) != 0)
 			return err_new(e, ERR_VERIFY, "Bad hash for extra-file %s", path);
 	}
-	const char *slash = strrchr(path, '/');
-	auto_free char *parent = slash ? str_dup(str_of(path, (size_t)(slash - path))) : NULL;
-	if (parent && fs_mkdirs(build, parent, 0755, e) < 0)
-		return -1;
 	bool exec = fstatat(files, path, &st, 0) == 0 && (st.st_mode & 0100);
-	return fs_replace(build, path, b.p, b.n, exec ? FS_REPLACE_EXEC : 0, e);
+	return fs_replace_below(build, path, b.p, b.n, exec ? FS_REPLACE_EXEC : 0, e);
 }
 
 struct all_files {

@@ -46,10 +46,6 @@ const struct pkg_opam_value *opam_strings(struct arena *a, const struct str *v, 
 struct pkg_opam_strs opam_strings_of(struct arena *a, const struct pkg_opam_value *v);
 const struct pkg_opam_value *opam_string(struct arena *a, struct str s);
 
-/* Opens a folder or file below dir_fd, links followed as long as they stay below it. -1 with errno (EXDEV: it leaves). */
-int opam_open_below(int dir_fd, const char *path, int flags);
-/* The folder that a path lies in, made where it is missing, and the path's last part. */
-int opam_open_parent(int dir_fd, struct str path, bool make, struct str *ret_last, struct err *e);
 /* "a/./b/../c" as "a/c" in the arena; STR_NONE where it leaves its folder, is empty or holds what no path may. */
 struct str opam_normal_path(struct arena *a, struct str path);
 

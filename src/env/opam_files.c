@@ -2,8 +2,6 @@
 /* What the files of opam roots and switches share: locks, reading, changing fields, paths that stay inside. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -127,70 +125,6 @@ struct pkg_opam_strs opam_strings_of(struct arena *a, const struct pkg_opam_valu
 }
 
 /* -- paths ------------------------------------------------------------------------------------------------------------ */
-
-/* Before Linux 5.6: no link on the way is followed at all. */
-static int open_by_steps(int dir_fd, const char *path, int flags)
-{
-	auto_fd at = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const char *slash;
-	while (at >= 0 && (slash = strchr(path, '/'))) {
-		auto_free char *part = str_dup(str_of(path, (size_t)(slash - path)));
-		int next = openat(at, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		cleanup_fd(&at);
-		at = next;
-		path = slash + 1;
-	}
-	return at < 0 ? -1 : openat(at, path, flags | O_CLOEXEC | O_NOFOLLOW);
-}
-
-int opam_open_below(int dir_fd, const char *path, int flags)
-{
-	struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
-			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
-	int fd = -1;
-	for (int i = 0; i < 8; i++) { /* EAGAIN: something was renamed meanwhile */
-		fd = (int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
-		if (fd >= 0 || errno != EAGAIN)
-			break;
-	}
-	return fd < 0 && (errno == ENOSYS || errno == EPERM) ? open_by_steps(dir_fd, path, flags) : fd;
-}
-
-static int make_and_open(int dir_fd, const char *path, struct err *e)
-{
-	int fd = opam_open_below(dir_fd, path, O_RDONLY | O_DIRECTORY);
-	if (fd >= 0 || errno != ENOENT)
-		return fd >= 0		? fd
-		       : errno == EXDEV ? err_new(e, ERR_INPUT, "folder '%s' leads outside of the prefix", path)
-					: err_sys(e, "open folder '%s'", path);
-	struct str last;
-	auto_fd parent = opam_open_parent(dir_fd, str_c(path), true, &last, e);
-	if (parent < 0)
-		return -1;
-	auto_free char *name = str_dup(last);
-	if (sys_mkdirat(parent, name, OPAM_DIRS_MODE) < 0 && errno != EEXIST)
-		return err_sys(e, "make folder '%s'", path);
-	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	return fd >= 0 ? fd : err_sys(e, "open folder '%s'", path);
-}
-
-/* Its recursion is one level a '/': paths are at most 4096 bytes. */
-int opam_open_parent(int dir_fd, struct str path, bool make, struct str *ret_last, struct err *e)
-{
-	ptrdiff_t slash = str_rfind(path, '/');
-	*ret_last = str_skip(path, (size_t)(slash + 1));
-	if (!fs_path_is_inside(path))
-		return err_new(e, ERR_INPUT, "'%.*s' is no path inside of a folder", STR_ARG(path));
-	if (slash < 0) {
-		int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		return fd >= 0 ? fd : err_sys(e, "open the folder of '%.*s'", STR_ARG(path));
-	}
-	auto_free char *folder = str_dup(str_head(path, (size_t)slash));
-	if (make)
-		return make_and_open(dir_fd, folder, e);
-	int fd = opam_open_below(dir_fd, folder, O_RDONLY | O_DIRECTORY);
-	return fd >= 0 ? fd : err_sys(e, "open folder '%s'", folder);
-}
 
 struct str opam_normal_path(struct arena *a, struct str path)
 {

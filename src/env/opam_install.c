@@ -165,7 +165,7 @@ static int copy_bytes(int from, int to, const char *what, struct err *e)
 static int open_source(int build_fd, const char *path, struct err *e)
 {
 	struct stat st;
-	auto_fd fd = opam_open_below(build_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	auto_fd fd = fs_open_below(build_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 && errno == EXDEV)
 		return err_new(e, ERR_INPUT, "'%s' is a link that leads outside of the build folder", path);
 	if (fd < 0)
@@ -183,7 +183,7 @@ static char *tmp_name(struct str last)
 static int lay(struct env_opam_switch *s, int from, struct str to, bool exec, struct err *e)
 {
 	struct str last;
-	auto_fd dir = opam_open_parent(s->fd, to, true, &last, e);
+	auto_fd dir = fs_open_parent_below(s->fd, to, true, &last, e);
 	if (dir < 0)
 		return -1;
 	auto_free char *name = str_dup(last);
@@ -250,6 +250,17 @@ static int lay_one(struct env_opam_switch *s, struct arena *a, const struct pkg_
 	return lay(s, fd, to, l->exec, e);
 }
 
+/* NAME.config of the build folder, which may be a link that leads elsewhere: 1, 0 it is not there. */
+static int read_config(int build_fd, const char *name, struct arena *a, struct pkg_opam_doc *ret, struct err *e)
+{
+	auto_buf b = BUF_INIT(ENV_OPAM_FILE_MAX);
+	struct err mine = ERR_INIT;
+	if (fs_read_below(build_fd, name, &b, &mine) == 0)
+		return pkg_opam_read(a, arena_str(a, buf_str(&b)), name, ret, e) < 0 ? -1 : 1;
+	*ret = (struct pkg_opam_doc){.where = name};
+	return mine.code == ERR_NOT_FOUND ? 0 : (*e = mine, -1);
+}
+
 /* install/NAME.install and config/NAME.config, as opam keeps them. */
 static int keep(struct env_opam_switch *s, struct arena *a, struct str package, const struct env_opam_install *i,
 		int build_fd, struct err *e)
@@ -257,7 +268,7 @@ static int keep(struct env_opam_switch *s, struct arena *a, struct str package, 
 	auto_buf b = BUF_INIT(ENV_OPAM_FILE_MAX);
 	struct pkg_opam_doc config;
 	const char *name = arena_printf(a, "%.*s.config", STR_ARG(package));
-	int there = opam_read_doc(a, build_fd, name, name, &config, e);
+	int there = read_config(build_fd, name, a, &config, e);
 	if (there < 0)
 		return -1;
 	if (i && i->n) {
@@ -298,7 +309,7 @@ static int clear_one(struct env_opam_switch *s, struct str to, struct err *e)
 {
 	struct err mine = ERR_INIT;
 	struct str last;
-	auto_fd dir = opam_open_parent(s->fd, to, false, &last, &mine);
+	auto_fd dir = fs_open_parent_below(s->fd, to, false, &last, &mine);
 	if (dir < 0) {
 		if (mine.code == ERR_NOT_FOUND)
 			return 0;

@@ -340,7 +340,7 @@ static int revert_one(int prefix_fd, const struct env_opam_changed *c, bool forc
 	struct str last;
 	struct stat st;
 	struct err mine = ERR_INIT;
-	auto_fd dir = opam_open_parent(prefix_fd, c->path, false, &last, &mine);
+	auto_fd dir = fs_open_parent_below(prefix_fd, c->path, false, &last, &mine);
 	if (dir < 0) {
 		if (mine.code == ERR_NOT_FOUND)
 			return 0;

@@ -48,7 +48,7 @@ static int read_item(int dir_fd, struct str path, struct arena *a, struct env_op
 	struct str last;
 	struct stat st;
 	*ret = (struct env_opam_item){.path = path};
-	auto_fd dir = opam_open_parent(dir_fd, path, false, &last, e);
+	auto_fd dir = fs_open_parent_below(dir_fd, path, false, &last, e);
 	if (dir < 0)
 		return -1;
 	const char *name = arena_strdup(a, last);
@@ -216,7 +216,7 @@ static int copy_file(int from_fd, int dir, const char *name, const char *tmp, co
 		     struct err *e)
 {
 	auto_free char *path = str_dup(x->path);
-	auto_fd from = opam_open_below(from_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	auto_fd from = fs_open_below(from_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	if (from < 0)
 		return err_sys(e, "open '%s'", path);
 	(void)sys_unlinkat(dir, tmp, 0); /* a killed process's */
@@ -233,7 +233,7 @@ static int copy_file(int from_fd, int dir, const char *name, const char *tmp, co
 static int move_file(int from_fd, int dir, const char *name, const struct env_opam_item *x, struct err *e)
 {
 	struct str last;
-	auto_fd from = opam_open_parent(from_fd, x->path, false, &last, e);
+	auto_fd from = fs_open_parent_below(from_fd, x->path, false, &last, e);
 	if (from < 0)
 		return -1;
 	auto_free char *here = str_dup(last);
@@ -243,7 +243,7 @@ static int move_file(int from_fd, int dir, const char *name, const struct env_op
 static int lay_item(int from_fd, int to_fd, bool move, const struct env_opam_item *x, struct err *e)
 {
 	struct str last;
-	auto_fd dir = opam_open_parent(to_fd, x->path, true, &last, e);
+	auto_fd dir = fs_open_parent_below(to_fd, x->path, true, &last, e);
 	if (dir < 0)
 		return -1;
 	auto_free char *name = str_dup(last);

@@ -417,3 +417,36 @@ TEST(lock_on_a_removed_file_is_not_the_lock)
 	CHECK_INT(fs_lock(dir, "link", 0, &e), -1);
 	CHECK(!fs_exists(dir, "elsewhere"));
 }
+
+TEST(below_a_folder_links_do_not_lead_out)
+{
+	auto_fd dir = tmp_dir();
+	struct str last;
+	auto_buf b = BUF_INIT(100);
+	CHECK_INT(fs_mkdirs(dir, "out", 0755, &e), 0);
+	CHECK_INT(fs_mkdirs(dir, "top/real", 0755, &e), 0);
+	auto_fd top = fs_open_dir(dir, "top", &e);
+	CHECK_INT(symlinkat("../out", top, "up"), 0);
+	CHECK_INT(symlinkat("real", top, "inner"), 0);
+	CHECK_INT(symlinkat("/etc/passwd", top, "absolute"), 0);
+	put(dir, "out/file", "x");
+	CHECK_INT(fs_replace_below(top, "up/file", "y", 1, 0, &e), -1);
+	CHECK_INT(e.code, ERR_INPUT);
+	CHECK_STR(e.msg, "folder 'up' leads out of where it has to be");
+	CHECK_INT(fs_replace_below(top, "up/more/file", "y", 1, 0, &e), -1);
+	CHECK_INT(fs_replace_below(top, "../out/file", "y", 1, 0, &e), -1);
+	CHECK_INT(fs_open_parent_below(top, STR("up/file"), false, &last, &e), -1);
+	CHECK_STR(e.msg, "folder 'up' leads out of where it has to be");
+	CHECK_INT(fs_read_below(top, "up/file", &b, &e), -1);
+	CHECK_STR(e.msg, "'up/file' is a link that leads out of its folder");
+	CHECK_INT(fs_read_below(top, "absolute", &b, &e), -1);
+	CHECK_INT(e.code, ERR_INPUT);
+	/* inside they are followed, and folders made */
+	CHECK_INT(fs_replace_below(top, "inner/new/file", "z", 1, 0, &e), 0);
+	CHECK_INT(fs_read_below(top, "real/new/file", &b, &e), 0);
+	CHECK_STR(b.p, "z");
+	CHECK_INT(fs_read_below(top, "inner", &b, &e), -1);
+	buf_clear(&b);
+	CHECK_INT(fs_read(dir, "out/file", &b, &e), 0);
+	CHECK_STR(b.p, "x");
+}

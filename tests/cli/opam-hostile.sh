@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh disable=SC2015 # what is shown where one of them fails always succeeds
+# Opam packages that mean harm: sources with links that lead out, builds that leave links or pipes where files are read, packages that write over
+# the files of others.
+. "${SOURCE_ROOT:-.}/tests/lib/test.sh"
+. "$SOURCE_ROOT/tests/lib/opam-repo.sh"
+need git patch
+
+OPAMYES=1 OPAMROOTISOK=1 OPAMROOT=$T/r
+export OPAMYES OPAMROOTISOK OPAMROOT
+unset OPAMSWITCH OPAM_SWITCH_PREFIX OPAMUTF8
+ln -s "$SLIPWAY" opam
+mkdir -p repo/packages outside/folder
+echo 'opam-version: "2.0"' >repo/repo
+
+# what a package must neither change nor read
+echo 'v=%{version}%' >outside/file.in
+echo secret >outside/folder/secret
+cp -r outside outside.before
+untouched()
+{
+	diff -r outside.before outside
+}
+
+# sources by git: links in them are as their author made them
+mkdir linked
+(
+	cd linked && git init -q . && ln -s "$T/outside" up && ln -s "$T/outside/folder" folder && ln -s "$T/outside/file.in" copy.in && mkdir real &&
+		echo real >real/file && ln -s real inner && echo '%{name}%' >real/in.in && git add -A && git -c user.name=a -c user.email=a@b commit -qm sources
+) || exit 1
+mkdir plain-1 && echo a >plain-1/a && tar -czf plain.tgz plain-1
+echo data >data
+sum=sha256=$(sha256sum <data | cut -d ' ' -f 1)
+git_package()
+{
+	{
+		echo "url { src: \"git+file://$T/linked\" ${2-} }"
+		cat
+	} | opam_package "$1" 1
+}
+git_package part-up 'subpath: "up/folder"' </dev/null
+git_package part-link 'subpath: "folder"' </dev/null
+git_package extra-source-up <<END
+extra-source "up/out" { src: "file://$T/data" checksum: "$sum" }
+END
+git_package extra-file-up <<END
+extra-files: [["up/out" "$sum"]]
+END
+mkdir -p repo/packages/extra-file-up/extra-file-up.1/files/up && cp data repo/packages/extra-file-up/extra-file-up.1/files/up/out
+git_package subst-up <<'END'
+substs: ["up/file"]
+END
+git_package subst-read <<'END'
+substs: ["copy"]
+END
+opam_package patched 1 <<END
+url { src: "file://$T/plain.tgz" checksum: "sha256=$(sha256sum <plain.tgz | cut -d ' ' -f 1)" }
+patches: ["link.patch"]
+substs: ["up/file"]
+END
+mkdir repo/packages/patched/patched.1/files
+printf '%s\n' 'diff --git a/up b/up' 'new file mode 120000' '--- /dev/null' '+++ b/up' '@@ -0,0 +1 @@' "+$T/outside" '\ No newline at end of file' >repo/packages/patched/patched.1/files/link.patch
+# links that stay inside are as good as any
+git_package inner-part 'subpath: "inner/.."' </dev/null
+git_package inner <<END
+substs: ["inner/in"]
+extra-source "inner/extra" { src: "file://$T/data" checksum: "$sum" }
+install: [["mkdir" "-p" "%{share}%/inner"] ["cp" "real/in" "real/extra" "%{share}%/inner"]]
+END
+for kind in install config; do
+	opam_package "link-$kind" 1 <<END
+build: [["ln" "-s" "$T/outside/folder/secret" "link-$kind.$kind"]]
+END
+	opam_package "pipe-$kind" 1 <<END
+build: [["mkfifo" "pipe-$kind.$kind"]]
+END
+done
+
+t 'a root is made' ./opam init --bare --no-setup -k local default repo
+t 'with a switch' ./opam switch create sw --empty
+# refused PACKAGE WORDS: that failed, says so, and nothing outside was touched
+refused()
+{
+	timeout 60 ./opam install "$1" >out 2>&1
+	[ $? = 31 ] && grep -q "$2" out && untouched || { cat out; return 1; }
+}
+t 'a part of the sources behind a link that leads out' refused part-up "subpath 'up/folder': folder 'up' leads out"
+t 'one that is such a link' refused part-link "have no folder 'folder'"
+t 'one whose name leads out' refused inner-part 'leads out of the sources'
+t 'an extra source behind a link' refused extra-source-up "folder 'up' leads out"
+t 'a file of the repository behind a link' refused extra-file-up "folder 'up' leads out"
+t 'a file to fill in behind a link' refused subst-up 'leads out'
+t 'one that is a link to elsewhere' refused subst-read 'leads out'
+t 'one behind a link that a patch makes' refused patched 'leads out'
+t 'a .install file that is a link to elsewhere' refused link-install "'link-install.install' is a link that leads out"
+t 'a .config file that is one' refused link-config "'link-config.config' is a link that leads out"
+t 'a .install file that is a pipe' refused pipe-install 'is a pipe'
+t 'a .config file that is one' refused pipe-config 'is a pipe'
+t 'links inside of the sources are followed' ./opam install inner
+t 'to read and to write' prints "inner
+data" cat r/sw/share/inner/in r/sw/share/inner/extra
+done_testing
