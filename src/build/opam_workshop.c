@@ -230,27 +230,55 @@ static size_t choose(const struct build_made *v, size_t n, struct arena *a, stru
 	return count;
 }
 
-static int keep_done(struct workshop_switch *s, struct store *store, const struct build_opam_result *r,
-		     struct build_made *v, size_t n, struct err *e)
+/*
+ * What a package put into the switch is taken into the store when it has been installed, before anything else is: a later package may
+ * write over its files, and what is kept under its key is for environments, too, that have not got that later one.
+ */
+struct keeper {
+	struct workshop_switch *s;
+	struct store *store;
+	const struct build_opam_opts *o; /* of the caller */
+	struct build_made *v;
+	size_t n;
+	bool *made; /* of v */
+	struct err err;
+};
+
+/* One at a time, on any thread; nothing changes the switch meanwhile. */
+static void keep_installed(void *ctx, const struct build_opam_event *event)
 {
-	auto_map done = MAP_INIT;
-	for (size_t i = 0; i < r->n_done; i++)
-		if (r->done[i].step == BUILD_OPAM_INSTALL)
-			*map_put(&done, r->done[i].package->name) = 1;
-	for (size_t i = 0; i < n; i++) {
-		if (v[i].kept || !map_get(&done, v[i].package.name))
+	struct keeper *k = ctx;
+	bool is_installed = event->step == BUILD_OPAM_INSTALL && !event->failure;
+	for (size_t i = 0; is_installed && i < k->n; i++) {
+		struct build_made *p = &k->v[i];
+		struct err e = ERR_INIT;
+		if (p->kept || !str_eq(p->package.name, event->package->name))
 			continue;
-		if (workshop_keep(s, store, &v[i], e) < 0)
-			return err_ctx(e, "keep '%.*s.%.*s'", STR_ARG(v[i].package.name),
-				       STR_ARG(v[i].package.version));
+		k->made[i] = workshop_keep(k->s, k->store, p, &e) == 0;
+		if (k->made[i] || k->err.code != ERR_NONE)
+			continue;
+		err_ctx(&e, "keep '%.*s.%.*s'", STR_ARG(p->package.name), STR_ARG(p->package.version));
+		k->err = e;
 	}
-	/* a key may only lead to what is on disk */
-	if (store_sync(store, e) < 0)
+	if (k->o->tell)
+		k->o->tell(k->o->ctx, event);
+}
+
+static int keeper_checkout(void *ctx, const char *url, const char *dest, struct err *e)
+{
+	const struct keeper *k = ctx;
+	return k->o->checkout(k->o->ctx, url, dest, e);
+}
+
+/* A key may only lead to what is on disk. */
+static int note_done(struct keeper *k, struct err *e)
+{
+	if (store_sync(k->store, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++)
-		if (v[i].kept && map_get(&done, v[i].package.name) && note_kept(s->w, &v[i], e) < 0)
+	for (size_t i = 0; i < k->n; i++)
+		if (k->made[i] && note_kept(k->s->w, &k->v[i], e) < 0)
 			return -1;
-	return 0;
+	return k->err.code == ERR_NONE ? 0 : (*e = k->err, -1);
 }
 
 int build_workshop_make(struct build_workshop *w, struct store *store, const struct build_opam_opts *o, int64_t wait_ms,
@@ -277,5 +305,10 @@ int build_workshop_make(struct build_workshop *w, struct store *store, const str
 	mine.packages = packages;
 	mine.cache = arena_printf(a, "%s/download-cache", w->dir);
 	mine.log_dir = arena_printf(a, "%s/log", w->dir);
-	return build_opam(&mine, a, ret, e) < 0 || keep_done(&s, store, ret, v, n, e) < 0 ? -1 : 0;
+	struct keeper k = {
+		.s = &s, .store = store, .o = o, .v = v, .n = n, .made = arena_array(a, bool, n), .err = ERR_INIT};
+	mine.tell = keep_installed;
+	mine.checkout = o->checkout ? keeper_checkout : NULL;
+	mine.ctx = &k;
+	return build_opam(&mine, a, ret, e) < 0 || note_done(&k, e) < 0 ? -1 : 0;
 }

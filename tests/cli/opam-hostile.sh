@@ -99,4 +99,24 @@ t 'a .config file that is one' refused pipe-config 'is a pipe'
 t 'links inside of the sources are followed' ./opam install inner
 t 'to read and to write' prints "inner
 data" cat r/sw/share/inner/in r/sw/share/inner/extra
+
+# what is kept of a package is what it put there, not what a later one made of it
+opam_package victim 1 <<'END'
+install: [["sh" "-c" "mkdir -p %{bin}% && printf '#!/bin/sh\\necho good\\n' >%{bin}%/victim && chmod 755 %{bin}%/victim"]]
+END
+opam_package poison 1 <<'END'
+depends: ["victim"]
+install: [["sh" "-c" "printf '#!/bin/sh\\necho poisoned\\n' >%{bin}%/victim"]]
+END
+t 'a repository is kept' "$SLIPWAY" channel add opam repo
+t 'an environment has a package that writes over files of another' "$SLIPWAY" env create -n one --opam poison
+t 'which it does' prints poisoned "$SLIPWAY" env run -n one victim
+t 'another has the other package alone' "$SLIPWAY" env create -n two --opam victim
+t 'as that is' prints good "$SLIPWAY" env run -n two victim
+again()
+{
+	./opam update && ./opam install poison && [ "$(r/sw/bin/victim)" = poisoned ] && ./opam remove poison victim && ./opam install victim >out &&
+		grep -q 'built before' out && [ "$(r/sw/bin/victim)" = good ] || { cat out; return 1; }
+}
+t 'so it is in a switch' again
 done_testing
