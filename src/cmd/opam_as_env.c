@@ -12,6 +12,15 @@ enum { SHELL_SH, SHELL_CSH, SHELL_FISH, SHELL_SEXP };
 
 /* -- env -------------------------------------------------------------------------------------------------------------------- */
 
+static bool is_shell(struct str name)
+{
+	static const char *const known[] = {"bash", "sh", "csh", "zsh", "fish"};
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (str_eq_c(name, known[i]))
+			return true;
+	return false;
+}
+
 static int shell_of(struct str name)
 {
 	return str_ends(name, STR("csh")) ? SHELL_CSH : str_eq_c(name, "fish") ? SHELL_FISH : SHELL_SH;
@@ -31,10 +40,13 @@ static int guess_shell(void)
 	return shell_of(str_skip(shell, (size_t)(str_rfind(shell, '/') + 1)));
 }
 
-static void put_quoted(struct buf *b, struct str s, bool backslash)
+static void put_quoted(struct buf *b, struct str s, int shell)
 {
+	bool backslash = shell == SHELL_FISH;
 	buf_put_char(b, '\'');
 	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '\n' && shell == SHELL_CSH) /* which takes the line to be over there */
+			buf_put_char(b, '\\');
 		if (s.p[i] == '\'')
 			buf_put_c(b, backslash ? "\\'" : "'\\''");
 		else if (s.p[i] == '\\' && backslash)
@@ -56,7 +68,7 @@ static void put_fish(struct buf *b, const struct env_variable *v)
 	buf_printf(b, "set -gx %.*s", STR_ARG(v->name));
 	if (!list) {
 		buf_put_char(b, ' ');
-		put_quoted(b, v->value, true);
+		put_quoted(b, v->value, SHELL_FISH);
 	}
 	while (list && rest.n) {
 		if (!str_take_until(&rest, ':', &part)) {
@@ -68,7 +80,7 @@ static void put_fish(struct buf *b, const struct env_variable *v)
 		auto_buf with = BUF_INIT(BUF_MAX);
 		buf_printf(&with, "%s%.*s", man && first ? ":" : "", STR_ARG(part));
 		buf_put_char(b, ' ');
-		put_quoted(b, buf_str(&with), true);
+		put_quoted(b, buf_str(&with), SHELL_FISH);
 		first = false;
 	}
 	buf_put_c(b, ";\n");
@@ -105,7 +117,7 @@ static void put_variables(struct buf *b, const struct env_variable *v, size_t n,
 			buf_put_c(b, ")\n");
 		} else {
 			buf_printf(b, shell == SHELL_CSH ? "setenv %.*s " : "%.*s=", STR_ARG(v[i].name));
-			put_quoted(b, v[i].value, false);
+			put_quoted(b, v[i].value, shell);
 			if (shell == SHELL_CSH)
 				buf_put_c(b, ";\n");
 			else
@@ -235,6 +247,13 @@ int opam_as_env(struct opam_as *x, int argc, char **argv)
 	bool go_on = opam_as_parse(x, options, argc, argv, &words, &code);
 	size_t n = words.n;
 	vec_release(&words);
+	if (go_on && a.shell && !is_shell(str_c(a.shell))) { /* not to print what that one would read otherwise */
+		const char *why = arena_printf(&x->c->arena,
+					       "option '--shell': invalid value '%s', expected one of 'bash', 'sh', "
+					       "'csh', 'zsh' or 'fish'",
+					       a.shell);
+		return opam_as_usage(x, why);
+	}
 	return !go_on ? code : n ? opam_as_say(x, OPAM_USAGE, "opam env takes no words") : show_env(x, &a);
 }
 

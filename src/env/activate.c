@@ -14,17 +14,6 @@ enum { STATE_MAX = 16 << 20, SCRIPTS_MAX = 10000, VARIABLES_MAX = 100000 };
 VEC_TYPE(variable_vec, struct env_variable);
 
 /* == reading ====================================================================================================== */
-static bool variable_name_ok(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.p[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-		if (!letter && (i == 0 || c < '0' || c > '9'))
-			return false;
-	}
-	return s.n > 0 && s.n <= 4096;
-}
-
 static int add_variables(const struct json *j, const char *where, struct arena *a, struct variable_vec *v,
 			 struct err *e)
 {
@@ -32,7 +21,7 @@ static int add_variables(const struct json *j, const char *where, struct arena *
 		return err_new(e, ERR_INPUT, "'%s' is no object of names and values", where);
 	for (uint32_t i = 0; i < j->n; i++) {
 		const struct json_member *m = &j->member[i];
-		if (!variable_name_ok(m->key))
+		if (!pkg_opam_env_name_is_good(m->key))
 			return err_new(e, ERR_INPUT, "'%s': '%.*s' is no name of a variable", where, STR_ARG(m->key));
 		if (m->value.type != JSON_STRING || memchr(m->value.string.p, '\0', m->value.string.n))
 			return err_new(e, ERR_INPUT, "'%s': the value of '%.*s' is not a text", where, STR_ARG(m->key));
@@ -138,7 +127,7 @@ static int read_updates(int prefix_fd, struct arena *a, struct activation *ret, 
 		return -1;
 	ret->updates_n = without_repeats(ret->updates, ret->updates_n);
 	for (size_t i = 0; i < ret->updates_n; i++)
-		if (!variable_name_ok(ret->updates[i].variable) ||
+		if (!pkg_opam_env_name_is_good(ret->updates[i].variable) ||
 		    memchr(ret->updates[i].value.p, '\0', ret->updates[i].value.n))
 			return err_new(e, ERR_INPUT, "'%s': '%.*s' is no name of a variable, or its value no text",
 				       ACTIVATION_OPAM_DIR, STR_ARG(ret->updates[i].variable));

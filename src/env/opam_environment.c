@@ -127,7 +127,7 @@ static void add_binding(struct arena *a, struct update_list *out, const struct p
 {
 	bool equal = v->kind == PKG_OPAM_RELOP && v->op == PKG_OPAM_EQUAL;
 	struct str name = v->kind == PKG_OPAM_BINDING || equal ? pkg_opam_text(v->left) : STR_NONE;
-	if (name.n)
+	if (pkg_opam_env_name_is_good(name)) /* shells would run others */
 		*vec_add(out) = (struct env_opam_update){.variable = name,
 							 .op = equal ? PKG_OPAM_SET : v->op,
 							 .value = pkg_opam_expand(a, pkg_opam_text(v->right), h),
@@ -327,6 +327,8 @@ static void take_back_all(struct arena *a, const struct env_opam_update *undo, s
 {
 	for (size_t i = n; i > 0; i--) {
 		const struct env_opam_update *u = &undo[i - 1];
+		if (!pkg_opam_env_name_is_good(u->variable))
+			continue;
 		struct value *had = value_of(back, u->variable);
 		struct parts p = had ? had->parts : now(a, u->variable, get), q;
 		if (!taken_back(a, u->op, u->value, &p, &q))
@@ -345,6 +347,8 @@ void env_opam_updates_expand(struct arena *a, const struct env_opam_update *v, s
 	struct values back = {0}, out = {0};
 	take_back_all(a, undo, undo_n, get, &back);
 	for (size_t i = 0; i < n; i++) {
+		if (!pkg_opam_env_name_is_good(v[i].variable)) /* a switch that opam wrote may have such */
+			continue;
 		struct value *had = value_of(&out, v[i].variable), *before = value_of(&back, v[i].variable);
 		struct parts p = had ? had->parts : before ? before->parts : now(a, v[i].variable, get);
 		if (before)

@@ -146,6 +146,17 @@ bool pkg_opam_version_is_good(struct str version)
 	return version.n > 0 && version.n <= 200 && !memchr(version.p, '\0', version.n);
 }
 
+bool pkg_opam_env_name_is_good(struct str name)
+{
+	for (size_t i = 0; i < name.n; i++) {
+		char c = name.p[i];
+		bool letter = ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_';
+		if (!letter && (i == 0 || c < '0' || c > '9'))
+			return false;
+	}
+	return name.n > 0 && name.n <= 4096;
+}
+
 bool pkg_is_opam(struct str name, struct str *ret)
 {
 	if (!str_take_str(&name, STR("opam:")) || !pkg_opam_name_is_good(name))

@@ -214,6 +214,10 @@ static bool read_binding(struct reading *r, value *v, struct pkg_opam_binding *t
 		bad(r, v->from, why);
 		return false;
 	}
+	if (!pkg_opam_env_name_is_good(v->left->text)) {
+		bad(r, v->from, "the name of a variable has letters, digits and '_'");
+		return false;
+	}
 	*to = (struct pkg_opam_binding){v->left->text, v->right->text, equal ? PKG_OPAM_SET : (enum pkg_opam_op)v->op};
 	return true;
 }

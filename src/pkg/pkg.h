@@ -467,6 +467,8 @@ size_t pkg_opam_system(struct arena *a, const struct pkg_opam_lines *l, const st
 bool pkg_opam_checksum_parse(struct str text, struct digest_value *ret);
 bool pkg_opam_name_is_good(struct str name);
 bool pkg_opam_version_is_good(struct str version);
+/* The name of an environment variable that every shell takes for one: letters, digits and '_'. */
+bool pkg_opam_env_name_is_good(struct str name);
 /* A package of opam's in an environment is called "opam:NAME", which no conda package can be: true with *ret (may be NULL) its NAME. */
 bool pkg_is_opam(struct str name, struct str *ret);
 

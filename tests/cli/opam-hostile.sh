@@ -119,4 +119,33 @@ again()
 		grep -q 'built before' out && [ "$(r/sw/bin/victim)" = good ] || { cat out; return 1; }
 }
 t 'so it is in a switch' again
+# what packages say to shells: opam's strings have their own backslashes
+opam_package shells 1 <<'END'
+setenv: [["A;touch injected;B" = "x"] [GOOD = "$(touch injected) `touch injected` ' ; touch injected ; ' \" & touch injected\nx' !! \\"] [LINES = "a\nb"]]
+build-env: [["C;touch injected" = "x"]]
+END
+t 'the repository is read again' ./opam update
+t 'a package with variables for shells' ./opam install shells
+# the value it has then, as that of every shell
+# shellcheck disable=SC2016 # for those shells
+in_shell()
+{
+	if [ "$1" = fish ]; then
+		set -- fish 'eval (./opam env --shell=fish | string collect); printenv GOOD'
+	else
+		set -- "$1" "eval \"\$(./opam env --shell=$1)\"; printenv GOOD"
+	fi
+	HOME=$T "$1" -c "$2" >out 2>err
+	printf '%s\n' '$(touch injected) `touch injected` '\'' ; touch injected ; '\'' " & touch injected' "x' !! \\" >expected
+	cmp expected out && [ ! -e injected ] || { cat out err; ls; return 1; }
+}
+for shell in sh bash zsh fish; do
+	! command -v "$shell" >/dev/null || t "$shell runs nothing of it, and has its value" in_shell "$shell"
+done
+t 'for what can say all' runs ./opam env --sexp
+t 'what is no name of a variable is left out' hasnt 'touch injected;B' out
+t 'for csh' runs ./opam env --shell=csh
+t 'a line end is written as it wants it' has "^setenv LINES 'a\\\\$" out
+t 'a shell that is none' must_fail 2 ./opam env --shell=powershell
+t 'is told' has "invalid value 'powershell'" err
 done_testing
