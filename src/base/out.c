@@ -232,6 +232,33 @@ __attribute__((format(printf, 2, 0))) static void put_shown(struct buf *b, const
 	}
 }
 
+/* ESC '[', digits and ';', 'm': how many bytes a colour takes; 0: it is none. */
+static size_t colour_length(struct str s)
+{
+	size_t i = 2;
+	if (s.n < 3 || s.p[0] != '\033' || s.p[1] != '[')
+		return 0;
+	while (i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == ';'))
+		i++;
+	return i < s.n && s.p[i] == 'm' ? i + 1 : 0;
+}
+
+void out_tame(struct buf *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		unsigned char c = (unsigned char)b->p[i];
+		size_t colour = colour_length(str_of(b->p + i, b->n - i));
+		/* U+0080 to U+009F do in UTF-8 what ESC with another byte does */
+		bool is_c1 = c == 0xc2 && i + 1 < b->n && ((unsigned char)b->p[i + 1] & 0xe0) == 0x80;
+		if (colour)
+			i += colour - 1;
+		else if ((c < ' ' && c != '\n' && c != '\t') || c == 0x7f || is_c1)
+			b->p[i] = '?';
+		if (is_c1)
+			b->p[++i] = '?';
+	}
+}
+
 void out_line(struct out *o, const char *fmt, ...)
 {
 	auto_buf b = BUF_INIT(BUF_MAX);

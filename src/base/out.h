@@ -79,6 +79,8 @@ void out_line(struct out *o, const char *fmt, ...) __attribute__((format(printf,
 void out_put_remark(struct out *o, struct str s);
 /* A remark on standard error; silent with quiet or json. */
 void out_say(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* In place, what programs and packages print: controls but line ends, tabs and colours become '?'. Bytes that are no UTF-8 stay: paths have them. */
+void out_tame(struct buf *b);
 /* "slipway: ..." on standard error, always. */
 void out_warn(struct out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -804,6 +804,7 @@ static int solve_and_show(struct cmd_context *c, const struct opam_args *args)
 	if (!r.steps.n)
 		cmd_say(c, "%sNothing to do.", args->upgrade ? "Already up-to-date.\n" : "");
 	put_wishes(&r, &b);
+	out_tame(&b); /* what packages say in `messages` */
 	return cmd_print(c, &b);
 }
 

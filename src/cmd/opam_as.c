@@ -49,6 +49,7 @@ void opam_as_put(struct opam_as *x, const char *fmt, ...)
 	va_start(ap, fmt);
 	buf_vprintf(&b, fmt, ap);
 	va_end(ap);
+	out_tame(&b);
 	if (!x->c->json)
 		out_put(&x->c->out, buf_str(&b));
 }
@@ -68,6 +69,7 @@ static void put_note(struct opam_as *x, const char *kind, struct str text)
 		buf_put_char(&b, '\n');
 	}
 	buf_put_c(&b, blank ? "\n" : "");
+	out_tame(&b);
 	out_flush(&x->c->out);
 	out_put_remark(&x->c->out, buf_str(&b));
 }

@@ -138,9 +138,7 @@ static void put_line(struct str line, struct buf *b)
 {
 	enum { SHOWN = 400, CUT = 395 };
 	buf_put_c(b, "# ");
-	for (size_t i = 0; i < line.n && i < (line.n > SHOWN ? CUT : SHOWN); i++)
-		buf_put_char(b, (unsigned char)line.p[i] < ' ' && line.p[i] != '\t' && line.p[i] != '\033' ? '?'
-													   : line.p[i]);
+	buf_put_str(b, str_head(line, line.n > SHOWN ? CUT : line.n));
 	buf_put_c(b, line.n > SHOWN ? "[...]\n" : "\n");
 }
 
@@ -251,6 +249,7 @@ int opam_install_report(struct plan *p, const struct build_opam_result *r)
 		failed[i] = (struct build_opam_action){r->failures[i].step, r->failures[i].package};
 		only_fetches = only_fetches && r->failures[i].step == BUILD_OPAM_FETCH;
 	}
+	out_tame(&b);
 	out_flush(&x->c->out);
 	out_put_remark(&x->c->out, buf_str(&b));
 	opam_as_put(x, "\n");

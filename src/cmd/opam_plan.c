@@ -85,6 +85,11 @@ struct str opam_plan_refuses(struct channel_needs *needs, struct str asked, stru
 	if (pinned.n)
 		return str_c(arena_printf(a, "%.*s not available because the package is pinned to version %.*s",
 					  STR_ARG(asked), STR_ARG(pinned)));
+	if (!b.n) /* no filter is in the way: nothing of it could be read */
+		return str_c(arena_printf(a,
+					  "%.*s cannot be had: its opam file is malformed, 'slipway opam solve --repo "
+					  "REPOSITORY %.*s' tells where",
+					  STR_ARG(asked), STR_ARG(asked)));
 	return str_c(arena_printf(a, "%.*s unmet availability conditions%s'%.*s'", STR_ARG(asked),
 				  f.n > 1 ? ", e.g. " : ": ", (int)b.n, b.n ? b.p : ""));
 }

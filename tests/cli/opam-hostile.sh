@@ -148,4 +148,27 @@ t 'for csh' runs ./opam env --shell=csh
 t 'a line end is written as it wants it' has "^setenv LINES 'a\\\\$" out
 t 'a shell that is none' must_fail 2 ./opam env --shell=powershell
 t 'is told' has "invalid value 'powershell'" err
+
+# and to terminals: ESC, BEL and the like come as '?'
+esc=$(printf '\033]52;c;aGk=\007')
+opam_package screen 1 <<END
+messages: ["$esc"]
+build: ["sh" "-c" "printf '\\\\033[1mbold\\\\033]0;title\\\\007\\\\n'; exit 3" "$esc"]
+END
+opam_package malformed 1 <<'END'
+build: ["x" = ]
+END
+t 'the repository is read anew' ./opam update
+t 'messages of a package in a plan' runs "$SLIPWAY" opam solve --repo ./repo screen
+quiet_terminal()
+{
+	! LC_ALL=C grep -q "$(printf '[\007\033]\\(]\\|$\\)')" "$@"
+}
+t 'do nothing to a terminal' quiet_terminal out
+t 'they are there' has '?\]52;c;aGk=?' out
+t 'a build that fails' must_fail 31 ./opam install screen
+t 'shows its command and output' quiet_terminal out err
+t 'with colours' grep -q "$(printf '\033\\[1mbold?\\]0;title?')" err
+t 'a malformed opam file is said to be one' must_fail 5 ./opam install malformed
+t 'in words' has 'malformed cannot be had: its opam file is malformed' err
 done_testing
