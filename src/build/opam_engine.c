@@ -213,8 +213,8 @@ static void keep_failure(struct graph *g, const struct build_opam_failure *f)
 
 /* == fetching =========================================================================================================== */
 
-/* What to tell of it; `text` holds the failure. */
-static struct build_opam_event fetch_event(const struct archives *s, char text[FETCH_TEXT_MAX])
+/* What to tell of it; `text` holds the failure, *ret_why why. */
+static struct build_opam_event fetch_event(const struct archives *s, char text[FETCH_TEXT_MAX], const char **ret_why)
 {
 	const struct build_opam_package *p = &s->graph->o->packages[s->package];
 	struct build_opam_event v = {.step = BUILD_OPAM_FETCH, .package = p};
@@ -225,6 +225,7 @@ static struct build_opam_event fetch_event(const struct archives *s, char text[F
 				 s->v[i].source->file.p ? "extra source \"" : "sources", STR_ARG(s->v[i].source->file),
 				 s->v[i].source->file.p ? "\"" : "", STR_ARG(p->name), STR_ARG(p->version), f->err.msg);
 			v.failure = text;
+			*ret_why = f->err.msg;
 		}
 		if (!s->v[i].source->file.p)
 			v.from = f->from;
@@ -241,13 +242,12 @@ static void fetched_all(struct archives *s)
 	struct graph *g = s->graph;
 	const struct build_opam_package *p = &g->o->packages[s->package];
 	char text[FETCH_TEXT_MAX];
-	struct build_opam_event v = fetch_event(s, text);
+	const char *why = NULL;
+	struct build_opam_event v = fetch_event(s, text, &why);
 	tell(g, &v);
 	pthread_mutex_lock(&g->lock);
-	if (v.failure) {
-		const char *why = strstr(text, ": ") + 2;
+	if (v.failure)
 		keep_failure(g, &(struct build_opam_failure){.step = BUILD_OPAM_FETCH, .package = p, .why = why});
-	}
 	finish(g, s->node, v.failure ? FAILED : DONE);
 	pthread_mutex_unlock(&g->lock);
 	if (v.failure)
@@ -356,6 +356,7 @@ static int fetch_late(struct graph *g, struct archives *s, size_t package, struc
 	struct err e = ERR_INIT;
 	struct opam_fetcher t;
 	char text[FETCH_TEXT_MAX];
+	const char *why = NULL;
 	int rc = opam_fetcher_init(&t, &g->r->cache, g->o->mirrors, g->o->n_mirrors, 1, NULL, &e);
 	t.checkout = g->o->checkout;
 	t.checkout_ctx = g->o->ctx;
@@ -369,7 +370,7 @@ static int fetch_late(struct graph *g, struct archives *s, size_t package, struc
 		more = is_cancelled(g->o) ? err_new(&e, ERR_FAILED, "cancelled") : opam_fetch_step(&t, STEP_MS, &e);
 		rc = more < 0 ? -1 : 0;
 	}
-	struct build_opam_event v = fetch_event(s, text);
+	struct build_opam_event v = fetch_event(s, text, &why);
 	if (rc == 0 && !v.failure)
 		tell(g, &v);
 	opam_fetcher_release(&t);
@@ -377,7 +378,7 @@ static int fetch_late(struct graph *g, struct archives *s, size_t package, struc
 		return 0;
 	*ret = (struct opam_outcome){.failure = {.step = BUILD_OPAM_FETCH, .package = &g->o->packages[package]}};
 	ret->line = rc == 0 ? arena_strdup(a, str_c(text)) : NULL;
-	ret->failure.why = arena_strdup(a, str_c(rc == 0 ? strstr(text, ": ") + 2 : e.msg));
+	ret->failure.why = arena_strdup(a, str_c(rc == 0 ? why : e.msg));
 	return 1;
 }
 

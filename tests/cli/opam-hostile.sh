@@ -171,4 +171,15 @@ t 'shows its command and output' quiet_terminal out err
 t 'with colours' grep -q "$(printf '\033\\[1mbold?\\]0;title?')" err
 t 'a malformed opam file is said to be one' must_fail 5 ./opam install malformed
 t 'in words' has 'malformed cannot be had: its opam file is malformed' err
+
+# a name of some thousand bytes, of a file that cannot be had
+opam_package long 1 <<END
+extra-source "$(printf '%0100d/' 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30)x" {
+  src: "file://$T/nowhere" checksum: "sha256=$(printf '%064d' 0)"
+}
+END
+t 'the repository is read for it' ./opam update
+t 'a file of a long name that cannot be had' must_fail 40 ./opam install long
+t 'is told as any other' has 'Failed to get extra source' err
+t 'with the reason' has '^open .*: No such file' err
 done_testing
