@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/sys.h"
 #include "base/work.h"
 #include "build/opam.h"
 
@@ -360,7 +361,10 @@ static int fetch_late(struct graph *g, struct archives *s, size_t package, struc
 	int rc = opam_fetcher_init(&t, &g->r->cache, g->o->mirrors, g->o->n_mirrors, 1, NULL, &e);
 	t.checkout = g->o->checkout;
 	t.checkout_ctx = g->o->ctx;
-	t.scratch = arena_printf(a, "%s/late-%zu-", g->r->scratch, (size_t)(s - g->archives));
+	const char *scratch = arena_printf(a, "late-%zu", (size_t)(s - g->archives));
+	t.scratch = arena_printf(a, "%s/%s", g->r->scratch, scratch);
+	if (rc == 0 && sys_mkdirat(g->r->scratch_fd, scratch, 0755) < 0)
+		rc = err_sys(&e, "make '%s'", t.scratch);
 	pthread_mutex_lock(&g->r->state);
 	list_archives(g, s, package, fetched_late, g->r->arena); /* closed with the graph */
 	pthread_mutex_unlock(&g->r->state);

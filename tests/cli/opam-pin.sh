@@ -147,6 +147,11 @@ depends: ["light"]
 END
 t 'what a package needs, alone' eval 'fine update && fine install --deps-only new && says "-> installed light.1" && ! grep -q "installed new" out'
 t 'removal sees the sources' eval 'fine install withsrc && rm withsrc.tgz && fine remove withsrc && [ "$(cat r/sw/removed-with)" = sources ]'
+package fromgit 1 <<END
+remove: ["sh" "-c" "cp data %{prefix}%/removed-with-git"]
+url { src: "git+file://$T/git" }
+END
+t 'those in git, too' eval 'fine update && fine install fromgit && fine remove fromgit && git -C git show HEAD:data | cmp - r/sw/removed-with-git'
 t 'but not where that is not needed' eval 'fine remove light && [ ! -s r/sw/light-with ]'
 
 variables()
