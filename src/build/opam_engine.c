@@ -200,15 +200,17 @@ static void close_archives(struct archives *s)
 	}
 }
 
-/* In the caller's arena, which outlives the thread's. With `telling` held by nobody, `lock` held. */
+/* In the caller's arena, which outlives the thread's. With `telling` and the state held by nobody of this thread, `lock` held. */
 static void keep_failure(struct graph *g, const struct build_opam_failure *f)
 {
 	struct arena *a = g->r->arena;
 	struct build_opam_failure k = *f;
 	const char **texts[] = {&k.why, &k.command, &k.dir, &k.out_file, &k.env_file, &k.ended};
+	pthread_mutex_lock(&g->r->state); /* other threads' work goes into that arena too */
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		if (*texts[i])
 			*texts[i] = arena_strdup(a, str_c(*texts[i]));
+	pthread_mutex_unlock(&g->r->state);
 	vec_push(&g->failures, k);
 }
 
