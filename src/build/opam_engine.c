@@ -629,8 +629,8 @@ int build_opam(const struct build_opam_opts *o, struct arena *a, struct build_op
 	ret->n_reused = r.reuse.n_reused;
 	ret->n_kept = r.reuse.n_kept;
 	ret->not_kept = r.reuse.not_kept;
-	graph_release(&g);
 	opam_fetcher_release(&g.fetcher);
+	graph_release(&g);
 	opam_run_end(&r);
 	return rc;
 }

@@ -22,10 +22,21 @@ int opam_fetcher_init(struct opam_fetcher *t, const struct opam_cache *cache, co
 	return transfer_new(&o, &t->transfer, e);
 }
 
+static void drop(struct opam_fetch *f)
+{
+	cleanup_fd(&f->partial);
+	for (size_t i = 0; i < f->candidates.n; i++)
+		free(f->candidates.v[i]);
+	vec_release(&f->candidates);
+}
+
 void opam_fetcher_release(struct opam_fetcher *t)
 {
+	t->released = true;
 	transfer_free(t->transfer);
 	t->transfer = NULL;
+	vec_foreach(f, &t->queue)
+		drop(*f);
 	vec_release(&t->queue);
 }
 
@@ -60,10 +71,7 @@ static void end(struct opam_fetch *f)
 {
 	if (f->partial >= 0 && f->n_sums && f->err.code == ERR_VERIFY)
 		opam_cache_discard(f->fetcher->cache, f->sums, f->n_sums);
-	cleanup_fd(&f->partial);
-	for (size_t i = 0; i < f->candidates.n; i++)
-		free(f->candidates.v[i]);
-	vec_release(&f->candidates);
+	drop(f);
 	f->done(f, f->ctx);
 }
 
@@ -124,6 +132,10 @@ static void transfer_done(struct transfer_request *r, void *ctx)
 {
 	struct opam_fetch *f = ctx;
 	f->fetcher->active--;
+	if (f->fetcher->released) {
+		drop(f);
+		return;
+	}
 	if (r->err.code != ERR_NONE) {
 		struct err why = r->err;
 		failed_here(f, &why);

@@ -82,9 +82,11 @@ struct opam_fetcher {
 	struct transfer *transfer;
 	VEC(struct opam_fetch *) queue; /* not begun, or waited for */
 	size_t active;
+	bool released;
 };
 int opam_fetcher_init(struct opam_fetcher *t, const struct opam_cache *cache, const struct str *mirrors,
 		      size_t n_mirrors, unsigned parallel, struct progress *progress, struct err *e);
+/* What has not ended is given up: its `done` is not called, its bytes so far stay for the next run. */
 void opam_fetcher_release(struct opam_fetcher *t);
 void opam_fetch_add(struct opam_fetcher *t, struct opam_fetch *f);
 /* 1: more to do; 0: all done. */

@@ -170,6 +170,41 @@ static void release(struct opam_fetch *f)
 	f->from = NULL;
 }
 
+/* Cancelled: one download is under way, one waits for it, one has not begun. */
+TEST(what_has_not_ended_is_given_up)
+{
+	struct opam_cache c = open_cache();
+	struct digest_value sums[] = {sum(DIGEST_SHA256, text)}, others[] = {sum(DIGEST_SHA256, "other")};
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t size = sizeof(a);
+	auto_fd silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(bind(silent, (struct sockaddr *)&a, size) == 0 && listen(silent, 4) == 0 &&
+	      getsockname(silent, (struct sockaddr *)&a, &size) == 0);
+	auto_free char *text_url = xasprintf("http://127.0.0.1:%u/x", ntohs(a.sin_port));
+	struct str urls[] = {str_c(text_url), STR("/does/not/exist")};
+	struct opam_fetcher t;
+	unsigned count = 0;
+	struct opam_fetch v[3];
+	CHECK_INT(opam_fetcher_init(&t, &c, NULL, 0, 4, NULL, &e), 0);
+	for (size_t i = 0; i < 3; i++) {
+		v[i] = (struct opam_fetch){.label = "x.1",
+					   .urls = urls,
+					   .n_urls = 2,
+					   .sums = i < 2 ? sums : others,
+					   .n_sums = 1,
+					   .done = ended,
+					   .ctx = &count};
+		opam_fetch_add(&t, &v[i]);
+		if (i == 1)
+			CHECK_INT(opam_fetch_step(&t, 10, &e), 1);
+	}
+	opam_fetcher_release(&t);
+	CHECK_INT(count, 0);
+	auto_fd again = -1;
+	CHECK_INT(opam_cache_begin(&c, sums, 1, &again, &e), 1); /* nobody has it locked any more */
+	close_cache(&c);
+}
+
 TEST(an_archive_is_fetched_once_and_then_cached)
 {
 	struct opam_cache c = open_cache();
