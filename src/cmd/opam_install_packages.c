@@ -164,8 +164,8 @@ int opam_install_users(struct plan *p, struct err *e)
 		if (v[i].fate == ENV_OPAM_STAYS)
 			continue;
 		struct build_opam_package *b = &p->packages.v[k++];
-		size_t *needs = arena_array(a, size_t, p->packages.n * 2), max = p->packages.n * 2;
-		b->n_needs = env_opam_used(&v[i], &at, needs, max);
+		size_t *needs = arena_array(a, size_t, p->packages.n);
+		b->n_needs = env_opam_used(&v[i], &at, needs, p->packages.n);
 		b->needs = needs;
 	}
 	return 0;

@@ -578,7 +578,7 @@ int env_opam_members(struct env_opam_switch *s, struct env_opam_vars *vars, cons
 void env_opam_spread(struct env_opam_member *v, size_t n);
 /* Its formulas name it. */
 bool env_opam_uses(const struct env_opam_member *m, struct str name);
-/* Of what its formulas name the numbers that `at` has (+ 1); v has room for max. How many. */
+/* Of what its formulas name the numbers that `at` has (+ 1), each once; v has room for max. How many. */
 struct map;
 size_t env_opam_used(const struct env_opam_member *m, const struct map *at, size_t *v, size_t max);
 /* The package of an installed "name.version", empty where its opam file is gone. */

@@ -26,18 +26,32 @@ static bool names_one(const struct pkg_need *n, const struct map *changed, unsig
 	return names_one(n->left, changed, depth + 1) || names_one(n->right, changed, depth + 1);
 }
 
-static void add_needs(const struct pkg_need *n, const struct map *at, size_t *v, size_t *count, size_t max,
-		      unsigned depth)
+struct numbers {
+	const struct map *at;
+	size_t *v, n, max;
+};
+
+/* Each once, however often it is named. */
+static void add_number(struct numbers *l, struct str name)
+{
+	const uint64_t *at = map_get(l->at, name);
+	for (size_t i = 0; at && i < l->n; i++)
+		if (l->v[i] == (size_t)*at - 1)
+			return;
+	if (at && l->n < l->max)
+		l->v[l->n++] = (size_t)*at - 1;
+}
+
+static void add_numbers(struct numbers *l, const struct pkg_need *n, unsigned depth)
 {
 	if (!n || depth > PKG_NEED_DEPTH_MAX)
 		return;
-	const uint64_t *i = n->op == PKG_NEED_NAME ? map_get(at, n->name) : NULL;
-	if (i && *count < max)
-		v[(*count)++] = (size_t)*i - 1;
-	if (n->op == PKG_NEED_NAME)
+	if (n->op == PKG_NEED_NAME) {
+		add_number(l, n->name);
 		return;
-	add_needs(n->left, at, v, count, max, depth + 1);
-	add_needs(n->right, at, v, count, max, depth + 1);
+	}
+	add_numbers(l, n->left, depth + 1);
+	add_numbers(l, n->right, depth + 1);
 }
 
 /* == members ============================================================================================================= */
@@ -113,8 +127,8 @@ bool env_opam_uses(const struct env_opam_member *m, struct str name)
 
 size_t env_opam_used(const struct env_opam_member *m, const struct map *at, size_t *v, size_t max)
 {
-	size_t n = 0;
-	add_needs(m->depends, at, v, &n, max, 0);
-	add_needs(m->depopts, at, v, &n, max, 0);
-	return n;
+	struct numbers l = {.at = at, .v = v, .max = max};
+	add_numbers(&l, m->depends, 0);
+	add_numbers(&l, m->depopts, 0);
+	return l.n;
 }

@@ -182,4 +182,17 @@ t 'the repository is read for it' ./opam update
 t 'a file of a long name that cannot be had' must_fail 40 ./opam install long
 t 'is told as any other' has 'Failed to get extra source' err
 t 'with the reason' has '^open .*: No such file' err
+
+# a formula that names a package many times does not keep the others from counting
+opam_package aa 1 </dev/null
+opam_package bb 1 </dev/null
+opam_package user 1 <<'END'
+depends: ["bb" {= "1"} | "bb" {= "2"} | "bb" {= "3"} | "bb" {= "4"} | "bb" {= "5"} | "bb" {= "6"} "aa"]
+END
+in_order()
+{
+	./opam update && ./opam install user >out 2>err && ./opam remove aa bb >out 2>err || { cat out err; return 1; }
+	[ "$(sed -n 's/.* removed  *//p' out | head -1)" = user.1 ] && has 'user 1 \[uses bb, aa\]' out || { cat out; return 1; }
+}
+t 'what names a package many times goes before all that it uses' in_order
 done_testing
