@@ -341,8 +341,11 @@ static void put_section(struct layout *l, const struct pkg_opam_item *i)
 	open_box(l, BOX_V, 0);
 	put(l, i->name);
 	put_c(l, " ");
-	if (i->title.p)
-		put_c(l, arena_printf(&l->a, "\"%s\" ", arena_strdup(&l->a, quoted(l, i->title, false))));
+	if (i->title.p) {
+		put_c(l, "\"");
+		put(l, quoted(l, i->title, false));
+		put_c(l, "\" ");
+	}
 	put_c(l, "{");
 	put_break(l, 0, 2);
 	open_box(l, BOX_V, 0);
