@@ -2,9 +2,13 @@
 # shellcheck shell=sh disable=SC2015 # what is shown where one of them fails always succeeds
 # opam install fails, and the process vanishes, at each state-changing call in turn. Each time: the switch can be read, what it says is
 # installed is there, the cache gives out nothing wrong, and the next install works.
+if [ -d /dev/shm ] && [ -w /dev/shm ]; then
+	TMPDIR=/dev/shm # in memory: where it lies does not matter
+	export TMPDIR
+fi
 . "${SOURCE_ROOT:-.}/tests/lib/test.sh"
-OPAMROOT=$T/r OPAMYES=1 OPAMROOTISOK=1 LC_ALL=C
-export OPAMROOT OPAMYES OPAMROOTISOK LC_ALL
+OPAMROOT=$T/r OPAMYES=1 OPAMROOTISOK=1 LC_ALL=C SLIPWAY_OPAM_KEPT=none # that they are kept, and used again: opam-reuse.sh
+export OPAMROOT OPAMYES OPAMROOTISOK LC_ALL SLIPWAY_OPAM_KEPT
 unset OPAMSWITCH OPAM_SWITCH_PREFIX OPAMUTF8 LANG
 ln -s "$SLIPWAY" opam
 mkdir -p repo/packages/x/x.1 x-1
