@@ -179,21 +179,52 @@ static bool is_temporary_of(struct str name, struct str prefix)
 	       str_take_u64(&name, &n) && str_eq(name, STR(".tmp"));
 }
 
-int fs_replace_clean(int dirfd, const char *path, struct err *e)
+/* ".NAME.PID.N.tmp", whatever NAME is. */
+static bool is_temporary(struct str name)
+{
+	struct str left = name, number;
+	uint64_t n;
+	bool good = str_starts(name, STR(".")) && str_ends(name, STR(".tmp"));
+	left.n -= good ? 4 : 0;
+	for (int i = 0; i < 2 && good; i++) {
+		ptrdiff_t dot = str_rfind(left, '.');
+		good = dot > 0;
+		number = good ? str_skip(left, (size_t)dot + 1) : STR_NONE;
+		left = good ? str_head(left, (size_t)dot) : left;
+		good = good && str_to_u64(number, &n);
+	}
+	return good && left.n > 1;
+}
+
+/* Those of the file of that prefix; of all where it has none. */
+static int remove_temporaries(int dirfd, const char *parent, struct str prefix, struct err *e)
 {
 	auto_fs_list l = {0};
-	auto_free char *parent = parent_of(path);
-	auto_free char *prefix = xasprintf(".%.200s.", path + str_rfind(str_c(path), '/') + 1);
 	struct err gone = ERR_INIT;
 	auto_fd dir = fs_open_dir(dirfd, parent, &gone);
 	if (dir < 0)
 		return gone.code == ERR_NOT_FOUND ? 0 : (*e = gone, -1);
 	if (fs_list(dir, ".", WALK_FOLDER_MAX, &l, e) < 0)
 		return -1;
-	for (size_t i = 0; i < l.n; i++)
-		if (is_temporary_of(str_c(l.name[i]), str_c(prefix)) && sys_unlinkat(dir, l.name[i], 0) < 0)
+	for (size_t i = 0; i < l.n; i++) {
+		struct str name = str_c(l.name[i]);
+		if ((prefix.n ? is_temporary_of(name, prefix) : is_temporary(name)) &&
+		    sys_unlinkat(dir, l.name[i], 0) < 0)
 			return err_sys(e, "remove '%s/%s'", parent, l.name[i]);
+	}
 	return 0;
+}
+
+int fs_replace_clean(int dirfd, const char *path, struct err *e)
+{
+	auto_free char *parent = parent_of(path);
+	auto_free char *prefix = xasprintf(".%.200s.", path + str_rfind(str_c(path), '/') + 1);
+	return remove_temporaries(dirfd, parent, str_c(prefix), e);
+}
+
+int fs_replace_clean_all(int dirfd, const char *folder, struct err *e)
+{
+	return remove_temporaries(dirfd, folder, STR_NONE, e);
 }
 
 /* folders */

@@ -35,6 +35,8 @@ enum fs_replace_flags {
 int fs_replace(int dirfd, const char *path, const void *p, size_t n, enum fs_replace_flags flags, struct err *e);
 /* Removes the temporary files that killed processes left beside path. For whoever knows that nobody else replaces it now. */
 int fs_replace_clean(int dirfd, const char *path, struct err *e);
+/* The same for all files of a folder, which need not be there. */
+int fs_replace_clean_all(int dirfd, const char *folder, struct err *e);
 
 /* mkdir -p; existing folders are fine. */
 int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *e);

@@ -27,6 +27,8 @@ struct env_opam_switch {
 /* A lock as OCaml's lockf takes it, on a file that is made where it is missing; *fd is opened for it or used again. */
 int opam_lock(int dir_fd, const char *path, const char *shown, bool write, int64_t wait_ms, int *fd, bool *held_write,
 	      struct err *e);
+/* What killed processes were writing in these folders, up to NULL. For whoever holds the lock to write. */
+void opam_clean(int dir_fd, const char *const *folders);
 
 /* A file into the arena and read; one that is not there reads as empty: 0, else 1. */
 int opam_read_doc(struct arena *a, int dir_fd, const char *path, const char *shown, struct pkg_opam_doc *ret,

@@ -57,6 +57,13 @@ int opam_lock(int dir_fd, const char *path, const char *shown, bool write, int64
 	return 0;
 }
 
+void opam_clean(int dir_fd, const char *const *folders)
+{
+	struct err ignored = ERR_INIT; /* the next one tries again */
+	for (; *folders; folders++)
+		fs_replace_clean_all(dir_fd, *folders, &ignored);
+}
+
 /* -- files ------------------------------------------------------------------------------------------------------------ */
 
 int opam_read_doc(struct arena *a, int dir_fd, const char *path, const char *shown, struct pkg_opam_doc *ret,

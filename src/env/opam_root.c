@@ -14,8 +14,8 @@ enum { LOCK_WAIT_MS = 10000, REPO_FILE_MAX = 64 << 20 };
 /* -- open --------------------------------------------------------------------------------------------------------------- */
 
 static const struct {
-	const char *path;
-} parts[ENV_OPAM_PARTS] = {[ENV_OPAM_CONFIG] = {"config.lock"}, [ENV_OPAM_REPOS] = {"repo/lock"}};
+	const char *path, *const folders[2]; /* folders: where files are that are changed under this lock */
+} parts[ENV_OPAM_PARTS] = {[ENV_OPAM_CONFIG] = {"config.lock", {"."}}, [ENV_OPAM_REPOS] = {"repo/lock", {"repo"}}};
 
 void env_opam_free(struct env_opam *o)
 {
@@ -65,7 +65,12 @@ int env_opam_fd(const struct env_opam *o)
 int env_opam_lock(struct env_opam *o, enum env_opam_part part, bool write, int64_t wait_ms, struct err *e)
 {
 	auto_free char *shown = xasprintf("%s/%s", o->path, parts[part].path);
-	return opam_lock(o->fd, parts[part].path, shown, write, wait_ms, &o->lock_fd[part], &o->lock_write[part], e);
+	bool had = o->lock_write[part];
+	if (opam_lock(o->fd, parts[part].path, shown, write, wait_ms, &o->lock_fd[part], &o->lock_write[part], e) < 0)
+		return -1;
+	if (write && !had)
+		opam_clean(o->fd, parts[part].folders);
+	return 0;
 }
 
 /* -- configuration ------------------------------------------------------------------------------------------------------ */

@@ -216,9 +216,13 @@ static int mend_environment(struct env_opam_switch *s, struct err *e)
 
 int env_opam_switch_lock(struct env_opam_switch *s, bool write, int64_t wait_ms, struct err *e)
 {
+	static const char *const folders[] = {".", "install", "config", "slipway-contents", "slipway-sources", NULL};
 	auto_free char *shown = xasprintf("%s/" OPAM_META "/lock", s->prefix);
+	bool had = s->lock_write;
 	if (opam_lock(s->meta_fd, "lock", shown, write, wait_ms, &s->lock_fd, &s->lock_write, e) < 0)
 		return -1;
+	if (write && !had)
+		opam_clean(s->meta_fd, folders);
 	return write ? mend_environment(s, e) : 0;
 }
 
@@ -329,6 +333,7 @@ static int write_package(struct env_opam_switch *s, struct arena *a, const struc
 	const char *dir = arena_printf(a, "packages/%.*s", STR_ARG(nv));
 	buf_put_str(&b, p->opam);
 	if (remove_file(s->meta_fd, "packages/cache", e) < 0 || fs_mkdirs(s->meta_fd, dir, OPAM_DIRS_MODE, e) < 0 ||
+	    fs_replace_clean_all(s->meta_fd, dir, e) < 0 ||
 	    opam_write(s->meta_fd, arena_printf(a, "%s/opam", dir), &b, e) < 0)
 		return -1;
 	if (!p->changes)

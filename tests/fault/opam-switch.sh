@@ -32,7 +32,7 @@ cp -a root kept-pinned
 # Nothing of a killed process, but what the next one of its kind takes away first.
 tidy()
 {
-	find root -name '.*.new' -o -name '*.new' -o -name '.tmp*' | grep . && return 1
+	find root -name '*.new' -o -name '.*.tmp' | grep . && return 1
 	return 0
 }
 

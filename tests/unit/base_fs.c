@@ -131,6 +131,25 @@ TEST(replace_clean_takes_temporaries_of_that_name_alone)
 	CHECK_INT(fs_replace_clean(dir, "nowhere/f", &e), 0);
 }
 
+TEST(replace_clean_all_takes_temporaries_of_all_names)
+{
+	static const char *const gone[] = {"d/.f.12.0.tmp", "d/.a.b.4711.3.tmp", "d/.1.2.3.tmp", "d/.ff.1.0.tmp"};
+	static const char *const stay[] = {"d/f",	 "d/.f.tmp",	  "d/.f.x.0.tmp", "d/.f.1.tmp",
+					   "d/.1.2.tmp", "d/.f.1.0.tmpx", "d/f.1.0.tmp",  "d/.f.1.x.tmp"};
+	auto_fd dir = tmp_dir();
+	CHECK_INT(fs_mkdirs(dir, "d", 0755, &e), 0);
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+		CHECK_INT(fs_replace(dir, gone[i], "x", 1, 0, &e), 0);
+	for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+		CHECK_INT(fs_replace(dir, stay[i], "x", 1, 0, &e), 0);
+	CHECK_INT(fs_replace_clean_all(dir, "d", &e), 0);
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+		CHECK_MSG(!fs_exists(dir, gone[i]), "'%s' is there", gone[i]);
+	for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+		CHECK_MSG(fs_exists(dir, stay[i]), "'%s' is gone", stay[i]);
+	CHECK_INT(fs_replace_clean_all(dir, "nowhere", &e), 0);
+}
+
 /* fs_replace in a child with a fault at its nth call; its exit status, 0 where it succeeded. */
 static int replace_with_fault(int dir, const char *mode, int n, enum err_code *code)
 {
