@@ -115,6 +115,26 @@ static int read_words(struct plan *p)
 	return OPAM_OK;
 }
 
+/* --restore */
+static void ask_for_lost(struct plan *p)
+{
+	struct pkg_opam_strs lost = opam_install_lost(arena_of(p), &p->state);
+	auto_buf b = BUF_INIT(BUF_MAX);
+	for (size_t i = 0; i < lost.n; i++) {
+		struct str name, version;
+		(void)env_opam_split(lost.v[i], &name, &version);
+		buf_printf(&b, "%s%.*s", i ? ", " : "", STR_ARG(name));
+		if (!is_asked(p, name)) {
+			vec_push(&p->asked, lost.v[i]);
+			vec_push(&p->names, name);
+		}
+	}
+	if (lost.n)
+		opam_as_put(p->x, "Packages to be restored: { %s }\n", b.p);
+	else
+		opam_as_put(p->x, "No packages to restore found\n");
+}
+
 /* opam's CI asks for lower bounds so; of a reinstallation the criteria for fixing up count. */
 static bool wants_oldest(const char *variable)
 {
@@ -325,6 +345,10 @@ static int act(struct plan *p)
 		return code;
 	if (read_switch(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
+	if (p->w->restore)
+		ask_for_lost(p);
+	if (p->w->restore && p->names.n == 0)
+		return opam_install_answer(p, NULL);
 	code = open_system(p);
 	if (code != OPAM_OK)
 		return code;
@@ -374,6 +398,7 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 		{0, "dry-run", CMD_FLAG, &w.dry_run},
 		{0, "deps-only", CMD_FLAG, &w.deps_only},
 		{0, "check", CMD_FLAG, &w.check},
+		{0, "restore", CMD_FLAG, &w.restore},
 		{'a', "all", CMD_FLAG, &w.all},
 		{0, "build-anew", CMD_FLAG, &w.anew},
 		{0, "kept", CMD_TEXT, &w.kept},
@@ -390,7 +415,9 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 	};
 	if (!opam_as_parse(x, own, argc, argv, &w.words, &code))
 		return code;
-	if (w.words.n == 0 && what != UPGRADE)
+	if (w.restore && what != INSTALL)
+		return opam_as_say(x, OPAM_USAGE, "--restore is for install");
+	if (w.words.n == 0 && what != UPGRADE && !w.restore)
 		return opam_as_say(x, OPAM_USAGE, "no package is named");
 	w.dry_run = w.system.dry_run = w.dry_run || x->c->dry_run;
 	cleanup_with(plan_release) struct plan p = {.x = x, .w = &w, .system = {.x = x}};

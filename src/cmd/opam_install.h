@@ -14,7 +14,7 @@ enum act { INSTALL, REINSTALL, REMOVE, UPGRADE };
 struct wanted {
 	enum act act;
 	struct cmd_list words;
-	bool with_test, with_doc, show, dry_run, keep, no_sandbox, anew, deps_only, check, all;
+	bool with_test, with_doc, show, dry_run, keep, no_sandbox, anew, deps_only, check, all, restore;
 	struct opam_system_options system;
 	const char *kept;
 	int64_t jobs, download_jobs, memory_mb, time_s;
@@ -60,6 +60,8 @@ int opam_install_packages(struct plan *p, struct err *e);
 void opam_install_leave_out_asked(struct plan *p);
 /* What is installed, p->state.installed.n of it, with what becomes of it and of its users when the names are removed or built anew. */
 int opam_install_members(struct plan *p, struct env_opam_member **ret, struct err *e);
+/* Roots of a switch that are not installed: an upgrade that failed, or was killed, removed them to build them anew. */
+struct pkg_opam_strs opam_install_lost(struct arena *a, const struct env_opam_state *s);
 /* p->packages without a solver: the names, and what uses them. */
 int opam_install_users(struct plan *p, struct err *e);
 /* With a solver: first what is asked of it, that all names stay at their versions (oldest: the compiler too), and then, in its actions, what is to be built

@@ -127,6 +127,21 @@ static int bring_files(struct plan *p, struct err *e)
 	return 0;
 }
 
+/* Where something failed: how to have again what it took along. */
+static void tell_lost(struct plan *p)
+{
+	struct env_opam_state now;
+	struct err ignored = ERR_INIT;
+	if (env_opam_state_read(p->x->s, arena_of(p), &now, &ignored) < 0 ||
+	    opam_install_lost(arena_of(p), &now).n == 0)
+		return;
+	out_flush(&p->x->c->out);
+	auto_free char *text = xasprintf("\nYou can retry to install your package selection with:\n"
+					 "    %s install --restore\n",
+					 p->x->c->cmd->run ? "slipway opam" : "opam");
+	out_put_remark(&p->x->c->out, str_c(text));
+}
+
 int opam_install_build(struct plan *p)
 {
 	struct err e = ERR_INIT;
@@ -155,6 +170,8 @@ int opam_install_build(struct plan *p)
 	if (code == OPAM_OK)
 		opam_as_put(x, "Done.\n");
 	opam_system_declared(&p->system, p->vars, r.failures, r.n_failures);
+	if (code != OPAM_OK)
+		tell_lost(p);
 	opam_as_tell_eval(x, env_opam_switch_name(x->s));
 	int printed = opam_install_answer(p, &r);
 	return code ? code : printed;

@@ -257,3 +257,13 @@ void opam_install_ask_as_installed(struct plan *p, const struct env_opam_member 
 		vec_push(&p->names, v[i].name);
 	}
 }
+
+struct pkg_opam_strs opam_install_lost(struct arena *a, const struct env_opam_state *s)
+{
+	struct str *v = arena_array(a, struct str, s->roots.n), name, version;
+	size_t n = 0;
+	for (size_t i = 0; i < s->roots.n; i++)
+		if (env_opam_split(s->roots.v[i], &name, &version) && !env_opam_version_in(&s->installed, name).p)
+			v[n++] = s->roots.v[i];
+	return (struct pkg_opam_strs){v, n};
+}

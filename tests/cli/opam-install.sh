@@ -281,6 +281,34 @@ oldest()
 }
 t 'by the criteria of lower bounds the oldest is taken' oldest
 
+# -- what an upgrade that fails takes along
+package lost 1 </dev/null
+package keeper 1 <<END
+depends: ["lost"]
+END
+./opam update >/dev/null 2>&1
+./opam switch create torn --empty --no-switch >/dev/null && ./opam install keeper --switch torn >/dev/null 2>&1
+package lost 2 <<END
+install: ["false"]
+END
+./opam update >/dev/null 2>&1
+torn()
+{
+	OPAMSWITCH=torn ./opam "$@" >out 2>err
+}
+t 'an upgrade that fails' eval 'torn upgrade; [ $? = 31 ] && [ -z "$(./opam list --switch torn -s --columns package)" ]'
+t 'says how to have again what it took along' has '^    opam install --restore$' err
+rm -r repo/packages/lost/lost.2
+./opam update >/dev/null 2>&1
+if command -v opam >/dev/null; then
+	rm -rf torn.r && cp -a r torn.r
+	OPAMROOT=$T/torn.r OPAMSWITCH=torn opam install --restore --show-actions >theirs.out 2>&1
+	t 'opam says of it' has '^Packages to be restored: { keeper }$' theirs.out
+fi
+t 'with that it is there' eval 'torn install --restore && [ "$(./opam list --switch torn -s --columns package | tr "\n" " ")" = "keeper.1 lost.1 " ]'
+t 'and told' has '^Packages to be restored: { keeper }$' out
+t 'once' eval 'torn install --restore && [ "$(cat out)" = "No packages to restore found" ]'
+
 confined()
 {
 	./opam install reach >out 2>err || { cat out err; return 1; }
