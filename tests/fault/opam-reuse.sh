@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=sh disable=SC2015 # what is shown where one of them fails always succeeds
+# shellcheck shell=sh disable=SC2015,SC2119,SC2120 # what is shown where one of them fails always succeeds; the sweep gives arguments
 # Packages that were built before: while one is kept, used, kept anew, and while what is kept is collected, calls fail, and the process vanishes. Each time:
 # what is kept is whole or is not there, the switch has all that it says, the next one works, and nothing half-made outlives `opam cache --gc`.
 if [ -d /dev/shm ] && [ -w /dev/shm ]; then
@@ -76,9 +76,9 @@ after()
 	rm -rf r
 	cp -a fresh r
 	install >said2 2>&1 && is_there || { echo 'the next one installs nothing'; cat said2; return 1; }
-	python3 whole.py "$kept" && [ "$(ls "$kept/pkg" | wc -l)" = 1 ] || { echo 'the next one keeps nothing'; return 1; }
+	python3 whole.py "$kept" && [ "$(find "$kept/pkg" -mindepth 1 -maxdepth 1 | wc -l)" = 1 ] || { echo 'the next one keeps nothing'; return 1; }
 	collect --older-than 9d >said2 2>&1 || { cat said2; return 1; }
-	[ -z "$(ls -A "$kept/tmp" "$kept/busy" | grep -v :)" ] && [ ! -e r/sw/.opam-switch/.slipway ] || { echo 'something is left'; find "$kept" r/sw/.opam-switch; return 1; }
+	[ -z "$(find "$kept/tmp" "$kept/busy" -mindepth 1)" ] && [ ! -e r/sw/.opam-switch/.slipway ] || { echo 'something is left'; find "$kept" r/sw/.opam-switch; return 1; }
 }
 
 # sweep MODE FIRST KEPT COMMAND...: from a fresh switch, and what is kept as in that folder
