@@ -212,8 +212,12 @@ static int put_in_order(struct build_opam_set *s, struct err *e)
 		else
 			s->of[at++] = x;
 	size_t first = at;
-	if (solve_steps(s->needs, ids, ids_n, NULL, 0, SOLVE_IN_ORDER, a, &steps, e) < 0)
-		return -1;
+	int rc = solve_steps(s->needs, ids, ids_n, NULL, 0, SOLVE_IN_ORDER, a, &steps, e);
+	if (rc != 0)
+		return rc < 0 ? -1
+			      : err_new(e, ERR_NO_SOLUTION,
+					"opam packages that need each other to be built cannot be built: %.*s",
+					STR_ARG(steps.circle[0]));
 	for (size_t i = 0; i < steps.n; i++) {
 		struct str name = channel_needs_candidate(s->needs, steps.v[i].package)->name;
 		size_t *needs = arena_array(a, size_t, steps.v[i].after_n + 1);

@@ -244,13 +244,21 @@ static int add_one(struct opam_all *d, struct str name, const struct merged *m, 
 	return needs_add(&d->base, &(struct needs_package){.c = c, .rank = avoided}, e);
 }
 
-/* What its author would rather not have taken stands behind the others. */
+static bool is_avoided(const struct merged *m)
+{
+	return m->flags & (PKG_OPAM_AVOID_VERSION | PKG_OPAM_DEPRECATED);
+}
+
+/* What its author would rather not have taken stands behind the others; who has such a version already does not mind another, as in opam. */
 static int add_name(struct opam_all *d, struct str name, const struct merged_vec *v, struct err *e)
 {
+	bool minds = true;
+	vec_foreach(m, v)
+		if (d->installed.n && is_avoided(m) && is_said(d, &d->installed, name, m->version))
+			minds = false;
 	for (int avoided = 0; avoided < 2; avoided++)
 		vec_foreach(m, v)
-			if (!!(m->flags & (PKG_OPAM_AVOID_VERSION | PKG_OPAM_DEPRECATED)) == avoided &&
-			    add_one(d, name, m, avoided, e) < 0)
+			if ((minds && is_avoided(m)) == avoided && add_one(d, name, m, avoided, e) < 0)
 				return -1;
 	return 0;
 }

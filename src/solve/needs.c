@@ -265,7 +265,7 @@ static int take(void *ctx, const struct channel_need *need, struct err *e)
 	return 0;
 }
 
-/* What is installed is wished for, at any version. What was asked for is told of already. */
+/* What is installed is wished for, at any version. What was asked for is told of already, but where it may fail. */
 static int wish_installed(struct solving *x, struct err *e)
 {
 	auto_arena a = ARENA_INIT;
@@ -273,7 +273,7 @@ static int wish_installed(struct solving *x, struct err *e)
 	VEC(uint32_t) v = {0};
 	for (uint32_t i = 0; i < count; i++) {
 		const struct channel_candidate *c = channel_needs_candidate(x->needs, i);
-		if (!c->installed || map_get(&x->asked, c->name))
+		if (!c->installed || (!x->r->best_effort && map_get(&x->asked, c->name)))
 			continue;
 		vec_push(&v, c->first);
 	}
@@ -549,8 +549,8 @@ static int finish(struct solving *x, struct solve_needs_result *ret, struct err 
 	return rc < 0 ? -1 : 0;
 }
 
-int solve_needs_by(struct channel_needs *needs, const struct solve_needs_request *r, struct arena *a,
-		   struct solve_needs_result *ret, struct err *e)
+static int solve_by(struct channel_needs *needs, const struct solve_needs_request *r, struct arena *a,
+		    struct solve_needs_result *ret, struct err *e)
 {
 	*ret = (struct solve_needs_result){0};
 	/* without what is to be avoided; with it; and once more with notes of each step, where there is something to tell */
@@ -577,6 +577,65 @@ int solve_needs_by(struct channel_needs *needs, const struct solve_needs_request
 			explain_chains(&x, ret);
 	}
 	return 1;
+}
+
+/* Whether a solution has what was asked for. */
+struct having {
+	const uint8_t *has; /* by package */
+	bool all;
+};
+
+static int test_having(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct having *h = ctx;
+	bool any = need->kind != CHANNEL_NEED;
+	(void)e;
+	for (size_t i = 0; i < need->one.n; i++)
+		any |= h->has[need->one.v[i]];
+	h->all &= any;
+	return 0;
+}
+
+/*
+ * 0install and the oldest weigh nothing: so it is found first how much of what was asked for can be had together, and that is then asked for.
+ */
+static int solve_possible(struct channel_needs *needs, const struct solve_needs_request *r, struct arena *a,
+			  struct solve_needs_result *ret, struct err *e)
+{
+	static const struct solve_aims none = {0};
+	struct solve_needs_request most = *r, those = *r;
+	struct solve_needs_result first;
+	most.criteria = SOLVE_NEWEST;
+	most.aims = &none;
+	int rc = solve_by(needs, &most, a, &first, e);
+	if (rc != 0) {
+		*ret = first;
+		return rc;
+	}
+	auto_free uint8_t *has = xcalloc((size_t)channel_needs_count(needs) + 1, 1);
+	struct str *asked = arena_array(a, struct str, r->asked_n + 1);
+	for (size_t i = 0; i < first.n; i++)
+		has[first.package[i]] = 1;
+	those.asked = asked;
+	those.asked_n = 0;
+	those.best_effort = false;
+	for (size_t i = 0; i < r->asked_n; i++) {
+		struct having h = {has, true};
+		if (channel_needs_ask(needs, r->asked[i], test_having, &h, e) < 0)
+			return -1;
+		if (h.all)
+			asked[those.asked_n++] = r->asked[i];
+	}
+	rc = solve_by(needs, &those, a, ret, e);
+	ret->unproved |= first.unproved;
+	return rc;
+}
+
+int solve_needs_by(struct channel_needs *needs, const struct solve_needs_request *r, struct arena *a,
+		   struct solve_needs_result *ret, struct err *e)
+{
+	bool weighs = r->criteria != SOLVE_0INSTALL && r->criteria != SOLVE_OLDEST && r->criteria != SOLVE_FIRST;
+	return r->best_effort && !weighs ? solve_possible(needs, r, a, ret, e) : solve_by(needs, r, a, ret, e);
 }
 
 int solve_needs(struct channel_needs *needs, const struct str *asked, size_t n, uint64_t max_conflicts, struct arena *a,

@@ -134,7 +134,7 @@ static void visit(struct visiting *s, uint32_t root)
 	}
 }
 
-void ocaml_topological(const struct ocaml_edges *out, const uint32_t *walk, size_t n, struct arena *a, uint32_t *ret)
+size_t ocaml_topological(const struct ocaml_edges *out, const uint32_t *walk, size_t n, struct arena *a, uint32_t *ret)
 {
 	size_t edges = 0, head = 0, tail = 0;
 	for (size_t i = 0; i < n; i++)
@@ -160,4 +160,5 @@ void ocaml_topological(const struct ocaml_edges *out, const uint32_t *walk, size
 		for (size_t i = out[ret[head]].n; i-- > 0;)
 			if (--degree[out[ret[head]].v[i]] == 0)
 				ret[tail++] = out[ret[head]].v[i];
+	return tail;
 }

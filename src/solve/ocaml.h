@@ -19,9 +19,10 @@ uint32_t ocaml_hash_change(const char *tag, const char *direction, uint32_t befo
 /* The order in which a table made for `size` elements is walked that were put in one after another: places in `hash`. */
 void ocaml_table_order(const uint32_t *hash, size_t n, size_t size, uint32_t *ret);
 
-/* Vertices 0…n-1, walked in the order `walk`; out[v]: to where its edges go, ascending in the order of a set. No circles. */
+/* Vertices 0…n-1, walked in the order `walk`; out[v]: to where its edges go, ascending in the order of a set. Returns how many there
+ * are in the result: fewer than n where there are circles. */
 struct ocaml_edges {
 	const uint32_t *v;
 	size_t n;
 };
-void ocaml_topological(const struct ocaml_edges *out, const uint32_t *walk, size_t n, struct arena *a, uint32_t *ret);
+size_t ocaml_topological(const struct ocaml_edges *out, const uint32_t *walk, size_t n, struct arena *a, uint32_t *ret);

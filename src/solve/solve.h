@@ -192,7 +192,7 @@ struct solve_needs_request {
 	size_t invariant_n;
 	enum solve_criteria criteria;
 	const struct solve_aims *aims; /* in place of those of SOLVE_NEWEST; NULL */
-	bool best_effort; /* as much of what was asked for as can be had together, with SOLVE_NEWEST and those behind it */
+	bool best_effort;	       /* as much of what was asked for as can be had together */
 	bool update; /* SOLVE_0INSTALL: without -changed, as before opam 2.2: what is installed is brought to its newest version */
 	uint64_t max_conflicts; /* 0: 100,000 */
 };
@@ -230,7 +230,10 @@ struct solve_step {
 struct solve_steps {
 	const struct solve_step *v;
 	size_t n;
+	const struct str *circle; /* "install a.1 -> install b.2 -> install a.1" */
+	size_t circles;
 };
+/* 0; 1: there is no order in which it could be done, ret->circle tells why (packages that need each other to be built); -1. */
 int solve_steps(struct channel_needs *needs, const uint32_t *solution, size_t n, const struct str *asked,
 		size_t asked_n, enum solve_step_order order, struct arena *a, struct solve_steps *ret, struct err *e);
 

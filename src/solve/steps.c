@@ -11,7 +11,7 @@
 #include "solve/ocaml.h"
 #include "solve/solve.h"
 
-enum { NONE = UINT32_MAX, CAUSES_DEPTH_MAX = 100 };
+enum { NONE = UINT32_MAX, CAUSES_DEPTH_MAX = 100, CIRCLES_MAX = 10 };
 
 VEC_TYPE(number_vec, uint32_t);
 struct vertex {
@@ -501,7 +501,7 @@ static void walk_order(struct planning *p, uint32_t *walk)
 		walk[i] = sorted[order[again[i]]];
 }
 
-static void in_order(struct planning *p, uint32_t *ret)
+static size_t in_order(struct planning *p, uint32_t *ret)
 {
 	size_t n = p->v.n;
 	struct ocaml_edges *out = arena_array(p->a, struct ocaml_edges, n + 1);
@@ -509,7 +509,66 @@ static void in_order(struct planning *p, uint32_t *ret)
 	for (size_t i = 0; i < n; i++)
 		out[i] = (struct ocaml_edges){p->v.v[i].out.v, p->v.v[i].out.n};
 	walk_order(p, walk);
-	ocaml_topological(out, walk, n, p->a, ret);
+	return ocaml_topological(out, walk, n, p->a, ret);
+}
+
+/* -- circles -------------------------------------------------------------------------------------------------------- */
+
+/* The shortest way from a vertex back to it: from[v] is where it comes from. False: there is none. */
+static bool find_circle(struct planning *p, uint32_t start, uint32_t *from)
+{
+	size_t head = 0;
+	VEC(uint32_t) queue = {0};
+	for (size_t i = 0; i < p->v.n; i++)
+		from[i] = NONE;
+	vec_push(&queue, start);
+	while (head < queue.n && from[start] == NONE) {
+		uint32_t at = queue.v[head++];
+		vec_foreach(to, &p->v.v[at].out)
+			if (from[*to] == NONE) {
+				from[*to] = at;
+				vec_push(&queue, *to);
+			}
+	}
+	vec_release(&queue);
+	return from[start] != NONE;
+}
+
+static void put_action(const struct planning *p, const struct vertex *v, struct buf *b)
+{
+	static const char *const words[] = {"remove", "downgrade", "recompile", "upgrade", "install"};
+	const struct channel_candidate *c = candidate(p, v->package);
+	buf_printf(b, "%s %.*s.%.*s", words[v->kind], STR_ARG(c->name), STR_ARG(c->version));
+}
+
+static struct str say_circle(struct planning *p, uint32_t start, const uint32_t *from, uint8_t *told)
+{
+	VEC(uint32_t) way = {0};
+	auto_buf b = BUF_INIT(1 << 20);
+	uint32_t at = start;
+	do {
+		vec_push(&way, at);
+		told[at] = 1;
+		at = from[at];
+	} while (at != start);
+	put_action(p, &p->v.v[start], &b);
+	for (size_t i = way.n; i-- > 0;) {
+		buf_put_c(&b, " -> ");
+		put_action(p, &p->v.v[way.v[i]], &b);
+	}
+	vec_release(&way);
+	return arena_str(p->a, buf_str(&b));
+}
+
+static void find_circles(struct planning *p, struct solve_steps *ret)
+{
+	struct str *v = arena_array(p->a, struct str, CIRCLES_MAX);
+	auto_free uint32_t *from = xcalloc(p->v.n + 1, sizeof(*from));
+	auto_free uint8_t *told = xcalloc(p->v.n + 1, 1);
+	*ret = (struct solve_steps){.circle = v};
+	for (uint32_t i = 0; i < p->v.n && ret->circles < CIRCLES_MAX; i++)
+		if (!told[i] && find_circle(p, i, from))
+			v[ret->circles++] = say_circle(p, i, from, told);
 }
 
 static char lower(char c)
@@ -543,14 +602,16 @@ static void by_name(struct planning *p, uint32_t *ret)
 
 /* -- all of it ------------------------------------------------------------------------------------------------------ */
 
-static void put_steps(struct planning *p, struct solve_steps *ret)
+static int put_steps(struct planning *p, struct solve_steps *ret)
 {
 	size_t n = p->v.n;
 	struct solve_step *steps = arena_array(p->a, struct solve_step, n + 1);
 	uint32_t *order = arena_array(p->a, uint32_t, n + 1), *place = arena_array(p->a, uint32_t, n + 1);
-	if (p->order == SOLVE_IN_ORDER)
-		in_order(p, order);
-	else
+	if (in_order(p, order) < n) {
+		find_circles(p, ret);
+		return 1;
+	}
+	if (p->order == SOLVE_BY_NAME)
 		by_name(p, order);
 	for (size_t i = 0; i < n; i++)
 		place[order[i]] = (uint32_t)i;
@@ -571,7 +632,8 @@ static void put_steps(struct planning *p, struct solve_steps *ret)
 					       .after = after,
 					       .after_n = v->in.n};
 	}
-	*ret = (struct solve_steps){steps, n};
+	*ret = (struct solve_steps){.v = steps, .n = n};
+	return 0;
 }
 
 static void note_asked(struct planning *p, const struct str *asked, size_t asked_n)
@@ -608,6 +670,5 @@ int solve_steps(struct channel_needs *needs, const uint32_t *solution, size_t n,
 	sort_sets(&p);
 	note_asked(&p, asked, asked_n);
 	find_causes(&p);
-	put_steps(&p, ret);
-	return 0;
+	return put_steps(&p, ret);
 }

@@ -351,6 +351,22 @@ static void find_lacks(struct telling *t)
 	}
 }
 
+/* Where the invariant by itself asks for what cannot be had, nothing else of it matters. */
+static void drop_behind_lacks(struct telling *t)
+{
+	bool lacks = false;
+	size_t n = 0;
+	vec_foreach(c, &t->conflict)
+		lacks |= c->kind == SOLVE_MISSING && c->chain[0].invariant;
+	for (size_t i = 0; lacks && i < t->conflict.n; i++) {
+		const struct solve_conflict *c = &t->conflict.v[i];
+		if (c->kind == SOLVE_MISSING || !(c->chain[0].invariant || c->chain[1].invariant))
+			t->conflict.v[n++] = *c;
+	}
+	if (lacks)
+		t->conflict.n = n;
+}
+
 /* -- telling ------------------------------------------------------------------------------------------------------------------ */
 
 /* "app needs lib >= 2, which needs comp >= 3" */
@@ -412,9 +428,10 @@ static void put_chains(const struct solve_conflict *c, struct buf *b)
 	struct buf text[2] = {BUF_INIT(16 * TEXT_MAX), BUF_INIT(16 * TEXT_MAX)};
 	for (size_t i = 0; i < c->chains; i++) {
 		struct solve_chain chain = c->chain[i];
-		if (c->kind == SOLVE_MISSING && chain.n == 2 && !chain.invariant) {
-			chain.link++;
-			chain.n--;
+		if (c->kind == SOLVE_MISSING && chain.n + chain.invariant == 2) {
+			chain.link += !chain.invariant;
+			chain.n -= !chain.invariant;
+			chain.invariant = false;
 		}
 		put_chain(&chain, &text[i]);
 	}
@@ -472,6 +489,7 @@ void why_not(struct channel_needs *needs, struct why_edge *edge, size_t n, struc
 	find_disagreements(&t);
 	find_bans(&t);
 	find_lacks(&t);
+	drop_behind_lacks(&t);
 	struct str *why = arena_array(a, struct str, t.conflict.n + 1);
 	for (size_t i = 0; i < t.conflict.n; i++)
 		why[i] = say(&t, &t.conflict.v[i]);
