@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "cmd/change.h"
 #include "cmd/cmd.h"
+#include "cmd/opam_plan.h"
 #include "cmd/opam_repos.h"
 
 enum { OPAM_NOT_FOUND = 5, OPAM_NO_SOLUTION = 20, STATE_MAX = 16 << 20, CAUSES_SHOWN = 3, CAUSES_ALL = 4 };
@@ -29,12 +30,13 @@ struct opam_wish {
 /* What was asked for, read and opened. */
 struct opam_request {
 	const struct opam_args *args;
-	struct text_vec installed, pinned, names, asked, variables, removed, invariant, system;
+	struct text_vec installed, pinned, names, asked, variables, removed, invariant, system, compiler;
 	struct cmd_opam_repos repos;
 	struct channel_needs *needs; /* NULL until the repositories could be read */
 	struct solve_needs_request solve;
 	struct solve_aims aims;
 	size_t left; /* of what was asked for, what is not installed already */
+	bool all;    /* everything is to be upgraded */
 	struct solve_needs_result result;
 	struct solve_steps steps;
 	VEC(struct opam_wish) wishes; /* by name, then as the plan goes */
@@ -53,6 +55,7 @@ static void request_release(struct opam_request *r)
 	vec_release(&r->removed);
 	vec_release(&r->invariant);
 	vec_release(&r->system);
+	vec_release(&r->compiler);
 	vec_release(&r->wishes);
 	vec_release(&r->left_out);
 }
@@ -109,6 +112,11 @@ static int read_state(struct cmd_context *c, struct opam_request *r, struct err 
 		return -1;
 	add_strs(&r->installed, &state.installed);
 	add_strs(&r->pinned, &state.pinned);
+	for (size_t i = 0; i < state.compiler.n; i++) {
+		struct str version = state.compiler.v[i], name;
+		if (str_take_until(&version, '.', &name))
+			vec_push(&r->compiler, name);
+	}
 	return r->args->invariant ? 0 : read_invariant(c, r, e);
 }
 
@@ -242,8 +250,6 @@ static int read_request(struct cmd_context *c, struct opam_request *r, struct er
 	r->solve.best_effort = args->best_effort;
 	r->solve.invariant = r->invariant.v;
 	r->solve.invariant_n = r->invariant.n;
-	if (args->best_effort && (r->solve.criteria == SOLVE_0INSTALL || r->solve.criteria == SOLVE_OLDEST))
-		return err_new(e, ERR_USAGE, "--best-effort weighs solutions; use it with --criteria newest");
 	return 0;
 }
 
@@ -418,6 +424,16 @@ static int put_plan(struct cmd_context *c, const struct opam_request *r, struct 
 	if (r->args->old)
 		put_sum(r, b);
 	return 0;
+}
+
+/* That there is nothing to do, as opam has it: nothing more is said of what is installed already. */
+static void put_nothing(const struct cmd_context *c, const struct opam_request *r, struct buf *b)
+{
+	if (r->args->upgrade && !r->args->removed.n && r->solve.criteria != SOLVE_FIXUP)
+		opam_plan_up_to_date(r->needs, r->all ? NULL : r->names.v, r->all ? 0 : r->names.n, r->compiler.v,
+				     r->compiler.n, r->args->old, c->verbose, b);
+	if (r->args->upgrade || r->args->removed.n || r->left)
+		buf_put_c(b, "Nothing to do.\n");
 }
 
 /* -- packages of the system ------------------------------------------------------------------------------------------ */
@@ -638,8 +654,8 @@ static int look_up(struct cmd_context *c, struct opam_request *r, struct err *e)
 		if (r->args->upgrade) {
 			r->left++;
 			if (installed.p && str_eq(name, *asked))
-				*asked =
-					str_c(arena_printf(&c->arena, "%.*s>=%.*s", STR_ARG(name), STR_ARG(installed)));
+				*asked = opam_plan_newer(r->needs, name, installed, !version_of(&r->pinned, name).p,
+							 &c->arena);
 		} else if (l.installed.n) {
 			cmd_say(c, "[NOTE] Package %.*s is already installed (current version is %.*s).", STR_ARG(name),
 				STR_ARG(l.installed));
@@ -758,24 +774,49 @@ static int find_left_out(struct opam_request *r, struct err *e)
 	return 0;
 }
 
+/* What waits for each other cannot be done, so that it is no solution. */
+static void tell_circles(struct cmd_context *c, struct opam_request *r)
+{
+	struct str *why = arena_array(&c->arena, struct str, r->steps.circles + 1);
+	for (size_t i = 0; i < r->steps.circles; i++)
+		why[i] = str_c(arena_printf(&c->arena, "what has to be done goes round in a circle: %.*s",
+					    STR_ARG(r->steps.circle[i])));
+	r->result.why = why;
+	r->result.why_n = r->steps.circles;
+}
+
+/* Later opams weigh all that is installed; opam 2.1, and 0install, which weighs nothing, ask for what is not older. */
+static void ask_for_all(struct cmd_context *c, struct opam_request *r)
+{
+	if (!r->args->old && r->solve.criteria != SOLVE_0INSTALL)
+		return;
+	for (size_t i = 0; i < r->installed.n; i++) {
+		struct str version = r->installed.v[i], name;
+		if (str_take_until(&version, '.', &name))
+			vec_push(&r->asked, opam_plan_newer(r->needs, name, version, false, &c->arena));
+	}
+	r->solve.asked = r->asked.v;
+	r->solve.asked_n = r->asked.n;
+	r->solve.update = true;
+}
+
 static int run(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
 	enum solve_step_order order = r->args->old ? SOLVE_IN_ORDER : SOLVE_BY_NAME;
 	if (read_request(c, r, e) < 0 || open_needs(c, r, e) < 0 || look_up(c, r, e) < 0 ||
 	    look_up_removed(c, r, e) < 0)
 		return -1;
-	bool all = r->args->upgrade && !r->asked.n;
-	if (!r->left && !all)
+	r->all = r->args->upgrade && !r->asked.n;
+	if (!r->left && !r->all)
 		return check_needs(r, e);
-	for (size_t i = 0; all && i < r->installed.n; i++) {
-		struct str version = r->installed.v[i], name;
-		if (str_take_until(&version, '.', &name))
-			vec_push(&r->names, name);
-	}
+	if (r->all)
+		ask_for_all(c, r);
 	int rc = solve_needs_by(r->needs, &r->solve, &c->arena, &r->result, e);
 	if (rc == 0)
 		rc = solve_steps(r->needs, r->result.package, r->result.n, r->names.v, r->names.n, order, &c->arena,
 				 &r->steps, e);
+	if (rc > 0 && r->steps.circles)
+		tell_circles(c, r);
 	if (rc == 0 && r->args->best_effort)
 		rc = find_left_out(r, e);
 	if (rc == 0 && (r->args->depexts || c->json))
@@ -802,7 +843,7 @@ static int solve_and_show(struct cmd_context *c, const struct opam_args *args)
 	if (put_plan(c, &r, &b, &e) < 0)
 		return fail(c, &r, &e);
 	if (!r.steps.n)
-		cmd_say(c, "%sNothing to do.", args->upgrade ? "Already up-to-date.\n" : "");
+		put_nothing(c, &r, &b);
 	put_wishes(&r, &b);
 	out_tame(&b); /* what packages say in `messages` */
 	return cmd_print(c, &b);

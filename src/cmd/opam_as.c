@@ -16,27 +16,28 @@ enum { HEADER_WIDTH = 80, WAIT_MS = 60000, LINE_MAX_BYTES = 1 << 20 };
 static const struct {
 	const char *name;
 	int (*run)(struct opam_as *x, int argc, char **argv);
+	const char *words; /* what its usage says behind the options */
 } commands[] = {
-	{"config", opam_as_config},
-	{"env", opam_as_env},
-	{"exec", opam_as_exec},
-	{"info", opam_as_show},
-	{"init", opam_as_init},
-	{"install", opam_as_install},
-	{"list", opam_as_list},
-	{"option", opam_as_option},
-	{"pin", opam_as_pin},
-	{"reinstall", opam_as_reinstall},
-	{"remote", opam_as_repository},
-	{"remove", opam_as_remove},
-	{"repository", opam_as_repository},
-	{"show", opam_as_show},
-	{"switch", opam_as_switches},
-	{"uninstall", opam_as_remove},
-	{"unpin", opam_as_unpin},
-	{"update", opam_as_update},
-	{"upgrade", opam_as_upgrade},
-	{"var", opam_as_var},
+	{"config", opam_as_config, " [COMMAND] [ARG]…"},
+	{"env", opam_as_env, ""},
+	{"exec", opam_as_exec, " COMMAND [ARG]...…"},
+	{"info", opam_as_show, " [PACKAGES]…"},
+	{"init", opam_as_init, " [NAME] [ADDRESS]"},
+	{"install", opam_as_install, " [PACKAGES]…"},
+	{"list", opam_as_list, " [PATTERNS]…"},
+	{"option", opam_as_option, " [FIELD[(=|+=|-=)[VALUE]]]"},
+	{"pin", opam_as_pin, " [COMMAND] [ARG]…"},
+	{"reinstall", opam_as_reinstall, " [PACKAGES]…"},
+	{"remote", opam_as_repository, " [COMMAND] [ARG]…"},
+	{"remove", opam_as_remove, " [PACKAGES]…"},
+	{"repository", opam_as_repository, " [COMMAND] [ARG]…"},
+	{"show", opam_as_show, " [PACKAGES]…"},
+	{"switch", opam_as_switches, " [COMMAND] [ARG]…"},
+	{"uninstall", opam_as_remove, " [PACKAGES]…"},
+	{"unpin", opam_as_unpin, " [ARG]…"},
+	{"update", opam_as_update, " [NAMES]…"},
+	{"upgrade", opam_as_upgrade, " [PACKAGES]…"},
+	{"var", opam_as_var, " [VAR[=[VALUE]]]"},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
@@ -266,10 +267,15 @@ int opam_as_usage(struct opam_as *x, const char *why)
 	auto_buf b = BUF_INIT(8192);
 	const char *end = strstr(why, "; 'slipway"); /* what it says next is about another program */
 	struct str text = end ? str_of(why, (size_t)(end - why)) : str_c(why);
+	const char *words = "";
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(commands[i].name, x->command) == 0)
+			words = commands[i].words;
+	/* opam ends only some of what it says with a full stop */
 	buf_printf(
 		&b,
-		"opam: %.*s.\nUsage: opam %s [OPTION]…\nTry 'opam %s --help' or 'opam --help' for more information.\n",
-		STR_ARG(text), x->command, x->command);
+		"opam: %.*s%s\nUsage: opam %s [OPTION]…%s\nTry 'opam %s --help' or 'opam --help' for more information.\n",
+		STR_ARG(text), str_starts(text, STR("required")) ? "" : ".", x->command, words, x->command);
 	out_put_remark(&x->c->out, buf_str(&b));
 	return OPAM_USAGE;
 }
@@ -504,6 +510,8 @@ void opam_as_tell_eval(struct opam_as *x, const char *name)
 	const char *env = getenv("OPAMROOT");
 	struct env_opam_switch *was = x->s;
 	const char *asked = x->sw;
+	if (is_set("OPAMNOENVNOTICE"))
+		return;
 	struct err e = ERR_INIT;
 	x->sw = NULL;
 	const char *usual = opam_as_switch_name(x);

@@ -137,8 +137,10 @@ bool opam_as_value(struct opam_as *x, const struct pkg_opam_host *h, struct str 
 
 /* The switch's invariant, as a formula; STR_NONE: it has none. */
 int opam_as_invariant(struct opam_as *x, struct arena *a, struct str *ret, struct err *e);
-/* That there is no plan, as opam says it: what is in the way (opam_plan) on standard error, that it ends on the other. OPAM_NO_SOLUTION. */
-int opam_as_no_solution(struct opam_as *x, const struct str *why, size_t n);
+/* That there is no plan, as opam says it: what is in the way (opam_plan) on standard error, that it ends on the other (but of an upgrade). OPAM_NO_SOLUTION. */
+int opam_as_no_solution(struct opam_as *x, bool upgrade, const struct str *why, size_t n);
+/* The same where actions wait for each other. */
+int opam_as_circles(struct opam_as *x, const struct str *why, size_t n);
 
 int opam_as_config(struct opam_as *x, int argc, char **argv);
 int opam_as_env(struct opam_as *x, int argc, char **argv);

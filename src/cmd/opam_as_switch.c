@@ -204,13 +204,27 @@ int opam_as_invariant(struct opam_as *x, struct arena *a, struct str *ret, struc
 	return 0;
 }
 
-int opam_as_no_solution(struct opam_as *x, const struct str *why, size_t n)
+int opam_as_no_solution(struct opam_as *x, bool upgrade, const struct str *why, size_t n)
 {
 	auto_buf b = BUF_INIT(BUF_MAX);
 	for (size_t i = 0; i < n; i++)
 		buf_printf(&b, "  * %.*s\n", STR_ARG(why[i]));
 	if (!n)
 		buf_put_c(&b, "Sorry, no solution found: there seems to be a problem with your request.\n");
+	buf_put_char(&b, '\n');
+	opam_as_say(x, OPAM_NO_SOLUTION, "Package conflict!");
+	out_put_remark(&x->c->out, buf_str(&b));
+	if (!upgrade)
+		opam_as_put(x, "No solution found, exiting\n");
+	return OPAM_NO_SOLUTION;
+}
+
+int opam_as_circles(struct opam_as *x, const struct str *why, size_t n)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	buf_put_c(&b, "The actions to process have cyclic dependencies:\n");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "  - %.*s\n", STR_ARG(why[i]));
 	buf_put_char(&b, '\n');
 	opam_as_say(x, OPAM_NO_SOLUTION, "Package conflict!");
 	out_put_remark(&x->c->out, buf_str(&b));

@@ -92,13 +92,10 @@ static int open_needs(struct plan *p, struct err *e)
 	return channel_needs_open_opam(v, p->x->repos_n, &o, &p->needs, e);
 }
 
-static bool is_known(const struct plan *p, struct str name)
+static int open_all(struct plan *p)
 {
-	struct oi_name id;
-	for (size_t i = 0; i < p->x->repos_n; i++)
-		if (opam_index_find_name(p->x->repos[i].index, name, &id))
-			return true;
-	return env_opam_version_in(&p->state.installed, name).p != NULL;
+	struct err e = ERR_INIT;
+	return p->needs || (open_repos(p, &e) == 0 && open_needs(p, &e) == 0) ? OPAM_OK : opam_as_fail(p->x, &e);
 }
 
 /* The names in "dune.3.0" or "dune>=3". */
@@ -153,8 +150,11 @@ static int find_solution_once(struct plan *p, const struct str_vec *asked, bool 
 		return opam_as_fail(p->x, &e);
 	const struct opam_plan_request r = {.needs = p->needs,
 					    .asked = asked->v,
-					    .names = p->names.v,
 					    .asked_n = asked->n,
+					    .names = p->names.v,
+					    .names_n = p->names.n,
+					    .upgrade = p->w->act == UPGRADE && p->everything,
+					    .best_effort = p->w->best_effort,
 					    .oldest = oldest,
 					    .keep = keep,
 					    .invariant = &invariant,
@@ -164,8 +164,9 @@ static int find_solution_once(struct plan *p, const struct str_vec *asked, bool 
 	if (rc < 0)
 		return opam_as_fail(p->x, &e);
 	return rc == 0		   ? OPAM_OK
+	       : rc == 2	   ? opam_as_circles(p->x, why, why_n)
 	       : p->system.missing ? opam_system_no_solution(&p->system)
-				   : opam_as_no_solution(p->x, why, why_n);
+				   : opam_as_no_solution(p->x, p->w->act == UPGRADE, why, why_n);
 }
 
 /* The system is asked what it offers when a plan wants some of it; where it does not, another plan is looked for. */
@@ -192,65 +193,188 @@ static int find_solution(struct plan *p, const struct str_vec *asked, bool oldes
 	}
 }
 
-/* What is there already is said, and not asked for any more. */
-static void tell_installed(struct plan *p)
+/* Whether what is installed is what a word asks for. A name that is pinned asks for that version. */
+static bool is_met(const struct plan *p, size_t i)
 {
-	if (p->w->act == UPGRADE)
-		return;
-	for (size_t i = 0; i < p->names.n; i++) {
+	struct str name = p->names.v[i], now = env_opam_version_in(&p->state.installed, name);
+	struct str pinned = env_opam_version_in(&p->state.pinned, name);
+	const struct pkg_need *need;
+	auto_arena a = ARENA_INIT;
+	struct err ignored = ERR_INIT; /* read_words took it */
+	if (!now.p || pkg_opam_spec_parse(&a, p->asked.v[i], &need, &ignored) < 0)
+		return false;
+	if (!need->range && pinned.p)
+		return str_eq(now, pinned);
+	return pkg_range_has(need->range, now, pkg_opam_version_cmp);
+}
+
+/* What is there already is said; how much is not. */
+static size_t tell_installed(struct plan *p)
+{
+	size_t missing = 0;
+	for (size_t i = p->names.n; i-- > 0;) { /* as opam does: the last first */
 		struct str version = env_opam_version_in(&p->state.installed, p->names.v[i]);
-		bool changes = false;
-		for (size_t k = 0; k < p->actions_n; k++)
-			changes = changes || str_eq(p->actions[k].name, p->names.v[i]);
-		if (version.p && !changes)
+		if (!is_met(p, i))
+			missing++;
+		else if (!p->w->deps_only && !p->w->check)
 			opam_as_note(p->x, "NOTE", "Package %.*s is already installed (current version is %.*s).",
 				     STR_ARG(p->names.v[i]), STR_ARG(version));
 	}
+	return missing;
 }
 
 /* == the commands =========================================================================================================== */
 
-static int plan_install(struct plan *p)
+/* Each word that asks for what is not to be had is told. */
+static int refuse_words(struct plan *p, struct str (*refuses)(struct channel_needs *needs, struct str asked,
+							      struct str name, struct arena *a))
+{
+	int code = OPAM_OK;
+	for (size_t i = 0; i < p->asked.n; i++) {
+		struct str no = refuses(p->needs, p->asked.v[i], p->names.v[i], arena_of(p));
+		if (!no.p)
+			continue;
+		code = opam_system_check(&p->system, p->needs, &p->asked.v[i], 1); /* says it where that is why */
+		if (code == OPAM_OK)
+			code = opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s", STR_ARG(no));
+	}
+	return code;
+}
+
+static int plan_found(struct plan *p, const struct str_vec *asked)
 {
 	struct err e = ERR_INIT;
-	if (open_repos(p, &e) < 0 || open_needs(p, &e) < 0)
-		return opam_as_fail(p->x, &e);
-	for (size_t i = 0; i < p->names.n; i++) {
-		struct str no = opam_plan_refuses(p->needs, p->asked.v[i], p->names.v[i], arena_of(p));
-		if (no.p && p->w->act == UPGRADE && !is_known(p, p->names.v[i]))
-			return opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s unknown package", STR_ARG(p->names.v[i]));
-		int refused = no.p ? opam_system_check(&p->system, p->needs, &p->asked.v[i], 1) : OPAM_OK;
-		if (no.p)
-			return refused ? refused : opam_as_say(p->x, OPAM_NOT_FOUND, "%.*s", STR_ARG(no));
-	}
-	int code = find_solution(p, &p->asked, wants_oldest("OPAMCRITERIA"), false);
+	int code = find_solution(p, asked, wants_oldest("OPAMCRITERIA"), false);
 	if (code != OPAM_OK)
 		return code;
-	tell_installed(p);
 	if (p->w->deps_only)
 		opam_install_leave_out_asked(p);
 	if (opam_install_packages(p, &e) < 0 || opam_as_check_repos(p->x, &e) < 0)
 		return opam_as_fail(p->x, &e);
-	if (p->packages.n && !p->w->system.depext_only)
+	if (p->packages.n && !p->w->system.depext_only && !p->w->check)
 		opam_install_show_actions(p);
 	return OPAM_OK;
+}
+
+static int check_installed(struct plan *p)
+{
+	int code = open_all(p);
+	if (code == OPAM_OK)
+		code = refuse_words(p, opam_plan_unknown);
+	return code == OPAM_OK ? opam_install_check(p) : code;
+}
+
+static int plan_install(struct plan *p)
+{
+	int code = open_all(p);
+	if (code == OPAM_OK)
+		code = refuse_words(p, opam_plan_unknown);
+	if (code != OPAM_OK)
+		return code;
+	p->found = tell_installed(p) > 0;
+	for (size_t i = 0; i < p->names.n; i++) {
+		struct str name = p->names.v[i], pinned = env_opam_version_in(&p->state.pinned, name);
+		if (pinned.p && str_eq(name, p->asked.v[i]))
+			p->asked.v[i] = str_c(arena_printf(arena_of(p), "%.*s=%.*s", STR_ARG(name), STR_ARG(pinned)));
+	}
+	code = p->w->deps_only ? OPAM_OK : refuse_words(p, opam_plan_unavailable);
+	return code == OPAM_OK && p->found ? plan_found(p, &p->asked) : code;
+}
+
+/* What a formula asks for, and none of what is installed and stays meets. */
+struct broken {
+	struct plan *p;
+	const struct map *gone;
+	const struct pkg_need *formula;
+};
+
+static int find_broken(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct broken *b = ctx;
+	(void)e;
+	for (size_t i = 0; i < need->one.n; i++) {
+		const struct channel_candidate *c = channel_needs_candidate(b->p->needs, need->one.v[i]);
+		if (c->installed && !map_get(b->gone, c->name))
+			return 0;
+	}
+	if (need->kind == CHANNEL_NEED && !b->formula)
+		b->formula = need->formula;
+	return 0;
+}
+
+/* The invariant must hold without what goes. */
+static int keep_invariant(struct plan *p)
+{
+	struct map gone = MAP_INIT;
+	struct err e = ERR_INIT;
+	struct str text;
+	if (opam_as_invariant(p->x, arena_of(p), &text, &e) < 0)
+		return opam_as_fail(p->x, &e);
+	int code = text.n && p->packages.n ? open_all(p) : OPAM_OK;
+	vec_foreach(b, &p->packages)
+		if (!b->install)
+			*map_put(&gone, b->name) = 1;
+	struct broken b = {.p = p, .gone = &gone};
+	if (gone.n && text.n && code == OPAM_OK && channel_needs_ask(p->needs, text, find_broken, &b, &e) < 0)
+		code = opam_as_fail(p->x, &e);
+	map_release(&gone);
+	if (!b.formula)
+		return code;
+	auto_buf words = BUF_INIT(1 << 16);
+	opam_plan_formula(b.formula, &words);
+	opam_as_put(
+		p->x,
+		"  * Incompatible packages:\n    - (invariant) -> %s\n    - (request)\n    You can temporarily relax "
+		"the switch invariant with `--update-invariant'\n\nNo solution found, exiting\n",
+		words.p);
+	return OPAM_NO_SOLUTION;
+}
+
+/* "x and y", as they were asked for; of what is not installed. How many. */
+static size_t list_missing(struct plan *p, struct buf *b)
+{
+	size_t missing = 0, said = 0;
+	for (size_t i = 0; i < p->names.n; i++)
+		missing += !is_installed(p, p->names.v[i]);
+	for (size_t i = 0; i < p->names.n; i++)
+		if (!is_installed(p, p->names.v[i])) {
+			buf_put_c(b, !said ? "" : said + 1 == missing ? " and " : ", ");
+			buf_put_str(b, p->asked.v[i]);
+			said++;
+		}
+	return missing;
+}
+
+static bool agree_to_install(struct plan *p)
+{
+	auto_buf b = BUF_INIT(1 << 20);
+	size_t missing = list_missing(p, &b);
+	return !missing || opam_as_confirm(p->x, true, "%s %s not installed. Install %s?", b.p,
+					   missing == 1 ? "is" : "are", missing == 1 ? "it" : "them");
 }
 
 static int plan_removal(struct plan *p)
 {
 	struct err e = ERR_INIT;
-	size_t kept = 0;
+	auto_buf b = BUF_INIT(1 << 20);
+	size_t kept = 0, missing = list_missing(p, &b);
+	int code = missing ? open_all(p) : OPAM_OK; /* whether there is such a thing at all */
+	if (code == OPAM_OK && missing)
+		code = refuse_words(p, opam_plan_unavailable);
+	if (code != OPAM_OK)
+		return code;
+	if (missing)
+		opam_as_note(p->x, "NOTE", "%s %s not installed.\n", b.p, missing == 1 ? "is" : "are");
 	for (size_t i = 0; i < p->names.n; i++)
 		if (is_installed(p, p->names.v[i]))
 			p->names.v[kept++] = p->names.v[i];
-		else
-			opam_as_note(p->x, "NOTE", "%.*s is not installed.", STR_ARG(p->names.v[i]));
 	p->names.n = kept;
 	if ((p->w->act != REMOVE && open_repos(p, &e) < 0) || opam_install_users(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
-	if (p->packages.n)
+	code = p->w->act == REMOVE ? keep_invariant(p) : OPAM_OK;
+	if (p->packages.n && code == OPAM_OK)
 		opam_install_show_removals(p);
-	return OPAM_OK;
+	return code;
 }
 
 /* What has to be there besides, for tests or by other criteria, and then all that plan_removal has of a reinstallation. */
@@ -260,8 +384,9 @@ static int plan_anew(struct plan *p, bool oldest)
 	struct str_vec asked = {0};
 	size_t n = p->state.installed.n, names = p->names.n;
 	struct env_opam_member *v;
-	if (opam_install_members(p, &v, &e) < 0 || open_repos(p, &e) < 0 || open_needs(p, &e) < 0)
-		return opam_as_fail(p->x, &e);
+	int opened = open_all(p);
+	if (opened != OPAM_OK || opam_install_members(p, &v, &e) < 0)
+		return opened != OPAM_OK ? opened : opam_as_fail(p->x, &e);
 	opam_install_ask_as_installed(p, v, n, oldest, &asked);
 	int code = find_solution(p, &asked, oldest, !oldest);
 	p->names.n = names;
@@ -279,15 +404,15 @@ static int plan_anew(struct plan *p, bool oldest)
 static int plan_reinstall(struct plan *p)
 {
 	size_t missing = 0;
-	for (size_t i = 0; i < p->names.n; i++) {
-		if (is_installed(p, p->names.v[i]))
-			continue;
-		missing++;
-		if (!opam_as_confirm(p->x, true, "%.*s is not installed. Install it?", STR_ARG(p->asked.v[i])))
-			return OPAM_ABORTED;
-	}
-	if (missing)
-		return plan_install(p);
+	for (size_t i = 0; i < p->names.n; i++)
+		missing += !is_installed(p, p->names.v[i]);
+	int code = missing ? open_all(p) : OPAM_OK;
+	if (code == OPAM_OK && missing)
+		code = refuse_words(p, opam_plan_unavailable);
+	if (code == OPAM_OK && !agree_to_install(p))
+		code = OPAM_ABORTED;
+	if (code != OPAM_OK || missing)
+		return code != OPAM_OK ? code : missing == p->names.n ? plan_install(p) : plan_anew(p, false);
 	bool oldest = wants_oldest("OPAMFIXUPCRITERIA");
 	return oldest || p->w->with_test || p->w->with_doc ? plan_anew(p, oldest) : plan_removal(p);
 }
@@ -306,24 +431,51 @@ static bool changed_pins(struct plan *p)
 	return n > 0;
 }
 
-/* All that is installed, or what is named of it. */
+/* Nothing was found to upgrade: what might have been. */
+static void tell_up_to_date(struct plan *p)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	struct str_vec base = {0};
+	for (size_t i = 0; i < p->state.compiler.n; i++) {
+		struct str name, version;
+		if (env_opam_split(p->state.compiler.v[i], &name, &version))
+			vec_push(&base, name);
+	}
+	opam_plan_up_to_date(p->needs, p->everything ? NULL : p->names.v, p->everything ? 0 : p->names.n, base.v,
+			     base.n, true, p->x->verbosity > 0, &b);
+	opam_as_put(p->x, "%s", b.p);
+	vec_release(&base);
+}
+
+/* All that is installed, or what is named of it: each newer than it is, if that can be. */
 static int plan_upgrade(struct plan *p)
 {
-	for (size_t i = 0; i < p->names.n; i++)
-		if (!is_installed(p, p->names.v[i]) &&
-		    !opam_as_confirm(p->x, true, "%.*s is not installed. Install it?", STR_ARG(p->asked.v[i])))
-			return OPAM_ABORTED;
-	for (size_t i = 0; i < p->state.installed.n && (p->w->words.n == 0 || p->w->all); i++) {
-		struct str name, version;
-		if (!env_opam_split(p->state.installed.v[i], &name, &version) || is_asked(p, name))
-			continue;
-		vec_push(&p->names, name);
-		vec_push(&p->asked, name);
+	struct str_vec asked = {0};
+	int code = open_all(p);
+	if (code == OPAM_OK)
+		code = refuse_words(p, opam_plan_unavailable);
+	if (code != OPAM_OK)
+		return code;
+	bool wanted = agree_to_install(p);
+	p->everything = p->w->words.n == 0 || p->w->all;
+	for (size_t i = 0; i < p->names.n; i++) {
+		struct str name = p->names.v[i], now = env_opam_version_in(&p->state.installed, name);
+		bool pinned = env_opam_version_in(&p->state.pinned, name).p;
+		if (now.p && str_eq(name, p->asked.v[i]))
+			vec_push(&asked, opam_plan_newer(p->needs, name, now, !pinned && !p->w->all, arena_of(p)));
+		else if (now.p || wanted)
+			vec_push(&asked, p->asked.v[i]);
 	}
-	p->everything = p->w->words.n == 0;
-	int code = plan_install(p);
-	if (code == OPAM_OK && p->packages.n == 0)
-		opam_as_put(p->x, "Already up-to-date.\n");
+	for (size_t i = 0; i < p->state.installed.n && p->everything; i++) {
+		struct str name, version;
+		if (env_opam_split(p->state.installed.v[i], &name, &version) && !is_asked(p, name))
+			vec_push(&asked, opam_plan_newer(p->needs, name, version, false, arena_of(p)));
+	}
+	p->found = true;
+	code = plan_found(p, &asked);
+	vec_release(&asked);
+	if (code == OPAM_OK && p->packages.n == 0 && !p->w->check)
+		tell_up_to_date(p);
 	return code;
 }
 
@@ -352,6 +504,8 @@ static int act(struct plan *p)
 	code = open_system(p);
 	if (code != OPAM_OK)
 		return code;
+	if (p->w->check && p->w->act == INSTALL)
+		return check_installed(p);
 	switch (p->w->act) {
 	case INSTALL:
 		code = changed_pins(p) ? plan_reinstall(p) : plan_install(p);
@@ -366,12 +520,12 @@ static int act(struct plan *p)
 		code = plan_upgrade(p);
 		break;
 	}
-	if (p->w->check && code == OPAM_OK)
+	if (p->w->check && p->w->act == UPGRADE && code == OPAM_OK)
 		return p->packages.n ? OPAM_OK : OPAM_FALSE;
 	if (code != OPAM_OK)
 		return code;
 	if (p->packages.n == 0) {
-		if (p->w->act != INSTALL)
+		if (p->w->act != INSTALL || p->found)
 			opam_as_put(p->x, "Nothing to do.\n");
 		return opam_install_answer(p, NULL);
 	}
@@ -400,6 +554,7 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 		{0, "check", CMD_FLAG, &w.check},
 		{0, "restore", CMD_FLAG, &w.restore},
 		{'a', "all", CMD_FLAG, &w.all},
+		{0, "best-effort", CMD_FLAG, &w.best_effort},
 		{0, "build-anew", CMD_FLAG, &w.anew},
 		{0, "kept", CMD_TEXT, &w.kept},
 		{'b', "keep-build-dir", CMD_FLAG, &w.keep},
@@ -417,8 +572,8 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 		return code;
 	if (w.restore && what != INSTALL)
 		return opam_as_say(x, OPAM_USAGE, "--restore is for install");
-	if (w.words.n == 0 && what != UPGRADE && !w.restore)
-		return opam_as_say(x, OPAM_USAGE, "no package is named");
+	if (w.words.n == 0 && what == INSTALL && !w.restore)
+		return opam_as_usage(x, "required argument PACKAGES is missing");
 	w.dry_run = w.system.dry_run = w.dry_run || x->c->dry_run;
 	cleanup_with(plan_release) struct plan p = {.x = x, .w = &w, .system = {.x = x}};
 	code = act(&p);

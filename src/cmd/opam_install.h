@@ -14,7 +14,7 @@ enum act { INSTALL, REINSTALL, REMOVE, UPGRADE };
 struct wanted {
 	enum act act;
 	struct cmd_list words;
-	bool with_test, with_doc, show, dry_run, keep, no_sandbox, anew, deps_only, check, all, restore;
+	bool with_test, with_doc, show, dry_run, keep, no_sandbox, anew, deps_only, check, all, restore, best_effort;
 	struct opam_system_options system;
 	const char *kept;
 	int64_t jobs, download_jobs, memory_mb, time_s;
@@ -31,6 +31,7 @@ struct plan {
 	struct str_vec asked, names, mirrors;
 	struct pkg_opam_strs variables; /* env_opam_host_variables */
 	bool everything;		/* nobody named anything */
+	bool found;			/* a plan was looked for: where it is empty, that is told */
 	struct channel_needs *needs;
 	struct opam_action *actions;
 	size_t actions_n;
@@ -77,8 +78,12 @@ int opam_install_build(struct plan *p);
 
 /* -- telling (opam_install_show.c) -------------------------------------------------------------------------------------------- */
 
+/* Of the names that were asked for, with the needs open: says what is missing; OPAM_FALSE: something is. */
+int opam_install_check(struct plan *p);
 void opam_install_show_actions(struct plan *p);
 void opam_install_show_removals(struct plan *p);
+/* What authors tell whoever has installed something, or failed to (post-messages). */
+void opam_install_messages(struct plan *p, const struct build_opam_result *r);
 /* What failed, and what was done all the same; the exit code. */
 int opam_install_report(struct plan *p, const struct build_opam_result *r);
 /* `slipway opam … --json`: what was planned, and what became of it (r NULL: nothing was done). */

@@ -30,7 +30,7 @@ static void tell(void *ctx, const struct build_opam_event *v)
 			opam_as_put(x, "%s)\n", v->from ? v->from : "cached");
 		break;
 	case BUILD_OPAM_BUILD:
-		if (x->verbosity)
+		if (x->verbosity && b->opam->build.n)
 			opam_as_put(x, "%s compiled  %.*s.%.*s\n", utf8 ? "\xce\xbb" : "->", STR_ARG(b->name),
 				    STR_ARG(b->version));
 		break;
@@ -172,6 +172,7 @@ int opam_install_build(struct plan *p)
 	opam_system_declared(&p->system, p->vars, r.failures, r.n_failures);
 	if (code != OPAM_OK)
 		tell_lost(p);
+	opam_install_messages(p, &r);
 	opam_as_tell_eval(x, env_opam_switch_name(x->s));
 	int printed = opam_install_answer(p, &r);
 	return code ? code : printed;

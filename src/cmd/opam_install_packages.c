@@ -91,6 +91,8 @@ void opam_install_leave_out_asked(struct plan *p)
 				after[k++] = now[act.after[m]];
 		act.after = after;
 		act.after_n = k;
+		act.why = ""; /* opam tells no cause then */
+		act.causes_n = 0;
 		if (now[i] != SIZE_MAX)
 			p->actions[now[i]] = act;
 	}
@@ -191,6 +193,18 @@ static bool comes_before(const struct opam_action *j, const struct anew *first, 
 	return then->of && env_opam_uses(then->of, j->name);
 }
 
+/* Those that it names, of what was asked for or is built anew. */
+static struct str *causes_of(struct plan *p, const struct env_opam_member *v, size_t n,
+			     const struct env_opam_member *of, size_t *ret_n)
+{
+	struct str *causes = arena_array(arena_of(p), struct str, n + 1);
+	*ret_n = 0;
+	for (size_t i = 0; i < n; i++)
+		if (&v[i] != of && v[i].fate == ENV_OPAM_ANEW && env_opam_uses(of, v[i].name))
+			causes[(*ret_n)++] = v[i].name;
+	return causes;
+}
+
 void opam_install_add_recompiles(struct plan *p, const struct env_opam_member *v, size_t n)
 {
 	struct arena *a = arena_of(p);
@@ -213,9 +227,9 @@ void opam_install_add_recompiles(struct plan *p, const struct env_opam_member *v
 							  .name = v[i].name,
 							  .version = v[i].version,
 							  .before = v[i].version,
-							  .why = asked ? "" : "uses ",
-							  .causes = p->names.v,
-							  .causes_n = asked ? 0 : p->names.n};
+							  .why = asked ? "" : "uses "};
+			if (!asked)
+				all[count].causes = causes_of(p, v, n, &v[i], &all[count].causes_n);
 			w[count++] = (struct anew){.of = &v[i]};
 		}
 		w[k].of = &v[i];
@@ -247,7 +261,10 @@ void opam_install_ask_as_installed(struct plan *p, const struct env_opam_member 
 				   struct str_vec *asked)
 {
 	for (size_t i = 0; i < p->names.n; i++)
-		ask_for(p, p->names.v[i], asked);
+		if (env_opam_version_in(&p->state.installed, p->names.v[i]).p)
+			ask_for(p, p->names.v[i], asked);
+		else
+			vec_push(asked, p->asked.v[i]);
 	for (size_t i = 0; oldest && i < n; i++) {
 		bool compiler = (v[i].opam->flags & PKG_OPAM_COMPILER) ||
 				env_opam_version_in(&p->state.compiler, v[i].name).p;

@@ -69,11 +69,14 @@ static void put_heading(struct plan *p)
 void opam_install_show_actions(struct plan *p)
 {
 	enum { ALL = 4, SHOWN = 3 };
-	struct opam_as_table t = {.columns = 4, .sep = " "};
+	struct opam_as_table t = {.columns = 5, .sep = " "};
 	size_t count[5] = {0};
 	put_heading(p);
 	for (size_t i = 0; i < p->actions_n; i++) {
 		const struct opam_action *act = &p->actions[i];
+		const struct str *message = NULL;
+		size_t messages = 0;
+		struct err ignored = ERR_INIT; /* what cannot be read says nothing */
 		auto_buf why = BUF_INIT(1 << 16);
 		const char *version = version_shown(p, act->name, act->version);
 		if (act->kind == OPAM_UPGRADE || act->kind == OPAM_DOWNGRADE)
@@ -85,19 +88,55 @@ void opam_install_show_actions(struct plan *p)
 		buf_put_c(&why, !*act->why ? "" : n < act->causes_n ? ", etc.]" : "]");
 		count[act->kind]++;
 		show_row(p, &t, act->kind, act->name, version, &why);
+		if (act->kind != OPAM_REMOVE && act->solved)
+			(void)channel_needs_messages(p->needs, act->package, arena_of(p), &message, &messages,
+						     &ignored);
+		for (size_t k = 0; k < messages; k++) {
+			for (size_t cell = 0; k && cell < 4; cell++)
+				opam_as_cell(&t, "%s", "");
+			opam_as_cell(&t, "%.*s", STR_ARG(message[k]));
+		}
+		if (!messages)
+			opam_as_cell(&t, "%s", "");
 	}
 	opam_as_table(p->x, &t);
 	if (p->actions_n > 1)
 		show_sum(p, count);
 }
 
+/* What is removed comes before what it needs, what is built anew behind it; else as they stand. The order in `order`. */
+static void order_removals(const struct plan *p, size_t *order)
+{
+	size_t count = p->packages.n;
+	auto_free size_t *waits = xcalloc(count + 1, sizeof(*waits)); /* for so many; SIZE_MAX: it is done */
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < p->packages.v[i].n_needs; k++)
+			waits[p->packages.v[i].install ? i : p->packages.v[i].needs[k]]++;
+	for (size_t n = 0; n < count; n++) {
+		size_t next = SIZE_MAX;
+		for (size_t i = 0; i < count && (next == SIZE_MAX || waits[next]); i++)
+			if (waits[i] != SIZE_MAX && (next == SIZE_MAX || !waits[i])) /* in a circle, the first */
+				next = i;
+		waits[next] = SIZE_MAX;
+		order[n] = next;
+		for (size_t i = 0; i < count; i++)
+			for (size_t k = 0; k < p->packages.v[i].n_needs; k++) {
+				bool builds = p->packages.v[i].install;
+				size_t to = builds ? i : p->packages.v[i].needs[k];
+				if ((builds ? p->packages.v[i].needs[k] : i) == next && waits[to] != SIZE_MAX)
+					waits[to]--;
+			}
+	}
+}
+
 void opam_install_show_removals(struct plan *p)
 {
 	struct opam_as_table t = {.columns = 4, .sep = " "};
-	size_t count[5] = {0};
+	size_t count[5] = {0}, *order = arena_array(arena_of(p), size_t, p->packages.n + 1);
 	put_heading(p);
+	order_removals(p, order);
 	for (size_t i = 0; i < p->packages.n; i++) {
-		const struct build_opam_package *b = &p->packages.v[i];
+		const struct build_opam_package *b = &p->packages.v[order[i]];
 		enum opam_action_kind kind = b->install ? OPAM_RECOMPILE : OPAM_REMOVE;
 		auto_buf why = BUF_INIT(1 << 16);
 		for (size_t k = 0; k < b->n_needs && !is_asked(p, b->name); k++)
@@ -225,6 +264,35 @@ static void put_actions(struct plan *p, const char *title, const struct build_op
 	}
 	opam_as_table(p->x, &t);
 	opam_as_put(p->x, "%s \n", utf8 ? "\xe2\x94\x94\xe2\x94\x80" : "+-");
+}
+
+static void put_messages(struct plan *p, const struct build_opam_package *b, bool failed)
+{
+	const struct env_opam_local said[] = {{STR("success"), failed ? STR("false") : STR("true")},
+					      {STR("failure"), failed ? STR("true") : STR("false")}};
+	struct pkg_opam_host h = env_opam_host(p->vars, b->name, b->version, b->opam->file, said, 2);
+	bool headed = false;
+	for (size_t i = 0; i < b->opam->post_messages.n; i++) {
+		const struct pkg_opam_line *l = &b->opam->post_messages.v[i];
+		if (!l->n || !pkg_opam_holds(arena_of(p), l->filter, &h) ||
+		    !pkg_opam_holds(arena_of(p), l->arg->filter, &h))
+			continue;
+		if (!headed)
+			opam_as_header(p->x, "%.*s.%.*s %s", STR_ARG(b->name), STR_ARG(b->version),
+				       failed ? "troubleshooting" : "installed successfully");
+		headed = true;
+		opam_as_put(p->x, "=> %.*s\n", STR_ARG(pkg_opam_expand(arena_of(p), l->arg->text, &h)));
+	}
+}
+
+void opam_install_messages(struct plan *p, const struct build_opam_result *r)
+{
+	for (size_t i = 0; i < r->n_done; i++)
+		if (r->done[i].step == BUILD_OPAM_INSTALL && !r->done[i].package->keep_root)
+			put_messages(p, r->done[i].package, false);
+	for (size_t i = 0; i < r->n_failures; i++)
+		if (r->failures[i].step == BUILD_OPAM_BUILD || r->failures[i].step == BUILD_OPAM_INSTALL)
+			put_messages(p, r->failures[i].package, true);
 }
 
 static int action_cmp(const void *a, const void *b)

@@ -34,6 +34,7 @@ static struct opam_action action_of(const struct channel_needs *needs, const str
 		after[i] = s->after[i];
 	return (struct opam_action){.kind = kind_of(s->kind),
 				    .package = s->package,
+				    .solved = true,
 				    .name = c->name,
 				    .version = c->version,
 				    .before = channel_needs_candidate(needs, s->before)->version,
@@ -65,32 +66,56 @@ static int fit(void *ctx, const struct channel_need *need, struct err *e)
 	return 0;
 }
 
-struct str opam_plan_refuses(struct channel_needs *needs, struct str asked, struct str name, struct arena *a)
+struct str opam_plan_unknown(struct channel_needs *needs, struct str asked, struct str name, struct arena *a)
+{
+	struct fitting f = {.needs = needs};
+	struct err e = ERR_INIT;
+	if (channel_needs_ask(needs, name, fit, &f, &e) < 0)
+		return str_c(arena_printf(a, "No package named %.*s found.", STR_ARG(name)));
+	if (channel_needs_ask(needs, asked, fit, &f, &e) == 0)
+		return STR_NONE;
+	struct str version = str_skip(asked, asked.n > name.n ? name.n : asked.n);
+	if (!str_take_str(&version, STR(".")))
+		(void)str_take_str(&version, STR("="));
+	return str_c(arena_printf(a, "Package %.*s has no version %.*s.", STR_ARG(name), STR_ARG(version)));
+}
+
+/* "p.7" as "p = 7", "p>=2" as "p >= 2". */
+static const char *spaced(struct str asked, struct str name, struct arena *a)
+{
+	struct str rest = str_skip(asked, asked.n > name.n ? name.n : asked.n);
+	size_t n = 0;
+	if (!rest.n)
+		return arena_strdup(a, name);
+	if (str_take_str(&rest, STR(".")))
+		return arena_printf(a, "%.*s = %.*s", STR_ARG(name), STR_ARG(rest));
+	while (n < rest.n && strchr("<>=!", rest.p[n]))
+		n++;
+	return arena_printf(a, "%.*s %.*s %.*s", STR_ARG(name), (int)n, rest.p, STR_ARG(str_skip(rest, n)));
+}
+
+struct str opam_plan_unavailable(struct channel_needs *needs, struct str asked, struct str name, struct arena *a)
 {
 	struct fitting f = {.needs = needs};
 	struct err e = ERR_INIT;
 	auto_buf b = BUF_INIT(1 << 16);
 	if (channel_needs_ask(needs, name, fit, &f, &e) < 0)
-		return str_c(arena_printf(a, "No package named %.*s found.", STR_ARG(name)));
+		return str_c(arena_printf(a, "%s unknown package", spaced(asked, name, a)));
 	f = (struct fitting){.needs = needs};
-	if (channel_needs_ask(needs, asked, fit, &f, &e) < 0) {
-		struct str version = str_skip(asked, asked.n > name.n ? name.n : asked.n);
-		if (str_starts(version, STR(".")))
-			version = str_skip(version, 1);
-		return str_c(arena_printf(a, "Package %.*s has no version %.*s.", STR_ARG(name), STR_ARG(version)));
-	}
+	if (channel_needs_ask(needs, asked, fit, &f, &e) < 0)
+		return str_c(arena_printf(a, "%s no matching version", spaced(asked, name, a)));
 	if (f.had)
 		return STR_NONE;
 	struct str pinned = channel_needs_unavailable(needs, f.best, &b);
 	if (pinned.n)
-		return str_c(arena_printf(a, "%.*s not available because the package is pinned to version %.*s",
-					  STR_ARG(asked), STR_ARG(pinned)));
+		return str_c(arena_printf(a, "%s not available because the package is pinned to version %.*s",
+					  spaced(asked, name, a), STR_ARG(pinned)));
 	if (!b.n) /* no filter is in the way: nothing of it could be read */
 		return str_c(arena_printf(a,
 					  "%.*s cannot be had: its opam file is malformed, 'slipway opam solve --repo "
 					  "REPOSITORY %.*s' tells where",
 					  STR_ARG(asked), STR_ARG(asked)));
-	return str_c(arena_printf(a, "%.*s unmet availability conditions%s'%.*s'", STR_ARG(asked),
+	return str_c(arena_printf(a, "%s unmet availability conditions%s'%.*s'", spaced(asked, name, a),
 				  f.n > 1 ? ", e.g. " : ": ", (int)b.n, b.n ? b.p : ""));
 }
 
@@ -117,9 +142,11 @@ int opam_plan(const struct opam_plan_request *r, struct arena *a, struct opam_ac
 						    .asked_n = r->asked_n,
 						    .invariant = r->invariant,
 						    .invariant_n = r->invariant_n,
-						    .criteria = r->oldest	 ? SOLVE_OLDEST
-								: r->depth_first ? SOLVE_0INSTALL
-										 : SOLVE_NEWEST,
+						    .best_effort = r->best_effort,
+						    .criteria = r->upgrade && !r->depth_first ? SOLVE_UPGRADE_ALL
+								: r->oldest		      ? SOLVE_OLDEST
+								: r->depth_first	      ? SOLVE_0INSTALL
+											      : SOLVE_NEWEST,
 						    .update = !r->keep};
 	struct solve_needs_result s;
 	struct solve_steps steps;
@@ -128,8 +155,13 @@ int opam_plan(const struct opam_plan_request *r, struct arena *a, struct opam_ac
 		say_why(&s, a, ret_why, ret_why_n);
 	if (rc != 0)
 		return rc;
-	if (solve_steps(r->needs, s.package, s.n, r->names, r->asked_n, SOLVE_IN_ORDER, a, &steps, e) < 0)
-		return -1;
+	rc = solve_steps(r->needs, s.package, s.n, r->names, r->names_n, SOLVE_IN_ORDER, a, &steps, e);
+	if (rc > 0) {
+		*ret_why = steps.circle;
+		*ret_why_n = steps.circles;
+	}
+	if (rc != 0)
+		return rc < 0 ? -1 : 2;
 	struct opam_action *v = arena_array(a, struct opam_action, steps.n);
 	for (size_t i = 0; i < steps.n; i++)
 		v[i] = action_of(r->needs, &steps.v[i], a);

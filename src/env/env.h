@@ -569,16 +569,18 @@ struct env_opam_member {
 	struct str name, version;
 	const struct pkg_opam *opam;		  /* as it was installed; empty where that file is gone */
 	const struct pkg_need *depends, *depopts; /* on this host, in this switch; NULL: none */
+	const struct pkg_need *all;		  /* depends, with what is for building or for later */
 	enum env_opam_fate fate;
 };
 /* Values live in a. ERR_INPUT, ERR_LIMIT (pkg_opam_need_of). */
 int env_opam_members(struct env_opam_switch *s, struct env_opam_vars *vars, const struct env_opam_state *st,
 		     struct arena *a, struct env_opam_member **ret, struct err *e);
-/* What cannot be without what goes, goes; what was built with something that goes or is built anew, is built anew. */
+/* What uses what goes, goes, even if another would do in its place; what was built with something that goes or is built anew, is built anew. */
 void env_opam_spread(struct env_opam_member *v, size_t n);
 /* Its formulas name it. */
 bool env_opam_uses(const struct env_opam_member *m, struct str name);
-/* Of what its formulas name the numbers that `at` has (+ 1), each once; v has room for max. How many. */
+/* Of what its formulas name (of what goes, for building and for later, too) the numbers that `at` has (+ 1), each once; v has room for max. How
+ * many. */
 struct map;
 size_t env_opam_used(const struct env_opam_member *m, const struct map *at, size_t *v, size_t max);
 /* The package of an installed "name.version", empty where its opam file is gone. */

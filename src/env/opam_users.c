@@ -5,16 +5,16 @@
 
 /* == formulas ============================================================================================================ */
 
-/* It cannot be met any more without those that are gone. */
-static bool is_unmet(const struct pkg_need *n, const struct map *gone, unsigned depth)
+/* It uses one of those that are gone (of v, by 1 + number); as in opam, that something else would do in its place does not count. */
+static bool uses_gone(const struct pkg_need *n, const struct env_opam_member *v, const struct map *gone, unsigned depth)
 {
 	if (!n || depth > PKG_NEED_DEPTH_MAX)
 		return false;
-	if (n->op == PKG_NEED_NAME)
-		return map_get(gone, n->name) != NULL;
-	if (n->op == PKG_NEED_OR)
-		return is_unmet(n->left, gone, depth + 1) && is_unmet(n->right, gone, depth + 1);
-	return is_unmet(n->left, gone, depth + 1) || is_unmet(n->right, gone, depth + 1);
+	if (n->op == PKG_NEED_NAME) {
+		const uint64_t *at = map_get(gone, n->name);
+		return at && pkg_range_has(n->range, v[*at - 1].version, pkg_opam_version_cmp);
+	}
+	return uses_gone(n->left, v, gone, depth + 1) || uses_gone(n->right, v, gone, depth + 1);
 }
 
 static bool names_one(const struct pkg_need *n, const struct map *changed, unsigned depth)
@@ -57,9 +57,10 @@ static void add_numbers(struct numbers *l, const struct pkg_need *n, unsigned de
 /* == members ============================================================================================================= */
 
 static int needs_of(struct env_opam_vars *vars, const struct env_opam_member *m, const struct pkg_opam_expr *x,
-		    struct arena *a, const struct pkg_need **ret, struct err *e)
+		    bool all, struct arena *a, const struct pkg_need **ret, struct err *e)
 {
-	struct pkg_opam_host h = env_opam_host(vars, m->name, m->version, m->opam->file, NULL, 0);
+	static const struct env_opam_local said[] = {{STR("build"), STR("true")}, {STR("post"), STR("true")}};
+	struct pkg_opam_host h = env_opam_host(vars, m->name, m->version, m->opam->file, said, all ? 2 : 0);
 	*ret = NULL;
 	return x ? pkg_opam_need_of(a, x, &h, ret, e) : 0;
 }
@@ -86,8 +87,9 @@ int env_opam_members(struct env_opam_switch *s, struct env_opam_vars *vars, cons
 			return err_new(e, ERR_INPUT, "the switch has '%.*s' installed, which is no package",
 				       STR_ARG(st->installed.v[i]));
 		if (env_opam_installed_package(s, a, st->installed.v[i], &v[i].opam, e) < 0 ||
-		    needs_of(vars, &v[i], v[i].opam->depends, a, &v[i].depends, e) < 0 ||
-		    needs_of(vars, &v[i], v[i].opam->depopts, a, &v[i].depopts, e) < 0)
+		    needs_of(vars, &v[i], v[i].opam->depends, true, a, &v[i].all, e) < 0 ||
+		    needs_of(vars, &v[i], v[i].opam->depends, false, a, &v[i].depends, e) < 0 ||
+		    needs_of(vars, &v[i], v[i].opam->depopts, false, a, &v[i].depopts, e) < 0)
 			return -1;
 	}
 	*ret = v;
@@ -102,13 +104,13 @@ void env_opam_spread(struct env_opam_member *v, size_t n)
 		more = false;
 		for (size_t i = 0; i < n; i++) {
 			if (v[i].fate == ENV_OPAM_GOES)
-				*map_put(&gone, v[i].name) = 1;
+				*map_put(&gone, v[i].name) = i + 1;
 			if (v[i].fate != ENV_OPAM_STAYS)
 				*map_put(&changed, v[i].name) = 1;
 		}
 		for (size_t i = 0; i < n; i++) {
 			enum env_opam_fate was = v[i].fate;
-			if (was != ENV_OPAM_GOES && is_unmet(v[i].depends, &gone, 0))
+			if (was != ENV_OPAM_GOES && uses_gone(v[i].all, v, &gone, 0))
 				v[i].fate = ENV_OPAM_GOES;
 			else if (was == ENV_OPAM_STAYS &&
 				 (names_one(v[i].depends, &changed, 0) || names_one(v[i].depopts, &changed, 0)))
@@ -128,7 +130,7 @@ bool env_opam_uses(const struct env_opam_member *m, struct str name)
 size_t env_opam_used(const struct env_opam_member *m, const struct map *at, size_t *v, size_t max)
 {
 	struct numbers l = {.at = at, .v = v, .max = max};
-	add_numbers(&l, m->depends, 0);
+	add_numbers(&l, m->fate == ENV_OPAM_GOES ? m->all : m->depends, 0);
 	add_numbers(&l, m->depopts, 0);
 	return l.n;
 }

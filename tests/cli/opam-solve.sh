@@ -239,7 +239,9 @@ The following actions would be performed:
   - remove  alt 1
 ===== 1 to install | 1 to remove =====
 X
-plan 'what is not installed is not removed' $state --remove y </dev/null
+plan 'what is not installed is not removed' $state --remove y <<'X'
+Nothing to do.
+X
 t 'which is said' grep -q 'y is not installed' err
 t 'the invariant is kept' must_fail 20 "$SLIPWAY" opam solve --repo repo $state three
 plan 'the best that can be had of what was asked for' $state --best-effort three x y <<'X'
@@ -249,7 +251,91 @@ The following actions would be performed:
 ===== 1 to install | 1 to recompile =====
 X
 t 'what is left out is said' grep -q 'left out.*: three' err
-plan 'nothing needs a change' $state --upgrade --criteria fixup </dev/null
+plan 'as many as can be had, depth first' $state --criteria 0install --best-effort three notx y <<'X'
+The following actions would be performed:
+  - remove    x     1      [conflicts with notx]
+  - install   fresh 1      [required by shell]   comes in
+  - install   y     1
+  - upgrade   comp  1 to 2
+  - install   notx  1
+  - recompile alt   1      [uses y]
+  - upgrade   core  1 to 2 [uses comp]
+  - upgrade   shell 1 to 2 [uses core]           a shell
+                                                 of two lines
+===== 3 to install | 1 to recompile | 3 to upgrade | 1 to remove =====
+X
+plan 'of the oldest, too' --criteria lower-bounds --best-effort clash user user2 <<'X'
+The following actions would be performed:
+  - install lib   1 [required by user]
+  - install user  1
+  - install user2 1
+===== 3 to install =====
+X
+plan 'nothing needs a change' $state --upgrade --criteria fixup <<'X'
+Nothing to do.
+X
+plan 'there is nothing newer' --installed x.1 --upgrade <<'X'
+Already up-to-date.
+Nothing to do.
+X
+plan 'nor of what is named' $state --upgrade x <<'X'
+Already up-to-date.
+Nothing to do.
+X
+p roof.1 'depends: "wall" {< "2"}'
+p wall.1 ''
+p wall.2 ''
+p wall.3 'available: os = "macos"'
+plan 'what is newer cannot be had with what is there' --installed roof.1 --installed wall.1 --upgrade <<'X'
+Everything as up-to-date as possible (run with --verbose to show unavailable upgrades).
+However, you may "opam upgrade" these packages explicitly, which will ask permission to downgrade or uninstall the conflicting packages.
+Nothing to do.
+X
+plan 'which is told' -v --installed roof.1 --installed wall.1 --upgrade <<'X'
+Everything as up-to-date as possible.
+The following newer versions couldn't be installed:
+  - wall.3: unmet availability conditions: 'os = "macos"'
+However, you may "opam upgrade" these packages explicitly, which will ask permission to downgrade or uninstall the conflicting packages.
+Nothing to do.
+X
+rm -r repo/packages/wall/wall.3
+"$SLIPWAY" opam solve --repo repo --installed roof.1 --installed wall.1 --upgrade >got 2>err
+cat >want <<'X'
+Everything as up-to-date as possible
+
+The following packages are not being upgraded because the new versions conflict with other installed packages:
+  - wall.2
+    -- roof.1 is installed and requires wall < 2
+However, you may "opam upgrade" these packages explicitly at these versions (e.g. "opam upgrade wall.2"), which will ask permission to downgrade or uninstall the conflicting packages.
+Nothing to do.
+X
+t 'as later opams tell it' cmp want got
+plan 'but it comes where it is asked for' --installed roof.1 --installed wall.1 --upgrade wall <<'X'
+The following actions would be performed:
+  - remove  roof 1      [conflicts with wall]
+  - upgrade wall 1 to 2
+===== 1 to upgrade | 1 to remove =====
+X
+p shun.1 'flags: avoid-version'
+p shun.2 ''
+p shun.3 'flags: avoid-version'
+plan 'who has what is to be avoided gets the next of it' --installed shun.1 --upgrade <<'X'
+The following actions would be performed:
+  - upgrade shun 1 to 3
+X
+plan 'others do not' --installed shun.2 --upgrade <<'X'
+Everything as up-to-date as possible (run with --verbose to show unavailable upgrades).
+
+The following packages are not being upgraded because the new versions conflict with other installed packages:
+  - shun.3
+However, you may "opam upgrade" these packages explicitly, which will ask permission to downgrade or uninstall the conflicting packages.
+Nothing to do.
+X
+p egg.1 'depends: "hen"'
+p hen.1 'depends: "egg"'
+p nest.1 'depends: "egg"'
+t 'what goes round in a circle is no plan' must_fail 20 "$SLIPWAY" opam solve --repo repo nest
+t 'and the circle is shown' grep -q 'in a circle: install egg.1 -> install hen.1 -> install egg.1' err
 plan 'criteria in words of opam' --criteria '-count[version-lag,solution],-changed' app.1 <<'X'
 The following actions would be performed:
   - install base 1 [required by lib, tool]
@@ -274,7 +360,6 @@ X
 t 'criteria that are none' must_fail 2 "$SLIPWAY" opam solve --repo repo --criteria '-removed,-count[size,changed]' app
 t 'are named' grep -q "unknown criterion '-count\[size,changed\]'" err
 t 'sums that are to be large' must_fail 2 "$SLIPWAY" opam solve --repo repo --criteria +removed app
-t 'best effort wants to weigh' must_fail 2 "$SLIPWAY" opam solve --repo repo --criteria 0install --best-effort app
 t 'an invariant that cannot be read' must_fail 1 "$SLIPWAY" opam solve --repo repo --invariant '"comp" {' app
 t 'is shown with its place' grep -q 'formula:1:' err
 t 'nothing to remove by that name' must_fail 5 "$SLIPWAY" opam solve --repo repo --remove nosuch
@@ -295,8 +380,9 @@ t 'a variable without a value' must_fail 2 "$SLIPWAY" opam solve --repo repo --v
 t 'a platform without an architecture' must_fail 2 "$SLIPWAY" opam solve --repo repo --platform macos app
 t 'a repository that is nowhere' must_fail 2 "$SLIPWAY" opam solve --repo nosuch app
 t 'how one is kept is told' grep -q "channel add opam --name nosuch" err
-t 'nothing to upgrade' runs "$SLIPWAY" opam solve --repo repo --upgrade
-t 'is said' grep -q 'Nothing to do' err
+"$SLIPWAY" opam solve --repo repo --upgrade >got 2>err
+echo 'Already up-to-date.' >want && echo 'Nothing to do.' >>want
+t 'nothing to upgrade' cmp want got
 t 'a repository with nothing in it is kept' eval 'mkdir -p none && "$SLIPWAY" channel add opam ./none 2>err'
 t 'with a note' grep -q 'no opam repository yet' err
 t 'it is not taken for a package that is not there' must_fail 1 "$SLIPWAY" opam solve app
@@ -419,6 +505,7 @@ as_opam 'the invariant' 20 three <<'X'
 No solution found, exiting
 X
 as_opam 'two that cannot be together' 20 y x notx <<'X'
+[NOTE] Package x is already installed (current version is 1).
 [ERROR] Package conflict!
   * Incompatible packages:
     - notx
