@@ -311,6 +311,8 @@ static void take_back(struct opam_run *r, const struct build_opam_package *p, st
 	struct err ignored = ERR_INIT; /* that the package failed is what counts */
 	if (env_opam_track_end(t, a, &changes, &ignored) == 0)
 		env_opam_revert(r->o->sw, a, &changes, true, &kept, &ignored);
+	else /* the next package could not be tracked either */
+		env_opam_track_undo(t, &ignored);
 	struct env_opam_state state;
 	if (env_opam_state_read(r->o->sw, a, &state, &ignored) == 0 && env_opam_version_in(&state.installed, p->name).p)
 		env_opam_removed(r->o->sw, p->name, p->keep_root, &ignored);

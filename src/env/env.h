@@ -483,6 +483,8 @@ struct env_opam_track;
 int env_opam_track_begin(struct env_opam_switch *s, bool precise, struct env_opam_track **ret, struct err *e);
 /* What is different now; the track stays the caller's. */
 int env_opam_track_end(struct env_opam_track *t, struct arena *a, struct env_opam_changes *ret, struct err *e);
+/* Whatever has come since the beginning goes, where it cannot even be listed (too many files, folders too deep); what was changed stays so. */
+int env_opam_track_undo(struct env_opam_track *t, struct err *e);
 void env_opam_track_free(struct env_opam_track *t);
 DEFINE_AUTO(struct env_opam_track *, env_opam_track, env_opam_track_free);
 int env_opam_changes_parse(struct arena *a, struct str text, const char *where, struct env_opam_changes *ret,

@@ -9,15 +9,19 @@
  *	F:0123…      a file, by the MD5 of its content
  *	S:dev:rdev   something else
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/digest.h"
 #include "base/sys.h"
 #include "base/vec.h"
 #include "env/opam.h"
+
+enum { PATH_BYTES = 4096 };
 
 struct item {
 	struct str path, digest;
@@ -125,7 +129,7 @@ static int scan_one(struct scan *s, int dir_fd, const char *name, struct str pat
 static int scan_below(void *ctx, int dir_fd, const char *name, const char *rel, const struct stat *st, struct err *e)
 {
 	struct scan *s = ctx;
-	auto_buf b = BUF_INIT(1 << 16);
+	auto_buf b = BUF_INIT(1 << 20); /* 256 folders in each other (fs_walk) */
 	buf_printf(&b, "%s/%s", s->top, rel);
 	return scan_one(s, dir_fd, name, buf_str(&b), st, e);
 }
@@ -214,13 +218,75 @@ int env_opam_track_end(struct env_opam_track *t, struct arena *a, struct env_opa
 		i += c <= 0;
 		j += c >= 0;
 	}
-	for (size_t k = 0; k < out.n; k++) /* removed: its path lives in the track */
-		out.v[k].path = arena_str(a, out.v[k].path);
+	int rc = 0;
+	for (size_t k = 0; k < out.n && rc == 0; k++) {
+		out.v[k].path = arena_str(a, out.v[k].path); /* removed: its path lives in the track */
+		if (out.v[k].path.n > PATH_BYTES)	     /* nobody could take it away by its record */
+			rc = err_new(e, ERR_LIMIT, "what was installed has a path of more than %d bytes, in '%.*s…'",
+				     PATH_BYTES, 60, out.v[k].path.p);
+	}
 	ret->v = vec_copy(&out, a);
 	ret->n = out.n;
 	vec_release(&out);
 	vec_release(&after);
-	return 0;
+	return rc;
+}
+
+/* -- taking back without a record ---------------------------------------------------------------------------------------- */
+
+static const struct item *find_before(const struct env_opam_track *t, struct str path)
+{
+	const struct item key = {.path = path};
+	return t->before.n ? bsearch(&key, t->before.v, t->before.n, sizeof(key), item_cmp) : NULL;
+}
+
+static int undo_folder(struct env_opam_track *t, int dir_fd, const char *name, struct str path, struct err *e);
+
+/* 1: it was not there before, and is gone; 0. */
+static int undo_entry(struct env_opam_track *t, int fd, const char *name, struct str folder, struct err *e)
+{
+	auto_buf path = BUF_INIT(1 << 20);
+	struct stat st;
+	buf_printf(&path, "%.*s%s%s", STR_ARG(folder), folder.n ? "/" : "", name);
+	if (str_eq_c(buf_str(&path), OPAM_META))
+		return 0;
+	const struct item *was = find_before(t, buf_str(&path));
+	if (!was)
+		return fs_remove_tree(fd, name, e) < 0 ? -1 : 1;
+	bool is_folder = str_eq_c(was->digest, "D") && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			 S_ISDIR(st.st_mode);
+	return is_folder ? undo_folder(t, fd, name, buf_str(&path), e) : 0;
+}
+
+/* Only folders of before are gone into, however many and deep those are that came. */
+static int undo_folder(struct env_opam_track *t, int dir_fd, const char *name, struct str path, struct err *e)
+{
+	auto_fd fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int at = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0), rc = 0;
+	DIR *d = at < 0 ? NULL : fdopendir(at);
+	bool again = true;
+	if (!d) {
+		err_sys(e, "open folder '%s'", name);
+		cleanup_fd(&at);
+		return -1;
+	}
+	while (rc >= 0 && again) { /* what goes may hide others from this pass */
+		again = false;
+		for (struct dirent *x; rc >= 0 && (x = readdir(d));) {
+			if (strcmp(x->d_name, ".") == 0 || strcmp(x->d_name, "..") == 0)
+				continue;
+			rc = undo_entry(t, fd, x->d_name, path, e);
+			again = again || rc > 0;
+		}
+		rewinddir(d);
+	}
+	closedir(d);
+	return rc < 0 ? -1 : 0;
+}
+
+int env_opam_track_undo(struct env_opam_track *t, struct err *e)
+{
+	return undo_folder(t, t->prefix_fd, ".", STR(""), e);
 }
 
 /* -- the record ------------------------------------------------------------------------------------------------------ */
@@ -238,13 +304,29 @@ static int changed_cmp(const void *a, const void *b)
 	return str_cmp(((const struct env_opam_changed *)a)->path, ((const struct env_opam_changed *)b)->path);
 }
 
+/* What commands make may have any name: control bytes too, which fs_path_is_inside refuses. */
+static bool stays_inside(struct str path)
+{
+	struct str part;
+	if (path.n == 0 || path.n > PATH_BYTES || memchr(path.p, '\0', path.n))
+		return false;
+	for (bool more = true; more;) {
+		more = str_take_until(&path, '/', &part);
+		if (!more)
+			part = path;
+		if (part.n == 0 || str_eq_c(part, ".") || str_eq_c(part, ".."))
+			return false;
+	}
+	return true;
+}
+
 static int take_changed(const struct pkg_opam_doc *d, const struct pkg_opam_value *v, enum env_opam_change_kind kind,
 			struct changed_list *out, struct err *e)
 {
 	bool option = v->kind == PKG_OPAM_OPTION;
 	struct str path = pkg_opam_text(option ? v->left : v);
 	struct str digest = option ? pkg_opam_text(v->first) : STR_NONE;
-	if (!fs_path_is_inside(path))
+	if (!stays_inside(path))
 		return pkg_opam_fault(d, v->from, "a path inside of the prefix is expected", e);
 	if (kind != ENV_OPAM_REMOVED && !digest.n)
 		return pkg_opam_fault(d, v->from, "a path with its digest is expected", e);
@@ -334,20 +416,31 @@ static int is_as_laid(int dir_fd, const char *name, const struct env_opam_change
 	return str_eq(buf_str(&b), c->digest);
 }
 
+/* The folder that it lies in, and its name there. -1: that is gone, 0 in *e, or *e tells why. */
+static int open_folder_of(int prefix_fd, struct str path, struct arena *a, const char **ret_name, struct err *e)
+{
+	ptrdiff_t slash = str_rfind(path, '/');
+	const char *folder = slash < 0 ? "." : arena_strdup(a, str_head(path, (size_t)slash));
+	*ret_name = arena_strdup(a, str_skip(path, (size_t)(slash + 1)));
+	int fd = fs_open_below(prefix_fd, folder, O_RDONLY | O_DIRECTORY);
+	if (fd < 0 && errno == EXDEV)
+		return err_new(e, ERR_INPUT, "'%.*s' leads out of the prefix", STR_ARG(path));
+	return fd < 0 ? err_sys(e, "open folder '%s'", folder) : fd;
+}
+
 static int revert_one(int prefix_fd, const struct env_opam_changed *c, bool force, struct arena *a, bool *ret_kept,
 		      struct err *e)
 {
-	struct str last;
+	const char *name;
 	struct stat st;
 	struct err mine = ERR_INIT;
-	auto_fd dir = fs_open_parent_below(prefix_fd, c->path, false, &last, &mine);
+	auto_fd dir = open_folder_of(prefix_fd, c->path, a, &name, &mine);
 	if (dir < 0) {
 		if (mine.code == ERR_NOT_FOUND)
 			return 0;
 		*e = mine;
 		return -1;
 	}
-	const char *name = arena_strdup(a, last);
 	int as_laid = is_as_laid(dir, name, c, &st, e);
 	if (as_laid < 0 || as_laid == 2)
 		return as_laid < 0 ? -1 : 0;

@@ -195,4 +195,26 @@ in_order()
 	[ "$(sed -n 's/.* removed  *//p' out | head -1)" = user.1 ] && has 'user 1 \[uses bb, aa\]' out || { cat out; return 1; }
 }
 t 'what names a package many times goes before all that it uses' in_order
+
+# what it leaves in the prefix: names that nobody would give, folders deeper and paths longer than anybody looks
+opam_package names 1 <<'END'
+install: ["sh" "-c" "mkdir -p %{lib}%/names; cd %{lib}%/names; printf 'a\\nb\\0\\001\\r\\t\\177\\0\"\"\"\\0\\\\\\0x\"\"\"\\n' | xargs -0 touch"]
+END
+for kind in deep long; do
+	[ $kind = deep ] && folder=d times=300 || folder=$(printf '%0200d' 0) times=25
+	opam_package "leaves-$kind" 1 <<END
+install: ["sh" "-c" "mkdir -p %{lib}%/leaves; cd %{lib}%/leaves; i=0; while [ \$i -lt $times ]; do mkdir $folder; cd $folder; i=\$((i+1)); done"]
+END
+done
+t 'the repository is read once more' ./opam update
+t 'a package with files of odd names' ./opam install names
+t 'which are there' eval '[ "$(find r/sw/lib/names -type f -print0 | tr -dc "\000" | wc -c)" = 5 ]'
+t 'is removed' ./opam remove names
+t 'with them' eval '[ ! -e r/sw/lib/names ]'
+for kind in deep long; do
+	t "one with folders that are too $kind" must_fail 31 ./opam install leaves-$kind
+	t 'leaves none of them' eval '[ ! -e r/sw/lib/leaves ]'
+done
+t 'and others can be installed' ./opam install --build-anew aa
+
 done_testing
