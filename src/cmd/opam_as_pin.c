@@ -7,13 +7,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/sys.h"
 #include "cmd/opam_as.h"
 #include "store/store.h"
 
-enum { NAMES_MAX = 10000, HEAD_MAX = 4096 };
+enum { NAMES_MAX = 10000, HEAD_MAX = 4096, TARGET_MAX = 4096 };
 #define SCRATCH ".slipway/pin" /* in the root */
 #define PINS "slipway-pins"    /* in .opam-switch */
 
@@ -107,18 +108,34 @@ struct sum {
 };
 
 /* What git and builds keep there does not count. */
+static bool is_made(const char *rel)
+{
+	static const char *const folders[] = {".git", "_build", "_opam"};
+	size_t n = strcspn(rel, "/");
+	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++)
+		if (strlen(folders[i]) == n && memcmp(rel, folders[i], n) == 0)
+			return true;
+	return false;
+}
+
 static int add_file(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
 {
 	struct sum *s = ctx;
 	uint8_t hash[SHA256_SIZE] = {0};
 	char line[64];
-	if (strcmp(rel, ".git") == 0 || strncmp(rel, ".git/", 5) == 0 || strncmp(rel, "_build", 6) == 0 ||
-	    strncmp(rel, "_opam", 5) == 0 || S_ISDIR(st->st_mode))
+	if (is_made(rel) || S_ISDIR(st->st_mode))
 		return 0;
 	if (S_ISREG(st->st_mode)) {
 		auto_fd fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 		if (fd < 0 || sha256_fd(fd, hash, e) < 0)
 			return fd < 0 ? err_sys(e, "open '%s'", rel) : -1;
+	}
+	if (S_ISLNK(st->st_mode)) {
+		char target[TARGET_MAX];
+		ssize_t n = readlinkat(dirfd, name, target, sizeof(target));
+		if (n < 0)
+			return err_sys(e, "read link '%s'", rel);
+		sha256(target, (size_t)n, hash);
 	}
 	digest_update(s->d, rel, strlen(rel) + 1);
 	digest_update(s->d, line, (size_t)snprintf(line, sizeof(line), "%o", st->st_mode & (S_IFMT | 0100)));
@@ -649,7 +666,7 @@ static int remove_pins(struct opam_as *x, const struct pin_args *a, const char *
 		return opam_as_fail(x, &e);
 	for (size_t i = 0; i < n && code == OPAM_OK; i++)
 		code = remove_one(x, str_c(names[i]));
-	for (size_t i = 0; a->all && i < st.pinned.n && code == OPAM_OK; i++) {
+	for (size_t i = 0; code == OPAM_OK && a->all && i < st.pinned.n; i++) {
 		struct str name, version;
 		if (env_opam_split(st.pinned.v[i], &name, &version))
 			code = remove_one(x, name);

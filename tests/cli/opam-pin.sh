@@ -89,6 +89,15 @@ changed()
 	fine install foo && says '-> removed   foo.3' && says '-> installed foo.3' && [ "$(cat r/sw/share/foo/data)" = two ]
 }
 t 'where that changed it is installed again' changed
+# what only looks like git's and builds' own is a source, and so is where a link leads
+other()
+{
+	echo x >foo/_build_rules && ln -sfn data foo/link && fine install foo && says '-> installed foo.3' || return 1
+	echo y >foo/_build_rules && fine install foo && says '-> installed foo.3' || return 1
+	ln -sfn foo.opam foo/link && fine install foo && says '-> installed foo.3' || return 1
+	mkdir foo/_build && echo z >foo/_build/x && fine install foo && ! grep -q '^->' out && rm -r foo/_build foo/_build_rules foo/link
+}
+t 'whatever of it changed' other
 moved()
 {
 	fine pin add -n foo.5 "file://$T/foo.tgz" && says "foo is now pinned to file://$T/foo.tgz (version 5)" || return 1
