@@ -123,7 +123,7 @@ int opam_set_describe(struct build_opam_set *s, struct err *e)
 
 static struct str said_of(const struct build_opam_set *s, const struct build_made *m)
 {
-	auto_buf b = BUF_INIT(1 << 16);
+	auto_buf b = BUF_INIT(BUF_MAX); /* an opam file, which is bounded, may list any number of checksums */
 	struct jw w = JW_INIT(&b, 0);
 	uint8_t sum[SHA256_SIZE];
 	build_opam_file_digest(m->package.opam->file, sum);

@@ -217,4 +217,16 @@ for kind in deep long; do
 done
 t 'and others can be installed' ./opam install --build-anew aa
 
+# so many checksums that what a lock tells of them is long
+opam_package sums 1 <<END
+extra-source "data" { src: "file://$T/data" checksum: [ $(for i in $(seq 700); do echo "\"sha512=$(sha512sum <data | cut -d ' ' -f 1)\""; done) ] }
+END
+t 'the channel is read again' "$SLIPWAY" channel refresh
+t 'an environment has a package with many checksums' "$SLIPWAY" env create -n sums --opam sums
+again_elsewhere()
+{
+	"$SLIPWAY" env export -n sums >recipe && grep -q '"opam":{' recipe && "$SLIPWAY" env create -n same -f recipe >out 2>&1 || { cut -c 1-300 recipe out; return 1; }
+}
+t 'and its recipe makes another' again_elsewhere
+
 done_testing
