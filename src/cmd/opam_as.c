@@ -11,7 +11,15 @@
 #include "base/fs.h"
 #include "cmd/change.h"
 
-enum { HEADER_WIDTH = 80, WAIT_MS = 60000, LINE_MAX_BYTES = 1 << 20 };
+enum { HEADER_WIDTH = 80, ROW_WIDTH = 68, WAIT_MS = 60000, LINE_MAX_BYTES = 1 << 20 };
+
+/* opam help [COMMAND]: one page has them all. */
+static int opam_as_help(struct opam_as *x, int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	return cmd_help(x->c);
+}
 
 static const struct {
 	const char *name;
@@ -21,6 +29,7 @@ static const struct {
 	{"config", opam_as_config, " [COMMAND] [ARG]…"},
 	{"env", opam_as_env, ""},
 	{"exec", opam_as_exec, " COMMAND [ARG]...…"},
+	{"help", opam_as_help, " [COMMAND]"},
 	{"info", opam_as_show, " [PACKAGES]…"},
 	{"init", opam_as_init, " [NAME] [ADDRESS]"},
 	{"install", opam_as_install, " [PACKAGES]…"},
@@ -380,7 +389,11 @@ int opam_as_root(struct opam_as *x)
 	if (x->o)
 		return OPAM_OK;
 	if (!fs_exists(AT_FDCWD, path))
-		return opam_as_say(x, OPAM_CONFIG_ERROR, "Opam has not been initialised, please run `opam init'");
+		return opam_as_say(
+			x, OPAM_CONFIG_ERROR, "Opam has not been initialised, please run `%s'",
+			x->by_noun
+				? "slipway opam init default REPOSITORY' and `slipway opam switch create NAME --empty"
+				: "opam init");
 	if (env_opam_open(path, &x->o, &e) < 0)
 		return e.code == ERR_NOT_FOUND
 			       ? opam_as_say(
@@ -435,7 +448,8 @@ int opam_as_switch(struct opam_as *x)
 	const char *name = opam_as_switch_name(x);
 	if (!name)
 		return opam_as_say(x, OPAM_CONFIG_ERROR,
-				   "No switch is currently set. Please use 'opam switch' to set or install a switch");
+				   "No switch is currently set. Please use '%s' to set or install a switch",
+				   x->by_noun ? "slipway opam switch create NAME --empty" : "opam switch");
 	if (env_opam_switch_open(x->o, name, &x->s, &e) == 0)
 		return OPAM_OK;
 	if (e.code != ERR_NOT_FOUND)
@@ -504,6 +518,11 @@ bool opam_as_is_in_sync(struct opam_as *x)
 	return env_opam_updates_hold(&x->c->arena, v, n, getenv);
 }
 
+bool opam_as_no_notice(void)
+{
+	return is_set("OPAMNOENVNOTICE");
+}
+
 void opam_as_tell_eval(struct opam_as *x, const char *name)
 {
 	auto_buf b = BUF_INIT(8192);
@@ -517,7 +536,7 @@ void opam_as_tell_eval(struct opam_as *x, const char *name)
 	const char *usual = opam_as_switch_name(x);
 	x->sw = asked;
 	x->s = NULL;
-	if (!name || env_opam_switch_open(x->o, name, &x->s, &e) < 0 || opam_as_is_in_sync(x)) {
+	if (!name || opam_as_no_notice() || env_opam_switch_open(x->o, name, &x->s, &e) < 0 || opam_as_is_in_sync(x)) {
 		env_opam_switch_free(x->s);
 		x->s = was;
 		return;
@@ -528,7 +547,7 @@ void opam_as_tell_eval(struct opam_as *x, const char *name)
 		buf_printf(&b, " --root=%s", env_opam_path(x->o));
 	if (!usual || strcmp(usual, name) != 0)
 		buf_printf(&b, " --switch=%s", name);
-	opam_as_put(x, "# Run eval $(opam env%s) to update the current shell environment\n", b.p);
+	opam_as_put(x, "# Run eval $(%s env%s) to update the current shell environment\n", opam_as_called(x), b.p);
 }
 
 /* -- the program ------------------------------------------------------------------------------------------------------------------ */
@@ -537,6 +556,32 @@ bool opam_as_is_name(const char *argv0)
 {
 	const char *slash = argv0 ? strrchr(argv0, '/') : NULL, *name = slash ? slash + 1 : argv0;
 	return name && (strcmp(name, "opam") == 0 || strcmp(name, "opam-2.1") == 0);
+}
+
+const char *opam_as_called(const struct opam_as *x)
+{
+	return x->by_noun ? "slipway opam" : "opam";
+}
+
+bool opam_as_knows(const char *word)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(commands[i].name, word) == 0)
+			return true;
+	return false;
+}
+
+void opam_as_put_names(const char *margin, struct buf *b)
+{
+	size_t start = b->n;
+	for (size_t i = 0; i < COMMANDS; i++) {
+		bool full = b->n - start + strlen(commands[i].name) > ROW_WIDTH;
+		if (full) {
+			buf_printf(b, "\n%s", margin);
+			start = b->n - strlen(margin);
+		}
+		buf_printf(b, "%s%s", i && !full ? " " : "", commands[i].name);
+	}
 }
 
 static int unknown(struct opam_as *x, const char *word)
@@ -552,10 +597,12 @@ static int unknown(struct opam_as *x, const char *word)
 
 static void overview(struct opam_as *x)
 {
-	opam_as_put(x, "usage: opam [--version]\n            [--help]\n            <command> [<args>]\n\nCommands:");
-	for (size_t i = 0; i < COMMANDS; i++)
-		opam_as_put(x, " %s", commands[i].name);
-	opam_as_put(x, "\n");
+	auto_buf b = BUF_INIT(4096);
+	opam_as_put_names("          ", &b);
+	opam_as_put(x,
+		    "usage: opam [--version]\n            [--help]\n            <command> [<args>]\n\nCommands: "
+		    "%s\n'opam --help' tells more of them.\n",
+		    b.p);
 }
 
 /* Where the command's word stands: options of every command may come before it. */
@@ -602,14 +649,29 @@ static int run(struct opam_as *x, int argc, char **argv)
 	return unknown(x, x->command);
 }
 
+static const struct cmd self = {"opam", "as", NULL, ""};
+
+int opam_as_end(struct opam_as *x, int code)
+{
+	opam_as_close_repos(x);
+	env_opam_switch_free(x->s);
+	env_opam_free(x->o);
+	return code;
+}
+
 int opam_as_main(struct cmd_context *c, int argc, char **argv)
 {
-	static const struct cmd self = {"opam", "as", NULL, ""};
 	struct opam_as x = {.c = c};
 	c->cmd = &self;
-	int code = run(&x, argc, argv);
-	opam_as_close_repos(&x);
-	env_opam_switch_free(x.s);
-	env_opam_free(x.o);
-	return code;
+	return opam_as_end(&x, run(&x, argc, argv));
+}
+
+int opam_as_by_noun(struct cmd_context *c, const char *word, int argc, char **argv)
+{
+	struct opam_as x = {.c = c, .command = word, .by_noun = true};
+	c->cmd = &self;
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(commands[i].name, word) == 0)
+			return opam_as_end(&x, commands[i].run(&x, argc, argv));
+	return opam_as_end(&x, unknown(&x, word));
 }

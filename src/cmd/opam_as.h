@@ -43,6 +43,7 @@ struct opam_as {
 	struct env_opam *o;
 	struct env_opam_switch *s;
 	bool said_waiting;
+	bool by_noun;		    /* as `slipway opam COMMAND` */
 	struct opam_as_repo *repos; /* opam_as_open_repos */
 	size_t repos_n;
 	bool repos_open;
@@ -89,6 +90,8 @@ int opam_as_hold_switch(struct opam_as *x);
 /* "# Run eval $(opam env)…", where the shell's environment is not this switch's. */
 void opam_as_tell_eval(struct opam_as *x, const char *switch_name);
 bool opam_as_is_in_sync(struct opam_as *x);
+bool opam_as_no_notice(void);			     /* OPAMNOENVNOTICE: nothing is to be said of that */
+const char *opam_as_called(const struct opam_as *x); /* "opam", "slipway opam" */
 
 /* What the repositories in use have, best first (opam_as_index.c), as the root's last update left them. Texts are in the command's arena. */
 struct opam_as_repo {
@@ -163,3 +166,8 @@ int opam_as_var(struct opam_as *x, int argc, char **argv);
 /* argv as main gets it, when the program goes by that name. */
 bool opam_as_is_name(const char *argv0);
 int opam_as_main(struct cmd_context *c, int argc, char **argv);
+/* `slipway opam COMMAND`, for those of its commands that the noun has not as verbs of its own. */
+bool opam_as_knows(const char *word);
+int opam_as_by_noun(struct cmd_context *c, const char *word, int argc, char **argv);
+void opam_as_put_names(const char *margin, struct buf *b); /* of all commands; further rows begin with the margin */
+int opam_as_end(struct opam_as *x, int code);		   /* gives back what x holds; returns code */

@@ -220,7 +220,8 @@ static int init(struct opam_as *x, const struct init_args *a, const struct cmd_l
 	if (code != OPAM_OK)
 		return code;
 	if (!a->bare && !a->empty && (a->compiler || !there))
-		opam_as_note(x, "NOTE", "No switch is made: 'opam switch create NAME --empty' makes one");
+		opam_as_note(x, "NOTE", "No switch is made: '%s switch create NAME --empty' makes one",
+			     opam_as_called(x));
 	if (env_opam_init(path, there ? &config : NULL, v, n, &e) < 0)
 		return opam_as_fail(x, &e);
 	code = opam_as_hold(x, ENV_OPAM_CONFIG);

@@ -12,6 +12,7 @@ struct list_args {
 };
 struct row {
 	struct str name, version, installed, pinned; /* pinned: to which version, where it is */
+	size_t order;				     /* among those of its name */
 	const struct pkg_opam_doc *doc;
 };
 VEC_TYPE(rows, struct row);
@@ -33,11 +34,37 @@ static const struct pkg_opam_doc *installed_doc(struct opam_as *x, struct str nv
 	return d;
 }
 
+/* Of a repository; NULL: none has it. */
+static int found_doc(struct opam_as *x, struct str name, struct str version, const struct pkg_opam_doc **ret,
+		     struct err *e)
+{
+	const struct opam_as_repo *repo;
+	struct oi_pkg at;
+	struct str text;
+	*ret = NULL;
+	if (!opam_as_find(x, name, version, &repo, &at))
+		return 0;
+	if (opam_index_text(repo->index, at, &x->c->arena, &text, e) < 0)
+		return -1;
+	*ret = doc_of(x, text, "opam");
+	return 0;
+}
+
+/* "lwt", "lwt.5*": the pattern of names; *ret that of versions, or none. */
+static struct str name_in(const char *pattern, struct str *ret)
+{
+	struct str version = str_c(pattern), name;
+	bool both = str_take_until(&version, '.', &name);
+	if (ret)
+		*ret = both ? version : STR_NONE;
+	return both ? name : version;
+}
+
 static bool is_asked(const struct cmd_list *patterns, struct str name)
 {
 	bool any = patterns->n == 0;
 	for (size_t i = 0; i < patterns->n && !any; i++)
-		any = str_glob(str_c(patterns->v[i]), name);
+		any = str_glob(name_in(patterns->v[i], NULL), name);
 	return any;
 }
 
@@ -56,13 +83,79 @@ static void add_installed(struct opam_as *x, const struct list_args *a, const st
 	}
 }
 
-/* Of the repositories the best version of each name; of names that were asked for every version. */
+/* What this host can have of the repositories: for --available. */
+static int open_needs(struct opam_as *x, const struct env_opam_state *st, struct channel_needs **ret, struct err *e)
+{
+	struct arena *a = &x->c->arena;
+	auto_ptr(env_opam_vars) vars = NULL;
+	if (opam_as_open_repos(x, e) < 0 || env_opam_vars_new(x->o, x->s, a, &vars, e) < 0)
+		return -1;
+	struct pkg_opam_host h = env_opam_host(vars, STR_NONE, STR_NONE, NULL, NULL, 0);
+	struct pkg_opam_strs said = env_opam_host_variables(&h, a);
+	const struct channel_needs_opts o = {.variables = said.v,
+					     .variables_n = said.n,
+					     .pinned = st->pinned.v,
+					     .pinned_n = st->pinned.n,
+					     .installed = st->installed.v,
+					     .installed_n = st->installed.n};
+	struct opam_index **v = arena_array(a, struct opam_index *, x->repos_n);
+	for (size_t i = 0; i < x->repos_n; i++)
+		v[i] = x->repos[i].index;
+	return channel_needs_open_opam(v, x->repos_n, &o, ret, e);
+}
+
+struct offered {
+	struct channel_needs *needs;
+	struct str version;
+};
+
+/* The newest, whether or not its author would have it avoided. */
+static int note_offered(void *ctx, const struct channel_need *need, struct err *e)
+{
+	struct offered *o = ctx;
+	(void)e;
+	for (size_t i = 0; i < need->one.n; i++) {
+		struct str version = channel_needs_candidate(o->needs, need->one.v[i])->version;
+		if (channel_needs_is_available(o->needs, need->one.v[i]) &&
+		    (!o->version.n || pkg_opam_version_cmp(version, o->version) > 0))
+			o->version = version;
+	}
+	return 0;
+}
+
+/* Leaves out what cannot be had here; of the rest the version that can. */
+static int keep_available(struct opam_as *x, const struct env_opam_state *st, struct str *names, size_t *n,
+			  struct err *e)
+{
+	auto_ptr(channel_needs) needs = NULL;
+	size_t kept = 0;
+	if (open_needs(x, st, &needs, e) < 0)
+		return -1;
+	for (size_t i = 0; i < *n; i++) {
+		struct offered o = {.needs = needs};
+		struct str name, version;
+		struct err why = ERR_INIT;
+		if (!env_opam_split(names[i], &name, &version))
+			continue;
+		if (channel_needs_ask(needs, name, note_offered, &o, &why) < 0 && why.code != ERR_NOT_FOUND)
+			return *e = why, -1;
+		if (o.version.n)
+			names[kept++] =
+				str_c(arena_printf(&x->c->arena, "%.*s.%.*s", STR_ARG(name), STR_ARG(o.version)));
+	}
+	*n = kept;
+	return 0;
+}
+
+/* Of the repositories the best version of each name; or, of the one name that was asked for, every version. */
 static int add_available(struct opam_as *x, const struct env_opam_state *st, const struct cmd_list *patterns,
-			 bool every, struct rows *out, struct err *e)
+			 const struct list_args *a, bool every, struct rows *out, struct err *e)
 {
 	struct str *names;
 	size_t names_n;
-	if (opam_as_names(x, &names, &names_n, e) < 0)
+	bool docs = a->columns || !a->shorter; /* names alone need none */
+	if (opam_as_names(x, &names, &names_n, e) < 0 ||
+	    (a->available && !every && keep_available(x, st, names, &names_n, e) < 0))
 		return -1;
 	for (size_t i = 0; i < names_n; i++) {
 		struct opam_as_found *v;
@@ -75,12 +168,18 @@ static int add_available(struct opam_as *x, const struct env_opam_state *st, con
 		r.pinned = env_opam_version_in(&st->pinned, r.name);
 		if (!every) {
 			r.version = r.installed.n ? r.installed : r.version;
+			if (docs && found_doc(x, r.name, r.version, &r.doc, e) < 0)
+				return -1;
 			vec_push(out, r);
 			continue;
 		}
 		if (opam_as_versions(x, r.name, &v, &n, e) < 0)
 			return -1;
+		struct str wanted;
+		(void)name_in(patterns->v[0], &wanted);
 		for (size_t k = 0; k < n; k++) {
+			if (wanted.n && !str_glob(wanted, v[k].version))
+				continue;
 			r.version = v[k].version;
 			r.doc = doc_of(x, v[k].text, v[k].where.p);
 			vec_push(out, r);
@@ -108,7 +207,7 @@ static void put_column(struct opam_as *x, struct opam_as_table *t, struct str co
 	else if (str_eq_c(column, "synopsis-or-target") && r->pinned.n)
 		opam_as_cell(t, "pinned to version %.*s", STR_ARG(r->pinned));
 	else if (str_starts(column, STR("synopsis")))
-		opam_as_cell(t, "%.*s", STR_ARG(synopsis));
+		opam_as_cell(t, "%.*s", STR_ARG(str_trim(synopsis)));
 	else if (str_ends(column, STR(":"))) {
 		auto_buf b = BUF_INIT(65536);
 		const struct pkg_opam_value *v =
@@ -165,8 +264,13 @@ static void put_banner(struct opam_as *x, const struct list_args *a, const struc
 	buf_put_c(&b, what);
 	if (patterns->n) {
 		buf_put_c(&b, patterns->n > 1 ? " & (" : " & ");
-		for (size_t i = 0; i < patterns->n; i++)
-			buf_printf(&b, "%sname-match(%s)", i ? " | " : "", patterns->v[i]);
+		for (size_t i = 0; i < patterns->n; i++) {
+			struct str version, name = name_in(patterns->v[i], &version);
+			bool both = version.n && patterns->n > 1;
+			buf_printf(&b, "%s%sname-match(%.*s)", i ? " | " : "", both ? "(" : "", STR_ARG(name));
+			if (version.n)
+				buf_printf(&b, " & version-match(%.*s)%s", STR_ARG(version), both ? ")" : "");
+		}
 		buf_put_c(&b, patterns->n > 1 ? ")" : "");
 	}
 	opam_as_put(x, "# Packages matching: %s\n", b.p);
@@ -177,9 +281,9 @@ static int print_list(struct opam_as *x, const struct list_args *a, const struct
 	struct str columns[OUT_TABLE_COLUMNS];
 	size_t n;
 	struct opam_as_table t = {.sep = a->separator ? a->separator : " "};
-	const char *usual = several	 ? "package,installed-version,synopsis-or-target"
-			    : a->shorter ? "name"
-					 : "name,installed-version,synopsis-or-target";
+	const char *usual = a->shorter ? several ? "package" : "name"
+			    : several  ? "package,installed-version,synopsis-or-target"
+				       : "name,installed-version,synopsis-or-target";
 	if (!take_columns(x, a->columns ? a->columns : usual, columns, &n))
 		return OPAM_USAGE;
 	t.columns = n;
@@ -197,23 +301,49 @@ static int print_list(struct opam_as *x, const struct list_args *a, const struct
 	return OPAM_OK;
 }
 
+static unsigned lower(char c)
+{
+	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
+
+/* As opam sorts names: letters alike in either case, capitals first. */
+static int row_cmp(const void *p, const void *q)
+{
+	const struct row *a = p, *b = q;
+	for (size_t i = 0; i < a->name.n && i < b->name.n; i++)
+		if (a->name.p[i] != b->name.p[i])
+			return lower(a->name.p[i]) != lower(b->name.p[i])
+				       ? (lower(a->name.p[i]) < lower(b->name.p[i]) ? -1 : 1)
+				       : (a->name.p[i] < b->name.p[i] ? -1 : 1);
+	if (a->name.n != b->name.n)
+		return a->name.n < b->name.n ? -1 : 1;
+	return (a->order > b->order) - (a->order < b->order);
+}
+
 static int list(struct opam_as *x, const struct list_args *a, const struct cmd_list *patterns)
 {
 	struct rows rows = {0};
-	struct env_opam_state st;
+	struct env_opam_state st = {0};
 	struct err e = ERR_INIT;
 	bool repo = a->available || a->all || (patterns->n && !a->installed && !a->roots && !a->pinned);
-	bool several = repo && patterns->n && !a->shorter;
-	int code = opam_as_switch(x);
+	/* one name alone is asked for its versions */
+	bool several = repo && !a->available && !a->all && patterns->n == 1 &&
+		       pkg_opam_name_is_good(name_in(patterns->v[0], NULL));
+	/* what repositories have can be listed before there is a switch */
+	bool no_switch = repo && !opam_as_switch_name(x);
+	int code = no_switch ? opam_as_root(x) : opam_as_switch(x);
 	if (code != OPAM_OK)
 		return code;
-	if (env_opam_state_read(x->s, &x->c->arena, &st, &e) < 0 ||
-	    (repo && add_available(x, &st, patterns, several, &rows, &e) < 0)) {
+	if ((!no_switch && env_opam_state_read(x->s, &x->c->arena, &st, &e) < 0) ||
+	    (repo && add_available(x, &st, patterns, a, several, &rows, &e) < 0)) {
 		vec_release(&rows);
 		return opam_as_fail(x, &e);
 	}
 	if (!repo)
 		add_installed(x, a, &st, patterns, &rows);
+	for (size_t i = 0; i < rows.n; i++)
+		rows.v[i].order = i;
+	vec_sort(&rows, row_cmp);
 	if (!a->shorter)
 		put_banner(x, a, patterns);
 	if (rows.n)
@@ -303,16 +433,28 @@ static void put_string(struct buf *b, struct str s)
 	buf_put_char(b, '"');
 }
 
-/* A field's value as opam shows it: what stands in a list, without its brackets. */
+/* What stands in a list, without its brackets: in one line where it fits, else each in its own. */
+static void put_list(struct buf *b, const struct pkg_opam_value *v, bool in_lines)
+{
+	enum { WIDTH = 80 };
+	size_t start = b->n;
+	for (const struct pkg_opam_value *y = v->first; y; y = y->next) {
+		struct pkg_opam_value one = *y;
+		one.next = NULL;
+		buf_put_c(b, y == v->first ? "" : in_lines ? "\n" : " ");
+		pkg_opam_print_value(&one, b);
+	}
+	if (in_lines || (b->n - start <= WIDTH && !memchr(b->p + start, '\n', b->n - start)))
+		return;
+	buf_truncate(b, start);
+	put_list(b, v, true);
+}
+
+/* A field's value as opam shows it. */
 static void put_value(struct buf *b, const struct pkg_opam_value *v)
 {
-	if (v && v->kind == PKG_OPAM_LIST) {
-		for (const struct pkg_opam_value *y = v->first; y; y = y->next) {
-			buf_put_c(b, y == v->first ? "" : " ");
-			struct pkg_opam_value one = *y;
-			one.next = NULL;
-			pkg_opam_print_value(&one, b);
-		}
+	if (v && v->kind == PKG_OPAM_LIST && v->first) {
+		put_list(b, v, false);
 	} else if (v && v->kind == PKG_OPAM_STRING) {
 		put_string(b, v->text);
 	} else if (v) {
@@ -373,6 +515,21 @@ static bool field_of(struct opam_as *x, const struct shown *s, struct str field,
 	return true;
 }
 
+/* A row for each line that has something in it. */
+static void put_rows(struct opam_as_table *t, const char *field, struct str text, bool always)
+{
+	struct str line = STR_NONE;
+	bool first = true;
+	while (str_take_line(&text, &line) || (first && always)) {
+		if (line.n || (first && always)) {
+			opam_as_cell(t, "%s", first ? field : "");
+			opam_as_cell(t, "%.*s", STR_ARG(line));
+			first = false;
+		}
+		line = STR_NONE;
+	}
+}
+
 static int show_fields(struct opam_as *x, const struct shown *s, const char *said)
 {
 	struct opam_as_table t = {.columns = 2, .sep = " "};
@@ -390,8 +547,7 @@ static int show_fields(struct opam_as *x, const struct shown *s, const char *sai
 			opam_as_put(x, "%s\n", b.p);
 			continue;
 		}
-		opam_as_cell(&t, "%.*s", STR_ARG(field));
-		opam_as_cell(&t, "%s", b.p);
+		put_rows(&t, arena_strdup(&x->c->arena, field), buf_str(&b), true);
 	}
 	if (several)
 		opam_as_table(x, &t);
@@ -402,21 +558,27 @@ static void row_of(struct opam_as *x, struct opam_as_table *t, const struct show
 {
 	auto_buf b = BUF_INIT(1 << 20);
 	(void)field_of(x, s, str_c(field), &b);
-	struct str line, text = buf_str(&b);
-	bool first = true;
-	while (str_take_line(&text, &line) || (first && always)) {
-		opam_as_cell(t, "%s", first ? field : "");
-		opam_as_cell(t, "%.*s", STR_ARG(line));
-		first = false;
-		line = STR_NONE;
+	put_rows(t, field, buf_str(&b), always);
+}
+
+/* Of the section url, as opam names them: "url.src". */
+static void url_rows(struct arena *a, struct opam_as_table *t, const struct shown *s)
+{
+	static const char *const fields[] = {"src", "archive", "checksum", "mirrors"};
+	const struct pkg_opam_item *url = pkg_opam_section(s->doc, "url", NULL);
+	for (size_t i = 0; url && i < sizeof(fields) / sizeof(*fields); i++) {
+		auto_buf b = BUF_INIT(1 << 20);
+		put_value(&b, pkg_opam_get_in(url, fields[i]));
+		put_rows(t, arena_printf(a, "url.%s", fields[i]), buf_str(&b), false);
 	}
 }
 
 static void show_all(struct opam_as *x, const struct shown *s)
 {
-	static const char *const details[] = {"version", "repository", "homepage",  "bug-reports", "dev-repo",
-					      "authors", "maintainer", "license",   "tags",	   "flags",
-					      "depends", "depopts",    "conflicts", "synopsis",	   "description"};
+	static const char *const details[] = {"version",     "repository", "homepage", "doc",
+					      "bug-reports", "dev-repo",   "authors",  "maintainer",
+					      "license",     "tags",	   "flags",    "depends",
+					      "depopts",     "conflicts",  "synopsis", "description"};
 	struct opam_as_table t = {.columns = 2, .sep = " "}, more = {.columns = 2, .sep = " "};
 	opam_as_header(x, "%.*s: information on all versions", STR_ARG(s->name));
 	row_of(x, &t, s, "name", true);
@@ -425,8 +587,11 @@ static void show_all(struct opam_as *x, const struct shown *s)
 	row_of(x, &t, s, "all-versions", true);
 	opam_as_table(x, &t);
 	opam_as_header(x, "Version-specific details");
-	for (size_t i = 0; i < sizeof(details) / sizeof(*details); i++)
+	for (size_t i = 0; i < sizeof(details) / sizeof(*details); i++) {
 		row_of(x, &more, s, details[i], false);
+		if (strcmp(details[i], "repository") == 0)
+			url_rows(&x->c->arena, &more, s);
+	}
 	opam_as_table(x, &more);
 }
 

@@ -65,11 +65,12 @@ static int list_switches(struct opam_as *x, const struct switch_args *a)
 		if (list_row(x, &t, names[i], current, &e) < 0)
 			return opam_as_fail(x, &e);
 	opam_as_table(x, &t);
-	if (current && env_opam_switch_open(x->o, current, &x->s, &e) == 0 && !opam_as_is_in_sync(x)) {
+	if (current && env_opam_switch_open(x->o, current, &x->s, &e) == 0 && !opam_as_is_in_sync(x) &&
+	    !opam_as_no_notice()) {
 		opam_as_put(x, "\n");
-		opam_as_note(
-			x, "WARNING",
-			"The environment is not in sync with the current switch.\nYou should run: eval $(opam env)");
+		opam_as_note(x, "WARNING",
+			     "The environment is not in sync with the current switch.\nYou should run: eval $(%s env)",
+			     opam_as_called(x));
 	}
 	return OPAM_OK;
 }
@@ -112,8 +113,8 @@ static int create(struct opam_as *x, const struct switch_args *a, const struct c
 	if (!a->empty || w->n > 2 || a->packages || a->formula)
 		return opam_as_say(
 			x, OPAM_USAGE,
-			"only empty switches are made: 'opam switch create %s --empty', then 'opam install' what it is to have",
-			name);
+			"only empty switches are made: '%s switch create %s --empty', then '%s install' what it is to have",
+			opam_as_called(x), name, opam_as_called(x));
 	if (env_opam_config_read(x->o, &x->c->arena, &c, &e) < 0)
 		return opam_as_fail(x, &e);
 	for (size_t i = 0; i < c.switches.n; i++)
@@ -125,8 +126,9 @@ static int create(struct opam_as *x, const struct switch_args *a, const struct c
 	x->sw = asked;
 	if (env_opam_switch_create(x->o, name, !a->no_switch, &e) < 0)
 		return e.code == ERR_EXISTS ? opam_as_say(x, OPAM_USAGE, "%s", e.msg) : opam_as_fail(x, &e);
-	if (!before || strcmp(before, name) != 0)
-		opam_as_put(x, "# Run eval $(opam env --switch=%s) to update the current shell environment\n", name);
+	if ((!before || strcmp(before, name) != 0) && !opam_as_no_notice())
+		opam_as_put(x, "# Run eval $(%s env --switch=%s) to update the current shell environment\n",
+			    opam_as_called(x), name);
 	return OPAM_OK;
 }
 
@@ -136,6 +138,14 @@ static int remove_switch(struct opam_as *x, const char *name)
 	int code = opam_as_hold(x, ENV_OPAM_CONFIG);
 	if (code != OPAM_OK)
 		return code;
+	struct env_opam_config c;
+	bool there = false;
+	if (env_opam_config_read(x->o, &x->c->arena, &c, &e) < 0)
+		return opam_as_fail(x, &e);
+	for (size_t i = 0; i < c.switches.n; i++)
+		there |= str_eq_c(c.switches.v[i], name);
+	if (!there)
+		return opam_as_say(x, OPAM_NOT_FOUND, "The compiler switch %s does not exist.", name);
 	x->sw = name;
 	code = opam_as_hold_switch(x);
 	if (code != OPAM_OK)

@@ -603,12 +603,8 @@ int opam_as_remove(struct opam_as *x, int argc, char **argv)
 static int as_opam(struct cmd_context *c, int (*command)(struct opam_as *x, int argc, char **argv), const char *name,
 		   int argc, char **argv)
 {
-	struct opam_as x = {.c = c, .command = name};
-	int code = command(&x, argc, argv);
-	opam_as_close_repos(&x);
-	env_opam_switch_free(x.s);
-	env_opam_free(x.o);
-	return code;
+	struct opam_as x = {.c = c, .command = name, .by_noun = true};
+	return opam_as_end(&x, command(&x, argc, argv));
 }
 
 int cmd_opam_install(struct cmd_context *c, int argc, char **argv)

@@ -193,6 +193,12 @@ static bool have_own_pages(const char *noun)
 	return false;
 }
 
+/* A command that opam has, beside the noun's own verbs. */
+static bool is_opams(const char *noun, const char *verb)
+{
+	return noun && verb && strcmp(noun, "opam") == 0 && !find(noun, verb) && opam_as_knows(verb);
+}
+
 static int verbs_of(struct cmd_context *c, const char *noun, bool asked)
 {
 	auto_buf b = BUF_INIT(1 << 20);
@@ -200,6 +206,11 @@ static int verbs_of(struct cmd_context *c, const char *noun, bool asked)
 	for (const struct cmd *k = table; k->noun; k++)
 		if (strcmp(k->noun, noun) == 0)
 			buf_printf(&b, "  %-17s %s\n", k->verb ? k->verb : "", k->summary);
+	if (strcmp(noun, "opam") == 0) {
+		buf_put_c(&b, "and opam's own, on its roots and switches (man slipway-opam-as):\n  ");
+		opam_as_put_names("  ", &b);
+		buf_put_char(&b, '\n');
+	}
 	buf_printf(&b, "'slipway %s VERB --help' tells more of %s.\n", noun,
 		   have_own_pages(noun) ? "one" : "all of them");
 	return give_help(c, &b, asked);
@@ -220,7 +231,7 @@ static int help(struct cmd_context *c, const char *noun, const char *verb)
 {
 	auto_buf b = BUF_INIT(1 << 20);
 	const struct cmd *k = noun ? find(noun, verb) : NULL;
-	const char *text = k ? help_text(k->noun, k->verb) : NULL;
+	const char *text = k ? help_text(k->noun, k->verb) : is_opams(noun, verb) ? help_text("opam", "as") : NULL;
 	if (!noun)
 		return usage(c, true);
 	if (text) {
@@ -321,6 +332,8 @@ static int choose(struct cmd_context *c, const struct line *l)
 	c->cmd = find(l->word[0], l->word[1]);
 	if (c->cmd)
 		return c->cmd->run(c, l->rest_n, l->rest);
+	if (is_opams(l->word[0], l->word[1]))
+		return opam_as_by_noun(c, l->word[1], l->rest_n, l->rest);
 	return l->words == 1 && is_noun(l->word[0]) ? no_verb(c, l) : unknown(c, l->word[0], l->word[1]);
 }
 

@@ -40,6 +40,13 @@ package alone 0.1 'description: """
 Several
 lines"""'
 
+package Wide 1~beta 'homepage: "h"' 'doc: "d"' \
+	'depends: ["tool" {>= "1.0" & < "3.0"} "user" {with-test & >= "1"} "alone" {with-doc} ("cc" | "nosuch" {>= "2"})]' 'conflicts: ["zzz" "yyy" {< "2"}]' \
+	'description: "One\n\nTwo"' 'url { src: "https://example.org/wide-1.tar.gz"' 'checksum: ["md5=00bc7eb2772a28530f7365a7040f0c4f"' \
+	'"sha256=a4737a2fc44aaeedca46ec6134c07013d5cf44039a988a6e79a40715a53e4360"] }'
+package elsewhere 1 'available: os = "win32"'
+package elsewhere 0.9 'available: os != "win32"'
+
 # both COMMAND...: the same exit code, standard output and standard error of both, but for what they call themselves
 both()
 {
@@ -58,10 +65,11 @@ agree()
 {
 	set -f
 	for args in 'list' 'list -s' 'list --installed-roots' 'list --pinned -s' 'list --columns name,version -s' 'list tool' \
-		'list -i t*' 'list nosuch' 'env' 'env --shell=csh' 'env --shell=fish' 'env --sexp' 'env --check' 'env --set-root' \
+		'list -i t*' 'list nosuch' 'list -a' 'list -A' 'list t*' 'list tool.2*' 'list -s tool' 'list tool user' 'list -A tool' \
+		'remove nosuch' 'remove nosuch user' 'reinstall nosuch' 'upgrade nosuch' 'env' 'env --shell=csh' 'env --shell=fish' 'env --sexp' 'env --check' 'env --set-root' \
 		'var' 'var prefix' 'var stublibs' 'var nosuch' 'var tool:lib' 'var tool:installed' 'var nosuch:x' 'var os-family' 'var sys-ocaml-arch' 'var sys-ocaml-cc' 'var sys-ocaml-libc' 'var sys-ocaml-version' 'var user:depends' 'var tool:word' 'config expand %{prefix}%:%{tool:installed?yes:no}%:%{nosuch}%' \
 		'switch' 'switch list -s' 'switch show' 'switch set nosuch' 'show -f version: user' 'show -f x-ci-accept-failures: user' \
-		'show -f x-ci-accept-failures: tool' 'show -f depends user' 'show -f name,synopsis tool' 'show tool' 'show alone' \
+		'show -f x-ci-accept-failures: tool' 'show -f depends user' 'show -f name,synopsis tool' 'show tool' 'show alone' 'show Wide' 'show -f depends: Wide' 'show -f depends,conflicts Wide' \
 		'show nosuch' 'show -f nosuch tool' 'show -f description: alone' 'config report' 'option' 'option jobs' 'option nosuch' \
 		'repository' 'repository -s' 'repository --all' 'pin' 'pin -s'; do
 		# shellcheck disable=SC2086
@@ -93,6 +101,13 @@ t 'init' runs opam init -n -y --bare --disable-sandboxing -k local default "$T/r
 t 'says what is fetched' has '^\[default\] Initialised$' out
 t 'a second one does nothing' prints 'Opam has already been initialized.' opam init -n -y default "$T/repo"
 t 'no switch at first' must_fail 50 opam list
+t 'what there is can be listed without' sh -c '"$0" list -A -s | grep -qx Wide' "$T/bin/opam"
+t 'and is told by the noun' prints tool,user eval '"$SLIPWAY" opam list -A -s | grep -x -e tool -e user | paste -sd ,'
+t 'which knows how to go on' eval 'must_fail 50 "$SLIPWAY" opam install tool; has "slipway opam switch create NAME --empty" err'
+t 'and what opam has not' must_fail 2 "$SLIPWAY" opam nosuch
+t 'a switch that is not there is not removed' must_fail 5 opam switch remove nosuch
+t 'help' eval 'opam help | grep -q "opam init" && "$SLIPWAY" opam pin --help | grep -q "opam init" && "$SLIPWAY" help opam pin | grep -q "opam init"'
+t 'nothing is said of the environment unasked' eval '[ -z "$(OPAMNOENVNOTICE=1 opam switch create none --empty --no-switch)" ] && opam switch remove none -y >/dev/null'
 t 'makes a switch' prints '# Run eval $(opam env --switch=one) to update the current shell environment' opam switch create one --empty
 t 'once' must_fail 2 opam switch create one --empty
 t 'they list it' both switch
