@@ -24,5 +24,6 @@ struct str cmd_opam_similar(const struct cmd_opam_repos *r, struct str name);
 uint32_t cmd_opam_left_out(struct cmd_context *c, const struct channel *ch, struct str *first);
 /* Of the root: packages that were built before (build/build.h). */
 #define CMD_OPAM_KEPT "opam/built"
+#define CMD_OPAM_ARCHIVES "opam/download-cache" /* of sources of what environments have */
 /* Whether this user may write there. */
 bool cmd_opam_may_keep(struct cmd_context *c);

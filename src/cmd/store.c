@@ -2,9 +2,11 @@
 /* store gc, verify, size. */
 #include <stdio.h>
 
+#include "base/fs.h"
 #include "base/json.h"
 #include "build/build.h"
 #include "cmd/change.h"
+#include "cmd/opam_repos.h"
 
 struct store_args {
 	bool repair, keep_blobs;
@@ -12,7 +14,49 @@ struct store_args {
 	struct cmd_list words;
 };
 
-static int print_usage(struct cmd_context *c, const struct store_usage *u, const char *what)
+/* What opam packages leave in a root beside the store: those that were built before, and the archives of their sources. */
+struct opam_usage {
+	uint64_t packages, package_bytes, archive_bytes;
+};
+
+static int add_file(void *ctx, int dirfd, const char *name, const char *rel, const struct stat *st, struct err *e)
+{
+	struct opam_usage *u = ctx;
+	(void)dirfd, (void)name, (void)rel, (void)e;
+	u->archive_bytes += S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
+	return 0;
+}
+
+static int measure_opam(struct cmd_context *c, struct opam_usage *u, struct err *e)
+{
+	struct build_opam_kept *v;
+	size_t n;
+	const char *kept = arena_printf(&c->arena, "%s/" CMD_OPAM_KEPT, c->root_path);
+	if (build_opam_kept_list(kept, &c->arena, &v, &n, e) < 0)
+		return -1;
+	u->packages = n;
+	for (size_t i = 0; i < n; i++)
+		u->package_bytes += v[i].bytes;
+	return fs_exists(c->root_fd, CMD_OPAM_ARCHIVES) ? fs_walk(c->root_fd, CMD_OPAM_ARCHIVES, add_file, u, e) : 0;
+}
+
+static void put_opam(struct cmd_context *c, const struct opam_usage *u, struct buf *b)
+{
+	if (u->packages) {
+		buf_printf(b, "opam packages built before: %llu, ", (unsigned long long)u->packages);
+		out_put_size(b, u->package_bytes);
+		buf_printf(b, ", in '%s/" CMD_OPAM_KEPT "'; 'slipway opam cache --gc' frees\n", c->root_path);
+	}
+	if (u->archive_bytes) {
+		buf_put_c(b, "sources of opam packages: ");
+		out_put_size(b, u->archive_bytes);
+		buf_printf(b, ", in '%s/" CMD_OPAM_ARCHIVES "', which may be removed\n", c->root_path);
+	}
+}
+
+/* opam: NULL where it is not asked for. */
+static int print_usage(struct cmd_context *c, const struct store_usage *u, const struct opam_usage *opam,
+		       const char *what)
 {
 	auto_answer a = {0};
 	auto_buf b = BUF_INIT(BUF_MAX);
@@ -23,6 +67,11 @@ static int print_usage(struct cmd_context *c, const struct store_usage *u, const
 		jw_kv_int(w, "trees", (int64_t)u->trees);
 		jw_kv_int(w, "tree_bytes", (int64_t)u->tree_bytes);
 		jw_kv_int(w, "tmp_bytes", (int64_t)u->tmp_bytes);
+		if (opam) {
+			jw_kv_int(w, "opam_packages", (int64_t)opam->packages);
+			jw_kv_int(w, "opam_package_bytes", (int64_t)opam->package_bytes);
+			jw_kv_int(w, "opam_archive_bytes", (int64_t)opam->archive_bytes);
+		}
 		return cmd_answer_print(c, &a);
 	}
 	buf_printf(&b, "%s%llu archive%s, ", what, (unsigned long long)u->blobs, u->blobs == 1 ? "" : "s");
@@ -32,14 +81,18 @@ static int print_usage(struct cmd_context *c, const struct store_usage *u, const
 	buf_put_c(&b, "; half-done work, ");
 	out_put_size(&b, u->tmp_bytes);
 	buf_put_char(&b, '\n');
+	if (opam)
+		put_opam(c, opam, &b);
 	return cmd_print(c, &b);
 }
 
 static int size(struct cmd_context *c, const struct store_args *a, struct err *e)
 {
 	struct store_usage u = {0};
+	struct opam_usage opam = {0};
 	(void)a;
-	return store_size(c->store, &u, e) < 0 ? cmd_fail(c, e) : print_usage(c, &u, "");
+	return store_size(c->store, &u, e) < 0 || measure_opam(c, &opam, e) < 0 ? cmd_fail(c, e)
+										: print_usage(c, &u, &opam, "");
 }
 
 static int gc(struct cmd_context *c, const struct store_args *a, struct err *e)
@@ -63,7 +116,7 @@ static int gc(struct cmd_context *c, const struct store_args *a, struct err *e)
 		return cmd_fail(c, e);
 	if (!c->dry_run)
 		cmd_changed(c);
-	return print_usage(c, &freed, c->dry_run ? "would free: " : "freed: ");
+	return print_usage(c, &freed, NULL, c->dry_run ? "would free: " : "freed: ");
 }
 
 struct verification {

@@ -35,6 +35,7 @@ t 'which are those of the repository' runs "$SLIPWAY" env packages -n o
 t 'one of them asked for' has '^opam:hello  *1.0 .*  opam:hello$' out
 t 'nothing differs from what was laid out' "$SLIPWAY" env check -n o
 t 'the store is whole' "$SLIPWAY" store verify
+t 'the archives of its sources are counted' eval '"$SLIPWAY" store size | grep -q "^sources of opam packages: .* in .$T/root/opam/download-cache., which may be removed$"'
 t 'where it was built is gone' [ ! -e root/opam/work ]
 
 variables()

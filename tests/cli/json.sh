@@ -103,7 +103,7 @@ call()
 	'build export') words='build export base -o base.tar' has='operation dry_run layer format file bytes' ;;
 	'store gc') words='store gc' has='blobs trees' ;;
 	'store verify') words='store verify' has='damaged repaired' ;;
-	'store size') words='store size' has='blobs trees' ;;
+	'store size') words='store size' has='blobs trees opam_packages' ;;
 	'pair init') words='pair init --name one --listen 127.0.0.1:7' has='operation dry_run member name address fingerprint invitation until_ms listens' ;;
 	'pair join') words="pair join --dry-run --name two --listen 127.0.0.2:7 $invitation" has='operation dry_run member name address' ;;
 	'pair show') words='pair show' has='self joined members link' ;;

@@ -192,6 +192,14 @@ killed()
 }
 t 'a killed run hinders nobody' killed
 
+counted()
+{
+	# the sizes of what is kept, without folders and lists
+	want=$(find "$kept"/pkg/*/files -type f -printf '%s\n' | awk '{ n += $1 } END { print n }') n=$(entries "$kept/pkg")
+	"$SLIPWAY" store size >out && grep -q "^opam packages built before: $n, .* in '$kept'; 'slipway opam cache --gc' frees\$" out || { cat out; return 1; }
+	"$SLIPWAY" store size --json >json && grep -q "\"opam_packages\": *$n," json && grep -q "\"opam_package_bytes\": *$want," json || { echo "$n $want"; cat json; return 1; }
+}
+t 'what is kept has its line in the size of the store' counted
 collected()
 {
 	"$SLIPWAY" opam cache --json >out && python3 -c 'import json,sys; d=json.load(open("out")); assert d["packages"] and all(p["bytes"] >= 0 for p in d["packages"]), d' || return 1

@@ -81,11 +81,11 @@ after()
 	[ -z "$(find "$kept/tmp" "$kept/busy" -mindepth 1)" ] && [ ! -e r/sw/.opam-switch/.slipway ] || { echo 'something is left'; find "$kept" r/sw/.opam-switch; return 1; }
 }
 
-# sweep MODE FIRST KEPT COMMAND...: from a fresh switch, and what is kept as in that folder
+# sweep MODE FIRST STEP KEPT COMMAND...: from a fresh switch, and what is kept as in that folder
 sweep()
 {
-	mode=$1 n=$2 before=$3
-	shift 3
+	mode=$1 n=$2 step=$3 before=$4
+	shift 4
 	calls=
 	while [ -z "$calls" ] || [ "$n" -le "$calls" ]; do
 		rm -rf r "$kept"
@@ -101,18 +101,18 @@ sweep()
 		FAULT=$mode:$n "$@" >said 2>&1
 		rc=$?
 		[ "$rc" -lt 128 ] && after || { echo "$mode:$n of $calls, exit status $rc"; cat said; return 1; }
-		n=$((n + STEP))
+		n=$((n + step))
 	done
 }
 
 # In steps, as most calls are those that opam-install.sh sweeps; another start with each mode.
-STEP=${STEP:-5}
+STEP=${STEP:-11}
 first=1
 for mode in fail stop; do
-	t "kept, $mode" sweep $mode $first none install
-	t "used, $mode" sweep $mode $first full install
-	t "kept anew, $mode" sweep $mode $((first + 1)) full install --build-anew
-	STEP=1 t "collected, $mode" sweep $mode 1 full collect --older-than 0s
+	t "kept, $mode" sweep $mode $first $STEP none install
+	t "used, $mode" sweep $mode $first $STEP full install
+	t "kept anew, $mode" sweep $mode $((first + 1)) $STEP full install --build-anew
+	t "collected, $mode" sweep $mode 1 1 full collect --older-than 0s
 	first=$((first + 2 % STEP))
 done
 done_testing
