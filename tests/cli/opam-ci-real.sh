@@ -24,6 +24,8 @@ put worse 1 'build: ["false"]' 'x-ci-accept-failures: ["alpine-3.20"]'
 put user 1 'depends: ["bad" "cmdliner"]'
 put torn 1 'depends: ["cmdliner" {< "0.1"}]'
 put slow 1 "build: [\"sleep\" \"77.$$\"]"
+put nap 1 "build: [\"sh\" \"-c\" \"sleep 66.$$ || true\"]" # until it is killed
+put beside 1 'build: ["true"]'
 put reach 1 'build: ["sh" "-c" "[ $(grep -c : /proc/net/dev) = 1 ] && ! touch /home/opam/x"]'
 put tested 1 'build: ["true"]' 'run-test: ["sh" "-c" "echo tests ran; [ %{version}% = 1 ]"]' 'depends: ["many" {with-test}]'
 put tested 2 'build: ["true"]' 'run-test: ["sh" "-c" "echo tests ran; [ %{version}% = 1 ]"]' 'depends: ["many" {with-test}]'
@@ -165,6 +167,24 @@ t 'two jobs at once' eval 'wait $p1 || { cat out1; false; }'
 t 'both' eval 'wait $p2 || { cat out2; false; }'
 t 'one is as good as if it had been alone' grep -qxF -- '-> installed cmdliner.1.1.1' out1
 t 'the other, too' grep -qxF -- '-> installed ocamlfind.1.9.6' out2
+
+# -- two that wait for the same step, another one beside them; who began the step is killed
+"$SLIPWAY" opam ci --repo repo nap.1 >out1 2>&1 &
+p1=$!
+t 'a job in a long step' await pgrep -f "^sleep 66.$$"
+"$SLIPWAY" opam ci --repo repo nap.1 >out2 2>&1 &
+p2=$!
+"$SLIPWAY" opam ci --repo repo beside.1 >out3 2>&1 &
+p3=$!
+t 'the same job again follows it' await grep -q 'Processing actions' out2
+kill -9 $p1
+wait $p1 2>/dev/null
+sleep 1 # time for its end to take the step along
+t 'the first is killed, and its step goes on for the other' eval 'kill "$(pgrep -f "^sleep 66.$$")" && wait $p2 || { cat out2; false; }'
+t 'to its end' in_order out2 '-> installed nap.1' 'Job succeeded'
+t 'a job of another package does not notice' eval 'wait $p3 || { cat out3; false; }'
+t 'and is whole' in_order out3 '-> installed beside.1' 'Job succeeded'
+t 'what was built is there for the next' eval 'ci nap.1 >out 2>&1 && hasnt "> saved as " out && grep -qxF -- "-> installed nap.1" out'
 
 # -- killed
 "$SLIPWAY" opam ci --repo repo slow.1 >out 2>&1 &
