@@ -109,9 +109,9 @@ sweep()
 STEP=${STEP:-11}
 first=1
 for mode in fail stop; do
-	t "kept, $mode" sweep $mode $first $STEP none install
-	t "used, $mode" sweep $mode $first $STEP full install
-	t "kept anew, $mode" sweep $mode $((first + 1)) $STEP full install --build-anew
+	t "kept, $mode" sweep $mode $first "$STEP" none install
+	t "used, $mode" sweep $mode $first "$STEP" full install
+	t "kept anew, $mode" sweep $mode $((first + 1)) "$STEP" full install --build-anew
 	t "collected, $mode" sweep $mode 1 1 full collect --older-than 0s
 	first=$((first + 2 % STEP))
 done
