@@ -148,13 +148,6 @@ static struct str setting(struct env_opam_config *c, const char *field, const ch
 	return s.n ? s : str_c(usual);
 }
 
-/* What opam takes where nothing is said, as its manual has it ("solver criteria"); 0install has none. */
-#define INSTALL_CRITERIA                                                                                               \
-	"-removed,-count[avoid-version,changed],-count[version-lag,request],-count[version-lag,changed],"              \
-	"-count[missing-depexts,changed],-changed"
-#define UPGRADE_CRITERIA                                                                                               \
-	"-removed,-count[avoid-version,changed],-count[version-lag,solution],-count[missing-depexts,changed],-new"
-
 static int report(struct opam_as *x)
 {
 	auto_ptr(env_opam_vars) vars = NULL;
@@ -169,7 +162,7 @@ static int report(struct opam_as *x)
 	    env_opam_state_read(x->s, &x->c->arena, &st, &e) < 0)
 		return opam_as_fail(x, &e);
 	struct str solver = setting(&c, "solver", "builtin-0install");
-	bool criteria = str_search(solver, STR("0install")) < 0;
+	bool criteria = str_search(solver, STR("0install")) < 0; /* which has none */
 	opam_as_put(x, "# opam config report\n");
 	put_fact(x, "opam-version", "%s ", ENV_OPAM_VERSION);
 	put_fact(x, "self-upgrade", "no");
@@ -178,9 +171,9 @@ static int report(struct opam_as *x)
 		 STR_ARG(system_word(x, &h, "os-distribution")), STR_ARG(system_word(x, &h, "os-version")));
 	put_fact(x, "solver", "%.*s", STR_ARG(solver));
 	put_fact(x, "install-criteria", "%.*s",
-		 STR_ARG(setting(&c, "solver-criteria", criteria ? INSTALL_CRITERIA : "")));
+		 STR_ARG(setting(&c, "solver-criteria", criteria ? solve_aims_usual(SOLVE_NEWEST) : "")));
 	put_fact(x, "upgrade-criteria", "%.*s",
-		 STR_ARG(setting(&c, "solver-upgrade-criteria", criteria ? UPGRADE_CRITERIA : "")));
+		 STR_ARG(setting(&c, "solver-upgrade-criteria", criteria ? solve_aims_usual(SOLVE_UPGRADE_ALL) : "")));
 	put_fact(x, "jobs", "%.*s", STR_ARG(system_word(x, &h, "jobs")));
 	if (put_repositories(x, &e) < 0)
 		return opam_as_fail(x, &e);
