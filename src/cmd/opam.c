@@ -573,8 +573,15 @@ static int no_solution(struct cmd_context *c, const struct opam_request *r)
 struct looking {
 	struct channel_needs *needs;
 	bool had;
-	struct str installed, newest;
+	struct str installed, newest, problem; /* problem: of a file that cannot be read */
 };
+
+static struct str problem_of(const struct channel_needs *needs, uint32_t package)
+{
+	struct oi_pkg at;
+	const struct opam_index *ix = channel_needs_opam(needs, package, &at);
+	return ix ? opam_index_problem_of(ix, at) : STR_NONE;
+}
 
 static int look(void *ctx, const struct channel_need *need, struct err *e)
 {
@@ -584,6 +591,8 @@ static int look(void *ctx, const struct channel_need *need, struct err *e)
 		const struct channel_candidate *c = channel_needs_candidate(l->needs, need->one.v[i]);
 		bool available = channel_needs_is_available(l->needs, need->one.v[i]);
 		l->had |= available || c->installed;
+		if (!available && !l->problem.n)
+			l->problem = problem_of(l->needs, need->one.v[i]);
 		if (!l->newest.n && !c->installed)
 			l->newest = c->version; /* the best stands first */
 		if (available && c->installed)
@@ -649,7 +658,9 @@ static int look_up(struct cmd_context *c, struct opam_request *r, struct err *e)
 		if (look_for(r, name, *asked, &l, e) < 0)
 			return -1;
 		if (!l.had)
-			return not_available(r, name, *asked, e);
+			return l.problem.n ? err_new(e, ERR_NOT_FOUND, "'%.*s' cannot be had: %.*s", STR_ARG(*asked),
+						     STR_ARG(l.problem))
+					   : not_available(r, name, *asked, e);
 		struct str installed = version_of(&r->installed, name);
 		if (r->args->upgrade) {
 			r->left++;

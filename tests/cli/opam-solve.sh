@@ -378,6 +378,10 @@ t 'installed without a version' must_fail 2 "$SLIPWAY" opam solve --repo repo --
 t 'pinned without a version' must_fail 2 "$SLIPWAY" opam solve --repo repo --pin app lib
 t 'a variable without a value' must_fail 2 "$SLIPWAY" opam solve --repo repo --var os app
 t 'a platform without an architecture' must_fail 2 "$SLIPWAY" opam solve --repo repo --platform macos app
+p torn.1 'depends: ["lib" {>= '
+t 'a package whose file is malformed' must_fail 5 "$SLIPWAY" opam solve --repo repo torn
+t 'is told by its place' grep -q "'torn' cannot be had: packages/torn/torn.1/opam:" err
+rm -r repo/packages/torn
 t 'a repository that is nowhere' must_fail 2 "$SLIPWAY" opam solve --repo nosuch app
 t 'how one is kept is told' grep -q "channel add opam --name nosuch" err
 "$SLIPWAY" opam solve --repo repo --upgrade >got 2>err
