@@ -612,6 +612,11 @@ struct opam_index_pkg {
 };
 /* The files of ROOT/index/ID that channel_opam_open keeps; `path` names the index, its texts lie beside it. */
 int opam_index_open(int dirfd, const char *path, struct opam_index **ret, struct err *e);
+/* One that is only in memory, of opam files that somebody has; their texts are to outlive it. ERR_LIMIT. */
+struct opam_index_file {
+	struct str name, version, text;
+};
+int opam_index_of(const struct opam_index_file *v, size_t n, struct opam_index **ret, struct err *e);
 void opam_index_free(struct opam_index *ix);
 DEFINE_AUTO(struct opam_index *, opam_index, opam_index_free);
 int opam_index_check(const struct opam_index *ix, struct err *e);

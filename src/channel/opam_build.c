@@ -533,3 +533,32 @@ int oif_make_memory(struct oif_inputs *in, struct opam_index **ret, struct err *
 	}
 	return put_image(&m, &h, &none, &image, e) < 0 ? -1 : oif_open_memory(&image, texts, ret, e);
 }
+
+static int by_name(const void *x, const void *y)
+{
+	return str_cmp(((const struct opam_index_file *)x)->name, ((const struct opam_index_file *)y)->name);
+}
+
+int opam_index_of(const struct opam_index_file *files, size_t n, struct opam_index **ret, struct err *e)
+{
+	auto_oif_inputs in = {0};
+	struct opam_index_file *v = arena_copy(&in.arena, files, n, sizeof(*v));
+	qsort(v, n, sizeof(*v), by_name); /* folders stand by path */
+	for (size_t i = 0; i < n; i++) {
+		const char *folder = arena_printf(&in.arena, "packages/%.*s", STR_ARG(v[i].name));
+		*vec_add(&in.folder) = (struct oif_input_folder){.path = str_c(folder), .parent = (uint32_t)i};
+		vec_push(&in.file, ((struct oif_input){.name = v[i].name,
+						       .version = v[i].version,
+						       .text = v[i].text,
+						       .folder = (uint32_t)i,
+						       .old = UINT32_MAX}));
+	}
+	if (oif_make_memory(&in, ret, e) < 0)
+		return -1;
+	struct opam_index *ix = *ret;
+	uint32_t packages = opam_index_info(ix).packages;
+	ix->own_texts = xreallocarray(NULL, (size_t)packages + 1, sizeof(*ix->own_texts));
+	memcpy(ix->own_texts, ix->texts, packages * sizeof(*ix->own_texts));
+	ix->texts = ix->own_texts;
+	return 0;
+}

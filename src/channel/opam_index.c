@@ -202,6 +202,7 @@ void opam_index_free(struct opam_index *ix)
 	cleanup_fd(&ix->texts_fd);
 	buf_release(&ix->plain);
 	free(ix->path);
+	free(ix->own_texts);
 	free(ix);
 }
 

@@ -130,6 +130,7 @@ struct opam_index {
 	char *path;
 	struct str memory;	 /* map is this, on the heap, or mapped */
 	const struct str *texts; /* of an index in memory, by package id; else NULL */
+	struct str *own_texts;	 /* the same, where they are the index's */
 	int texts_fd;
 	uint32_t checked; /* a bit a section */
 	bool damaged;

@@ -10,6 +10,7 @@
 #include "cmd/cmd.h"
 #include "cmd/opam_plan.h"
 #include "cmd/opam_repos.h"
+#include "cmd/opam_source.h"
 
 enum { OPAM_NOT_FOUND = 5, OPAM_NO_SOLUTION = 20, STATE_MAX = 16 << 20, CAUSES_SHOWN = 3, CAUSES_ALL = 4 };
 
@@ -32,6 +33,10 @@ struct opam_request {
 	const struct opam_args *args;
 	struct text_vec installed, pinned, names, asked, variables, removed, invariant, system, compiler;
 	struct cmd_opam_repos repos;
+	struct opam_definitions sources; /* folders that are asked for, or pinned to */
+	struct opam_index *source;	 /* of these */
+	struct opam_index **index;	 /* that, and those of the repositories */
+	size_t index_n;
 	struct channel_needs *needs; /* NULL until the repositories could be read */
 	struct solve_needs_request solve;
 	struct solve_aims aims;
@@ -46,6 +51,8 @@ struct opam_request {
 static void request_release(struct opam_request *r)
 {
 	channel_needs_free(r->needs);
+	opam_index_free(r->source);
+	vec_release(&r->sources);
 	cmd_opam_repos_release(&r->repos);
 	vec_release(&r->installed);
 	vec_release(&r->pinned);
@@ -197,7 +204,7 @@ static int check_packages(const char *option, const struct cmd_list *words, stru
 {
 	struct str name, version;
 	vec_foreach(word, words)
-		if (!env_opam_split(str_c(*word), &name, &version))
+		if (!strchr(*word, '=') && !env_opam_split(str_c(*word), &name, &version))
 			return err_new(e, ERR_USAGE, "%s wants a package with its version, as in dune.3.0.3, not '%s'",
 				       option, *word);
 	return 0;
@@ -220,6 +227,112 @@ static int check_args(const struct opam_args *args, struct err *e)
 	return 0;
 }
 
+/* Packages that a folder defines, each of them once; `name` and `version` may be empty. How many. */
+static int read_source(struct cmd_context *c, struct opam_request *r, const char *path, struct str name,
+		       struct str version, struct err *e)
+{
+	size_t first = r->sources.n, n = first;
+	if (strncmp(path, "git+", 4) == 0 || strstr(path, "://"))
+		return err_new(e, ERR_USAGE, "'%s' is not fetched for a plan; clone or unpack it, and give the folder",
+			       path);
+	auto_fd dir = fs_open_dir(AT_FDCWD, path, e);
+	if (dir < 0 || opam_definitions_of(&c->arena, dir, name, &r->sources, e) < 0)
+		return err_ctx(e, "sources '%s'", path);
+	if (r->sources.n == first)
+		return err_new(e, ERR_NOT_FOUND,
+			       "no opam file %s%.*s%s in '%s': there is to be NAME.opam, or a file opam",
+			       name.n ? "of '" : "of a package", STR_ARG(name), name.n ? "'" : "", path);
+	for (size_t i = first; i < r->sources.n; i++) {
+		bool known = false;
+		for (size_t k = 0; k < n; k++)
+			known |= str_eq(r->sources.v[k].name, r->sources.v[i].name);
+		if (known)
+			continue;
+		r->sources.v[n] = r->sources.v[i];
+		if (version.n)
+			r->sources.v[n].version = version;
+		n++;
+	}
+	r->sources.n = n;
+	return (int)(n - first);
+}
+
+/* Words and pins, those of them that are sources among the definitions. */
+static int read_sources(struct cmd_context *c, struct opam_request *r, struct err *e)
+{
+	vec_foreach(pin, &r->args->pinned) {
+		struct str rest = str_c(*pin), name, version = STR_NONE;
+		if (!str_take_until(&rest, '=', &name)) {
+			vec_push(&r->pinned, str_c(*pin));
+			continue;
+		}
+		ptrdiff_t dot = str_find(name, '.');
+		if (dot >= 0) {
+			version = str_skip(name, (size_t)dot + 1);
+			name = str_head(name, (size_t)dot);
+		}
+		if (!pkg_opam_name_is_good(name) || !rest.n)
+			return err_new(e, ERR_USAGE, "--pin wants NAME.VERSION, or NAME=FOLDER of sources, not '%s'",
+				       *pin);
+		if (read_source(c, r, arena_strdup(&c->arena, rest), name, version, e) < 0)
+			return -1;
+	}
+	vec_foreach(word, &r->args->words) {
+		if (!opam_is_source(*word)) {
+			vec_push(&r->asked, str_c(*word));
+			continue;
+		}
+		int n = read_source(c, r, *word, STR_NONE, STR_NONE, e);
+		if (n < 0)
+			return -1;
+		for (size_t i = r->sources.n - (size_t)n; i < r->sources.n; i++)
+			vec_push(&r->asked, r->sources.v[i].name);
+	}
+	return 0;
+}
+
+/* What sources do not say of their version is the newest that the repositories have; else "~dev", as in opam. */
+static void choose_version(const struct opam_request *r, struct opam_definition *d)
+{
+	for (size_t i = 0; i < r->repos.n && !d->version.n; i++) {
+		struct oi_name id;
+		struct oi_pkg first;
+		if (opam_index_find_name(r->repos.index[i], d->name, &id) &&
+		    opam_index_packages(r->repos.index[i], id, &first))
+			d->version = opam_index_pkg(r->repos.index[i], first).version;
+	}
+	if (!d->version.n)
+		d->version = STR("~dev");
+}
+
+/* The definitions as a repository before all others, each of them pinned. */
+static int open_sources(struct cmd_context *c, struct opam_request *r, struct err *e)
+{
+	struct opam_index_file *v = arena_array(&c->arena, struct opam_index_file, r->sources.n + 1);
+	struct opam_index **all = arena_array(&c->arena, struct opam_index *, r->repos.n + 1);
+	for (size_t i = 0; i < r->sources.n; i++) {
+		struct opam_definition *d = &r->sources.v[i];
+		auto_buf b = BUF_INIT(PKG_OPAM_FILE_MAX);
+		choose_version(r, d);
+		opam_definition_print(&c->arena, d, STR_NONE, &b);
+		v[i] = (struct opam_index_file){d->name, d->version, arena_str(&c->arena, buf_str(&b))};
+		vec_push(&r->pinned,
+			 str_c(arena_printf(&c->arena, "%.*s.%.*s", STR_ARG(d->name), STR_ARG(d->version))));
+	}
+	if (r->sources.n && opam_index_of(v, r->sources.n, &r->source, e) < 0)
+		return -1;
+	if (r->source) {
+		all[0] = r->source;
+		memcpy(all + 1, r->repos.index, r->repos.n * sizeof(*all));
+		r->index = all;
+		r->index_n = r->repos.n + 1;
+	} else {
+		r->index = r->repos.index;
+		r->index_n = r->repos.n;
+	}
+	return 0;
+}
+
 static int read_request(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
 	const struct opam_args *args = r->args;
@@ -228,9 +341,9 @@ static int read_request(struct cmd_context *c, struct opam_request *r, struct er
 	if (read_criteria(r, e) < 0 || read_state(c, r, e) < 0)
 		return -1;
 	add_texts(&r->installed, &args->installed);
-	add_texts(&r->pinned, &args->pinned);
 	add_texts(&r->system, &args->system);
-	add_texts(&r->asked, &args->words);
+	if (read_sources(c, r, e) < 0)
+		return -1;
 	if (args->invariant && *args->invariant)
 		vec_push(&r->invariant, str_c(args->invariant));
 	vec_foreach(word, &r->asked) {
@@ -255,6 +368,8 @@ static int read_request(struct cmd_context *c, struct opam_request *r, struct er
 
 static int open_needs(struct cmd_context *c, struct opam_request *r, struct err *e)
 {
+	if (cmd_opam_open(c, r->args->repos.v, r->args->repos.n, 0, &r->repos, e) < 0 || open_sources(c, r, e) < 0)
+		return -1;
 	const struct channel_needs_opts o = {.platform = r->args->platform ? str_c(r->args->platform) : STR_NONE,
 					     .variables = r->variables.v,
 					     .variables_n = r->variables.n,
@@ -268,9 +383,7 @@ static int open_needs(struct cmd_context *c, struct opam_request *r, struct err 
 					     .with_doc = r->args->with_doc,
 					     .system = r->system.n ? r->system.v : NULL,
 					     .system_n = r->system.n};
-	if (cmd_opam_open(c, r->args->repos.v, r->args->repos.n, 0, &r->repos, e) < 0)
-		return -1;
-	return channel_needs_open_opam(r->repos.index, r->repos.n, &o, &r->needs, e);
+	return channel_needs_open_opam(r->index, r->index_n, &o, &r->needs, e);
 }
 
 /* What an index says is worth something only where all of it verified. */

@@ -284,7 +284,8 @@ int opam_as_usage(struct opam_as *x, const char *why)
 	buf_printf(
 		&b,
 		"opam: %.*s%s\nUsage: opam %s [OPTION]…%s\nTry 'opam %s --help' or 'opam --help' for more information.\n",
-		STR_ARG(text), str_starts(text, STR("required")) ? "" : ".", x->command, words, x->command);
+		STR_ARG(text), str_starts(text, STR("required")) || str_starts(text, STR("PACKAGES")) ? "" : ".",
+		x->command, words, x->command);
 	out_put_remark(&x->c->out, buf_str(&b));
 	return OPAM_USAGE;
 }

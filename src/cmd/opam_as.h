@@ -107,6 +107,10 @@ int opam_as_repos_in_use(struct opam_as *x, struct pkg_opam_strs *ret, struct er
 /* opam_as_pin.c: a repository of what the switch has pinned to sources, or NULL (*e: why); the URL of a name's, or STR_NONE. */
 const char *opam_as_pins_folder(struct opam_as *x, struct err *e);
 struct str opam_as_pin_url(struct opam_as *x, struct str name);
+/* `opam install SOURCE`: pins what it defines, but for what is pinned to it already; `simulate`: pins nothing. What it defines, with versions, is
+ * appended to v (cmd/opam_source.h). An exit code. */
+struct opam_definitions;
+int opam_as_pin_all(struct opam_as *x, const char *source, bool simulate, struct opam_definitions *v);
 /* A folder or git repository that a name is pinned to: whether it is another than when opam_as_pin_installed was last called for it. */
 bool opam_as_pin_changed(struct opam_as *x, struct str name);
 void opam_as_pin_installed(struct opam_as *x, struct str name);

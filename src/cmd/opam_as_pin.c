@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "base/sys.h"
 #include "cmd/opam_as.h"
+#include "cmd/opam_source.h"
 #include "store/store.h"
 
 enum { NAMES_MAX = 10000, HEAD_MAX = 4096, TARGET_MAX = 4096 };
@@ -370,79 +371,8 @@ static int open_source(struct opam_as *x, struct str url, struct err *e)
 	return steal_fd(&dir);
 }
 
-struct definition {
-	struct str name, version;
-	struct pkg_opam_doc doc;
-};
-VEC_TYPE(definitions, struct definition);
-
-static int take_definition(struct opam_as *x, int dir, const char *path, struct str name, struct definitions *v,
-			   struct err *e)
-{
-	auto_buf b = BUF_INIT(PKG_OPAM_FILE_MAX);
-	struct definition d = {.name = name};
-	if (fs_read(dir, path, &b, e) < 0)
-		return -1;
-	if (pkg_opam_read(&x->c->arena, arena_str(&x->c->arena, buf_str(&b)), arena_strdup(&x->c->arena, str_c(path)),
-			  &d.doc, e) < 0)
-		return -1;
-	if (!d.name.n)
-		d.name = pkg_opam_text(pkg_opam_get(&d.doc, "name"));
-	d.version = pkg_opam_text(pkg_opam_get(&d.doc, "version"));
-	if (!pkg_opam_name_is_good(d.name))
-		return err_new(e, ERR_INPUT, "'%s' does not say which package it is; name it: opam pin add NAME …",
-			       path);
-	vec_push(v, d);
-	return 0;
-}
-
-static int find_in(struct opam_as *x, int dir, const char *folder, struct definitions *v, struct err *e)
-{
-	auto_fs_list names = {0};
-	struct stat st;
-	if (fstatat(dir, folder, &st, 0) < 0 || !S_ISDIR(st.st_mode))
-		return 0;
-	if (fs_list(dir, folder, NAMES_MAX, &names, e) < 0)
-		return -1;
-	for (size_t k = 0; k < names.n; k++) {
-		struct str file = str_c(names.name[k]);
-		const char *path = arena_printf(&x->c->arena, "%s/%.*s", folder, STR_ARG(file));
-		if (!str_ends(file, STR(".opam")) || file.n == 5 || fstatat(dir, path, &st, 0) < 0 ||
-		    !S_ISREG(st.st_mode))
-			continue;
-		struct str name = arena_str(&x->c->arena, str_head(file, file.n - 5));
-		if (take_definition(x, dir, path, name, v, e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-/* Every NAME.opam of the folder, and of its folder opam/. */
-static int find_all(struct opam_as *x, int dir, struct definitions *v, struct err *e)
-{
-	if (find_in(x, dir, ".", v, e) < 0 || find_in(x, dir, "opam", v, e) < 0)
-		return -1;
-	if (v->n == 0 && fstatat(dir, "opam", &(struct stat){0}, 0) == 0)
-		return take_definition(x, dir, "opam", STR_NONE, v, e);
-	return 0;
-}
-
-static int find_one(struct opam_as *x, int dir, struct str name, struct definitions *v, struct err *e)
-{
-	struct arena *a = &x->c->arena;
-	const char *paths[] = {arena_printf(a, "%.*s.opam", STR_ARG(name)),
-			       arena_printf(a, "opam/%.*s.opam", STR_ARG(name)),
-			       arena_printf(a, "%.*s.opam/opam", STR_ARG(name)), "opam", "opam/opam"};
-	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
-		struct stat st;
-		if (fstatat(dir, paths[i], &st, 0) == 0 && S_ISREG(st.st_mode))
-			return take_definition(x, dir, paths[i], name, v, e);
-	}
-	return 0;
-}
-
 /* Said by a person, the sources, or as the newest that repositories have; else "~dev". */
-static int choose_version(struct opam_as *x, struct definition *d, struct str said, bool *ret_new, struct err *e)
+static int choose_version(struct opam_as *x, struct opam_definition *d, struct str said, bool *ret_new, struct err *e)
 {
 	struct opam_as_found *v;
 	size_t n;
@@ -456,39 +386,7 @@ static int choose_version(struct opam_as *x, struct definition *d, struct str sa
 	return 0;
 }
 
-/* The file with its name, version and URL said. */
-static void print_overlay(struct opam_as *x, const struct definition *d, struct str url, struct buf *b)
-{
-	struct arena *a = &x->c->arena;
-	struct pkg_opam_item *first = NULL;
-	struct pkg_opam_item *own[3] = {
-		pkg_opam_make_field(a, "name", pkg_opam_make(a, PKG_OPAM_STRING, d->name)),
-		pkg_opam_make_field(a, "version", pkg_opam_make(a, PKG_OPAM_STRING, d->version)),
-		pkg_opam_make_section(a, "url", STR_NONE,
-				      pkg_opam_make_field(a, "src", pkg_opam_make(a, PKG_OPAM_STRING, url)))};
-	struct pkg_opam_item *last = NULL;
-	for (const struct pkg_opam_item *i = d->doc.first; i; i = i->next) {
-		if (str_eq_c(i->name, "name") || str_eq_c(i->name, "version") || str_eq_c(i->name, "url"))
-			continue;
-		struct pkg_opam_item *copy = arena_copy(a, i, 1, sizeof(*i));
-		copy->next = NULL;
-		if (last)
-			last->next = copy;
-		else
-			first = copy;
-		last = copy;
-	}
-	for (size_t i = 0; i < 3; i++) {
-		if (last)
-			last->next = own[i];
-		else
-			first = own[i];
-		last = own[i];
-	}
-	pkg_opam_print_normal(first, b);
-}
-
-static int write_pin(struct opam_as *x, const struct definition *d, struct str url, struct err *e)
+static int write_pin(struct opam_as *x, const struct opam_definition *d, struct str url, struct err *e)
 {
 	auto_buf b = BUF_INIT(PKG_OPAM_FILE_MAX);
 	struct arena *a = &x->c->arena;
@@ -496,7 +394,7 @@ static int write_pin(struct opam_as *x, const struct definition *d, struct str u
 	struct pkg_opam package;
 	struct str before;
 	const char *dir = arena_printf(a, "overlay/%.*s", STR_ARG(d->name));
-	print_overlay(x, d, url, &b);
+	opam_definition_print(a, d, url, &b);
 	if (pkg_opam_read(a, arena_str(a, buf_str(&b)), d->doc.where, &again, e) < 0 ||
 	    pkg_opam_package(a, &again, &package, e) < 0)
 		return err_ctx(e, "package definition of '%.*s'", STR_ARG(d->name));
@@ -520,7 +418,7 @@ static int write_pin(struct opam_as *x, const struct definition *d, struct str u
 	return 0;
 }
 
-static int pin_definitions(struct opam_as *x, const struct pin_args *a, struct definitions *v, struct str said,
+static int pin_definitions(struct opam_as *x, const struct pin_args *a, struct opam_definitions *v, struct str said,
 			   struct str url)
 {
 	struct err e = ERR_INIT;
@@ -544,15 +442,79 @@ static int pin_definitions(struct opam_as *x, const struct pin_args *a, struct d
 	return opam_as_install(x, n, names);
 }
 
+static bool is_kind(const struct pin_args *a, const char *kind)
+{
+	return a->kind && strcmp(a->kind, kind) == 0;
+}
+
+static struct str source_url(struct opam_as *x, const struct pin_args *a, const char *said)
+{
+	struct str url = opam_as_url(x, said), bare = url;
+	if ((is_kind(a, "path") || is_kind(a, "local") || is_kind(a, "rsync")) && str_take_str(&bare, STR("git+")))
+		return bare;
+	if (is_kind(a, "git") && !str_starts(url, STR("git")))
+		url = str_c(arena_printf(&x->c->arena, "git+%.*s", STR_ARG(url)));
+	return with_branch(x, url);
+}
+
+int opam_as_pin_all(struct opam_as *x, const char *source, bool simulate, struct opam_definitions *v)
+{
+	struct err e = ERR_INIT, ignored = ERR_INIT;
+	const struct pin_args a = {.no_action = true, .kind = "auto"};
+	struct str name = STR_NONE, said = str_c(source);
+	size_t first = v->n;
+	ptrdiff_t slash = str_rfind(said, '/');
+	int code = opam_as_hold_switch(x);
+	if (code != OPAM_OK)
+		return code;
+	if (str_ends(said, STR(".opam")) && slash >= 0) { /* one of a folder's */
+		name = str_skip(said, (size_t)slash + 1);
+		name.n -= 5;
+		source = slash ? arena_strdup(&x->c->arena, str_head(said, (size_t)slash)) : "/";
+	}
+	struct str url = source_url(x, &a, source), path = url;
+	(void)str_take_str(&path, STR("git+"));
+	if (str_take_str(&path, STR("file://")) &&
+	    !fs_exists(AT_FDCWD,
+		       arena_strdup(&x->c->arena,
+				    str_head(path, str_find(path, '#') < 0 ? path.n : (size_t)str_find(path, '#')))))
+		return opam_as_usage(x,
+				     arena_printf(&x->c->arena,
+						  "PACKAGES… arguments: Not a valid package specification or existing\n"
+						  "      file or directory: %s",
+						  source));
+	auto_fd dir = open_source(x, url, &e);
+	int rc = dir < 0 ? -1 : opam_definitions_of(&x->c->arena, dir, name, v, &e);
+	fs_remove_tree(env_opam_fd(x->o), SCRATCH, &ignored);
+	if (rc < 0)
+		return opam_as_fail(x, &e);
+	if (v->n == first)
+		opam_as_note(x, "WARNING", "No package definitions found at %.*s", STR_ARG(path));
+	struct opam_definitions todo = {0};
+	for (size_t i = first; i < v->n && code == OPAM_OK; i++) {
+		bool is_new;
+		if (choose_version(x, &v->v[i], STR_NONE, &is_new, &e) < 0)
+			code = opam_as_fail(x, &e);
+		else if (!simulate && !str_eq(opam_as_pin_url(x, v->v[i].name), url))
+			vec_push(&todo, v->v[i]);
+	}
+	if (todo.n && code == OPAM_OK)
+		code = pin_definitions(x, &a, &todo, STR_NONE, url);
+	vec_release(&todo);
+	if (!simulate)
+		opam_as_close_repos(x);
+	return code;
+}
+
 static int pin_source(struct opam_as *x, const struct pin_args *a, struct str name, struct str version, struct str url)
 {
-	struct definitions v = {0};
+	struct opam_definitions v = {0};
 	struct err e = ERR_INIT, ignored = ERR_INIT;
 	int code = opam_as_hold_switch(x);
 	if (code != OPAM_OK)
 		return code;
 	auto_fd dir = open_source(x, url, &e);
-	int rc = dir < 0 ? -1 : name.n ? find_one(x, dir, name, &v, &e) : find_all(x, dir, &v, &e);
+	int rc = dir < 0 ? -1 : opam_definitions_of(&x->c->arena, dir, name, &v, &e);
 	fs_remove_tree(env_opam_fd(x->o), SCRATCH, &ignored);
 	if (rc < 0)
 		code = opam_as_fail(x, &e);
@@ -569,27 +531,12 @@ static int pin_source(struct opam_as *x, const struct pin_args *a, struct str na
 
 /* -- the command ------------------------------------------------------------------------------------------------------------------ */
 
-static bool is_kind(const struct pin_args *a, const char *kind)
-{
-	return a->kind && strcmp(a->kind, kind) == 0;
-}
-
 /* A folder, file or URL, and no version. */
 static bool is_source(const struct pin_args *a, const char *s)
 {
 	if (a->kind)
 		return !is_kind(a, "version");
-	return strchr(s, '/') || strcmp(s, ".") == 0 || strcmp(s, "..") == 0 || strncmp(s, "git+", 4) == 0;
-}
-
-static struct str source_url(struct opam_as *x, const struct pin_args *a, const char *said)
-{
-	struct str url = opam_as_url(x, said), bare = url;
-	if ((is_kind(a, "path") || is_kind(a, "local") || is_kind(a, "rsync")) && str_take_str(&bare, STR("git+")))
-		return bare;
-	if (is_kind(a, "git") && !str_starts(url, STR("git")))
-		url = str_c(arena_printf(&x->c->arena, "git+%.*s", STR_ARG(url)));
-	return with_branch(x, url);
+	return opam_is_source(s);
 }
 
 static int from_dev_repo(struct opam_as *x, struct str name, struct str *ret)

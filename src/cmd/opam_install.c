@@ -10,6 +10,9 @@ static void plan_release(struct plan *p)
 	channel_needs_free(p->needs);
 	vec_release(&p->asked);
 	vec_release(&p->names);
+	vec_release(&p->sources);
+	vec_release(&p->simulated);
+	opam_index_free(p->source);
 	vec_release(&p->mirrors);
 	vec_release(&p->packages);
 	if (p->vars)
@@ -72,12 +75,31 @@ static bool is_installed(const struct plan *p, struct str name)
 	return env_opam_version_in(&p->state.installed, name).p != NULL;
 }
 
+/* What sources define that are only looked at, as a repository, with pins of these versions. */
+static int open_sources(struct plan *p, struct err *e)
+{
+	struct arena *a = arena_of(p);
+	struct opam_index_file *v = arena_array(a, struct opam_index_file, p->sources.n + 1);
+	for (size_t i = 0; i < p->state.pinned.n; i++)
+		vec_push(&p->simulated, p->state.pinned.v[i]);
+	for (size_t i = 0; i < p->sources.n; i++) {
+		const struct opam_definition *d = &p->sources.v[i];
+		auto_buf b = BUF_INIT(PKG_OPAM_FILE_MAX);
+		opam_definition_print(a, d, STR_NONE, &b);
+		v[i] = (struct opam_index_file){d->name, d->version, arena_str(a, buf_str(&b))};
+		vec_push(&p->simulated, str_c(arena_printf(a, "%.*s.%.*s", STR_ARG(d->name), STR_ARG(d->version))));
+	}
+	return opam_index_of(v, p->sources.n, &p->source, e);
+}
+
 static int open_needs(struct plan *p, struct err *e)
 {
+	if (p->simulate && p->sources.n && open_sources(p, e) < 0)
+		return -1;
 	const struct channel_needs_opts o = {.variables = p->variables.v,
 					     .variables_n = p->variables.n,
-					     .pinned = p->state.pinned.v,
-					     .pinned_n = p->state.pinned.n,
+					     .pinned = p->source ? p->simulated.v : p->state.pinned.v,
+					     .pinned_n = p->source ? p->simulated.n : p->state.pinned.n,
 					     .installed = p->state.installed.v,
 					     .installed_n = p->state.installed.n,
 					     .asked = p->names.v,
@@ -86,10 +108,13 @@ static int open_needs(struct plan *p, struct err *e)
 					     .with_doc = p->w->with_doc,
 					     .ask_system = p->system.depexts ? build_depexts_has : NULL,
 					     .system_ctx = p->system.depexts};
-	struct opam_index **v = arena_array(arena_of(p), struct opam_index *, p->x->repos_n);
+	struct opam_index **v = arena_array(arena_of(p), struct opam_index *, p->x->repos_n + 1);
+	size_t n = 0;
+	if (p->source)
+		v[n++] = p->source;
 	for (size_t i = 0; i < p->x->repos_n; i++)
-		v[i] = p->x->repos[i].index;
-	return channel_needs_open_opam(v, p->x->repos_n, &o, &p->needs, e);
+		v[n++] = p->x->repos[i].index;
+	return channel_needs_open_opam(v, n, &o, &p->needs, e);
 }
 
 static int open_all(struct plan *p)
@@ -102,8 +127,23 @@ static int open_all(struct plan *p)
 static int read_words(struct plan *p)
 {
 	struct err e = ERR_INIT;
-	for (size_t i = 0; i < p->w->words.n; i++) {
+	const struct wanted *w = p->w;
+	for (size_t i = 0; i < w->words.n; i++) {
 		const struct pkg_need *need;
+		if (opam_is_source(w->words.v[i]) && w->act == INSTALL) {
+			bool simulate = w->show || w->dry_run || w->deps_only || w->check || w->system.depext_only;
+			size_t first = p->sources.n;
+			int code = opam_as_pin_all(p->x, w->words.v[i], simulate, &p->sources);
+			if (code != OPAM_OK)
+				return code;
+			for (size_t k = first; k < p->sources.n; k++) {
+				vec_push(&p->asked, p->sources.v[k].name);
+				vec_push(&p->names, p->sources.v[k].name);
+			}
+			if (simulate)
+				p->simulate = true;
+			continue;
+		}
 		if (pkg_opam_spec_parse(arena_of(p), str_c(p->w->words.v[i]), &need, &e) < 0)
 			return opam_as_say(p->x, OPAM_USAGE, "%s", e.msg);
 		vec_push(&p->asked, str_c(p->w->words.v[i]));
@@ -495,6 +535,10 @@ static int act(struct plan *p)
 		code = read_words(p);
 	if (code != OPAM_OK)
 		return code;
+	if (p->w->words.n && p->names.n == 0) { /* sources that define nothing */
+		opam_as_put(p->x, "Nothing to do\n");
+		return opam_install_answer(p, NULL);
+	}
 	if (read_switch(p, &e) < 0)
 		return opam_as_fail(p->x, &e);
 	if (p->w->restore)

@@ -7,6 +7,7 @@
 #include "build/build.h"
 #include "cmd/opam_as.h"
 #include "cmd/opam_plan.h"
+#include "cmd/opam_source.h"
 #include "cmd/opam_system.h"
 
 enum { SYSTEM_TURNS = 100 };
@@ -29,9 +30,13 @@ struct plan {
 	size_t repo_n;
 	const char *files; /* PREFIX/.opam-switch/slipway-files: what lies beside opam files in tars */
 	struct str_vec asked, names, mirrors;
-	struct pkg_opam_strs variables; /* env_opam_host_variables */
-	bool everything;		/* nobody named anything */
-	bool found;			/* a plan was looked for: where it is empty, that is told */
+	struct pkg_opam_strs variables;	 /* env_opam_host_variables */
+	bool everything;		 /* nobody named anything */
+	struct opam_definitions sources; /* folders that are asked for */
+	struct opam_index *source;	 /* of these, where they are not pinned to: where nothing is to be changed */
+	struct str_vec simulated;	 /* their pins, then, and those of the switch */
+	bool simulate;
+	bool found; /* a plan was looked for: where it is empty, that is told */
 	struct channel_needs *needs;
 	struct opam_action *actions;
 	size_t actions_n;

@@ -11,6 +11,8 @@ static int find_opam(struct plan *p, const char *nv, struct build_opam_package *
 {
 	const struct opam_as_repo *r;
 	struct oi_pkg id;
+	if (p->source && opam_index_find(p->source, ret->name, ret->version, &id))
+		return opam_index_text(p->source, id, arena_of(p), ret_text, e); /* it is not going to be built */
 	if (!opam_as_find(p->x, ret->name, ret->version, &r, &id))
 		return err_new(e, ERR_NOT_FOUND, "no opam file of '%s' in the repositories", nv);
 	struct opam_index_pkg about = opam_index_pkg(r->index, id);

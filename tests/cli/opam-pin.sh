@@ -78,6 +78,15 @@ folder()
 	fine install foo && says '  - install foo 3*' && says '-> installed dep.2' && [ "$(cat r/sw/share/foo/data)" = one ]
 }
 t 'a folder is pinned, and installed from there' folder
+straight()
+{
+	fine install ./foo && says '[NOTE] Package foo is already installed (current version is 3).' || return 1
+	fine remove foo && fine pin remove foo && fine install --show-actions ./foo && says '  - install foo 3' || return 1
+	fine pin list && [ ! -s out ] || return 1
+	fine install ./foo && says "foo is now pinned to file://$T/foo (version 3)" && says '-> installed foo.3' &&
+		[ "$(cat r/sw/share/foo/data)" = one ]
+}
+t 'or installed straight from there' straight
 t 'its list' eval 'fine pin && says "foo.3    rsync  file://$T/foo"'
 if [ "$real" ]; then
 	t 'the real opam agrees' eval '"$real" pin list 2>/dev/null | diff out - && "$real" list --installed --short 2>/dev/null | tr "\n" " " | grep -qx "dep foo "'

@@ -254,6 +254,32 @@ one ours install inca >log 2>&1
 t 'a circle behind others, where the real one breaks off with an internal error' [ $? = 20 ]
 same list
 
+# -- folders of sources
+# s PATH [LINE]...: an opam file that opam has nothing to say of
+s()
+{
+	mkdir -p "${1%/*}"
+	file=$1
+	shift
+	printf '%s\n' 'opam-version: "2.0"' 'maintainer: "a@b.invalid"' 'authors: "a"' 'homepage: "https://a.invalid"' \
+		'bug-reports: "https://a.invalid"' 'synopsis: "Of a test"' "$@" >"$file"
+}
+s src/foo/foo.opam 'version: "3"' 'depends: ["p" {>= "1"}]'
+s src/two/opam/t1.opam 'depends: "p"'
+s src/two/opam/t2.opam 'depends: ["t1" "p"]'
+s src/known/opam 'name: "b"'
+s src/quo/quo.opam 'depends: "nosuch"'
+mkdir -p src/none
+same install --show-actions ./src/foo
+same install --show-actions ./src/two
+same install --show-actions ./src/known c
+same install --show-actions ./src/quo
+same install --deps-only --show-actions ./src/two
+same install --check ./src/foo
+same install --show-actions ./src/none
+same install ./src/nowhere
+same pin list
+
 # -- an invariant, alternatives, best effort, what no repository has any more
 world
 p comp.1 'flags: compiler'

@@ -462,6 +462,49 @@ X
 "$SLIPWAY" --json opam solve --repo repo both >json 2>err
 t 'as an object' grep -q 'notx cannot be with x' json
 
+# Folders of sources: what they define is pinned.
+mkdir -p src/own src/pair/opam src/none
+printf 'version: "3"\ndepends: ["lib" {< "2"}]\n' >src/own/own.opam
+printf 'depends: ["pair2"]\n' >src/pair/opam/pair1.opam
+printf 'depends: ["base"]\n' >src/pair/pair2.opam
+printf 'depends: ["tool"]\n' >src/pair/opam/pair2.opam
+printf 'name: "lib"\n' >src/opam
+plan 'sources that are asked for' ./src/own <<'X'
+The following actions would be performed:
+  - install lib 1  [required by own]
+  - install own 3*
+===== 2 to install =====
+X
+plan 'all that a folder defines' ./src/pair lib.1 <<'X'
+The following actions would be performed:
+  - install lib   1
+  - install base  1     [required by pair2]
+  - install pair2 ~dev*
+  - install pair1 ~dev*
+===== 4 to install =====
+X
+plan 'a pin to sources, of the newest version that there is' --pin lib=src user <<'X'
+The following actions would be performed:
+  - install lib  3* [required by user]
+  - install user 1
+===== 2 to install =====
+X
+plan 'or of one that is said' --pin lib.2~x=src user <<'X'
+The following actions would be performed:
+  - install lib  2~x* [required by user]
+  - install user 1
+===== 2 to install =====
+X
+t 'a folder that defines nothing' must_fail 1 "$SLIPWAY" opam solve --repo repo ./src/none
+t 'is said to' grep -q "no opam file of a package in './src/none'" err
+t 'a folder that is not there' must_fail 1 "$SLIPWAY" opam solve --repo repo ./src/nowhere
+t 'a URL' must_fail 2 "$SLIPWAY" opam solve --repo repo --pin lib=https://a.invalid/lib.tgz lib
+t 'is to be a folder' grep -q 'give the folder' err
+t 'a name that is none' must_fail 2 "$SLIPWAY" opam solve --repo repo --pin .=src lib
+echo 'depends: [' >src/own/own.opam
+t 'a file that cannot be read' must_fail 1 "$SLIPWAY" opam solve --repo repo ./src/own
+t 'is shown with its place' grep -q 'own.opam:' err
+
 ln -s "$SLIPWAY" opam
 OPAMROOT=$PWD/root OPAMYES=1 OPAMROOTISOK=1 OPAMCOLOR=never
 export OPAMROOT OPAMYES OPAMROOTISOK OPAMCOLOR
