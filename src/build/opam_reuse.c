@@ -175,9 +175,13 @@ int opam_reuse_find(struct opam_run *r, size_t i, struct arena *a, struct err *e
 		int rc = take(r, i, a, e);
 		if (rc != 0)
 			return rc;
-		rc = opam_kept_lock(&r->reuse.kept, u->key, &u->lock_fd, e);
+		auto_fd lock = -1;
+		rc = opam_kept_lock(&r->reuse.kept, u->key, &lock, e);
 		if (rc < 0)
 			return -1;
+		pthread_mutex_lock(&r->state); /* for holds_any, which other threads ask */
+		u->lock_fd = steal_fd(&lock);
+		pthread_mutex_unlock(&r->state);
 		if (rc > 0)
 			return opam_kept_has(&r->reuse.kept, u->key) ? take(r, i, a, e) : 0;
 		if (holds_any(r)) /* two runs might wait for each other: then both build it */
