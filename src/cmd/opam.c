@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* opam solve, opam why: what opam would do, in its words (doc/opam.md). Exit codes are opam's where it has one. */
+/* opam solve: what opam would do, in its words (doc/opam.md). Exit codes are opam's where it has one. */
 #include <fcntl.h>
 #include <stdlib.h>
 
