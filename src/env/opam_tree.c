@@ -48,6 +48,8 @@ static int read_item(int dir_fd, struct str path, struct arena *a, struct env_op
 	struct str last;
 	struct stat st;
 	*ret = (struct env_opam_item){.path = path};
+	if (!is_plain(path)) /* a line of the list */
+		return err_new(e, ERR_UNSUPPORTED, "a name with a control byte cannot be kept");
 	auto_fd dir = fs_open_parent_below(dir_fd, path, false, &last, e);
 	if (dir < 0)
 		return -1;
