@@ -500,13 +500,13 @@ int opam_as_hold_switch(struct opam_as *x)
 	if (code != OPAM_OK)
 		return code;
 	code = hold(x, env_opam_switch_lock(x->s, true, 0, &e), false, &e);
-	if (code >= 0)
-		return code;
-	e = ERR_INIT;
-	code = hold(x, env_opam_switch_lock(x->s, true, WAIT_MS, &e), true, &e);
-	if (code == OPAM_OK)
-		opam_as_put(x, "lock acquired.\n");
-	return code;
+	if (code < 0) {
+		e = ERR_INIT;
+		code = hold(x, env_opam_switch_lock(x->s, true, WAIT_MS, &e), true, &e);
+		if (code == OPAM_OK)
+			opam_as_put(x, "lock acquired.\n");
+	}
+	return code == OPAM_OK && env_opam_pins_settle(x->s, &e) < 0 ? opam_as_fail(x, &e) : code;
 }
 
 bool opam_as_is_in_sync(struct opam_as *x)

@@ -311,7 +311,7 @@ static int pin_version(struct opam_as *x, const struct pin_args *a, struct str n
 	if (i == n)
 		return opam_as_say(x, OPAM_NOT_FOUND, "Package %.*s has no known version %.*s in the repositories",
 				   STR_ARG(name), STR_ARG(version));
-	int rc = env_opam_pin(x->s, &x->c->arena, name, version, &before, &e);
+	int rc = env_opam_pin(x->s, &x->c->arena, name, version, NULL, &before, &e);
 	if (rc < 0 || forget_overlay(x, name, &e) < 0)
 		return opam_as_fail(x, &e);
 	if (rc == 0 && !source.n)
@@ -393,16 +393,12 @@ static int write_pin(struct opam_as *x, const struct opam_definition *d, struct 
 	struct pkg_opam_doc again;
 	struct pkg_opam package;
 	struct str before;
-	const char *dir = arena_printf(a, "overlay/%.*s", STR_ARG(d->name));
 	opam_definition_print(a, d, url, &b);
 	if (pkg_opam_read(a, arena_str(a, buf_str(&b)), d->doc.where, &again, e) < 0 ||
 	    pkg_opam_package(a, &again, &package, e) < 0)
 		return err_ctx(e, "package definition of '%.*s'", STR_ARG(d->name));
 	struct str was = opam_as_pin_url(x, d->name);
-	/* the state takes away what lay there; killed in between, the pin has no definition, and is made again */
-	if (env_opam_pin(x->s, a, d->name, d->version, &before, e) < 0 ||
-	    fs_mkdirs(env_opam_meta_fd(x->s), dir, 0755, e) < 0 ||
-	    fs_replace(env_opam_meta_fd(x->s), arena_printf(a, "%s/opam", dir), b.p, b.n, FS_REPLACE_SYNC, e) < 0)
+	if (env_opam_pin(x->s, a, d->name, d->version, &b, &before, e) < 0)
 		return -1;
 	if (before.n && str_eq(was, url))
 		opam_as_note(x, "NOTE", "Package %.*s is already pinned to %.*s (version %.*s).", STR_ARG(d->name),
@@ -591,7 +587,7 @@ static int remove_one(struct opam_as *x, struct str name)
 {
 	struct err e = ERR_INIT;
 	struct str before, url = opam_as_pin_url(x, name);
-	int rc = env_opam_pin(x->s, &x->c->arena, name, STR_NONE, &before, &e);
+	int rc = env_opam_pin(x->s, &x->c->arena, name, STR_NONE, NULL, &before, &e);
 	if (rc < 0 || forget_overlay(x, name, &e) < 0)
 		return opam_as_fail(x, &e);
 	if (rc == 0)

@@ -457,9 +457,12 @@ struct env_opam_package {
 int env_opam_added(struct env_opam_switch *s, const struct env_opam_package *p, struct err *e);
 /* It is not any more. With keep_root it remains asked for (it is being installed anew). */
 int env_opam_removed(struct env_opam_switch *s, struct str name, bool keep_root, struct err *e);
-/* Version STR_NONE: unpinned. 1 where that changed something, else 0; *ret_before: the version that it was pinned to. */
+/* Version STR_NONE: unpinned. The definition is what the package is by its sources, with its `version`; NULL: the repositories' one. 1 where that
+ * changed something, else 0; *ret_before: the version that it was pinned to. */
 int env_opam_pin(struct env_opam_switch *s, struct arena *a, struct str name, struct str version,
-		 struct str *ret_before, struct err *e);
+		 const struct buf *definition, struct str *ret_before, struct err *e);
+/* What a pin that was killed left half done, back to what was before or on to its end. With the switch held, before pins are changed or counted on. */
+int env_opam_pins_settle(struct env_opam_switch *s, struct err *e);
 
 /* -- files in a prefix -------------------------------------------------------------------------------------------------- */
 enum env_opam_change_kind {

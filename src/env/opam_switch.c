@@ -403,8 +403,26 @@ int env_opam_removed(struct env_opam_switch *s, struct str name, bool keep_root,
 	return drop(s, &a, name, keep_root, e) < 0 ? err_ctx(e, "note '%.*s' as removed", STR_ARG(name)) : 0;
 }
 
+/*
+ * Order of a pin: its definition, the state, then what is left of the definition before. Killed after the first, a definition is there that the state
+ * does not speak of, or speaks of by another version: env_opam_pins_settle goes by the definition in the one case, by the state in the other.
+ */
+static int set_pin(struct env_opam_switch *s, struct arena *a, struct str name, struct str nv,
+		   const struct buf *definition, struct env_opam_state *st, bool is_new, struct err *e)
+{
+	const char *overlay = arena_printf(a, "overlay/%.*s", STR_ARG(name));
+	const char *file = arena_printf(a, "%s/opam", overlay);
+	if (definition &&
+	    (fs_mkdirs(s->meta_fd, overlay, OPAM_DIRS_MODE, e) < 0 || opam_write(s->meta_fd, file, definition, e) < 0))
+		return -1;
+	st->pinned = with(a, &st->pinned, name, nv);
+	if (is_new && write_state(s, a, st, e) < 0)
+		return -1;
+	return fs_remove_tree(s->meta_fd, definition ? arena_printf(a, "%s/files", overlay) : overlay, e);
+}
+
 int env_opam_pin(struct env_opam_switch *s, struct arena *a, struct str name, struct str version,
-		 struct str *ret_before, struct err *e)
+		 const struct buf *definition, struct str *ret_before, struct err *e)
 {
 	struct env_opam_state st;
 	struct str nv = version.n ? str_c(arena_printf(a, "%.*s.%.*s", STR_ARG(name), STR_ARG(version))) : STR_NONE, n,
@@ -414,14 +432,50 @@ int env_opam_pin(struct env_opam_switch *s, struct arena *a, struct str name, st
 	if (need_held(s, e) < 0 || env_opam_state_read(s, a, &st, e) < 0)
 		return -1;
 	*ret_before = env_opam_version_in(&st.pinned, name);
-	const char *overlay = arena_printf(a, "overlay/%.*s", STR_ARG(name));
-	bool overlaid = fs_exists(s->meta_fd, overlay);
-	if (str_eq(*ret_before, version) && !overlaid)
+	bool overlaid = fs_exists(s->meta_fd, arena_printf(a, "overlay/%.*s", STR_ARG(name)));
+	bool is_new = !str_eq(*ret_before, version);
+	if (!is_new && !overlaid && !definition)
 		return 0;
-	st.pinned = with(a, &st.pinned, name, nv);
-	if (write_state(s, a, &st, e) < 0)
+	return set_pin(s, a, name, nv, definition, &st, is_new, e) < 0 ? -1 : 1;
+}
+
+/* The version that the definition of a pin says; STR_NONE: there is none, or it does not say. */
+static struct str overlay_version(struct env_opam_switch *s, struct arena *a, const char *name)
+{
+	struct pkg_opam_doc d;
+	struct err ignored = ERR_INIT; /* what cannot be read is told by whoever needs it */
+	const char *path = arena_printf(a, "overlay/%s/opam", name);
+	struct str version = opam_read_doc(a, s->meta_fd, path, path, &d, &ignored) > 0
+				     ? pkg_opam_text(pkg_opam_get(&d, "version"))
+				     : STR_NONE;
+	return pkg_opam_version_is_good(version) ? version : STR_NONE;
+}
+
+int env_opam_pins_settle(struct env_opam_switch *s, struct err *e)
+{
+	auto_arena a = ARENA_INIT;
+	auto_fs_list names = {0};
+	struct env_opam_state st;
+	bool any = false;
+	if (!fs_exists(s->meta_fd, "overlay"))
+		return 0;
+	if (need_held(s, e) < 0 || env_opam_state_read(s, &a, &st, e) < 0 ||
+	    fs_list(s->meta_fd, "overlay", OPAM_NAMES_MAX, &names, e) < 0)
 		return -1;
-	return overlaid && fs_remove_tree(s->meta_fd, overlay, e) < 0 ? -1 : 1;
+	for (size_t i = 0; i < names.n; i++) {
+		struct str name = str_c(names.name[i]), pinned = env_opam_version_in(&st.pinned, name);
+		if (!pkg_opam_name_is_good(name))
+			continue; /* not ours to say */
+		struct str version = overlay_version(s, &a, names.name[i]);
+		if (!pinned.n && fs_remove_tree(s->meta_fd, arena_printf(&a, "overlay/%s", names.name[i]), e) < 0)
+			return -1;
+		if (!pinned.n || !version.n || str_eq(version, pinned))
+			continue;
+		const char *nv = arena_printf(&a, "%s.%.*s", names.name[i], STR_ARG(version));
+		st.pinned = with(&a, &st.pinned, name, str_c(nv));
+		any = true;
+	}
+	return any ? write_state(s, &a, &st, e) : 0;
 }
 
 /* -- a new one -------------------------------------------------------------------------------------------------------------- */

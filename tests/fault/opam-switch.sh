@@ -28,6 +28,11 @@ cp -a root kept-empty
 cp -a root kept-one
 bin/opam pin add -k version -yn tool 1 >log 2>&1
 cp -a root kept-pinned
+mkdir src1 src2
+printf 'opam-version: "2.0"\nversion: "5"\n' >src1/tool.opam
+printf 'opam-version: "2.0"\nversion: "6"\n' >src2/tool.opam
+bin/opam pin add -yn tool ./src1 >log 2>&1
+cp -a root kept-source
 
 # Nothing of a killed process, but what the next one of its kind takes away first.
 tidy()
@@ -92,6 +97,40 @@ is_pinned()
 	[ "$1$p" = now ] || [ "$p" = tool ]
 }
 
+# by sources: a pin always has its definition; what was half done is settled by the next command that holds the switch
+pinned_to()
+{
+	if grep -q '^pinned:.*tool\.[56]' root/s/.opam-switch/switch-state && [ ! -e root/s/.opam-switch/overlay/tool/opam ]; then
+		echo 'pinned without a definition'
+		return 1
+	fi
+	[ "$1" = after ] || bin/opam pin remove none >/dev/null 2>&1 || return 1
+	bin/opam pin list >said || return 1
+	shown=$(bin/opam show -f version tool) || return 1
+	case $(cat said) in
+	'') now='' ;;
+	tool.5*file://"$T"/src1*) now=5 ;;
+	tool.6*file://"$T"/src2*) now=6 ;;
+	tool.1*version*) now=1 ;;
+	*) cat said; return 1 ;;
+	esac
+	[ -n "$now" ] || [ ! -e root/s/.opam-switch/overlay/tool ] || { echo 'a definition without its pin'; return 1; }
+	[ "$shown" = "${now:-2}" ] || { echo "pinned to '$now', shown is $shown"; return 1; }
+	[ "$1" = now ] || [ "$now" = "$2" ] || { cat said; return 1; }
+}
+is_at_source1()
+{
+	pinned_to "$1" 5
+}
+is_at_source2()
+{
+	pinned_to "$1" 6
+}
+is_at_version()
+{
+	pinned_to "$1" 1
+}
+
 is_unpinned()
 {
 	p=$(bin/opam pin list -s) || return 1
@@ -138,6 +177,11 @@ for mode in fail stop; do
 	t "a package is removed, $mode" sweep "$mode" one is_removed "$op" root remove
 	t "a package is pinned, $mode" sweep "$mode" one is_pinned bin/opam pin add -k version -yn tool 1
 	t "and unpinned, $mode" sweep "$mode" pinned is_unpinned bin/opam pin remove tool
+	t "a package is pinned to sources, $mode" sweep "$mode" empty is_at_source1 bin/opam pin add -yn tool ./src1
+	t "to others, $mode" sweep "$mode" source is_at_source2 bin/opam pin add -yn tool ./src2
+	t "from a version to sources, $mode" sweep "$mode" pinned is_at_source1 bin/opam pin add -yn tool ./src1
+	t "from sources to a version, $mode" sweep "$mode" source is_at_version bin/opam pin add -k version -yn tool 1
+	t "and from sources to none, $mode" sweep "$mode" source is_unpinned bin/opam pin remove tool
 	t "an option is set, $mode" sweep "$mode" empty is_set bin/opam option jobs=5
 	t "a switch is made, $mode" sweep "$mode" bare is_created bin/opam switch create n --empty
 	t "a repository has another address, $mode" sweep "$mode" one is_moved bin/opam repository set-url --strict default other

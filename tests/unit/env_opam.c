@@ -245,13 +245,13 @@ TEST(installed_pinned_and_removed)
 	add("b", "1.1", false, "");
 	CHECK(strstr(get("root/s/.opam-switch/switch-state"), "roots: [\"b.1.1\"]"));
 	CHECK(is_there("root/s/.opam-switch/packages/b.1.1/opam") && !is_there("root/s/.opam-switch/packages/b.1.0"));
-	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR("3"), &before, &e), 1);
-	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR("3"), &before, &e), 0);
-	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR("4"), &before, &e), 1);
+	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR("3"), NULL, &before, &e), 1);
+	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR("3"), NULL, &before, &e), 0);
+	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR("4"), NULL, &before, &e), 1);
 	CHECK_STR(arena_strdup(&a, before), "3");
 	CHECK(strstr(get("root/s/.opam-switch/switch-state"), "pinned: [\"a.4\"]") ||
 	      strstr(get("root/s/.opam-switch/switch-state"), "pinned: \"a.4\""));
-	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR_NONE, &before, &e), 1);
+	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR_NONE, NULL, &before, &e), 1);
 	CHECK(!strstr(get("root/s/.opam-switch/switch-state"), "pinned"));
 	CHECK_MSG(env_opam_removed(s, STR("a"), false, &e) == 0, "%s", e.msg);
 	CHECK(!strstr(get("root/s/.opam-switch/environment"), "W\t"));
@@ -267,7 +267,7 @@ TEST(what_is_not_meant_stays_as_it_stands)
 	begin();
 	put("root/s/.opam-switch/switch-state",
 	    "# mine\nopam-version: \"2.0\"   # here\nx-later:   [ 1   2 ]\ninstalled: [\n  \"a.1\"\n]\n", 0644);
-	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR("1"), &before, &e), 1);
+	CHECK_INT(env_opam_pin(s, &a, STR("a"), STR("1"), NULL, &before, &e), 1);
 	const char *now = get("root/s/.opam-switch/switch-state");
 	CHECK(strstr(now, "# mine\n") && strstr(now, "# here\n") && strstr(now, "x-later:   [ 1   2 ]\n") &&
 	      strstr(now, "a.1"));
