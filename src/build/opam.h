@@ -67,6 +67,15 @@ int opam_step_install(struct opam_run *r, const struct build_opam_package *p, st
 int opam_step_remove(struct opam_run *r, const struct build_opam_package *p, struct opam_archive *archives, size_t n,
 		     struct arena *a, struct opam_outcome *ret);
 
+/* -- what a killed run left (opam_left.c) ------------------------------------------------------------------------------------- */
+
+/* With the switch held, before anything is done. */
+int opam_left_clear(struct opam_run *r, struct err *e);
+/* Says what is about to be laid; it was, or was taken back. With the state locked. */
+int opam_left_note(struct opam_run *r, const struct build_opam_package *p, const struct env_opam_tree *t,
+		   struct arena *a, struct err *e);
+void opam_left_nothing(struct opam_run *r);
+
 /* -- sources (opam_unpack.c) --------------------------------------------------------------------------------------------------- */
 
 /* Lays the sources of a package into the folder `name` of to_fd (META/build, or the scratch folder), which is made anew: archive, extra sources, extra

@@ -94,7 +94,7 @@ static int open_folders(struct opam_run *r, struct err *e)
 	if (fs_mkdirs(AT_FDCWD, r->log_dir, 0755, e) < 0)
 		return err_ctx(e, "folder of logs");
 	/* the switch is ours: whatever lies there was left by a run that was killed */
-	if (fs_remove_tree(meta_fd, ".slipway", e) < 0)
+	if (fs_remove_tree(meta_fd, ".slipway", e) < 0 || opam_left_clear(r, e) < 0)
 		return -1;
 	r->scratch_fd = fs_open_dir_make(meta_fd, ".slipway", e);
 	r->builds_fd = r->scratch_fd < 0 ? -1 : fs_open_dir_make(meta_fd, "build", e);

@@ -318,6 +318,13 @@ static void take_back(struct opam_run *r, const struct build_opam_package *p, st
 		env_opam_removed(r->o->sw, p->name, p->keep_root, &ignored);
 }
 
+/* The build folder of what is installed goes with the scratch folder, also where this process is killed. */
+static bool set_aside(struct opam_run *r, const char *name, bool back)
+{
+	return back ? sys_renameat(r->scratch_fd, name, r->builds_fd, name) == 0
+		    : !r->o->keep_build_dir && sys_renameat(r->builds_fd, name, r->scratch_fd, name) == 0;
+}
+
 int opam_step_install(struct opam_run *r, const struct build_opam_package *p, struct arena *a, struct opam_outcome *ret)
 {
 	struct err e = ERR_INIT;
@@ -339,14 +346,17 @@ int opam_step_install(struct opam_run *r, const struct build_opam_package *p, st
 		return refused(p, BUILD_OPAM_INSTALL, &e, a, ret);
 	rc = run_all(r, p, BUILD_OPAM_INSTALL, &w, &commands, dir, a, ret);
 	pthread_mutex_lock(&r->state);
+	bool is_aside = rc == 0 && set_aside(r, name, false);
 	if (rc == 0 && enter(r, p, t, build, a, &e) < 0)
 		rc = refused(p, BUILD_OPAM_INSTALL, &e, a, ret);
 	if (rc != 0)
 		take_back(r, p, t, a);
+	if (rc != 0 && is_aside)
+		set_aside(r, name, true);
 	pthread_mutex_unlock(&r->state);
-	if (rc == 0 && !r->o->keep_build_dir)
-		fs_remove_tree(r->builds_fd, name,
-			       &e); /* it is installed; what is left is removed when it is built again */
+	struct err ignored = ERR_INIT; /* what is left goes with the scratch folder */
+	if (rc == 0 && is_aside)
+		fs_remove_tree(r->scratch_fd, name, &ignored);
 	return rc;
 }
 
@@ -357,10 +367,13 @@ int opam_step_lay(struct opam_run *r, const struct build_opam_package *p, struct
 	*ret = (struct opam_outcome){0};
 	pthread_mutex_lock(&r->state);
 	int rc = env_opam_track_begin(r->o->sw, r->o->precise_tracking, &t, &e);
+	if (rc == 0)
+		rc = opam_left_note(r, p, &r->reuse.v[p - r->o->packages].tree, a, &e);
 	if (rc == 0 && (opam_reuse_lay(r, (size_t)(p - r->o->packages), &e) < 0 || enter(r, p, t, -1, a, &e) < 0)) {
 		take_back(r, p, t, a);
 		rc = -1;
 	}
+	opam_left_nothing(r);
 	pthread_mutex_unlock(&r->state);
 	return rc < 0 ? refused(p, BUILD_OPAM_INSTALL, &e, a, ret) : 0;
 }

@@ -525,6 +525,11 @@ int env_opam_tree_parse(struct arena *a, struct str text, const char *where, str
 int env_opam_tree_copy(int from_fd, int to_fd, const struct env_opam_tree *t, struct err *e);
 /* A copy that nobody else has, on the same file system, into the prefix. */
 int env_opam_tree_move(int from_fd, struct env_opam_switch *s, const struct env_opam_tree *t, struct err *e);
+/* What of it the prefix has not got. */
+int env_opam_tree_missing(struct env_opam_switch *s, const struct env_opam_tree *t, struct arena *a,
+			  struct env_opam_tree *ret, struct err *e);
+/* Out of the prefix again, what is there as the tree says; folders that are empty then. */
+int env_opam_tree_clear(struct env_opam_switch *s, const struct env_opam_tree *t, struct err *e);
 
 /* A .install file: what of a build folder goes where in the prefix. Refused are paths that leave either, or that go into .opam-switch. */
 struct env_opam_laid {

@@ -333,6 +333,9 @@ static void clear_folders(struct env_opam_switch *s, struct arena *a, const stru
 		if (dir.n)
 			(void)sys_unlinkat(s->fd, arena_printf(a, "%.*s/%.*s", STR_ARG(dir), STR_ARG(package)),
 					   AT_REMOVEDIR);
+		if (dir.n && (strcmp(kinds[i].dir, "share") == 0 ||
+			      strcmp(kinds[i].dir, "etc") == 0)) /* no switch begins with them */
+			(void)sys_unlinkat(s->fd, arena_strdup(a, dir), AT_REMOVEDIR);
 	}
 }
 

@@ -286,3 +286,51 @@ int env_opam_tree_move(int from_fd, struct env_opam_switch *s, const struct env_
 {
 	return lay_all(from_fd, s->fd, true, t, e);
 }
+
+/* -- what was laid half ------------------------------------------------------------------------------------------------------ */
+
+int env_opam_tree_missing(struct env_opam_switch *s, const struct env_opam_tree *t, struct arena *a,
+			  struct env_opam_tree *ret, struct err *e)
+{
+	struct tree_items v = {0};
+	int rc = 0;
+	for (size_t i = 0; i < t->n && rc == 0; i++) {
+		struct err why = ERR_INIT;
+		struct str last;
+		auto_fd dir = fs_open_parent_below(s->fd, t->v[i].path, false, &last, &why);
+		if (dir < 0 && why.code != ERR_NOT_FOUND)
+			rc = (*e = why, -1);
+		else if (dir < 0 || !fs_exists(dir, arena_strdup(a, last)))
+			vec_push(&v, t->v[i]);
+	}
+	*ret = (struct env_opam_tree){vec_copy(&v, a), v.n, 0};
+	vec_release(&v);
+	return rc;
+}
+
+static bool is_same(const struct env_opam_item *a, const struct env_opam_item *b)
+{
+	return a->kind == b->kind &&
+	       (a->kind == ENV_OPAM_FOLDER ? true
+		: a->kind == ENV_OPAM_LINK ? str_eq(a->target, b->target)
+					   : a->size == b->size && memcmp(a->sha256, b->sha256, SHA256_SIZE) == 0);
+}
+
+int env_opam_tree_clear(struct env_opam_switch *s, const struct env_opam_tree *t, struct err *e)
+{
+	for (size_t i = t->n; i > 0; i--) { /* what lies in a folder goes before it */
+		auto_arena a = ARENA_INIT;
+		struct env_opam_item now;
+		struct str last;
+		struct err gone = ERR_INIT;
+		if (read_item(s->fd, t->v[i - 1].path, &a, &now, &gone) < 0 || !is_same(&now, &t->v[i - 1]))
+			continue;
+		auto_fd dir = fs_open_parent_below(s->fd, now.path, false, &last, e);
+		if (dir < 0)
+			return -1;
+		if (sys_unlinkat(dir, arena_strdup(&a, last), now.kind == ENV_OPAM_FOLDER ? AT_REMOVEDIR : 0) < 0 &&
+		    errno != ENOTEMPTY && errno != EEXIST && errno != ENOENT)
+			return err_sys(e, "remove '%.*s'", STR_ARG(now.path));
+	}
+	return 0;
+}

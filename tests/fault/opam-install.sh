@@ -21,37 +21,55 @@ build: ["sh" "-c" "echo 'share: [\"data\"]' > x.install"]
 install: ["sh" "-c" "mkdir -p %{bin}%; echo 'echo hi' > %{bin}%/x; chmod +x %{bin}%/x"]
 url { src: "file://$T/x.tgz" checksum: ["md5=$(md5sum <x.tgz | cut -d ' ' -f 1)" "sha256=$(sha256sum <x.tgz | cut -d ' ' -f 1)"] }
 END
+mkdir -p repo/packages/listed/listed.1
+sed '/^install:/d; s/x.install/listed.install/' repo/packages/x/x.1/opam >repo/packages/listed/listed.1/opam
 ./opam init --bare --no-setup -k local default repo >/dev/null && ./opam switch create sw --empty >/dev/null || exit 1
 cp -a r fresh
 
 operation()
 {
-	./opam install -j 1 --disable-sandboxing x >said 2>&1
+	./opam install -j 1 --disable-sandboxing "$package" >said 2>&1
 }
 
 whole()
 {
-	[ "$(r/sw/bin/x)" = hi ] && [ "$(cat r/sw/share/x/data)" = data ]
+	{ [ "$package" = listed ] || [ "$(r/sw/bin/x)" = hi ]; } && [ "$(cat "r/sw/share/$package/data")" = data ]
+}
+
+contents()
+{
+	(cd r/sw && find . | LC_ALL=C sort)
 }
 
 after()
 {
 	FAULT='' ./opam list --installed --short >listed 2>said2 || { echo 'the switch cannot be read'; cat said2; return 1; }
-	if grep -qx x listed; then
+	if grep -qx "$package" listed; then
 		whole || { echo 'installed, and not there'; return 1; }
 	fi
 	for f in r/download-cache/sha256/*/*; do
 		[ ! -f "$f" ] || [ "$(sha256sum <"$f" | cut -d ' ' -f 1)" = "${f##*/}" ] || { echo "wrong: $f"; return 1; }
 	done
-	FAULT='' ./opam reinstall -j 1 --disable-sandboxing x >said2 2>&1 || { echo 'the next one fails'; cat said2; return 1; }
+	FAULT='' ./opam reinstall -j 1 --disable-sandboxing "$package" >said2 2>&1 || { echo 'the next one fails'; cat said2; return 1; }
 	whole || { echo 'the next one installs nothing'; cat said2; return 1; }
 	[ ! -e r/sw/.opam-switch/.slipway ] && [ -z "$(ls -A r/download-cache/.slipway)" ] || { echo 'something is left'; return 1; }
+	[ -z "$(ls -A r/sw/.opam-switch/build)" ] || { echo 'a build folder is left'; return 1; }
+	FAULT='' ./opam remove "$package" >said2 2>&1 || { echo 'it is not removed'; cat said2; return 1; }
+	contents | diff before - || { echo 'files are left'; return 1; }
 }
 
-rm -f count
-FAULT=count:$T/count operation || { cat said; exit 1; }
-calls=$(awk '{ n += $1 } END { print n }' count)
-t 'an install changes something' [ "${calls:-0}" -gt 20 ]
+# begin PACKAGE: counts the calls of the operation
+begin()
+{
+	package=$1
+	rm -rf count r
+	cp -a fresh r
+	FAULT=count:$T/count operation || { cat said; return 1; }
+	./opam remove "$package" >said || return 1
+	contents >before
+	calls=$(awk '{ n += $1 } END { print n }' count)
+	[ "${calls:-0}" -gt 20 ]
+}
 
 sweep()
 {
@@ -66,6 +84,14 @@ sweep()
 		n=$((n + 1))
 	done
 }
+# the first time it is built and kept; each time after that what is kept is laid
+t 'a package is built' begin x
+t 'and laid again' begin x
 t 'each call fails' sweep fail
 t 'it stops at each call' sweep stop
+# built each time; what its .install file names is known
+SLIPWAY_OPAM_KEPT=none
+export SLIPWAY_OPAM_KEPT
+t 'a package is built of which nothing is kept' begin listed
+t 'it stops at each call of that' sweep stop
 done_testing
