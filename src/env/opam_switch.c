@@ -413,7 +413,8 @@ static int set_pin(struct env_opam_switch *s, struct arena *a, struct str name, 
 	const char *overlay = arena_printf(a, "overlay/%.*s", STR_ARG(name));
 	const char *file = arena_printf(a, "%s/opam", overlay);
 	if (definition &&
-	    (fs_mkdirs(s->meta_fd, overlay, OPAM_DIRS_MODE, e) < 0 || opam_write(s->meta_fd, file, definition, e) < 0))
+	    (fs_mkdirs(s->meta_fd, overlay, OPAM_DIRS_MODE, e) < 0 ||
+	     fs_replace_clean_all(s->meta_fd, overlay, e) < 0 || opam_write(s->meta_fd, file, definition, e) < 0))
 		return -1;
 	st->pinned = with(a, &st->pinned, name, nv);
 	if (is_new && write_state(s, a, st, e) < 0)
