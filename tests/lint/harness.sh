@@ -87,4 +87,11 @@ printf '. "$SOURCE_ROOT/tests/lib/test.sh"\nneed no-such-command\n' >skip.sh
 t 'a whole script is skipped' runs sh skip.sh
 t 'with its reason' has '^1..0 # SKIP no no-such-command$' out
 
+# what runs the tests ends with an error of its own where two have one name
+names()
+{
+	meson test -C "$BUILD_ROOT" --list 2>/dev/null | sort | uniq -d >twice
+	[ ! -s twice ] || { cat twice; return 1; }
+}
+t 'no test is listed twice' names
 done_testing
