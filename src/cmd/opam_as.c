@@ -519,6 +519,11 @@ bool opam_as_is_in_sync(struct opam_as *x)
 	return env_opam_updates_hold(&x->c->arena, v, n, getenv);
 }
 
+bool opam_as_ignores_pin_depends(const struct opam_as *x)
+{
+	return x->ignore_pin_depends || is_set("OPAMIGNOREPINDEPENDS");
+}
+
 bool opam_as_no_notice(void)
 {
 	return is_set("OPAMNOENVNOTICE");

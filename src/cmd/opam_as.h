@@ -44,6 +44,7 @@ struct opam_as {
 	struct env_opam_switch *s;
 	bool said_waiting;
 	bool by_noun;		    /* as `slipway opam COMMAND` */
+	bool ignore_pin_depends;    /* --ignore-pin-depends; see opam_as_ignores_pin_depends */
 	struct opam_as_repo *repos; /* opam_as_open_repos */
 	size_t repos_n;
 	bool repos_open;
@@ -90,8 +91,9 @@ int opam_as_hold_switch(struct opam_as *x);
 /* "# Run eval $(opam env)…", where the shell's environment is not this switch's. */
 void opam_as_tell_eval(struct opam_as *x, const char *switch_name);
 bool opam_as_is_in_sync(struct opam_as *x);
-bool opam_as_no_notice(void);			     /* OPAMNOENVNOTICE: nothing is to be said of that */
-const char *opam_as_called(const struct opam_as *x); /* "opam", "slipway opam" */
+bool opam_as_no_notice(void);				   /* OPAMNOENVNOTICE: nothing is to be said of that */
+bool opam_as_ignores_pin_depends(const struct opam_as *x); /* by option or OPAMIGNOREPINDEPENDS */
+const char *opam_as_called(const struct opam_as *x);	   /* "opam", "slipway opam" */
 
 /* What the repositories in use have, best first (opam_as_index.c), as the root's last update left them. Texts are in the command's arena. */
 struct opam_as_repo {

@@ -22,6 +22,7 @@ enum { NAMES_MAX = 10000, HEAD_MAX = 4096, TARGET_MAX = 4096 };
 struct pin_args {
 	const char *kind;
 	bool shorter, no_action, all, dev_repo, edit;
+	bool no_extra; /* pin-depends is not looked at */
 };
 
 /* -- what is pinned ------------------------------------------------------------------------------------------------------- */
@@ -414,6 +415,79 @@ static int write_pin(struct opam_as *x, const struct opam_definition *d, struct 
 	return 0;
 }
 
+static int pin_source(struct opam_as *x, const struct pin_args *a, struct str name, struct str version, struct str url);
+
+/* A definition's field pin-depends: what is not pinned like that yet. */
+static int find_extra(struct opam_as *x, struct opam_definition *d, struct pkg_opam_pin **ret, size_t *ret_n,
+		      struct err *e)
+{
+	struct pkg_opam package;
+	struct env_opam_state st;
+	struct arena *a = &x->c->arena;
+	if (pkg_opam_package(a, &d->doc, &package, e) < 0)
+		return err_ctx(e, "package definition of '%.*s'", STR_ARG(d->name));
+	if (env_opam_state_read(x->s, a, &st, e) < 0)
+		return -1;
+	*ret = arena_array(a, struct pkg_opam_pin, package.pins + 1);
+	*ret_n = 0;
+	for (size_t i = 0; i < package.pins; i++) {
+		struct pkg_opam_pin k = package.pin[i];
+		k.url = opam_as_url(x, arena_strdup(a, k.url));
+		if (!str_eq(env_opam_version_in(&st.pinned, k.name), k.version) ||
+		    !str_eq(opam_as_pin_url(x, k.name), k.url))
+			(*ret)[(*ret_n)++] = k;
+	}
+	return 0;
+}
+
+/* As in opam, what is pinned so is asked for nothing more in turn. */
+static int pin_extra(struct opam_as *x, struct opam_definition *d)
+{
+	static const struct pin_args alone = {.no_action = true, .no_extra = true};
+	struct err e = ERR_INIT;
+	struct pkg_opam_pin *v;
+	size_t n;
+	int code = OPAM_OK;
+	if (find_extra(x, d, &v, &n, &e) < 0)
+		return opam_as_fail(x, &e);
+	if (n == 0)
+		return OPAM_OK;
+	opam_as_put(x, "The following additional pinnings are required by %.*s.%.*s:\n", STR_ARG(d->name),
+		    STR_ARG(d->version));
+	for (size_t i = 0; i < n; i++)
+		opam_as_put(x, "  - %.*s.%.*s at %.*s\n", STR_ARG(v[i].name), STR_ARG(v[i].version), STR_ARG(v[i].url));
+	if (!opam_as_confirm(x, true, "Pin and install them?"))
+		return opam_as_confirm(x, true, "Try to install anyway, assuming `--ignore-pin-depends'?")
+			       ? OPAM_OK
+			       : OPAM_ABORTED;
+	for (size_t i = 0; i < n && code == OPAM_OK; i++)
+		code = pin_source(x, &alone, v[i].name, v[i].version, v[i].url);
+	return code;
+}
+
+/* What would be pinned with them, whose definitions are not known before. */
+static int tell_extra(struct opam_as *x, struct opam_definition *v, size_t n)
+{
+	size_t told = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct err e = ERR_INIT;
+		struct pkg_opam_pin *extra;
+		size_t extra_n;
+		if (find_extra(x, &v[i], &extra, &extra_n, &e) < 0)
+			return opam_as_fail(x, &e);
+		for (size_t k = 0; k < extra_n; k++)
+			opam_as_put(x, "%s  - %.*s.%.*s to %.*s\n", told++ ? "" : "Would pin the following:\n",
+				    STR_ARG(extra[k].name), STR_ARG(extra[k].version), STR_ARG(extra[k].url));
+	}
+	if (told) {
+		opam_as_note(x, "NOTE",
+			     "The following may not reflect the above pinnings (their package definitions are not "
+			     "available at this stage)");
+		opam_as_put(x, "\n");
+	}
+	return OPAM_OK;
+}
+
 static int pin_definitions(struct opam_as *x, const struct pin_args *a, struct opam_definitions *v, struct str said,
 			   struct str url)
 {
@@ -427,6 +501,9 @@ static int pin_definitions(struct opam_as *x, const struct pin_args *a, struct o
 		if (is_new && !opam_as_confirm(x, true, "Package %.*s does not exist, create as a NEW package?",
 					       STR_ARG(d->name)))
 			return OPAM_ABORTED;
+		int code = a->no_extra || opam_as_ignores_pin_depends(x) ? OPAM_OK : pin_extra(x, d);
+		if (code != OPAM_OK)
+			return code;
 		if (write_pin(x, d, url, &e) < 0)
 			return opam_as_fail(x, &e);
 		names[n++] = arena_strdup(&x->c->arena, d->name);
@@ -494,6 +571,8 @@ int opam_as_pin_all(struct opam_as *x, const char *source, bool simulate, struct
 		else if (!simulate && !str_eq(opam_as_pin_url(x, v->v[i].name), url))
 			vec_push(&todo, v->v[i]);
 	}
+	if (simulate && code == OPAM_OK && !opam_as_ignores_pin_depends(x))
+		code = tell_extra(x, v->v + first, v->n - first);
 	if (todo.n && code == OPAM_OK)
 		code = pin_definitions(x, &a, &todo, STR_NONE, url);
 	vec_release(&todo);
@@ -640,6 +719,7 @@ static int parse_pin(struct opam_as *x, int argc, char **argv, bool un)
 					     {'n', "no-action", CMD_FLAG, &a.no_action},
 					     {'e', "edit", CMD_FLAG, &a.edit},
 					     {0, "dev-repo", CMD_FLAG, &a.dev_repo},
+					     {0, "ignore-pin-depends", CMD_FLAG, &x->ignore_pin_depends},
 					     {0, "all", CMD_FLAG, &a.all},
 					     {0, NULL, CMD_FLAG, NULL}};
 	int code;

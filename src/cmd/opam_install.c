@@ -604,6 +604,7 @@ static int run(struct opam_as *x, enum act what, int argc, char **argv)
 		{'b', "keep-build-dir", CMD_FLAG, &w.keep},
 		{'j', "jobs", CMD_NUMBER, &w.jobs},
 		{0, "download-jobs", CMD_NUMBER, &w.download_jobs},
+		{0, "ignore-pin-depends", CMD_FLAG, &x->ignore_pin_depends},
 		{0, "no-depexts", CMD_FLAG, &w.system.no_depexts},
 		{0, "assume-depexts", CMD_FLAG, &w.system.assume_depexts},
 		{0, "depext-only", CMD_FLAG, &w.system.depext_only},

@@ -212,5 +212,24 @@ runs()
 	[ $? = 2 ]
 }
 t 'a command with the environment of the switch' runs </dev/null
+# pin-depends: what is to be pinned with a package
+mkdir -p extra top
+printf 'opam-version: "2.0"\npin-depends: ["deeper.1" "file://%s/none"]\n' "$T" >extra/extra.opam
+printf 'opam-version: "2.0"\ndepends: ["extra"]\npin-depends: [["extra.7" "file://%s/extra"]]\n' "$T" >top/foo.opam
+extra()
+{
+	fine remove foo || return 1
+	OPAMYES='' OPAMNO=1 o pin add -n foo ./top
+	[ $? = 10 ] && says 'The following additional pinnings are required by foo.1:' && says "  - extra.7 at file://$T/extra" || return 1
+	fine pin list && ! grep -q '^foo' out || return 1
+	o install --show-actions --ignore-pin-depends ./top
+	[ $? = 20 ] && ! grep -q 'Would pin' out || return 1
+	fine pin add -n --ignore-pin-depends foo ./top && fine pin list && ! grep -q '^extra' out && fine pin remove foo || return 1
+	o install --show-actions ./top
+	says 'Would pin the following:' && says "  - extra.7 to file://$T/extra" && fine pin list && ! grep -q '^extra' out || return 1
+	fine install ./top && says "extra is now pinned to file://$T/extra (version 7)" && says '-> installed extra.7' && ! grep -q deeper out err || return 1
+	fine pin add -n foo ./top && ! grep -q 'additional pinnings' out && fine pin remove foo extra
+}
+t 'what is to be pinned with it' extra
 t 'no letters but plain ones' eval 'LANG=C.UTF-8 OPAMUTF8=never o reinstall dep; ! LC_ALL=C grep -q "[^ -~]" out'
 done_testing
