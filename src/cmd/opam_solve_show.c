@@ -208,11 +208,11 @@ static void put_step(struct jw *w, const void *ctx, size_t i)
 	jw_kv_bool(w, "pinned", c->pinned);
 	jw_kv_c(w, "cause", causes[s->cause]);
 	put_names(w, r, "causes", s->causes, s->causes_n);
-	uint32_t after[256];
-	size_t n = s->after_n < 256 ? s->after_n : 256;
-	for (size_t k = 0; k < n; k++)
-		after[k] = r->steps.v[s->after[k]].package;
-	put_names(w, r, "after", after, n);
+	jw_key(w, "after");
+	jw_array(w);
+	for (size_t k = 0; k < s->after_n; k++)
+		jw_str(w, channel_needs_candidate(r->needs, r->steps.v[s->after[k]].package)->name);
+	jw_array_end(w);
 }
 
 static void put_system(struct jw *w, const struct opam_request *r)
