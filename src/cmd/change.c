@@ -51,6 +51,24 @@ int cmd_no_solution(struct cmd_context *c, const struct solve_result *r)
 	return CMD_NO_SOLUTION;
 }
 
+int cmd_no_solution_for(struct cmd_context *c, const struct str *why, size_t n, int exit)
+{
+	auto_buf b = BUF_INIT(BUF_MAX);
+	auto_answer a = {0};
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "\n  - %.*s", STR_ARG(why[i]));
+	cmd_warn(c, "no solution:%s", b.n ? b.p : " what was asked for cannot be had together");
+	if (!c->json)
+		return exit;
+	struct jw *w = cmd_answer(&a);
+	jw_kv_c(w, "error", "no solution");
+	jw_kv_c(w, "code", err_code_name(ERR_NO_SOLUTION));
+	jw_kv_int(w, "exit", exit);
+	jw_kv_list(w, "why", why, n);
+	cmd_answer_print(c, &a);
+	return exit;
+}
+
 /* The files that a recipe names lie where it lies, and are read with it: from here on it says all by itself. */
 static int read_components(struct cmd_context *c, const char *recipe, struct env_spec_file *f, struct err *e)
 {

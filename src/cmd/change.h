@@ -8,6 +8,8 @@
 
 /* Prints the explanation of an unsolvable request; exit code 3. */
 int cmd_no_solution(struct cmd_context *c, const struct solve_result *r);
+/* The same where the reasons are a list, as of opam packages; returns `exit`. */
+int cmd_no_solution_for(struct cmd_context *c, const struct str *why, size_t n, int exit);
 /* "-" is standard input. */
 int cmd_read_spec_file(struct cmd_context *c, const char *path, struct env_spec_file *ret, struct err *e);
 /* The file's specs and the command line's words, one after the other. */

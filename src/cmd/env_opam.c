@@ -271,24 +271,6 @@ int env_opam_check(struct cmd_context *c, struct channel_needs *needs, const str
 	return 0;
 }
 
-static int no_solution(struct cmd_context *c, const struct solve_needs_result *r)
-{
-	auto_buf b = BUF_INIT(BUF_MAX);
-	auto_answer a = {0};
-	for (size_t i = 0; i < r->why_n; i++)
-		buf_printf(&b, "\n  - %.*s", STR_ARG(r->why[i]));
-	cmd_warn(c, "no solution:%s", b.n ? b.p : " what was asked for cannot be had together");
-	if (!c->json)
-		return CMD_NO_SOLUTION;
-	struct jw *w = cmd_answer(&a);
-	jw_kv_c(w, "error", "no solution");
-	jw_kv_c(w, "code", err_code_name(ERR_NO_SOLUTION));
-	jw_kv_int(w, "exit", CMD_NO_SOLUTION);
-	jw_kv_list(w, "why", r->why, r->why_n);
-	cmd_answer_print(c, &a);
-	return CMD_NO_SOLUTION;
-}
-
 /* 0; 1: no solution. */
 static int find_solution(struct cmd_env_opam *oe, const struct cmd_env_part *p, const struct str *specs, size_t n,
 			 size_t old, struct channel_needs *needs, struct solve_needs_result *ret, struct err *e)
@@ -418,7 +400,7 @@ int cmd_env_opam_solve(struct cmd_context *c, const struct cmd_env_part *p, stru
 	if (rc < 0 || build_opam_set_check(oe->set, e) < 0)
 		return cmd_fail(c, e);
 	if (rc > 0)
-		return no_solution(c, &r);
+		return cmd_no_solution_for(c, r.why, r.why_n, CMD_NO_SOLUTION);
 	for (size_t i = 0; i < r.n; i++) {
 		const struct channel_candidate *x = channel_needs_candidate(needs, r.package[i]);
 		struct str name = arena_str(&c->arena, x->name), version = arena_str(&c->arena, x->version);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The plans of opam solve, in opam's words and as JSON. */
 #include "base/json.h"
+#include "cmd/change.h"
 #include "cmd/cmd.h"
 #include "cmd/opam_as.h"
 #include "cmd/opam_plan.h"
@@ -246,18 +247,5 @@ int opam_solve_answer(struct cmd_context *c, const struct opam_request *r)
 
 int opam_solve_refuse(struct cmd_context *c, const struct opam_request *r)
 {
-	auto_buf b = BUF_INIT(BUF_MAX);
-	for (size_t i = 0; i < r->result.why_n; i++)
-		buf_printf(&b, "\n  - %.*s", STR_ARG(r->result.why[i]));
-	cmd_warn(c, "no solution:%s", b.n ? b.p : " what was asked for cannot be had together");
-	if (c->json) {
-		auto_answer a = {0};
-		struct jw *w = cmd_answer(&a);
-		jw_kv_c(w, "error", "no solution");
-		jw_kv_c(w, "code", err_code_name(ERR_NO_SOLUTION));
-		jw_kv_int(w, "exit", OPAM_NO_SOLUTION);
-		jw_kv_list(w, "why", r->result.why, r->result.why_n);
-		cmd_answer_print(c, &a);
-	}
-	return OPAM_NO_SOLUTION;
+	return cmd_no_solution_for(c, r->result.why, r->result.why_n, OPAM_NO_SOLUTION);
 }
