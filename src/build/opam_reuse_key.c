@@ -147,22 +147,15 @@ static const struct pkg_opam_item *building_fields(struct arena *a, const struct
 					     "depopts",	    "conflicts",     "conflict-class", "depexts",
 					     "pin-depends", "url",	     "extra-source",   "extra-files",
 					     "name",	    "version",	     "opam-version"};
-	struct pkg_opam_item *first = NULL, *last = NULL;
+	struct pkg_opam_items kept = {0};
 	for (const struct pkg_opam_item *i = d->first; i; i = i->next) {
 		bool is_other = str_starts(i->name, STR("x-"));
 		for (size_t k = 0; k < sizeof(others) / sizeof(*others) && !is_other; k++)
 			is_other = str_eq_c(i->name, others[k]);
-		if (is_other)
-			continue;
-		struct pkg_opam_item *copy = arena_copy(a, i, 1, sizeof(*i));
-		copy->next = NULL;
-		if (last)
-			last->next = copy;
-		else
-			first = copy;
-		last = copy;
+		if (!is_other)
+			pkg_opam_append(a, &kept, i);
 	}
-	return first;
+	return kept.first;
 }
 
 static bool is_word_char(char c)

@@ -86,30 +86,16 @@ int opam_definitions_of(struct arena *a, int dir, struct str name, struct opam_d
 
 void opam_definition_print(struct arena *a, const struct opam_definition *d, struct str url, struct buf *b)
 {
-	struct pkg_opam_item *first = NULL;
+	struct pkg_opam_items items = {0};
 	struct pkg_opam_item *own[3] = {
 		pkg_opam_make_field(a, "name", pkg_opam_make(a, PKG_OPAM_STRING, d->name)),
 		pkg_opam_make_field(a, "version", pkg_opam_make(a, PKG_OPAM_STRING, d->version)),
 		pkg_opam_make_section(a, "url", STR_NONE,
 				      pkg_opam_make_field(a, "src", pkg_opam_make(a, PKG_OPAM_STRING, url)))};
-	struct pkg_opam_item *last = NULL;
-	for (const struct pkg_opam_item *i = d->doc.first; i; i = i->next) {
-		if (str_eq_c(i->name, "name") || str_eq_c(i->name, "version") || str_eq_c(i->name, "url"))
-			continue;
-		struct pkg_opam_item *copy = arena_copy(a, i, 1, sizeof(*i));
-		copy->next = NULL;
-		if (last)
-			last->next = copy;
-		else
-			first = copy;
-		last = copy;
-	}
-	for (size_t i = 0; i < (url.n ? 3 : 2); i++) {
-		if (last)
-			last->next = own[i];
-		else
-			first = own[i];
-		last = own[i];
-	}
-	pkg_opam_print_normal(first, b);
+	for (const struct pkg_opam_item *i = d->doc.first; i; i = i->next)
+		if (!str_eq_c(i->name, "name") && !str_eq_c(i->name, "version") && !str_eq_c(i->name, "url"))
+			pkg_opam_append(a, &items, i);
+	for (size_t i = 0; i < (url.n ? 3 : 2); i++)
+		pkg_opam_append(a, &items, own[i]);
+	pkg_opam_print_normal(items.first, b);
 }

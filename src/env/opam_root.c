@@ -138,32 +138,26 @@ static int set_of_switch(struct env_opam_switch *s, struct str name, struct str 
 	auto_arena a = ARENA_INIT;
 	auto_buf b = BUF_INIT(ENV_OPAM_FILE_MAX);
 	struct pkg_opam_doc d;
-	struct pkg_opam_item *first = NULL, *last = NULL;
+	struct pkg_opam_items items = {0};
 	bool there = false;
 	if (env_opam_switch_config(s, &a, &d, e) < 0)
 		return -1;
 	const struct pkg_opam_item *vars = pkg_opam_section(&d, "variables", NULL);
 	if (value.p)
-		first = last = pkg_opam_make_field(&a, arena_strdup(&a, name), opam_string(&a, value));
+		pkg_opam_append(&a, &items, pkg_opam_make_field(&a, arena_strdup(&a, name), opam_string(&a, value)));
 	for (const struct pkg_opam_item *i = vars ? vars->first : NULL; i; i = i->next) {
 		if (str_eq(i->name, name)) {
 			there = true;
 			continue;
 		}
-		struct pkg_opam_item *copy = arena_copy(&a, i, 1, sizeof(*i));
-		copy->next = NULL;
-		if (last)
-			last->next = copy;
-		else
-			first = copy;
-		last = copy;
+		pkg_opam_append(&a, &items, i);
 	}
 	if (!value.p && !there)
 		return 0;
 	buf_put_str(&b, vars ? str_head(d.text, vars->from) : d.text);
 	if (!vars && b.n && b.p[b.n - 1] != '\n')
 		buf_put_char(&b, '\n');
-	pkg_opam_print_normal(pkg_opam_make_section(&a, "variables", STR_NONE, first), &b);
+	pkg_opam_print_normal(pkg_opam_make_section(&a, "variables", STR_NONE, items.first), &b);
 	struct str rest = vars ? str_skip(d.text, vars->to) : STR_NONE;
 	str_take_char(&rest, '\n');
 	buf_put_str(&b, rest);

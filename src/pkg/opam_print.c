@@ -157,6 +157,17 @@ struct pkg_opam_item *pkg_opam_make_section(struct arena *a, const char *name, s
 	return i;
 }
 
+void pkg_opam_append(struct arena *a, struct pkg_opam_items *to, const struct pkg_opam_item *i)
+{
+	struct pkg_opam_item *copy = arena_copy(a, i, 1, sizeof(*i));
+	copy->next = NULL;
+	if (to->last)
+		to->last->next = copy;
+	else
+		to->first = copy;
+	to->last = copy;
+}
+
 /* -- changing ------------------------------------------------------------------------------------------------------- */
 
 /* Without the lines it stood on, where nothing else does. */

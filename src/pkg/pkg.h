@@ -312,6 +312,11 @@ struct pkg_opam_value *pkg_opam_make(struct arena *a, enum pkg_opam_kind kind,
 				     struct str text); /* string, ident, list … */
 struct pkg_opam_value *pkg_opam_make_list(struct arena *a, enum pkg_opam_kind kind,
 					  const struct pkg_opam_value *const *v, size_t n);
+/* A copy of an item goes behind the others. */
+struct pkg_opam_items {
+	struct pkg_opam_item *first, *last;
+};
+void pkg_opam_append(struct arena *a, struct pkg_opam_items *to, const struct pkg_opam_item *i);
 struct pkg_opam_item *pkg_opam_make_field(struct arena *a, const char *name, const struct pkg_opam_value *v);
 struct pkg_opam_item *pkg_opam_make_section(struct arena *a, const char *name, struct str title,
 					    const struct pkg_opam_item *first);
