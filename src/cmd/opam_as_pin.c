@@ -462,6 +462,9 @@ static int pin_extra(struct opam_as *x, struct opam_definition *d)
 			       : OPAM_ABORTED;
 	for (size_t i = 0; i < n && code == OPAM_OK; i++)
 		code = pin_source(x, &alone, v[i].name, v[i].version, v[i].url);
+	if (code != OPAM_OK)
+		opam_as_note(x, "NOTE", "%.*s is not pinned; with --ignore-pin-depends it is, without them.",
+			     STR_ARG(d->name));
 	return code;
 }
 

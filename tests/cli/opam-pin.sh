@@ -228,7 +228,9 @@ extra()
 	o install --show-actions ./top
 	says 'Would pin the following:' && says "  - extra.7 to file://$T/extra" && fine pin list && ! grep -q '^extra' out || return 1
 	fine install ./top && says "extra is now pinned to file://$T/extra (version 7)" && says '-> installed extra.7' && ! grep -q deeper out err || return 1
-	fine pin add -n foo ./top && ! grep -q 'additional pinnings' out && fine pin remove foo extra
+	fine pin add -n foo ./top && ! grep -q 'additional pinnings' out && fine pin remove foo extra || return 1
+	mv extra elsewhere && o pin add -n foo ./top
+	[ $? = 5 ] && says '[NOTE] foo is not pinned; with --ignore-pin-depends it is, without them.' && fine pin list && ! grep -q '^foo' out
 }
 t 'what is to be pinned with it' extra
 t 'no letters but plain ones' eval 'LANG=C.UTF-8 OPAMUTF8=never o reinstall dep; ! LC_ALL=C grep -q "[^ -~]" out'
